@@ -1,0 +1,33 @@
+# Everything runs in .venv, made from the pinned versions in constraints.txt.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo test lint check bench soak clean
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+setup: $(STAMP)  ## make .venv and install the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(STAMP)  ## a virtual incubator, watched by the real daemon
+	$(BIN)/colonywatch demo --dir demo
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff, mypy, import contracts
+	$(BIN)/ruff check monitor model tests
+	$(BIN)/ruff format --check monitor model tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## lint, then the tests
+
+clean:  ## remove what was made here
+	rm -rf .venv demo build dist

@@ -1,0 +1,434 @@
+"""config.yaml -> frozen `Config`, a section a stage.
+
+Unknown keys are errors. All problems of a file come at once, each with the file, the key and what
+is allowed. Relative paths are relative to the folder that the file lies in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from monitor.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
+IMAGE_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
+
+_PathField = Annotated[Path, Field(strict=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Row = Annotated[tuple[float, float], Field(strict=False)]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CalibrationConfig(_Section):
+    """How the camera stands on the stage. Without it no stage coordinates are given out.
+
+    pixel_to_stage : 2 x 2; how far the stage moves, in pixels, for one step along (column, row);
+        rows are x and y. [[1, 0], [0, 1]]: columns run along +x, rows along +y; [[1, 0], [0, -1]]:
+        rows run against y. Times the pixel size it is um.
+    """
+
+    id: str = Field(default="unnamed", min_length=1)
+    pixel_to_stage: tuple[_Row, _Row] = Field(default=((1.0, 0.0), (0.0, 1.0)), strict=False)
+    rms_um: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_invertible_and_of_unit_scale(self) -> Self:
+        (a, b), (c, d) = self.pixel_to_stage
+        lengths = (a * a + c * c) ** 0.5, (b * b + d * d) ** 0.5
+        skew = abs(a * b + c * d)
+        if not all(0.9 <= length <= 1.1 for length in lengths) or skew > 0.1:
+            raise ValueError(
+                "pixel_to_stage must be a rotation or a flip of scale 1, for example "
+                "[[1, 0], [0, -1]]; the pixel size is a setting of its own"
+            )
+        return self
+
+
+class SourceSettings(_Section):
+    """What holds for the captures of one folder."""
+
+    names: str = Field(default="auto", min_length=1)
+    timezone: str = "UTC"
+    pixel_size_um: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] | None = None
+    well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
+    calibration: CalibrationConfig | None = None
+    fields_per_scan: Annotated[int, Field(ge=1)] | None = None
+    scan_gap_s: _Positive = 900.0
+    scan_quiet_s: Annotated[float, Field(ge=0)] = 120.0
+    channel: str | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+            raise ValueError(
+                f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
+                "America/Los_Angeles"
+            ) from problem
+        return value
+
+    @field_validator("names")
+    @classmethod
+    def _pattern_compiles(cls, value: str) -> str:
+        if "(?P<" in value:
+            try:
+                groups = re.compile(value).groupindex
+            except re.error as problem:
+                raise ValueError(f"not a regular expression: {problem}") from problem
+            if "dish" not in groups and "well" not in groups:
+                raise ValueError("the pattern needs a group (?P<dish>...) or (?P<well>...)")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class SourceConfig(SourceSettings):
+    """One folder that an imager writes into. It is read, never written."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    path: _PathField
+    watch: Literal["auto", "events", "polling"] = "auto"
+    settle_s: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    young_s: Annotated[float, Field(ge=0)] = 600.0
+    rescan_s: _Positive = 60.0
+    poll_s: _Positive = 5.0
+
+
+class SegmentationConfig(_Section):
+    """model : "starter", or a folder that holds a model's weights, manifest and card."""
+
+    model: str = Field(default="starter", min_length=1)
+
+
+class RecordConfig(_Section):
+    """folder : overlays, label maps, exports and, unless told otherwise, the database.
+
+    database : SQLAlchemy URL; None = ``colonywatch.sqlite`` in `folder`
+    """
+
+    folder: _PathField = Path("state")
+    database: str | None = None
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.folder / 'colonywatch.sqlite'}"
+
+
+class DifferentiationConfig(_Section):
+    """When a dish counts as differentiating. Limits are settings of the lab, not a standard."""
+
+    raise_above: _Fraction = Field(default=0.10)
+    clear_below: _Fraction = Field(default=0.05)
+    scans_needed: Annotated[int, Field(ge=1)] = 2
+    scans_considered: Annotated[int, Field(ge=1)] = 3
+    worse_by: Annotated[float, Field(gt=0, le=1)] = 0.15
+    min_confluence: _Fraction = Field(default=0.005)
+
+    @model_validator(mode="after")
+    def _limits_are_in_order(self) -> Self:
+        if self.clear_below >= self.raise_above:
+            raise ValueError(
+                f"clear_below ({self.clear_below}) must be below raise_above ({self.raise_above})"
+            )
+        if self.scans_needed > self.scans_considered:
+            raise ValueError(
+                f"scans_needed ({self.scans_needed}) cannot exceed scans_considered "
+                f"({self.scans_considered})"
+            )
+        return self
+
+
+class RemovalConfig(_Section):
+    """Which regions are worth removing, and who says yes."""
+
+    min_region_um2: _Positive = 10_000.0
+    min_inscribed_radius_um: Annotated[float, Field(ge=0)] = 25.0
+    min_probability: _Fraction = Field(default=0.6)
+    approval: Literal["person", "rule"] = "person"
+    expires_h: _Positive = 12.0
+
+
+class DecisionsConfig(_Section):
+    differentiation: DifferentiationConfig = DifferentiationConfig()
+    removal: RemovalConfig = RemovalConfig()
+
+
+class EmailConfig(_Section):
+    """server : None = no server: each mail is written as a file into `mailbox`.
+
+    mailbox : folder for mails; None = ``mailbox`` in the record's folder
+    """
+
+    server: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password_file: _PathField | None = None
+    sender: str = "colonywatch@localhost"
+    recipients: tuple[str, ...] = Field(default=("culture-room@localhost",), strict=False)
+    mailbox: _PathField | None = None
+    timeout_s: _Positive = 20.0
+
+    @field_validator("recipients")
+    @classmethod
+    def _recipients_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
+                raise ValueError(f"{address!r} is no mail address (name@host)")
+        return value
+
+    @model_validator(mode="after")
+    def _password_goes_with_a_user(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: set both or neither")
+        if self.username and self.security == "none":
+            raise ValueError("a password is not sent over an open line: use starttls or tls")
+        return self
+
+
+class RemovalOutletConfig(_Section):
+    """folder : where the picker looks for plans; None = ``removal`` in the record's folder."""
+
+    folder: _PathField | None = None
+
+
+class OutletsConfig(_Section):
+    email: EmailConfig = EmailConfig()
+    removal: RemovalOutletConfig = RemovalOutletConfig()
+
+
+class ComputeConfig(_Section):
+    """threads : processor threads of the segmentation worker; None = all."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class Config(_Section):
+    """The whole configuration.
+
+    unlisted : what holds for paths given to a command that belong to no source
+    """
+
+    sources: tuple[SourceConfig, ...] = Field(default=(), strict=False)
+    unlisted: SourceSettings = SourceSettings()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    record: RecordConfig = RecordConfig()
+    decisions: DecisionsConfig = DecisionsConfig()
+    outlets: OutletsConfig = OutletsConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _source_names_differ(self) -> Self:
+        names = [source.name for source in self.sources]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two sources are called {name!r}; each needs its own name")
+        return self
+
+    @property
+    def overlay_folder(self) -> Path:
+        return self.record.folder / "overlays"
+
+    @property
+    def label_folder(self) -> Path:
+        return self.record.folder / "labels"
+
+    @property
+    def mailbox(self) -> Path:
+        return self.outlets.email.mailbox or self.record.folder / "mailbox"
+
+    @property
+    def removal_folder(self) -> Path:
+        return self.outlets.removal.folder or self.record.folder / "removal"
+
+    def source_of(self, path: Path) -> SourceConfig | None:
+        """The source whose folder holds `path`; the innermost where sources are nested."""
+        holding = [source for source in self.sources if path.is_relative_to(source.path)]
+        return max(holding, key=lambda source: len(source.path.parts), default=None)
+
+    def with_state(self, folder: Path) -> Config:
+        """The same configuration with everything that is written in `folder` instead.
+
+        Mail then goes to a mailbox folder too and never to a server, so that a trial reaches
+        nobody.
+        """
+        folder = folder.absolute()
+        return self.model_copy(
+            update={
+                "record": RecordConfig(folder=folder),
+                "outlets": OutletsConfig(
+                    email=self.outlets.email.model_copy(
+                        update={
+                            "server": None,
+                            "mailbox": None,
+                            "username": None,
+                            "password_file": None,
+                        }
+                    ),
+                    removal=RemovalOutletConfig(),
+                ),
+            }
+        )
+
+
+def settings_sha256(config: Config, source: SourceSettings) -> str:
+    """Hash of every setting that a measurement of a capture of `source` depends on."""
+    relevant = {
+        "model": config.segmentation.model_dump(mode="json"),
+        "pixel_size_um": source.pixel_size_um,
+        "well_diameter_mm": source.well_diameter_mm,
+        "channel": source.channel,
+    }
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The file to read: the one given, ./config.yaml, /etc/colonywatch/config.yaml, or None."""
+    if given is not None:
+        return given
+    for candidate in (Path("config.yaml"), SYSTEM_CONFIG):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load_config(path: Path | None) -> Config:
+    """Read and check a configuration; None gives the built-in defaults.
+
+    Raises ConfigError with one line a problem.
+    """
+    if path is None:
+        return _with_absolute_paths(Config(), Path.cwd())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ConfigError(
+            f"{path}: cannot be read ({problem.strerror}); give another with --config FILE"
+        ) from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{path}: is not UTF-8 text ({problem.reason})") from problem
+    return parse_config(text, where=path)
+
+
+def parse_config(text: str, *, where: Path) -> Config:
+    """Check the text of a configuration. `where` names it in errors and anchors its paths."""
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as problem:
+        raise ConfigError(f"{where}: is not valid YAML: {_one_line(problem)}") from problem
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where}: must be a mapping of sections, is a {type(raw).__name__}")
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as problem:
+        raise ConfigError("\n".join(_lines(problem, where))) from problem
+    return _with_absolute_paths(config, where.absolute().parent)
+
+
+def _with_absolute_paths(config: Config, anchor: Path) -> Config:
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else (anchor / path.expanduser())
+
+    email = config.outlets.email
+    return config.model_copy(
+        update={
+            "sources": tuple(
+                source.model_copy(update={"path": absolute(source.path)})
+                for source in config.sources
+            ),
+            "segmentation": _absolute_model(config.segmentation, anchor),
+            "record": config.record.model_copy(update={"folder": absolute(config.record.folder)}),
+            "outlets": OutletsConfig(
+                email=email.model_copy(
+                    update={
+                        "password_file": absolute(email.password_file),
+                        "mailbox": absolute(email.mailbox),
+                    }
+                ),
+                removal=RemovalOutletConfig(folder=absolute(config.outlets.removal.folder)),
+            ),
+        }
+    )
+
+
+def _absolute_model(section: SegmentationConfig, anchor: Path) -> SegmentationConfig:
+    if section.model == "starter":
+        return section
+    return section.model_copy(update={"model": str(anchor / Path(section.model).expanduser())})
+
+
+def _lines(problem: ValidationError, where: Path) -> list[str]:
+    lines = []
+    for error in problem.errors():
+        key = ""
+        for part in error["loc"]:
+            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+        lines.append(f"{where}: {key or 'the file'}: {_allowed(error)}")
+    return lines
+
+
+def _allowed(error: Any) -> str:
+    kind, message, given = error["type"], error["msg"], error.get("input")
+    if kind == "extra_forbidden":
+        section = _section_at(error["loc"][:-1])
+        known = ", ".join(section.model_fields) if section else "see config.yaml"
+        return f"is not a known key; allowed here: {known}"
+    if kind == "missing":
+        return "is missing"
+    text = str(message).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    return text if isinstance(given, dict | list) else f"{text} (is {given!r})"
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    section: type[BaseModel] = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        found = [
+            kind
+            for kind in (annotation, *getattr(annotation, "__args__", ()))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if not found:
+            return None
+        section = found[0]
+    return section
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets a later key silently win over an earlier one; a lab would never find out."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

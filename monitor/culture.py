@@ -1,0 +1,304 @@
+"""The field's nouns. Plain frozen values that every stage understands.
+
+Lengths are um, areas um2 (or pixels where no pixel size is known, and then the name says so),
+fractions 0..1, times aware UTC. Image points are (row, column), stage points (x, y).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class CaptureState(StrEnum):
+    """Where a capture stands. Every capture is in exactly one of these."""
+
+    WAITING = "waiting"  # not analysed yet, or to be tried again at `next_try_at`
+    WORKING = "working"  # claimed by one process
+    MEASURED = "measured"  # its field is measured; its scan is not complete yet
+    RECORDED = "recorded"  # part of a reading
+    UNREADABLE = "unreadable"  # with its reason
+
+
+class DishStatus(StrEnum):
+    """What the decisions say about a dish."""
+
+    UNKNOWN = "unknown"  # nothing with cells was seen yet
+    UNDIFFERENTIATED = "undifferentiated"
+    DIFFERENTIATING = "differentiating"
+
+
+class AlertKind(StrEnum):
+    RAISED = "raised"
+    WORSENED = "worsened"
+    CLEARED = "cleared"
+    TEST = "test"
+
+
+class PlanStatus(StrEnum):
+    DRAFT = "draft"
+    APPROVED = "approved"
+    EXPORTED = "exported"
+    DONE = "done"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True)
+class StagePosition:
+    """Centre of a field of view in the stage's frame, um."""
+
+    x_um: float
+    y_um: float
+    z_um: float | None = None
+
+
+@dataclass(frozen=True)
+class NamedParts:
+    """What a file name says. Everything that the name leaves out is None.
+
+    dish : full id of the dish, for example ``3500003816/A1``
+    scan : key that captures of one visit share; None = group by time
+    acquired_at : aware UTC
+    """
+
+    dish: str
+    pattern: str
+    field: str | None = None
+    scan: str | None = None
+    channel: str | None = None
+    acquired_at: datetime | None = None
+    pixel_size_um: float | None = None
+    stage: StagePosition | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One image file of one field of view, as the record knows it."""
+
+    id: int
+    path: Path
+    source: str
+    sha256: str | None
+    state: CaptureState
+    attempts: int = 0
+    started: int = 0
+    reason: str | None = None
+    message: str | None = None
+    next_try_at: datetime | None = None
+    first_seen_at: datetime | None = None
+    dish: str | None = None
+    scan_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Colony:
+    """A connected region of cells in a capture. Areas in pixels of the capture.
+
+    centroid : (row, column)
+    bounds : (first row, first column, last row + 1, last column + 1)
+    """
+
+    label: int
+    area_px: int
+    differentiated_px: int
+    centroid: tuple[float, float]
+    bounds: tuple[int, int, int, int]
+
+    @property
+    def differentiated_fraction(self) -> float:
+        return self.differentiated_px / self.area_px
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected differentiated region in a capture.
+
+    polygon : outer outline, (row, column) points, not closed
+    pick_point : (row, column), the point of the region farthest from its border
+    inscribed_radius_px : distance of the pick point from the nearest pixel outside the region
+    mean_probability : mean probability of the differentiated class inside, 0..1
+    """
+
+    label: int
+    area_px: int
+    polygon: tuple[tuple[float, float], ...]
+    pick_point: tuple[float, float]
+    inscribed_radius_px: float
+    mean_probability: float
+    colony: int | None = None
+
+
+@dataclass(frozen=True)
+class FieldAreas:
+    """Pixels of each class in one capture, inside the vessel."""
+
+    background_px: int
+    undifferentiated_px: int
+    differentiated_px: int
+
+    @property
+    def imaged_px(self) -> int:
+        return self.background_px + self.undifferentiated_px + self.differentiated_px
+
+    @property
+    def cells_px(self) -> int:
+        return self.undifferentiated_px + self.differentiated_px
+
+    @property
+    def differentiated_fraction(self) -> float | None:
+        """Undefined (None), not 0, where there are no cells."""
+        return self.differentiated_px / self.cells_px if self.cells_px else None
+
+    @property
+    def confluence(self) -> float | None:
+        return self.cells_px / self.imaged_px if self.imaged_px else None
+
+
+@dataclass(frozen=True)
+class FieldMeasurement:
+    """Everything that one capture says once it is segmented.
+
+    shape : (rows, columns) of the capture
+    pixel_size_from : "metadata", "name", "well", "source" or None (lengths stay in pixels)
+    acquired_at_from : "metadata", "name" or "mtime"
+    stage : centre of the field of view
+    overlay, label_map : files in the state folder, relative to it
+    """
+
+    shape: tuple[int, int]
+    areas: FieldAreas
+    colonies: tuple[Colony, ...]
+    regions: tuple[Region, ...]
+    uncertainty: float
+    model_name: str
+    model_sha256: str
+    settings_sha256: str
+    acquired_at: datetime
+    acquired_at_from: str
+    pixel_size_um: float | None = None
+    pixel_size_from: str | None = None
+    assumed_pixel_size_um: float | None = None
+    stage: StagePosition | None = None
+    overlay: str | None = None
+    label_map: str | None = None
+    quality: dict[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one scan says about a dish at one time: one point of the dish's series.
+
+    Made of the field measurements weighted by area. Areas are um2 and None where the pixel size
+    is not known; fractions are given all the same.
+    at : time of the scan's first capture, aware UTC
+    version : 1, 2, ...; a late field or another model adds a version, nothing is overwritten
+    """
+
+    id: int
+    dish: str
+    scan_id: int
+    version: int
+    at: datetime
+    captures: int
+    background_um2: float | None
+    undifferentiated_um2: float | None
+    differentiated_um2: float | None
+    differentiated_fraction: float | None
+    confluence: float | None
+    uncertainty: float
+    pixel_size_um: float | None
+    model_sha256: str
+    settings_sha256: str
+    colonies: int
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A change of a dish's status: a row before it is a message."""
+
+    id: int
+    dish: str
+    kind: AlertKind
+    status: DishStatus
+    reading_id: int | None
+    at: datetime
+    fraction: float | None
+    created_at: datetime
+    closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    note: str | None = None
+    snoozed_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One region to remove and where to aim. Polygon and pick point in pixels of its capture,
+    (row, column); stage coordinates (x, y) in um.
+
+    z_um is None where the instrument gave no height.
+    """
+
+    region_id: str
+    order: int
+    capture_sha256: str
+    acquired_at: datetime
+    area_um2: float
+    mean_probability: float
+    inscribed_radius_um: float
+    centroid_px: tuple[float, float]
+    pick_px: tuple[float, float]
+    pick_x_um: float
+    pick_y_um: float
+    pick_z_um: float | None
+    polygon_px: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class RemovalPlan:
+    """Regions of a dish to remove, with pick points in the stage's frame."""
+
+    id: str
+    dish: str
+    reading_id: int
+    status: PlanStatus
+    created_at: datetime
+    expires_at: datetime
+    model_sha256: str
+    settings_sha256: str
+    calibration_id: str
+    targets: tuple[Target, ...]
+    left_out: tuple[str, ...] = ()
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+
+    @property
+    def area_um2(self) -> float:
+        return sum(target.area_um2 for target in self.targets)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One row of the outbox: something that must reach somebody.
+
+    channel : "email" or "removal" (the picker's folder)
+    subject_id : id of the alert or the plan that it speaks of
+    """
+
+    id: int
+    channel: str
+    subject_id: str
+    recipient: str
+    attempts: int
+    created_at: datetime
+    next_try_at: datetime
+    last_error: str | None = None
+    delivered_at: datetime | None = None
+    failed_at: datetime | None = None

@@ -1,0 +1,69 @@
+"""Everything this package raises on purpose.
+
+MonitorError             text fit to be shown to a person as it is: what, which, what now
+  ConfigError            the configuration cannot be used; fatal, exit 78
+  UsageError             a command was asked for something that does not exist; exit 2
+  RecordError            the database cannot be used
+  ModelRefused           the model's files do not match their manifest or canary
+  CaptureError           this capture only: unreadable, or waiting if `transient`
+  CalibrationError       no stage coordinates can be given
+  OutletError            not delivered: kept and tried again; `permanent` = do not try
+"""
+
+from __future__ import annotations
+
+
+class MonitorError(Exception):
+    """Base of all errors that are meant for a person's eyes."""
+
+
+class ConfigError(MonitorError):
+    """The configuration cannot be used; the text lists every problem found."""
+
+
+class UsageError(MonitorError):
+    """A command was asked for something that does not exist or makes no sense."""
+
+
+class RecordError(MonitorError):
+    """The database cannot be opened, migrated or written."""
+
+
+class ModelRefused(MonitorError):
+    """A model whose hash, classes or canary do not match what its manifest promises."""
+
+
+class CaptureError(MonitorError):
+    """No honest reading can be made from this capture.
+
+    reason : short machine-readable code, for example ``truncated``, ``blank``, ``no-name-match``
+    transient : trying again later can help (locked, no permission, share gone, half written)
+    """
+
+    def __init__(self, message: str, *, reason: str, transient: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.transient = transient
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross the border of the worker process by pickle, which would drop keywords.
+        return (_capture_error, (str(self), self.reason, self.transient))
+
+
+def _capture_error(message: str, reason: str, transient: bool) -> CaptureError:
+    return CaptureError(message, reason=reason, transient=transient)
+
+
+class CalibrationError(MonitorError):
+    """No stage coordinates can be given: no calibration, a degenerate one, or an expired one."""
+
+
+class OutletError(MonitorError):
+    """A message or file could not be delivered.
+
+    permanent : trying again cannot help (address refused, message refused)
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent

@@ -1,0 +1,1 @@
+"""The ways out: mail for people, files for the picker, pictures for both."""
