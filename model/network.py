@@ -1,0 +1,235 @@
+"""The network: unpadded convolutions, so that one pass over an image equals all its windows.
+
+Every layer is local and unpadded and the strides multiply to the windows' stride S. Output
+(y, x) therefore depends on exactly the P x P pixels at (y * S, x * S): the whole image goes through
+once and gives what each window alone would give. Nothing looks at the whole image or at the batch
+(batch normalisation is folded into the convolutions for inference).
+
+A cell's logits are the sum of two parts: what the whole window says about that cell, and what
+stands right there. The second is one small map shared by all the windows that hold the place, so
+fine grids cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.pmf import CLASSES, Windows, voting_cells
+
+
+@dataclass(frozen=True)
+class PmfCNNConfig:
+    """Sizes of the network; stored with its weights.
+
+    window_px : side P of a window at the working scale, a multiple of stride_px
+    stride_px : 4 or 8
+    grids : the grids that are learnt
+    voting_grids : those of them that vote; coarse cells blur, so they may serve as supervision
+    vote_margin_px : cells nearer than this to the window's edge do not vote
+    widths : channels at strides 2, 4 (and 8)
+    context_channels : channels of what a window says as a whole
+    Raises ValueError for sizes that do not fit each other.
+    """
+
+    window_px: int = 64
+    stride_px: int = 8
+    grids: tuple[int, ...] = (1, 2, 4, 8)
+    voting_grids: tuple[int, ...] = (8,)
+    vote_margin_px: int = 0
+    widths: tuple[int, ...] = (24, 48, 96)
+    context_channels: int = 128
+    classes: int = CLASSES
+    windows: Windows = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "windows", Windows(self.window_px, self.stride_px, tuple(self.grids))
+        )
+        for name in ("grids", "voting_grids", "widths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.stride_px not in (4, 8) or self.window_px % 8 or self.window_px < 40:
+            raise ValueError(
+                f"{self}: the stride must be 4 or 8 and the window a multiple of 8, at least 40"
+            )
+        if len(self.widths) != {4: 2, 8: 3}[self.stride_px]:
+            raise ValueError(f"{self}: one width is needed for each halving of the resolution")
+        if not set(self.voting_grids) <= set(self.grids) or not self.voting_grids:
+            raise ValueError(f"{self}: voting_grids must be some of grids")
+        for grid in self.voting_grids:
+            voters = voting_cells(self.windows, grid, self.vote_margin_px)
+            if len(voters) * self.windows.cell_px(grid) < self.stride_px:
+                raise ValueError(f"{self}: vote_margin_px leaves too few voters in grid {grid}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        values = asdict(self)
+        del values["windows"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PmfCNNConfig:
+        """Settings from plain values. Raises ValueError or TypeError if they do not fit."""
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in values.items()
+        }
+        return cls(**plain)
+
+
+class ConvUnit(nn.Sequential):
+    """Unpadded convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+    def folded(self) -> nn.Sequential:
+        """The same with the normalisation inside the convolution, for inference."""
+        convolution = fuse_conv_bn_eval(cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1]))
+        return nn.Sequential(convolution, nn.ReLU(inplace=True))
+
+
+class PmfCNN(nn.Module):
+    """Pmfs of all cells of all windows of an image."""
+
+    def __init__(self, config: PmfCNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        units: list[nn.Module] = []
+        side, reach, step = config.window_px, 1, 1  # positions in a window; pixels seen; pixels
+
+        def unit(inputs: int, outputs: int, kernel: int, stride: int = 1) -> ConvUnit:
+            nonlocal side, reach, step
+            if (side - kernel) % stride:
+                raise ValueError(f"{config}: the window does not divide into strides")
+            side = (side - kernel) // stride + 1
+            reach += (kernel - 1) * step
+            step *= stride
+            return ConvUnit(inputs, outputs, kernel, stride)
+
+        units.append(unit(1, config.widths[0], 4, 2))
+        units.append(unit(config.widths[0], config.widths[0], 3))
+        units.append(unit(config.widths[0], config.widths[1], 3, 2))
+        units.append(unit(config.widths[1], config.widths[1], 3))
+        units.append(unit(config.widths[1], config.widths[1], 3))
+        if config.stride_px == 8:
+            units.append(unit(config.widths[1], config.widths[2], 4, 2))
+        wide = config.widths[-1]
+        units.append(unit(wide, wide, 1))
+        self.local = nn.Sequential(*units)  # (B, wide, h + n - 1, w + n - 1)
+        self.local_side, self.local_reach_px = side, reach
+
+        units = []
+        while side > 1:
+            last = side <= 3
+            units.append(unit(wide, config.context_channels if last else wide, min(3, side)))
+        units.append(unit(config.context_channels if units else wide, config.context_channels, 1))
+        self.context = nn.Sequential(*units)  # (B, context, h, w)
+
+        self.local_heads = nn.ModuleDict(
+            {str(r): nn.Conv2d(wide, config.classes, 1) for r in config.grids}
+        )
+        self.context_heads = nn.ModuleDict(
+            {
+                str(r): nn.Conv2d(config.context_channels, r * r * config.classes, 1)
+                for r in config.grids
+            }
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def place_of_cell(self, grid: int) -> list[int]:
+        """For each row of the grid: which of a window's rows of local features lies nearest."""
+        cell = self.config.windows.cell_px(grid)
+        return [
+            min(
+                max(
+                    round(((i + 0.5) * cell - self.local_reach_px / 2) / self.config.stride_px),
+                    0,
+                ),
+                self.local_side - 1,
+            )
+            for i in range(grid)
+        ]
+
+    def forward(self, image: Tensor, grids: tuple[int, ...] | None = None) -> dict[int, Tensor]:
+        """Logits of the cells.
+
+        image : (B, 1, H, W) float32, normalised
+        grids : those wanted; all by default
+        Returns grid -> (B, r * r, C, h, w).
+        """
+        local = self.local(image)  # (B, wide, h + n - 1, w + n - 1)
+        context = self.context(local)  # (B, context, h, w)
+        batch, _, rows, columns = context.shape
+        logits: dict[int, Tensor] = {}
+        for grid in grids or self.config.grids:
+            whole = self.context_heads[str(grid)](context)  # (B, r * r * C, h, w)
+            whole = whole.reshape(batch, grid * grid, self.config.classes, rows, columns)
+            here = self.local_heads[str(grid)](local)  # (B, C, h + n - 1, w + n - 1)
+            place = self.place_of_cell(grid)
+            shifted = [
+                here[:, :, y : y + rows, x : x + columns]
+                for y, x in itertools.product(place, place)
+            ]
+            logits[grid] = whole + torch.stack(shifted, dim=1)
+        return logits
+
+    def folded(self) -> PmfCNN:
+        """A copy for inference: normalisation folded in, channels last, no gradients."""
+        twin = PmfCNN(self.config)
+        twin.load_state_dict(self.state_dict())
+        twin.eval()
+        for name in ("local", "context"):
+            units = cast(nn.Sequential, getattr(twin, name))
+            setattr(twin, name, nn.Sequential(*(cast(ConvUnit, unit).folded() for unit in units)))
+        for parameter in twin.parameters():
+            parameter.requires_grad_(False)
+        return cast(PmfCNN, twin.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def pmfs_window_by_window(
+    network: PmfCNN, image: Tensor, grids: tuple[int, ...] | None = None
+) -> dict[int, Tensor]:
+    """As ``network(image)`` for one image, every window cut out and run alone: the slow reference.
+
+    image : (1, 1, H, W) float32
+    """
+    windows = network.config.windows
+    rows, columns = (windows.positions(length) for length in image.shape[-2:])
+    found = {
+        grid: torch.empty((1, grid * grid, network.config.classes, rows, columns))
+        for grid in grids or network.config.grids
+    }
+    for y in range(rows):
+        for x in range(columns):
+            top, left = y * windows.stride_px, x * windows.stride_px
+            window = image[:, :, top : top + windows.size_px, left : left + windows.size_px]
+            for grid, logits in network(window, tuple(found)).items():
+                found[grid][..., y, x] = logits[..., 0, 0]
+    return found
+
+
+def multiply_adds_per_pixel(config: PmfCNNConfig) -> float:
+    """Multiplications with addition that inference takes for each pixel at the working scale."""
+    network = PmfCNN(config)
+    total, step = 0.0, 1
+    for unit in itertools.chain(network.local, network.context):
+        convolution = cast(nn.Conv2d, cast(ConvUnit, unit)[0])
+        step *= convolution.stride[0]
+        total += convolution.weight.numel() / step**2
+    for grid in config.voting_grids:
+        for heads in (network.local_heads, network.context_heads):
+            total += cast(nn.Conv2d, heads[str(grid)]).weight.numel() / step**2
+    return total

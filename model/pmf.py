@@ -1,0 +1,266 @@
+"""The method: windows, cells, class histograms and votes.
+
+A window of P x P pixels is cut into an r x r grid of cells. The class histogram of a cell,
+over its labelled pixels only and scaled to sum 1, is the cell's pmf. The network learns the
+pmfs of all cells of several grids at once; when it predicts, windows overlap and each cell's pmf
+is a vote for every pixel that the cell covers. The map is the mean vote.
+
+Shapes. A stack of cells is (B, r * r, C, h, w): B images, the grid's cells row by row, C classes,
+h x w window positions; window (y, x) has its top left pixel at (y * S, x * S) for stride S.
+
+Two forms of each rule stand side by side: a slow one that cuts windows out one by one and is
+easy to believe, and the one that is used. Tests hold them equal.
+
+Source of the idea: patch-wise class histograms in place of centre-pixel classes, for iPS colony
+images (Hiroshima University, KAKENHI report; see also arXiv 1909.12612 for the mean of overlapping
+windows).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.classes import UNKNOWN, CellClass
+
+CLASSES = len(CellClass)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How an image is cut: windows of ``size_px`` at every ``stride_px``, in the grids ``grids``.
+
+    Raises ValueError where a grid does not divide the window, or cells would leave gaps.
+    """
+
+    size_px: int
+    stride_px: int
+    grids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.size_px < 1 or self.stride_px < 1 or not self.grids:
+            raise ValueError(f"{self}: size, stride and at least one grid must be positive")
+        for grid in self.grids:
+            if grid < 1 or self.size_px % grid:
+                raise ValueError(
+                    f"{self}: a {grid} x {grid} grid does not divide {self.size_px} pixels"
+                )
+            if self.stride_px > self.size_px // grid:
+                raise ValueError(
+                    f"{self}: at stride {self.stride_px} the cells of the {grid} x {grid} grid "
+                    "leave gaps; the stride may be at most a cell's side"
+                )
+
+    def cell_px(self, grid: int) -> int:
+        """Side of a cell of the grid in pixels."""
+        return self.size_px // grid
+
+    def positions(self, length_px: int) -> int:
+        """Number of window positions along a side of ``length_px`` pixels."""
+        return max(0, (length_px - self.size_px) // self.stride_px + 1)
+
+    def covered_px(self, positions: int) -> int:
+        """Length that ``positions`` windows cover together."""
+        return (positions - 1) * self.stride_px + self.size_px if positions > 0 else 0
+
+    def block_px(self, grids: Sequence[int]) -> int:
+        """Side of the largest square that no cell border of these grids ever cuts."""
+        return math.gcd(self.stride_px, *(self.cell_px(grid) for grid in grids))
+
+
+# ---------------------------------------------------------------------------------- targets
+
+
+def one_hot(labels: Tensor, classes: int = CLASSES) -> Tensor:
+    """Label maps as one map a class; an unknown pixel is 0 in all of them.
+
+    labels : (B, H, W) uint8, classes or 255
+    Returns (B, C, H, W) float32.
+    """
+    values = torch.arange(classes, device=labels.device, dtype=labels.dtype)
+    return (labels[:, None] == values[None, :, None, None]).to(torch.float32)
+
+
+def cell_pmfs(
+    labels: Tensor, windows: Windows, grid: int, classes: int = CLASSES
+) -> tuple[Tensor, Tensor]:
+    """Targets of one grid for all windows of a batch of crops, by average pooling.
+
+    labels : (B, H, W) uint8, classes or 255
+    Returns the pmfs (B, r * r, C, h, w), 0 where a cell has no label, and the cells' weights
+    (B, r * r, h, w): their labelled share, 0..1.
+    """
+    rows, columns = (windows.positions(length) for length in labels.shape[-2:])
+    cell, block = windows.cell_px(grid), windows.block_px([grid])
+    shares = functional.avg_pool2d(one_hot(labels, classes), block, block)
+    if cell > block:
+        shares = functional.avg_pool2d(shares, cell // block, 1)
+    step, jump = windows.stride_px // block, cell // block
+    last_row, last_column = (rows - 1) * step + 1, (columns - 1) * step + 1
+    cells = torch.stack(
+        [
+            shares[
+                :,
+                :,
+                i * jump : i * jump + last_row : step,
+                j * jump : j * jump + last_column : step,
+            ]
+            for i in range(grid)
+            for j in range(grid)
+        ],
+        dim=1,
+    )
+    weight = cells.sum(dim=2)
+    return cells / weight.clamp_min(1e-12)[:, :, None], weight
+
+
+def cell_pmfs_slow(
+    labels: NDArray[np.uint8], windows: Windows, grid: int, classes: int = CLASSES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As ``cell_pmfs`` for one label map (H, W), counting pixel by pixel."""
+    rows, columns = (windows.positions(length) for length in labels.shape)
+    cell = windows.cell_px(grid)
+    pmfs = np.zeros((grid * grid, classes, rows, columns))
+    weight = np.zeros((grid * grid, rows, columns))
+    for y in range(rows):
+        for x in range(columns):
+            for i in range(grid):
+                for j in range(grid):
+                    top = y * windows.stride_px + i * cell
+                    left = x * windows.stride_px + j * cell
+                    inside = labels[top : top + cell, left : left + cell]
+                    known = int(np.count_nonzero(inside != UNKNOWN))
+                    weight[i * grid + j, y, x] = known / inside.size
+                    for value in range(classes):
+                        count = int(np.count_nonzero(inside == value))
+                        pmfs[i * grid + j, value, y, x] = count / known if known else 0.0
+    return pmfs, weight
+
+
+# ------------------------------------------------------------------------------------- loss
+
+
+def pmf_loss(
+    logits: Mapping[int, Tensor],
+    labels: Tensor,
+    windows: Windows,
+    grid_weights: Mapping[int, float],
+) -> Tensor:
+    """Cross-entropy of the predicted pmfs against those of the labels.
+
+    Mean over the cells of a grid by labelled share, then the weighted mean over the grids: the
+    Kullback-Leibler distance plus a constant. 0 where nothing is labelled.
+
+    logits : grid -> (B, r * r, C, h, w)
+    labels : (B, H, W) uint8
+    """
+    total = logits[next(iter(logits))].new_zeros(())
+    weight_sum = sum(grid_weights[grid] for grid in logits)
+    for grid, values in logits.items():
+        pmfs, weight = cell_pmfs(labels, windows, grid, values.shape[2])
+        entropy = -(pmfs * functional.log_softmax(values, dim=2)).sum(dim=2)
+        mean = (entropy * weight).sum() / weight.sum().clamp_min(1e-6)
+        total = total + mean * (grid_weights[grid] / weight_sum)
+    return total
+
+
+# ------------------------------------------------------------------------------------ votes
+
+
+def voting_cells(windows: Windows, grid: int, margin_px: int) -> list[int]:
+    """Rows (equally columns) of the grid whose cells vote.
+
+    Cells that begin within ``margin_px`` of the window's edge see little of their surroundings;
+    they are learnt from but may be kept from voting. 0: all vote.
+    """
+    cell = windows.cell_px(grid)
+    return [
+        i
+        for i in range(grid)
+        if i * cell >= margin_px and (i + 1) * cell <= windows.size_px - margin_px
+    ]
+
+
+def votes(
+    pmfs: Mapping[int, Tensor], windows: Windows, margin_px: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Sum and number of the votes for each block of pixels, by shifts and box sums.
+
+    A block is ``windows.block_px(grids)`` pixels wide: the votes are the same for all its pixels.
+
+    pmfs : grid -> (B, r * r, C, h, w), probabilities
+    Returns the sum (B, C, H / block, W / block) and the count (H / block, W / block) over the
+    area that the windows cover. The mean vote is sum / count where count > 0.
+    """
+    grids = list(pmfs)
+    first = pmfs[grids[0]]
+    batch, classes, rows, columns = first.shape[0], first.shape[2], *first.shape[3:]
+    block = windows.block_px(grids)
+    step = windows.stride_px // block
+    height, width = (windows.covered_px(n) // block for n in (rows, columns))
+    total = first.new_zeros((batch, classes, height, width))
+    count = first.new_zeros((1, 1, height, width))
+    last_row, last_column = (rows - 1) * step + 1, (columns - 1) * step + 1
+    for grid, values in pmfs.items():
+        side = windows.cell_px(grid) // block
+        # Votes of a grid meet at their cells' top left blocks; one box sum then spreads them.
+        corner = first.new_zeros((batch, classes, height - side + 1, width - side + 1))
+        corner_count = first.new_zeros((1, 1, height - side + 1, width - side + 1))
+        voters = voting_cells(windows, grid, margin_px)
+        for i in voters:
+            for j in voters:
+                place = (
+                    slice(None),
+                    slice(None),
+                    slice(i * side, i * side + last_row, step),
+                    slice(j * side, j * side + last_column, step),
+                )
+                corner[place] += values[:, i * grid + j]
+                corner_count[place] += 1
+        total += _spread(corner, side)
+        count += _spread(corner_count, side)
+    return total, count[0, 0]
+
+
+def _spread(corner: Tensor, side: int) -> Tensor:
+    """Each value spread over the side x side blocks right of and below it, and summed there."""
+    if side == 1:
+        return corner
+    padded = functional.pad(corner, (side - 1,) * 4)
+    rows = functional.avg_pool2d(padded, (side, 1), 1) * side
+    return functional.avg_pool2d(rows, (1, side), 1) * side
+
+
+def votes_slow(
+    pmfs: Mapping[int, Tensor], windows: Windows, margin_px: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As ``votes`` for one image, pixel by pixel and window by window.
+
+    Returns the sum (C, H, W) and the count (H, W), in pixels.
+    """
+    first = next(iter(pmfs.values()))
+    classes, rows, columns = first.shape[2], *first.shape[3:]
+    height, width = windows.covered_px(rows), windows.covered_px(columns)
+    total = np.zeros((classes, height, width))
+    count = np.zeros((height, width))
+    for grid, values in pmfs.items():
+        cell = windows.cell_px(grid)
+        voters = voting_cells(windows, grid, margin_px)
+        numbers = values[0].double().numpy()
+        for y in range(rows):
+            for x in range(columns):
+                for i in voters:
+                    for j in voters:
+                        top = y * windows.stride_px + i * cell
+                        left = x * windows.stride_px + j * cell
+                        vote = numbers[i * grid + j, :, y, x][:, None, None]
+                        total[:, top : top + cell, left : left + cell] += vote
+                        count[top : top + cell, left : left + cell] += 1
+    return total, count

@@ -1,0 +1,138 @@
+"""The network: dense equals window by window, folding changes nothing, and it can learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.network import (
+    PmfCNN,
+    PmfCNNConfig,
+    multiply_adds_per_pixel,
+    pmfs_window_by_window,
+)
+from model.pmf import pmf_loss
+
+SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
+CONFIGS = {
+    "window 64, stride 8": SMALL,
+    "window 96, stride 8, grids 1 3 6 12": PmfCNNConfig(
+        window_px=96,
+        grids=(1, 3, 6, 12),
+        voting_grids=(6, 12),
+        widths=(4, 4, 6),
+        context_channels=6,
+    ),
+    "window 48, stride 4": PmfCNNConfig(
+        window_px=48,
+        stride_px=4,
+        grids=(1, 2, 4, 12),
+        voting_grids=(12,),
+        widths=(4, 6),
+        context_channels=6,
+    ),
+}
+
+
+def trained_looking(config: PmfCNNConfig) -> PmfCNN:
+    """A network whose normalisation has statistics, as after training."""
+    torch.manual_seed(0)
+    network = PmfCNN(config)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(2, 1, config.window_px + 32, config.window_px + 32))
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**31), more_rows=st.integers(0, 40), more_columns=st.integers(0, 40))
+def test_one_pass_over_the_image_equals_every_window_alone(
+    name: str, seed: int, more_rows: int, more_columns: int
+) -> None:
+    config = CONFIGS[name]
+    network = trained_looking(config).folded()
+    size = (config.window_px + more_rows, config.window_px + more_columns)
+    image = torch.randn((1, 1, *size), generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        dense = network(image)
+        slow = pmfs_window_by_window(network, image)
+    for grid in config.grids:
+        assert dense[grid].shape == slow[grid].shape
+        difference = dense[grid].softmax(dim=2) - slow[grid].softmax(dim=2)
+        assert difference.abs().max() <= 1e-4
+
+
+def test_folding_the_normalisation_changes_nothing() -> None:
+    network = trained_looking(SMALL)
+    image = torch.randn(1, 1, 80, 96)
+    with torch.inference_mode():
+        for grid, logits in network.folded()(image).items():
+            torch.testing.assert_close(logits, network(image)[grid], atol=1e-4, rtol=1e-4)
+
+
+def test_pixels_outside_a_window_do_not_reach_it() -> None:
+    network = trained_looking(SMALL)
+    image = torch.randn(1, 1, 72, 72)
+    other = image.clone()
+    other[..., 64:, :] = 9.0
+    other[..., :, 64:] = 9.0
+    with torch.inference_mode():
+        for grid in SMALL.grids:
+            first, second = network(image)[grid], network(other)[grid]
+            assert torch.allclose(first[..., 0, 0], second[..., 0, 0], atol=1e-5)
+            assert not torch.allclose(first[..., 1, 1], second[..., 1, 1], atol=1e-5)
+
+
+def test_one_batch_can_be_learnt_by_heart() -> None:
+    """Two textures side by side: the network tells them apart after a few steps."""
+    torch.manual_seed(1)
+    image = torch.randn(1, 1, 96, 96)
+    image[..., :48] = torch.nn.functional.avg_pool2d(image, 5, 1, 2)[..., :48] * 2
+    labels = torch.zeros((1, 96, 96), dtype=torch.uint8)
+    labels[..., 48:] = 1
+    network = PmfCNN(SMALL)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    weights = dict.fromkeys(SMALL.grids, 1.0)
+    losses = []
+    for _ in range(60):
+        loss = pmf_loss(network(image), labels, SMALL.windows, weights)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.35 * losses[0]
+
+
+def test_sizes_survive_being_written_down() -> None:
+    config = CONFIGS["window 96, stride 8, grids 1 3 6 12"]
+    assert PmfCNNConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stride_px": 5},
+        {"window_px": 60},
+        {"window_px": 32},
+        {"voting_grids": (16,)},
+        {"voting_grids": ()},
+        {"widths": (8, 8)},
+        {"vote_margin_px": 32},
+    ],
+    ids=lambda wrong: str(wrong),
+)
+def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        PmfCNNConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_arithmetic_is_counted_from_the_layers() -> None:
+    """The stem alone: 4 x 4 x 1 x 24 weights at every second row and column."""
+    full = multiply_adds_per_pixel(PmfCNNConfig())
+    fewer = multiply_adds_per_pixel(PmfCNNConfig(context_channels=64))
+    assert 4_000 < fewer < full < 12_000
+    assert np.isfinite(full)

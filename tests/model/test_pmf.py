@@ -1,0 +1,157 @@
+"""The method: what a pmf is, what counts, and that the fast forms equal the slow ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.pmf import (
+    Windows,
+    cell_pmfs,
+    cell_pmfs_slow,
+    one_hot,
+    pmf_loss,
+    votes,
+    votes_slow,
+    voting_cells,
+)
+
+SHAPES = [
+    Windows(16, 4, (1, 2, 4)),
+    Windows(16, 2, (1, 2, 8)),
+    Windows(24, 4, (1, 2, 3)),
+    Windows(24, 6, (2, 4)),
+    Windows(12, 3, (1, 2, 4)),
+]
+windows_strategy = st.sampled_from(SHAPES)
+seeds = st.integers(0, 2**31)
+
+
+def random_labels(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    chance = np.random.default_rng(seed)
+    labels = chance.integers(0, 3, shape).astype(np.uint8)
+    labels[chance.random(shape) < 0.3] = 255
+    top, left = chance.integers(0, shape[0]), chance.integers(0, shape[1])
+    labels[top : top + 14, left : left + 14] = 255
+    return labels
+
+
+@settings(max_examples=25, deadline=None)
+@given(windows_strategy, seeds, st.integers(0, 14), st.integers(0, 14))
+def test_targets_by_pooling_equal_counting_pixel_by_pixel(
+    windows: Windows, seed: int, more_rows: int, more_columns: int
+) -> None:
+    labels = random_labels(seed, (windows.size_px + more_rows, windows.size_px + more_columns))
+    for grid in windows.grids:
+        pmfs, weight = cell_pmfs(torch.from_numpy(labels)[None], windows, grid)
+        slow_pmfs, slow_weight = cell_pmfs_slow(labels, windows, grid)
+        np.testing.assert_allclose(pmfs[0].numpy(), slow_pmfs, atol=1e-5)
+        np.testing.assert_allclose(weight[0].numpy(), slow_weight, atol=1e-6)
+
+
+def test_unknown_pixels_never_count() -> None:
+    """A cell with one labelled pixel is wholly of that class, with that pixel's weight."""
+    windows = Windows(8, 4, (1, 2))
+    labels = np.full((8, 8), 255, dtype=np.uint8)
+    labels[1, 1] = 2
+    pmfs, weight = cell_pmfs(torch.from_numpy(labels)[None], windows, 2)
+    assert pmfs[0, 0, :, 0, 0].tolist() == [0.0, 0.0, 1.0]
+    assert weight[0, :, 0, 0].tolist() == [1 / 16, 0.0, 0.0, 0.0]
+    assert one_hot(torch.from_numpy(labels)[None]).sum() == 1
+
+
+def test_cells_without_a_label_weigh_nothing() -> None:
+    """Whatever the network says where nothing is labelled, the loss stays the same."""
+    windows = Windows(8, 4, (2,))
+    labels = torch.zeros((1, 8, 8), dtype=torch.uint8)
+    labels[:, :4, :4] = 255
+    logits = torch.randn((1, 4, 3, 1, 1), generator=torch.Generator().manual_seed(0))
+    changed = logits.clone()
+    changed[:, 0] += torch.tensor([5.0, -3.0, 1.0])[:, None, None]
+    before = pmf_loss({2: logits}, labels, windows, {2: 1.0})
+    assert torch.equal(before, pmf_loss({2: changed}, labels, windows, {2: 1.0}))
+    changed[:, 1] += torch.tensor([5.0, -3.0, 1.0])[:, None, None]
+    assert not torch.isclose(before, pmf_loss({2: changed}, labels, windows, {2: 1.0}))
+
+
+def test_loss_of_a_crop_without_any_label_is_zero() -> None:
+    labels = torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    logits = {1: torch.ones((1, 1, 3, 1, 1), requires_grad=True)}
+    loss = pmf_loss(logits, labels, Windows(8, 8, (1,)), {1: 1.0})
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0.0
+
+
+def test_loss_is_least_at_the_labels_own_pmfs() -> None:
+    windows = Windows(16, 8, (2,))
+    labels = torch.from_numpy(random_labels(3, (32, 32)))[None]
+    pmfs, _ = cell_pmfs(labels, windows, 2)
+    best = pmf_loss({2: pmfs.clamp_min(1e-9).log()}, labels, windows, {2: 1.0})
+    for seed in range(5):
+        other = torch.randn(pmfs.shape, generator=torch.Generator().manual_seed(seed))
+        assert pmf_loss({2: other}, labels, windows, {2: 1.0}) > best
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds)
+def test_one_cell_of_one_class_is_patch_classification(seed: int) -> None:
+    """r = 1 on windows of a single class: the loss is the usual cross-entropy of a patch."""
+    windows = Windows(8, 8, (1,))
+    chance = np.random.default_rng(seed)
+    classes = torch.from_numpy(chance.integers(0, 3, (2, 3, 4)))
+    labels = classes.repeat_interleave(8, 1).repeat_interleave(8, 2).to(torch.uint8)
+    logits = torch.from_numpy(chance.normal(size=(2, 1, 3, 3, 4)).astype(np.float32))
+    ours = pmf_loss({1: logits}, labels, windows, {1: 1.0})
+    usual = torch.nn.functional.cross_entropy(logits[:, 0], classes)
+    torch.testing.assert_close(ours, usual)
+
+
+@settings(max_examples=20, deadline=None)
+@given(windows_strategy, seeds, st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_votes_by_shifts_equal_votes_window_by_window(
+    windows: Windows, seed: int, rows: int, columns: int, with_margin: bool
+) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    pmfs = {
+        grid: torch.softmax(torch.randn((1, grid**2, 3, rows, columns), generator=chance), dim=2)
+        for grid in windows.grids[1:]
+    }
+    margin = windows.cell_px(windows.grids[-1]) if with_margin else 0
+    total, count = votes(pmfs, windows, margin)
+    slow_total, slow_count = votes_slow(pmfs, windows, margin)
+    block = windows.block_px(list(pmfs))
+    grown = np.ones((block, block))
+    np.testing.assert_array_equal(np.kron(count.numpy(), grown), slow_count)
+    voted = slow_count > 0
+    mean = np.stack([np.kron(c, grown) for c in total[0].numpy()])[:, voted] / slow_count[voted]
+    np.testing.assert_allclose(mean, slow_total[:, voted] / slow_count[voted], atol=1e-5)
+    np.testing.assert_allclose(mean.sum(axis=0), 1.0, atol=1e-5)
+
+
+def test_each_pixel_deep_inside_gets_a_vote_from_every_window_that_holds_it() -> None:
+    windows = Windows(16, 4, (4,))
+    _, count = votes({4: torch.full((1, 16, 3, 9, 9), 1 / 3)}, windows)
+    assert count[6, 6] == 16
+    assert count[0, 0] == 1
+
+
+def test_a_margin_keeps_the_outer_cells_from_voting() -> None:
+    windows = Windows(16, 4, (1, 2, 4))
+    assert voting_cells(windows, 4, 4) == [1, 2]
+    assert voting_cells(windows, 4, 0) == [0, 1, 2, 3]
+    assert voting_cells(windows, 1, 4) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "grids"),
+    [(16, 4, (3,)), (16, 8, (4,)), (0, 1, (1,)), (16, 4, ())],
+    ids=["grid does not divide", "gaps between cells", "no window", "no grid"],
+)
+def test_windows_that_cannot_be_cut_are_refused(
+    size: int, stride: int, grids: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="Windows"):
+        Windows(size, stride, grids)
