@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import cv2
 import numpy as np
+import ome_types
 import pytest
+import tifffile
 
 from model.classes import UNKNOWN, CellClass
-from model.simulate import PIXEL_SIZE_RANGE_UM, label_fractions, simulate_field
+from model.simulate import (
+    PIXEL_SIZE_RANGE_UM,
+    VirtualDish,
+    label_fractions,
+    simulate_field,
+    simulate_incubator,
+    virtual_dishes,
+    write_capture,
+    write_truth,
+)
+
+START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+HEALTHY = VirtualDish("healthy", seed=5, onset_h=None)
+TURNING = VirtualDish("turning", seed=5, onset_h=24.0)
+SMALL = (256, 256)
 
 
 def test_the_same_seed_gives_the_same_field() -> None:
@@ -76,3 +96,171 @@ def test_a_field_without_cells_has_no_differentiated_fraction() -> None:
     fractions = label_fractions(np.zeros((4, 4), np.uint8))
     assert fractions.differentiated_fraction is None
     assert fractions.confluence == 0.0
+
+
+def test_a_healthy_dish_never_differentiates() -> None:
+    for hours in (0.0, 30.0, 96.0):
+        assert HEALTHY.truth(hours, shape=SMALL, pixel_size_um=4.0).differentiated == 0.0
+
+
+def test_a_dish_grows_steadily_and_differentiates_only_after_its_onset() -> None:
+    truths = [TURNING.truth(h, shape=SMALL, pixel_size_um=4.0) for h in range(0, 80, 8)]
+    confluence = [t.confluence for t in truths]
+    fraction = [t.differentiated_fraction for t in truths]
+    assert all(c is not None for c in confluence)
+    assert all(f is not None for f in fraction)
+    assert confluence == sorted(confluence)  # type: ignore[type-var]
+    assert fraction[:4] == [0.0] * 4
+    assert fraction[3:] == sorted(fraction[3:])  # type: ignore[type-var]
+    assert fraction[-1] > 0.3  # type: ignore[operator]
+    steps = np.diff(np.array(fraction, float))
+    assert steps.max() < 0.3
+
+
+def test_the_same_colonies_are_seen_an_hour_later() -> None:
+    before = HEALTHY.field(40.0, shape=SMALL, pixel_size_um=4.0)
+    after = HEALTHY.field(41.0, shape=SMALL, pixel_size_um=4.0)
+    assert (before.labels == after.labels).mean() > 0.97
+    assert not np.array_equal(before.image, after.image)
+
+
+def test_a_visit_can_be_repeated_exactly() -> None:
+    first, second = (TURNING.field(50.0, shape=SMALL) for _ in range(2))
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.labels, second.labels)
+
+
+def test_before_onset_a_turning_dish_is_the_healthy_one() -> None:
+    healthy, turning = (d.field(20.0, shape=SMALL) for d in (HEALTHY, TURNING))
+    assert np.array_equal(healthy.image, turning.image)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
+def test_a_dish_name_is_one_folder_name(name: str) -> None:
+    with pytest.raises(ValueError, match="no folder name"):
+        VirtualDish(name, seed=1, onset_h=None)
+
+
+def test_a_dish_cannot_be_visited_before_it_was_seeded() -> None:
+    with pytest.raises(ValueError, match="before the dish was seeded"):
+        HEALTHY.field(-1.0)
+
+
+def test_a_capture_says_its_pixel_size_time_and_stage_position(tmp_path: Path) -> None:
+    field = simulate_field(4, shape=(64, 80), pixel_size_um=1.25)
+    path = tmp_path / "new" / "a.ome.tif"
+    zone = timezone(timedelta(hours=9))
+    write_capture(
+        field,
+        path,
+        acquired_at=START.astimezone(zone),
+        stage_x_um=-1200.5,
+        stage_y_um=38000.25,
+        name="a",
+    )
+    assert np.array_equal(tifffile.imread(path), field.image)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_ome
+        image = ome_types.from_xml(tiff.ome_metadata or "").images[0]
+    assert image.name == "a"
+    assert image.acquisition_date == START
+    pixels = image.pixels
+    assert (pixels.physical_size_x, pixels.physical_size_x_unit.value) == (1.25, "µm")
+    assert (pixels.physical_size_y, pixels.physical_size_y_unit.value) == (1.25, "µm")
+    plane = pixels.planes[0]
+    assert (plane.position_x, plane.position_x_unit.value) == (-1200.5, "µm")
+    assert (plane.position_y, plane.position_y_unit.value) == (38000.25, "µm")
+    assert plane.delta_t == 0.0
+    assert [p.name for p in path.parent.iterdir()] == ["a.ome.tif"]
+
+
+def test_a_capture_without_time_zone_is_refused(tmp_path: Path) -> None:
+    field = simulate_field(4, shape=(64, 64))
+    with pytest.raises(ValueError, match="no time zone"):
+        write_capture(
+            field,
+            tmp_path / "a.ome.tif",
+            acquired_at=START.replace(tzinfo=None),
+            stage_x_um=0,
+            stage_y_um=0,
+            name="a",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"a\.ome\.tif"):
+        write_truth(simulate_field(4, shape=(64, 64)), path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.tif"]
+
+
+def test_truth_comes_back_from_its_file(tmp_path: Path) -> None:
+    field = simulate_field(9, shape=(64, 80))
+    write_truth(field, tmp_path / "truth.png")
+    read = cv2.imread(str(tmp_path / "truth.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(read, field.labels)
+
+
+def test_the_incubator_visits_every_dish_and_leaves_truth_beside(tmp_path: Path) -> None:
+    scans = list(
+        simulate_incubator(
+            tmp_path / "captures",
+            dishes=2,
+            hours=12,
+            interval_h=6,
+            seed=3,
+            start=START,
+            shape=(96, 96),
+            pixel_size_um=8.0,
+        )
+    )
+    assert [(s.dish, s.hours) for s in scans] == [
+        (dish, hours) for hours in (0.0, 6.0, 12.0) for dish in ("dish-01", "dish-02")
+    ]
+    first = scans[0]
+    assert first.capture == tmp_path / "captures/dish-01/dish-01_20260301T080000Z_f1.ome.tif"
+    assert first.truth == tmp_path / "captures-truth/dish-01/dish-01_20260301T080000Z_f1.png"
+    for scan in scans:
+        labels = cv2.imread(str(scan.truth), cv2.IMREAD_UNCHANGED)
+        assert label_fractions(labels.astype(np.uint8)) == scan.fractions
+        assert scan.capture.is_file()
+    assert len({s.acquired_at for s in scans}) == len(scans)
+
+
+def test_one_scan_is_written_at_a_time(tmp_path: Path) -> None:
+    scans = simulate_incubator(
+        tmp_path,
+        dishes=[HEALTHY],
+        hours=1000,
+        interval_h=1,
+        seed=3,
+        start=START,
+        truth_dir=tmp_path / "truth",
+        shape=(64, 64),
+    )
+    next(scans)
+    assert len(list(tmp_path.rglob("*.ome.tif"))) == 1
+
+
+def test_exactly_one_of_the_virtual_dishes_turns() -> None:
+    for seed in range(5):
+        dishes = virtual_dishes(4, seed=seed, hours=72)
+        assert sum(d.onset_h is not None for d in dishes) == 1
+        assert len({d.seed for d in dishes}) == len({(d.stage_x_um, d.stage_y_um) for d in dishes})
+        last = next(d for d in dishes if d.onset_h is not None).truth(72, shape=(192, 192))
+        assert last.differentiated_fraction is not None
+        assert last.differentiated_fraction > 0.15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"interval_h": 0.0}, "not positive"), ({"start": START.replace(tzinfo=None)}, "time zone")],
+)
+def test_an_impossible_timetable_is_refused(
+    tmp_path: Path, arguments: dict[str, object], message: str
+) -> None:
+    wanted = {"dishes": 1, "hours": 4.0, "interval_h": 2.0, "seed": 1, "start": START, **arguments}
+    with pytest.raises(ValueError, match=message):
+        list(simulate_incubator(tmp_path, **wanted))  # type: ignore[arg-type]
