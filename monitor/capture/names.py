@@ -7,7 +7,6 @@ from the source. A time that the clock shows twice (end of daylight saving) is t
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -42,9 +41,7 @@ def shown_name(path: PurePath | str) -> str:
 def _shown_character(character: str) -> str:
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it in paths
         return f"\\x{ord(character) - 0xDC00:02x}"
-    if unicodedata.category(character)[0] == "C":
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 @dataclass(frozen=True)
@@ -194,7 +191,7 @@ _CELIGO = re.compile(
     r"_Well_(?P<well>[A-Za-z]{1,2}\d{1,2})"
     r"(?:_Xmm(?P<x_mm>-?\d+(?:\.\d+)?)_Ymm(?P<y_mm>-?\d+(?:\.\d+)?))?"
     r"_(?P<channel>Ch\d+)(?:_(?P<pixel_size>-?\d+(?:\.\d+)?)um)?(?P<resized>_resized)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -231,7 +228,8 @@ def _um(mm: str) -> float:
 
 _INCUCYTE = re.compile(
     r"(?:(?P<prefix>.+?)_)?(?P<well>[A-Za-z]{1,2}\d{1,2})_(?P<field>\d+)"
-    r"_(?P<year>\d{4})y(?P<month>\d{2})m(?P<day>\d{2})d_(?P<hour>\d{2})h(?P<minute>\d{2})m"
+    r"_(?P<year>\d{4})y(?P<month>\d{2})m(?P<day>\d{2})d_(?P<hour>\d{2})h(?P<minute>\d{2})m",
+    re.ASCII,
 )
 
 
@@ -258,7 +256,7 @@ _DISH_TIME = re.compile(
     r"(?:[-:.]?(?P<second>\d{2})s?(?:\.\d+)?)?"
     r"(?P<zone>Z|\+\d{2}:?\d{2}|(?(t)-\d{2}:?\d{2}))?"
     r"(?:[_ ](?:f|field|s|site|p|pos)?(?P<field>\d+))?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
