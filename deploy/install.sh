@@ -1,0 +1,455 @@
+#!/usr/bin/env bash
+# Install colonywatch as a service on a Debian-like machine, or bring an installation up to date.
+# Run it again for an upgrade: state and configuration are kept.
+set -euo pipefail
+umask 022
+
+usage() {
+    cat <<'TEXT'
+usage: deploy/install.sh [--source DIR] [--prefix DIR] [--python PATH] [--no-start]
+                         [--root DIR] [--no-packages]
+
+Run as root from a checkout. Installs or upgrades; running it twice is harmless.
+
+  --source DIR   the folder that the imager writes into; goes into a fresh
+                 /etc/colonywatch/config.yaml (an existing one is never changed)
+  --prefix DIR   where the program goes (default: /opt/colonywatch)
+  --python PATH  the Python to use (default: the first of 3.11 or newer that has venv)
+  --no-start     install, but do not enable or start the daemon
+  --root DIR     put everything under DIR and touch neither accounts nor systemd
+                 (for a look, a package or a test; needs no root)
+  --no-packages  leave out the Python packages (only with --root)
+  --help         this text
+
+example: sudo deploy/install.sh --source /mnt/imager/captures
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; warnings=$((warnings + 1)); }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+misused() { printf 'error: %s\n\n' "$*" >&2; usage >&2; exit 2; }
+
+account=colonywatch
+daemon=colonywatch.service
+prefix=/opt/colonywatch
+root=''
+source_folder=''
+python=''
+start=yes
+packages=yes
+warnings=0
+backups_kept=3
+needed_mib=3072
+
+while (($#)); do
+    case $1 in
+        --source | --prefix | --python | --root)
+            [[ $# -ge 2 && -n $2 ]] || misused "$1 needs a value"
+            case $1 in
+                --source) source_folder=$2 ;;
+                --prefix) prefix=$2 ;;
+                --python) python=$2 ;;
+                --root) root=$2 ;;
+            esac
+            shift 2
+            ;;
+        --no-start) start=no; shift ;;
+        --no-packages) packages=no; shift ;;
+        --help | -h) usage; exit 0 ;;
+        *) misused "unknown argument: $1" ;;
+    esac
+done
+
+# Unit files hold the prefix in plain text, where blanks and percent signs mean something else.
+[[ $prefix =~ ^/[A-Za-z0-9._/-]+$ && $prefix != *..* ]] ||
+    misused "--prefix must be an absolute path of letters, digits and . _ - / (is '$prefix')"
+prefix=${prefix%/}
+case $prefix in
+    /bin | /boot | /dev | /etc | /home | /lib | /opt | /proc | /root | /run | /sbin | /srv | /sys | \
+        /tmp | /usr | /usr/bin | /usr/lib | /usr/local | /usr/sbin | /var | /var/lib | \
+        /var/lib/colonywatch | /etc/colonywatch)
+        misused "--prefix needs a folder of its own, such as /opt/colonywatch (is '$prefix')" ;;
+    /home/* | /root/* | /tmp/*)
+        [[ -n $root ]] || misused "--prefix $prefix: the service account could not reach it" ;;
+esac
+[[ $packages == yes || -n $root ]] || misused "--no-packages goes only with --root"
+[[ -z $source_folder ]] || source_folder=$(realpath -m -- "$source_folder")
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for part in pyproject.toml constraints.txt config.yaml monitor model; do
+    [[ -e $checkout/$part ]] || fail "$checkout/$part is missing: run this script from a checkout"
+done
+
+staged=no
+if [[ -n $root ]]; then
+    staged=yes
+    mkdir -p -- "$root"
+    root=$(cd "$root" && pwd)
+    [[ $root != / ]] || misused "--root must not be /: leave it out"
+else
+    [[ $EUID -eq 0 ]] || fail "must be root: sudo $0 ...   (or --root DIR to look at the result only)"
+fi
+
+opt=$root$prefix
+etc=$root/etc/colonywatch
+state=$root/var/lib/colonywatch
+units=$root/etc/systemd/system
+command=$root/usr/local/bin/colonywatch
+
+# ---------------------------------------------------------------- what this machine offers
+
+is_usable_python() {
+    "$1" - <<'CODE' 2>/dev/null
+import sys
+if sys.version_info < (3, 11):
+    sys.exit(1)
+import ensurepip, sqlite3, ssl, venv
+CODE
+}
+
+is_out_of_reach() {  # an interpreter below a private home cannot be used by the service account
+    [[ $(realpath -- "$("$1" -c 'import sys; print(sys.base_prefix)')") =~ ^/(root|home)(/|$) ]]
+}
+
+if [[ -n $python ]]; then
+    python=$(command -v -- "$python") || fail "--python: no such program"
+    is_usable_python "$python" ||
+        fail "--python $python: needs Python 3.11 or newer with venv (apt install python3-venv)"
+else
+    for candidate in {/usr/bin,/usr/local/bin}/python3{.11,.12,.13,.14,} \
+        "$(command -v python3.11 || true)" "$(command -v python3 || true)"; do
+        if [[ -x $candidate ]] && is_usable_python "$candidate"; then
+            python=$candidate
+            break
+        fi
+    done
+    [[ -n $python ]] ||
+        fail "no Python 3.11 or newer with venv here: apt install python3 python3-venv, or name one with --python"
+fi
+if [[ $staged == no ]] && is_out_of_reach "$python"; then
+    fail "$python lies in a private home, where the account $account cannot reach it; name another with --python"
+fi
+python_version=$("$python" -c 'import platform; print(platform.python_version())')
+
+systemd=no
+if [[ $staged == no ]]; then
+    if [[ -d /run/systemd/system ]] && command -v systemctl >/dev/null; then
+        systemd=yes
+    elif command -v systemctl >/dev/null; then
+        warn "systemd is here but not running (a container?): the units are installed, but nothing is enabled or started"
+    else
+        warn "no systemd here: the units are installed for later, nothing is enabled or started"
+    fi
+    for program in useradd runuser flock; do
+        command -v "$program" >/dev/null || fail "$program is missing: apt install util-linux passwd"
+    done
+fi
+
+nearest() {  # the deepest existing folder above a path
+    local path=$1
+    while [[ ! -d $path ]]; do path=$(dirname -- "$path"); done
+    printf '%s' "$path"
+}
+free_mib() { df -Pm -- "$(nearest "$1")" | awk 'NR == 2 { print $4 }'; }
+
+if [[ $packages == yes ]]; then
+    free=$(free_mib "$opt")
+    ((free >= needed_mib)) ||
+        fail "$prefix: $free MiB free, $needed_mib MiB needed for the program; free some or choose another --prefix"
+    ((free >= 10240)) ||
+        warn "$prefix: $free MiB free; enough for torch's CPU build, not for the one with GPU libraries (10240 MiB)"
+fi
+free=$(free_mib "$state")
+((free >= 2048)) || warn "/var/lib/colonywatch: only $free MiB free for database and pictures"
+
+if [[ $staged == no ]]; then
+    exec 9>/run/lock/colonywatch-install.lock
+    flock -n 9 || fail "another installation is running"
+fi
+
+# ---------------------------------------------------------------- if something goes wrong
+
+release=''   # the new virtual environment while it is not in use yet
+scratch=''
+stopped=()   # units that we stopped and that have to come back whatever happens
+finished=no
+at_exit() {
+    local code=$?
+    [[ -z $scratch ]] || rm -rf -- "$scratch"
+    if [[ $finished == no ]]; then
+        [[ -z $release ]] || rm -rf -- "$release"
+        if ((${#stopped[@]})); then
+            say "starting again what was running: ${stopped[*]}" >&2
+            systemctl start "${stopped[@]}" || true
+        fi
+        ((code)) && printf 'NOT installed; what was there before is untouched.\n' >&2
+    fi
+    exit "$code"
+}
+trap at_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---------------------------------------------------------------- account and folders
+
+say "checkout   $checkout"
+say "python     $python ($python_version)"
+say "program    $opt"
+
+owner=()
+if [[ $staged == no ]]; then
+    getent group "$account" >/dev/null || groupadd --system "$account"
+    if getent passwd "$account" >/dev/null; then
+        say "account    $account (is there)"
+    else
+        useradd --system --gid "$account" --home-dir /var/lib/colonywatch --no-create-home \
+            --shell /usr/sbin/nologin --comment 'Colonywatch' "$account"
+        say "account    $account (made)"
+    fi
+    owner=(--owner=root --group="$account")
+fi
+
+install -d -m 0755 -- "$opt" "$units" "$(dirname -- "$command")"
+install -d -m 0750 ${owner[@]+"${owner[@]}"} -- "$etc"
+if [[ $staged == no ]]; then
+    if [[ -d $state && $(stat -c %U -- "$state") != "$account" ]]; then
+        # Left by an uninstallation that kept it.
+        chown -R --no-dereference "$account:$account" -- "$state"
+    fi
+    install -d -m 0750 --owner="$account" --group="$account" -- "$state" "$state/backups"
+else
+    install -d -m 0750 -- "$state" "$state/backups"
+fi
+
+as_account() {
+    if [[ $staged == yes ]]; then
+        "$@"
+    else
+        (cd / && runuser -u "$account" -- "$@")
+    fi
+}
+
+# ---------------------------------------------------------------- the program, beside the old one
+
+stamp=$(date -u +%Y%m%dT%H%M%SZ)
+previous=''
+[[ ! -L $opt/venv ]] || previous=$(readlink -f -- "$opt/venv")
+release=$opt/venv-$stamp
+[[ ! -e $release ]] || fail "$release exists: wait a second and try again"
+scratch=$(mktemp -d -- "$opt/.install.XXXXXX")
+
+if [[ $packages == yes ]]; then
+    say "packages   into $release; some minutes, and 1 to 8 GB for torch"
+    "$python" -m venv -- "$release"
+    # Downloads are unpacked beside the target: /tmp is often a small piece of memory.
+    (
+        cd /
+        TMPDIR=$scratch "$release/bin/python" -m pip install --quiet --no-input --no-cache-dir \
+            --disable-pip-version-check --constraint "$checkout/constraints.txt" "$checkout"
+    ) || fail "pip could not install the packages (see above)"
+    as_account "$release/bin/colonywatch" --help >/dev/null ||
+        fail "$release/bin/colonywatch does not start as $account (see above)"
+else
+    "$python" -m venv --without-pip -- "$release"
+fi
+install -m 0755 -- "$checkout/deploy/notify-failed.sh" "$opt/notify-failed.sh"
+install -m 0644 -- "$checkout/deploy/README.md" "$opt/README.md"
+
+# ---------------------------------------------------------------- configuration, once
+
+write_fresh_config() {  # $1: source folder
+    "$python" - "$checkout/config.yaml" "$1" <<'CODE'
+"""Print the default configuration with the installed machine's folders in it.
+
+The text is changed line by line and not read and written as YAML, so that its comments, which are
+the manual, stay.
+"""
+import json
+import re
+import sys
+
+default, source_folder = sys.argv[1:]
+wanted = {
+    ("sources", "path"): json.dumps(source_folder, ensure_ascii=False),
+    ("record", "folder"): "/var/lib/colonywatch",
+}
+section = ""
+lines = []
+for line in open(default, encoding="utf-8").read().splitlines():
+    top = re.match(r"([a-z_]+):", line)
+    if top:
+        section = top[1]
+    key = re.match(r"(\s+(?:-\s+)?([a-z_]+):\s*)([^\s#]+|\"[^\"]*\")?(\s+#.*)?$", line)
+    if key and (section, key[2]) in wanted:
+        value = wanted.pop((section, key[2]))
+        line = key[1].rstrip() + " " + value + (key[4] or "")
+    lines.append(line)
+if wanted:
+    missing = ", ".join(".".join(names) for names in wanted)
+    sys.exit(f"{default}: no line for {missing}; the installed configuration would be wrong")
+print("\n".join(lines))
+CODE
+}
+
+if [[ -e $etc/config.yaml ]]; then
+    say "config     $etc/config.yaml (is there, kept)"
+    if [[ -n $source_folder ]] && ! grep -qF -- "$source_folder" "$etc/config.yaml"; then
+        warn "--source $source_folder is not used, since $etc/config.yaml exists: put it there under sources"
+    fi
+else
+    if [[ -n $source_folder ]]; then
+        folder=$source_folder
+    else
+        folder=/var/lib/colonywatch/captures
+        as_account mkdir -p -m 0750 -- "$root$folder"
+        warn "no --source given: the daemon watches the empty folder $folder; put your imager's folder into $etc/config.yaml under sources"
+    fi
+    write_fresh_config "$folder" >"$scratch/config.yaml" || fail "no configuration was written (see above)"
+    install -m 0640 ${owner[@]+"${owner[@]}"} -- "$scratch/config.yaml" "$etc/config.yaml"
+    say "config     $etc/config.yaml (made)"
+fi
+# The program's own reading of it decides, before anything that runs is touched.
+configured() {  # configured PYTHON-EXPRESSION: of `config`, read as the daemon will read it
+    as_account "$release/bin/python" -c "
+import sys
+from pathlib import Path
+from monitor.config import load_config
+from monitor.errors import ConfigError
+try:
+    config = load_config(Path(sys.argv[1]))
+except ConfigError as problem:
+    sys.exit(str(problem))
+print($1)" "$etc/config.yaml"
+}
+database_url=''
+if [[ $packages == yes ]]; then
+    if database_url=$(configured 'config.record.database_url'); then
+        while IFS= read -r folder; do
+            [[ -n $folder && $staged == no ]] || continue
+            if ! as_account test -d "$folder"; then
+                warn "the source folder $folder is not there, or $account may not look into it; see $prefix/README.md"
+            elif ! as_account test -r "$folder" || ! as_account test -x "$folder"; then
+                warn "$account may not read $folder: usermod -aG $(stat -c %G -- "$folder") $account, or another way of $prefix/README.md"
+            fi
+        done < <(configured '"\n".join(str(source.path) for source in config.sources)')
+    else
+        fail "$etc/config.yaml is not valid (see above): mend it and run this again"
+    fi
+fi
+
+# ---------------------------------------------------------------- change over
+
+if [[ $systemd == yes ]]; then
+    for unit in "$daemon" colonywatch-dashboard.service; do
+        if systemctl is-active --quiet "$unit"; then
+            say "stopping   $unit"
+            systemctl stop "$unit"
+            stopped+=("$unit")
+        fi
+    done
+fi
+
+case $database_url in
+    sqlite:///*)
+        database=${database_url#sqlite:///}
+        database=${database%%\?*}
+        if [[ $staged == no && -s $database ]]; then
+            copy=/var/lib/colonywatch/backups/before-upgrade-$stamp.sqlite
+            size=$(($(stat -c %s -- "$database") / 1048576))
+            ((size < $(free_mib "$state"))) ||
+                fail "/var/lib/colonywatch: no room for a copy of the database ($size MiB); free some and run this again"
+            as_account "$release/bin/python" - "$database" "$copy" <<'CODE' || fail "the database could not be copied (see above)"
+import os
+import sqlite3
+import sys
+from contextlib import closing
+
+database, copy = sys.argv[1:]
+with closing(sqlite3.connect(database)) as present, closing(sqlite3.connect(copy + ".part")) as new:
+    present.backup(new)
+    (verdict,) = new.execute("PRAGMA quick_check").fetchone()
+if verdict != "ok":
+    sys.exit(f"{database}: is damaged ({verdict}); not upgraded")
+os.replace(copy + ".part", copy)
+CODE
+            say "backup     $copy"
+            find /var/lib/colonywatch/backups -maxdepth 1 -type f -name 'before-upgrade-*.sqlite' |
+                sort -r | tail -n "+$((backups_kept + 1))" | xargs -r -d '\n' rm -f --
+        fi
+        ;;
+    '') ;;
+    *) [[ -z $previous ]] || warn "the database is not SQLite: no copy was taken (use its own tool, such as pg_dump)" ;;
+esac
+
+for unit in colonywatch.service colonywatch-dashboard.service colonywatch-failed@.service; do
+    sed "s#/opt/colonywatch#$prefix#g" -- "$checkout/deploy/$unit" >"$scratch/$unit"
+    install -m 0644 -- "$scratch/$unit" "$units/$unit"
+done
+
+# Typed by root it would otherwise leave files in the state folder that the daemon cannot write.
+cat >"$scratch/command" <<TEXT
+#!/bin/sh
+# colonywatch as the account of the service, whoever calls.
+program=$prefix/venv/bin/colonywatch
+case \$(id -un) in
+    $account) exec "\$program" "\$@" ;;
+    root) exec runuser -u $account -- "\$program" "\$@" ;;
+    *) exec sudo -u $account -- "\$program" "\$@" ;;
+esac
+TEXT
+if [[ -e $command ]] && ! grep -q '^# colonywatch as the account of the service' "$command"; then
+    warn "$command is not ours: left as it is; call $prefix/venv/bin/colonywatch instead"
+else
+    install -m 0755 -- "$scratch/command" "$command"
+fi
+
+ln -sfn -- "venv-$stamp" "$scratch/venv"
+mv -fT -- "$scratch/venv" "$opt/venv"
+finished=yes
+
+discard_old_releases() {
+    local old
+    for old in "$opt"/venv-*Z; do
+        [[ $old == "$release" ]] || rm -rf -- "$old"
+    done
+}
+
+if [[ $systemd == yes ]]; then
+    systemctl daemon-reload
+    if [[ $start == yes ]]; then
+        systemctl reset-failed "$daemon" 2>/dev/null || true
+        say "starting   $daemon"
+        if ! systemctl enable --quiet --now "$daemon"; then
+            journalctl --no-pager --lines=25 --unit="$daemon" >&2 || true
+            [[ -z $previous ]] || say "the version before is still in $previous (ln -sfn $previous $opt/venv)" >&2
+            finished=yes
+            printf 'error: installed, but the daemon did not start (see above)\n' >&2
+            exit 1
+        fi
+        for unit in ${stopped[@]+"${stopped[@]}"}; do
+            [[ $unit == "$daemon" ]] || systemctl start "$unit"
+        done
+    elif ((${#stopped[@]})); then
+        warn "--no-start: left stopped: ${stopped[*]}"
+    fi
+fi
+discard_old_releases
+
+# ---------------------------------------------------------------- what now
+
+say
+say "installed. $(if ((warnings)); then echo "($warnings warnings, see above)"; fi)"
+if [[ $staged == yes ]]; then
+    say "staged under $root only: no account was made, systemd was not touched"
+elif [[ $systemd == no ]]; then
+    say "skipped, since systemd is not running: daemon-reload, enable, start"
+    say "  by hand: runuser -u $account -- $prefix/venv/bin/colonywatch run --config /etc/colonywatch/config.yaml"
+elif [[ $start == no ]]; then
+    say "  start:     systemctl enable --now $daemon"
+else
+    say "  is it up?  colonywatch status"
+    say "  journal:   journalctl -u colonywatch -f"
+fi
+say "  configure: $etc/config.yaml, then systemctl restart colonywatch"
+say "  read:      $prefix/README.md"
