@@ -109,6 +109,10 @@ class _Culture:
     packed_warp: float
     packed_height_spread: float
     packed_dome: float
+    packed_streaks: float
+    packed_texture: float
+    packed_rim: bool
+    soft_um: float
     nucleus: float
     granularity: float
     centre_fading: float
@@ -189,14 +193,18 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
     return _Culture(
         packed_um=_log_uniform(rng, 7.5, 17),
         packed_warp=rng.uniform(0.1, 0.9),
-        packed_height_spread=rng.uniform(0.1, 0.7),
-        packed_dome=rng.uniform(0.3, 1.2),
+        packed_height_spread=rng.uniform(0.05, 0.45),
+        packed_dome=rng.uniform(0.3, 1.3),
+        packed_streaks=float(rng.choice([0.0, 0.5, 1.0])) * rng.uniform(0.3, 1.0),
+        packed_texture=_log_uniform(rng, 0.35, 1.8),
+        packed_rim=_chance(rng, 0.35),
+        soft_um=_log_uniform(rng, 0.4, 2.6),
         nucleus=rng.uniform(-0.2, 0.7),
         granularity=rng.uniform(0.0, 0.5),
         centre_fading=rng.uniform(0.0, 0.7) if _chance(rng, 0.6) else 0.0,
         spread_length_um=length,
         spread_width_um=min(length, max(9.0, length * rng.uniform(0.2, 0.75))),
-        spread_cover=_log_uniform(rng, 0.45, 1.6),
+        spread_cover=_log_uniform(rng, 0.45, 2.0),
         spread_height=_log_uniform(rng, 0.4, 1.4),
         spread_rim=rng.uniform(-0.1, 0.6),
         spread_nucleus=rng.uniform(0.0, 1.0),
@@ -205,11 +213,11 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
         cobble_um=_log_uniform(rng, 19, 50),
         cobble_share=float(rng.choice([0.0, 0.0, 0.0, 0.3, 0.6, 1.0])),
         clumps=rng.uniform(0.3, 1.5) if _chance(rng, 0.4) else 0.0,
-        dead_per_mm2=_log_uniform(rng, 2, 450),
-        dead_on_cells=_log_uniform(rng, 0.7, 6),
+        dead_per_mm2=_log_uniform(rng, 2, 260),
+        dead_on_cells=_log_uniform(rng, 0.7, 4),
         dead_um=_log_uniform(rng, 3.5, 8.5),
         debris_per_mm2=_log_uniform(rng, 20, 3000),
-        matrix=_log_uniform(rng, 0.01, 0.25),
+        matrix=_log_uniform(rng, 0.01, 0.15),
     )
 
 
@@ -224,16 +232,16 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         coarse=rng.uniform(0.15, 1.1) if phase else rng.uniform(0.0, 0.5),
         absorption=rng.uniform(-0.15, 0.35) if phase else rng.uniform(-0.1, 0.4),
         sign=-1.0 if _chance(rng, 0.06 if phase else 0.15) else 1.0,
-        saturation=_log_uniform(rng, 1.2, 8),
+        saturation=_log_uniform(rng, 1.5, 8),
         stretch=_log_uniform(rng, 1.3, 4) if _chance(rng, 0.12) else 1.0,
         contrast=contrast,
         background=rng.uniform(60, 200) if phase else rng.uniform(70, 215),
-        shading=rng.uniform(0, 0.6) * min(contrast * 2, 0.4),
-        vignetting=rng.uniform(0, 0.35) if _chance(rng, 0.25) else 0.0,
-        dark_side=rng.uniform(0.2, 0.9) if _chance(rng, 0.08) else 0.0,
+        shading=rng.uniform(0, 1.0) ** 2 * min(contrast * 1.6, 0.3),
+        vignetting=rng.uniform(0, min(4 * contrast, 0.35)) if _chance(rng, 0.25) else 0.0,
+        dark_side=rng.uniform(0.2, 0.9) if _chance(rng, 0.05) else 0.0,
         banding=rng.uniform(0.02, 0.2) if _chance(rng, 0.08) else 0.0,
         blur_px=rng.uniform(0.0, 0.8) if _chance(rng, 0.75) else rng.uniform(0.8, 2.2),
-        noise=_log_uniform(rng, 0.03, 0.55),
+        noise=_log_uniform(rng, 0.03, 0.4),
         gamma=_log_uniform(rng, 0.7, 1.4),
         dust=int(rng.integers(1, 9)) if _chance(rng, 0.35) else 0,
         rings=int(rng.integers(1, 12)) if _chance(rng, 0.3) else 0,
@@ -242,7 +250,11 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         tile_gain=rng.uniform(0.1, 1.0) * min(contrast, 0.1),
         well=_chance(rng, 0.06),
         bar=_chance(rng, 0.05),
-        jpeg_quality=int(rng.integers(35, 96)) if _chance(rng, 0.35) else 0,
+        jpeg_quality=(
+            int(rng.integers(85 if contrast < 0.05 else 70 if contrast < 0.12 else 45, 97))
+            if _chance(rng, 0.3)
+            else 0
+        ),
         resample=rng.uniform(0.5, 0.95) if _chance(rng, 0.15) else 1.0,
         bits=16 if _chance(rng, 0.15) else 8,
     )
@@ -308,7 +320,7 @@ def _fill(shape: tuple[int, int], outlines: Sequence[npt.NDArray[np.float64]]) -
 @dataclass(frozen=True)
 class _ColonyShape:
     """An outline about its own centre, as radius over angle. Lengths are of the radius, so that
-    it can grow; `spikes` are in um and do not grow.
+    it can grow; spikes are in um and do not grow.
 
     harmonics : (K, 3) of amplitude, phase, drift of the phase in radians an hour
     """
@@ -317,24 +329,25 @@ class _ColonyShape:
     elongation: float
     angle: float
     spikes_um: float
-    spike_spacing_um: float
+    spike_count: int
     spike_phases: tuple[float, ...]
 
     def outline(
         self, centre: tuple[float, float], radius_um: float, hours: float = 0.0
     ) -> npt.NDArray[np.float64]:
         """(N, 2) float64, (row, column) in um."""
-        theta = np.linspace(0, 2 * np.pi, 192, endpoint=False)
+        theta = np.linspace(0, 2 * np.pi, 480, endpoint=False)
         radius = np.ones_like(theta)
         for order, (amplitude, phase, drift) in enumerate(self.harmonics, start=2):
             radius += amplitude * np.cos(order * theta + phase + drift * hours)
         radius = np.maximum(radius, 0.25) * radius_um
         # Cells at a rim pull it into points with hollow arcs between them.
-        count = max(3, round(2 * np.pi * radius_um / self.spike_spacing_um))
-        wave = count * theta / 2 + sum(
-            1.3 * np.sin((k + 1) * theta + p) for k, p in enumerate(self.spike_phases)
+        first, second, *phases = self.spike_phases
+        wave = self.spike_count * theta / 2 + sum(
+            1.6 * np.sin((k + 1) * theta + p) for k, p in enumerate(phases)
         )
-        radius += self.spikes_um * ((1 - np.abs(np.sin(wave))) ** 1.6 - 0.3)
+        uneven = np.clip(0.5 + 0.7 * np.cos(theta + first) + 0.6 * np.cos(3 * theta + second), 0, 1)
+        radius += self.spikes_um * uneven * ((1 - np.abs(np.sin(wave))) ** 1.6 - 0.3)
         stretch = math.sqrt(self.elongation)
         along, across = radius * np.cos(theta) * stretch, radius * np.sin(theta) / stretch
         cos, sin = math.cos(self.angle), math.sin(self.angle)
@@ -343,7 +356,9 @@ class _ColonyShape:
         )
 
 
-def _draw_colony_shape(rng: np.random.Generator, *, rough: float) -> _ColonyShape:
+def _draw_colony_shape(
+    rng: np.random.Generator, *, rough: float, typical_um: float
+) -> _ColonyShape:
     orders = np.arange(2, 9)
     amplitudes = rough * 0.32 * rng.standard_normal(len(orders)) / orders**0.9
     return _ColonyShape(
@@ -353,9 +368,9 @@ def _draw_colony_shape(rng: np.random.Generator, *, rough: float) -> _ColonyShap
         ),
         elongation=float(np.exp(abs(rng.normal(0, 0.35)) * min(1.0, rough + 0.3))),
         angle=float(rng.uniform(0, np.pi)),
-        spikes_um=float(rng.uniform(0, 26)) if _chance(rng, 0.65) else 0.0,
-        spike_spacing_um=_log_uniform(rng, 25, 90),
-        spike_phases=tuple(float(p) for p in rng.uniform(0, 2 * np.pi, 4)),
+        spikes_um=float(rng.uniform(0, 30)) if _chance(rng, 0.75) else 0.0,
+        spike_count=max(3, round(2 * np.pi * typical_um / _log_uniform(rng, 25, 100))),
+        spike_phases=tuple(float(p) for p in rng.uniform(0, 2 * np.pi, 7)),
     )
 
 
@@ -375,6 +390,9 @@ def _noise_patch(
 
 def _draw_colonies(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um: float) -> Mask:
     extent_um = math.sqrt(shape[0] * shape[1]) * pixel_size_um
+    if _chance(rng, 0.3):
+        scale = float(np.clip(_log_uniform(rng, 60, 500), extent_um * 0.05, extent_um * 0.5))
+        return _noise_patch(rng, shape, scale / pixel_size_um, rng.uniform(0.08, 0.7))
     wanted = rng.uniform(0.08, 0.75)
     typical = float(np.clip(_log_uniform(rng, 35, 420), extent_um * 0.04, extent_um * 0.45))
     rough = rng.uniform(0.1, 1.1)
@@ -386,7 +404,7 @@ def _draw_colonies(rng: np.random.Generator, shape: tuple[int, int], pixel_size_
             rng.uniform(-0.08, 1.08) * shape[0] * pixel_size_um,
             rng.uniform(-0.08, 1.08) * shape[1] * pixel_size_um,
         )
-        colony = _draw_colony_shape(rng, rough=rough)
+        colony = _draw_colony_shape(rng, rough=rough, typical_um=radius)
         outlines.append(colony.outline(centre, radius) / pixel_size_um)
         area += math.pi * radius**2
         if area > wanted * extent_um**2:
@@ -555,12 +573,18 @@ def _packed_cells(
     height = np.exp(spread * rng.standard_normal(len(packing.points))).astype(np.float32)
     grain = _smooth_noise(rng, shape, max(1.0, 2.0 / pixel_size_um))
     slow = _smooth_noise(rng, shape, 120 / pixel_size_um)
-    where = packing.inside(layout.colony)
+    winding = _smooth_noise(rng, shape, max(1.0, 0.45 * culture.packed_um / pixel_size_um))
+    winding += 0.5 * _smooth_noise(rng, shape, max(1.5, culture.packed_um / pixel_size_um))
+    where = packing.inside(layout.colony) if culture.packed_rim else layout.colony
     squared = packing.distance * packing.distance
-    thickness = 1 - culture.packed_dome * squared
-    thickness += culture.nucleus * np.exp(-squared * np.float32(9))
-    thickness *= height[packing.cell]
-    thickness += culture.granularity * 0.3 * grain
+    texture = height[packing.cell] * (
+        1 - culture.packed_dome * squared + culture.nucleus * np.exp(-squared * np.float32(9))
+    )
+    # Between cells that lie askew the light finds winding streaks, not a honeycomb.
+    streaks = np.minimum(np.abs(winding) * 1.4, 1.4)
+    texture += culture.packed_streaks * (1.2 * streaks - texture)
+    texture += culture.granularity * 0.3 * grain
+    thickness = 0.8 + culture.packed_texture * (texture - 0.8)
     if culture.centre_fading > 0:
         depth = _distance_to(~where) * np.float32(pixel_size_um / 60)
         fade = culture.centre_fading * (1 - np.exp(-np.minimum(depth, 8))) * (1 + 0.3 * slow)
@@ -672,6 +696,7 @@ def _grow(
     labels[packed] = CellClass.UNDIFFERENTIATED
     labels[region] = CellClass.DIFFERENTIATED
     thickness = np.where(spread, spread_thickness, packed_thickness)
+    thickness = _blurred(thickness, culture.soft_um / pixel_size_um)
     return _Tissue(thickness.astype(np.float32), labels)
 
 
@@ -702,6 +727,11 @@ def _litter(
     return layer.astype(np.float32)
 
 
+def _root_mean_square(signal: FloatImage) -> float:
+    sample = signal.ravel()[:: max(1, signal.size // 20000)]
+    return float(np.sqrt(np.mean(sample * sample)))
+
+
 def _transmit(thickness: FloatImage, optics: _Optics, pixel_size_um: float) -> FloatImage:
     """Relative signal (background 0) that the optics make of a thickness."""
     fine_px = max(optics.fine_um / pixel_size_um, 0.6)
@@ -710,9 +740,7 @@ def _transmit(thickness: FloatImage, optics: _Optics, pixel_size_um: float) -> F
     far = _blurred(thickness, coarse_px)
     signal = optics.fine * (near - thickness) + optics.coarse * (far - thickness)
     signal -= optics.absorption * near
-    # Bright detail burns out later than dark detail goes black, and neither goes on for ever.
-    limit = np.float32(optics.saturation)
-    return (optics.sign * np.tanh(signal / limit) * limit).astype(np.float32)
+    return (optics.sign * signal).astype(np.float32)
 
 
 def _dead_cells(
@@ -741,6 +769,7 @@ def _dead_cells(
     weight = np.where(on_cells, culture.dead_on_cells, 1.0) / max(1.0, culture.dead_on_cells)
     kept = rng.random(count) < weight
     radius = culture.dead_um * np.exp(rng.normal(0, 0.22, count)) / pixel_size_um
+    radius *= np.where(rng.random(count) < 0.01, rng.uniform(1.5, 3.5, count), 1.0)
     strength = np.exp(rng.normal(0, 0.3, count))
     phase = optics.modality == "phase"
     bright = rng.random(count) < (0.9 if phase else 0.12)
@@ -770,7 +799,7 @@ def _light(rng: np.random.Generator, shape: tuple[int, int], optics: _Optics) ->
     angle = rng.uniform(0, 2 * np.pi)
     slope = (math.cos(angle) * along + math.sin(angle) * down).astype(np.float32)
     light = 1 + optics.shading * (
-        rng.uniform(-0.5, 1) * slope + 0.35 * _smooth_noise(rng, shape, size * 0.5)
+        rng.uniform(-1, 1) * slope + 0.2 * _smooth_noise(rng, shape, size * 0.5)
     )
     if optics.vignetting > 0:
         row, column = rng.normal(0, 0.3, 2)
@@ -855,11 +884,16 @@ def _photograph(
     shape = (labels.shape[0], labels.shape[1])
     background = labels == CellClass.BACKGROUND
     litter = _litter(steady, shape, culture, pixel_size_um)
-    thickness = tissue.thickness + litter * np.where(background, np.float32(1), np.float32(0.3))
-    signal = _transmit(thickness, optics, pixel_size_um)
+    litter *= np.where(background, np.float32(1), np.float32(0.3))
+    signal = _transmit(tissue.thickness, optics, pixel_size_um)
     cells = signal[~background] if not background.all() else np.empty(0, np.float32)
-    spread = float(cells[:: max(1, cells.size // 20000)].std()) if cells.size > 500 else 0.3
-    signal *= np.float32(1 / max(spread, 0.05))
+    strength = _root_mean_square(cells) if cells.size > 500 else 0.3
+    strength = max(strength, 0.05)
+    seen = _transmit(litter, optics, pixel_size_um)
+    # However flat the cells are, what lies between them must not outshine them.
+    seen *= np.float32(min(1.0, 0.4 * strength / max(_root_mean_square(seen), 1e-6)))
+    limit = np.float32(optics.saturation)
+    signal = np.tanh((signal + seen) / np.float32(strength) / limit) * limit
     signal += _dead_cells(passing, tissue, culture, optics, pixel_size_um)
     signal += _blemishes(steady, shape, optics, pixel_size_um)
     signal = _blurred(signal, optics.blur_px)
@@ -1050,7 +1084,9 @@ class VirtualDish:
                         float(column),
                         self.colony_radius_um * float(np.exp(rng.normal(0, 0.25))),
                         float(np.exp(rng.normal(0, 0.08))),
-                        _draw_colony_shape(rng, rough=rng.uniform(0.3, 0.8)),
+                        _draw_colony_shape(
+                            rng, rough=rng.uniform(0.3, 0.8), typical_um=1.6 * self.colony_radius_um
+                        ),
                     )
                 )
             if len(colonies) == wanted:
@@ -1135,6 +1171,10 @@ def _calm_culture(rng: np.random.Generator) -> _Culture:
         packed_height_spread=rng.uniform(0.2, 0.4),
         packed_dome=rng.uniform(0.6, 1.0),
         centre_fading=rng.uniform(0.1, 0.4),
+        packed_streaks=rng.uniform(0.2, 0.7),
+        packed_texture=rng.uniform(0.7, 1.2),
+        packed_rim=False,
+        soft_um=rng.uniform(0.6, 1.2),
         spread_length_um=rng.uniform(50, 75),
         spread_width_um=rng.uniform(15, 22),
         spread_cover=rng.uniform(0.7, 1.1),
