@@ -67,7 +67,7 @@ class SourceSettings(_Section):
     calibration: CalibrationConfig | None = None
     fields_per_scan: Annotated[int, Field(ge=1)] | None = None
     scan_gap_s: _Positive = 900.0
-    scan_quiet_s: Annotated[float, Field(ge=0)] = 120.0
+    scan_quiet_s: Annotated[float, Field(ge=0)] = 20.0
     channel: str | None = None
 
     @field_validator("timezone")
@@ -138,7 +138,6 @@ class DifferentiationConfig(_Section):
     clear_below: _Fraction = Field(default=0.05)
     scans_needed: Annotated[int, Field(ge=1)] = 2
     scans_considered: Annotated[int, Field(ge=1)] = 3
-    worse_by: Annotated[float, Field(gt=0, le=1)] = 0.15
     min_confluence: _Fraction = Field(default=0.005)
 
     @model_validator(mode="after")

@@ -85,12 +85,12 @@ class Capture:
     sha256: str | None
     state: CaptureState
     attempts: int = 0
-    started: int = 0
+    crashes: int = 0
     reason: str | None = None
     message: str | None = None
     next_try_at: datetime | None = None
     first_seen_at: datetime | None = None
-    dish: str | None = None
+    field: str | None = None
     scan_id: int | None = None
 
 

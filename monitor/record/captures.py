@@ -1,0 +1,511 @@
+"""Captures from first sight to their reading or their reason. Every change of state is here.
+
+waiting -> working -> measured -> recorded
+   ^          |-> waiting (later), unreadable
+   `- retry, or the same path holds other bytes now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from monitor.culture import (
+    Capture,
+    CaptureState,
+    Colony,
+    FieldAreas,
+    FieldMeasurement,
+    Region,
+    StagePosition,
+)
+from monitor.record.database import Database
+from monitor.record.tables import CaptureRow, DishRow, FileRow, MeasurementRow, ScanRow
+
+FIRST_RETRY_S = 5.0
+LONGEST_RETRY_S = 600.0
+
+
+class TakenIn(StrEnum):
+    """What became of a file that was shown to the record."""
+
+    NEW = "new"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A settled file. sha256 is None where it could not be hashed, and `problem` says why.
+
+    problem : (reason, message); the file waits if `transient`, else it is unreadable
+    """
+
+    path: Path
+    source: str
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    problem: tuple[str, str] | None = None
+    transient: bool = False
+
+
+@dataclass(frozen=True)
+class ScanPlace:
+    """Which scan a measured capture belongs to: the dish, and the name's key or the time."""
+
+    dish: str
+    key: str | None
+    field: str | None
+    gap_s: float
+
+
+class CaptureRecord:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- first sight ---------------------------------------------------------------------------
+
+    def is_known_file(self, path: Path, size: int, mtime_ns: int) -> bool:
+        """Was this very file taken in before? Saves hashing it again at each look."""
+        with self._database.reading() as session:
+            file = session.get(FileRow, path)
+            return file is not None and (file.size, file.mtime_ns) == (size, mtime_ns)
+
+    def take_in(self, seen: SeenFile, now: datetime) -> tuple[TakenIn, Capture]:
+        """Make a file's content known. The same bytes are one capture, whatever their names.
+
+        A row that could never be read takes on the new bytes of its path: the old ones were half
+        a file, no capture of their own.
+        """
+        with self._database.writing() as session:
+            file = session.get(FileRow, seen.path)
+            before = session.get(CaptureRow, file.capture_id) if file else None
+            same = (
+                session.scalar(select(CaptureRow).where(CaptureRow.sha256 == seen.sha256))
+                if seen.sha256
+                else None
+            )
+            if same is not None:
+                row, outcome = same, TakenIn.KNOWN
+                if same.path != seen.path and not same.path.exists():
+                    same.path = seen.path  # moved: later looks must find it
+            elif before is not None and _was_never_read(before):
+                row, outcome = before, TakenIn.NEW
+            else:
+                row = CaptureRow(
+                    path=seen.path,
+                    source=seen.source,
+                    first_seen_at=now,
+                    state=CaptureState.WAITING,
+                    attempts=0,
+                    crashes=0,
+                )
+                session.add(row)
+                outcome = TakenIn.NEW
+            if outcome is TakenIn.NEW:
+                row.sha256 = seen.sha256
+                _set_fate(row, seen, now)
+            session.flush()
+            if file is None:
+                file = FileRow(path=seen.path, size=0, mtime_ns=0, capture_id=row.id)
+                session.add(file)
+            file.size, file.mtime_ns, file.capture_id = seen.size, seen.mtime_ns, row.id
+            session.flush()
+            if before is not None and before.id != row.id and _was_never_read(before):
+                others = session.scalar(select(func.count()).where(FileRow.capture_id == before.id))
+                if not others:
+                    session.delete(before)
+            return outcome, _capture(row)
+
+    # --- claims --------------------------------------------------------------------------------
+
+    def claim_due(
+        self, owner: str, now: datetime, *, limit: int, only: Collection[int] | None = None
+    ) -> list[Capture]:
+        """Take up to `limit` waiting captures whose time has come; oldest first.
+
+        Compare-and-set: two programs on one database never get the same capture.
+        """
+        with self._database.writing() as session:
+            due = (
+                select(CaptureRow.id)
+                .where(CaptureRow.state == CaptureState.WAITING, CaptureRow.next_try_at <= now)
+                .order_by(CaptureRow.next_try_at, CaptureRow.id)
+            )
+            if only is not None:
+                wanted = set(only)
+                ids = [id_ for id_ in session.scalars(due) if id_ in wanted][:limit]
+            else:
+                ids = list(session.scalars(due.limit(limit)))
+            claimed = []
+            for id_ in ids:
+                changed = session.execute(
+                    update(CaptureRow)
+                    .where(CaptureRow.id == id_, CaptureRow.state == CaptureState.WAITING)
+                    .values(
+                        state=CaptureState.WORKING,
+                        claimed_by=owner,
+                        attempts=CaptureRow.attempts + 1,
+                    )
+                )
+                if changed.rowcount == 1:  # type: ignore[attr-defined]
+                    claimed.append(id_)
+            rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(claimed)))
+            by_id = {row.id: _capture(row) for row in rows}
+            return [by_id[id_] for id_ in claimed]
+
+    def release(self, owner: str, now: datetime, *, keep: Collection[int] = ()) -> int:
+        """Give back what `owner` claimed and is not working on."""
+        with self._database.writing() as session:
+            held = session.scalars(
+                select(CaptureRow).where(
+                    CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner
+                )
+            )
+            count = 0
+            for row in held:
+                if row.id not in keep:
+                    row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
+                    count += 1
+            return count
+
+    def put_back(self, capture_id: int, owner: str, now: datetime) -> None:
+        """Undo a claim: the capture waits again, due at once."""
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is not None:
+                row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
+
+    # --- outcomes ------------------------------------------------------------------------------
+
+    def record_measurement(
+        self,
+        capture_id: int,
+        owner: str,
+        place: ScanPlace,
+        measured: FieldMeasurement,
+        now: datetime,
+    ) -> int | None:
+        """The capture's field is measured: store it and put it into its scan.
+
+        Returns the scan's id, or None where the claim was lost meanwhile (nothing is written).
+        """
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is None:
+                return None
+            dish = session.scalar(select(DishRow).where(DishRow.name == place.dish))
+            if dish is None:
+                dish = DishRow(name=place.dish, source=row.source, created_at=now, status="unknown")
+                session.add(dish)
+                session.flush()
+            scan = _scan_for(session, dish, place, measured.acquired_at, now)
+            row.state = CaptureState.MEASURED
+            row.reason = row.message = row.claimed_by = row.next_try_at = None
+            row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
+            row.scan_id = scan.id
+            scan.first_at = min(scan.first_at, measured.acquired_at)
+            scan.last_at = max(scan.last_at, measured.acquired_at)
+            scan.last_taken_at, scan.dirty = now, True
+            _store_measurement(session, row.id, measured, now)
+            return scan.id
+
+    def record_unreadable(
+        self, capture_id: int, owner: str, reason: str, message: str, now: datetime
+    ) -> None:
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is not None:
+                _make_unreadable(row, reason, message, now)
+
+    def record_waiting(
+        self, capture_id: int, owner: str, reason: str, message: str, now: datetime
+    ) -> datetime | None:
+        """Try again later; the wait doubles with each attempt. Returns when."""
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is None:
+                return None
+            row.state, row.claimed_by = CaptureState.WAITING, None
+            row.reason, row.message = reason, message
+            row.next_try_at = now + retry_after(row.attempts)
+            return row.next_try_at
+
+    def record_crash(self, capture_id: int, owner: str, now: datetime, *, limit: int) -> bool:
+        """The worker died with this capture. True: it is now set aside as unreadable."""
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is None:
+                return False
+            row.crashes += 1
+            if row.crashes >= limit:
+                _make_unreadable(
+                    row,
+                    "kills-worker",
+                    f"{row.path.name}: the segmentation process died {row.crashes} times with "
+                    "this capture; look at the file, then colonywatch retry",
+                    now,
+                )
+                return True
+            row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
+            return False
+
+    def retry(self, now: datetime, *, ids: Collection[int] | None = None) -> int:
+        """Let waiting and unreadable captures be tried again at once. Returns how many."""
+        with self._database.writing() as session:
+            query = select(CaptureRow).where(
+                CaptureRow.state.in_([CaptureState.WAITING, CaptureState.UNREADABLE])
+            )
+            count = 0
+            for row in session.scalars(query):
+                if ids is None or row.id in ids:
+                    row.state, row.next_try_at = CaptureState.WAITING, now
+                    row.attempts = row.crashes = 0
+                    row.finished_at = None
+                    count += 1
+            return count
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def counts(self) -> dict[str, int]:
+        """Captures by what a person wants to know: recorded, unreadable, waiting."""
+        with self._database.reading() as session:
+            found = {
+                str(state): int(count)
+                for state, count in session.execute(
+                    select(CaptureRow.state, func.count()).group_by(CaptureRow.state)
+                )
+            }
+        waiting = (CaptureState.WAITING, CaptureState.WORKING, CaptureState.MEASURED)
+        return {
+            "recorded": found.get(CaptureState.RECORDED, 0),
+            "unreadable": found.get(CaptureState.UNREADABLE, 0),
+            "waiting": sum(found.get(state, 0) for state in waiting),
+        }
+
+    def troubled(self, *, limit: int = 100) -> list[Capture]:
+        """Captures that wait with a reason or are unreadable, newest first."""
+        with self._database.reading() as session:
+            rows = session.scalars(
+                select(CaptureRow)
+                .where(
+                    CaptureRow.state.in_([CaptureState.WAITING, CaptureState.UNREADABLE]),
+                    CaptureRow.reason.is_not(None),
+                )
+                .order_by(CaptureRow.id.desc())
+                .limit(limit)
+            )
+            return [_capture(row) for row in rows]
+
+    def find(self, ids: Collection[int]) -> list[Capture]:
+        with self._database.reading() as session:
+            rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(list(ids))))
+            return [_capture(row) for row in rows]
+
+    def next_due(self) -> datetime | None:
+        """When the next waiting capture wants to be tried."""
+        with self._database.reading() as session:
+            return session.scalar(
+                select(func.min(CaptureRow.next_try_at)).where(
+                    CaptureRow.state == CaptureState.WAITING
+                )
+            )
+
+
+def retry_after(attempts: int) -> timedelta:
+    """Growing waits: 5 s, 10 s, 20 s ... up to 10 minutes, for as long as it takes."""
+    return timedelta(seconds=min(FIRST_RETRY_S * 2 ** max(attempts - 1, 0), LONGEST_RETRY_S))
+
+
+def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:
+    """The row as a value of the field."""
+    detail = row.detail
+    stage = (
+        StagePosition(row.stage_x_um, row.stage_y_um or 0.0, row.stage_z_um)
+        if row.stage_x_um is not None
+        else None
+    )
+    return FieldMeasurement(
+        shape=tuple(detail["shape"]),
+        areas=FieldAreas(row.background_px, row.undifferentiated_px, row.differentiated_px),
+        colonies=tuple(
+            Colony(
+                label=one["label"],
+                area_px=one["area_px"],
+                differentiated_px=one["differentiated_px"],
+                centroid=tuple(one["centroid"]),
+                bounds=tuple(one["bounds"]),
+            )
+            for one in detail["colonies"]
+        ),
+        regions=tuple(
+            Region(
+                label=one["label"],
+                area_px=one["area_px"],
+                polygon=tuple((point[0], point[1]) for point in one["polygon"]),
+                pick_point=tuple(one["pick_point"]),
+                inscribed_radius_px=one["inscribed_radius_px"],
+                mean_probability=one["mean_probability"],
+                colony=one["colony"],
+            )
+            for one in detail["regions"]
+        ),
+        uncertainty=row.uncertainty,
+        model_name=row.model_name,
+        model_sha256=row.model_sha256,
+        settings_sha256=row.settings_sha256,
+        acquired_at=capture.acquired_at or row.created_at,
+        acquired_at_from=detail["acquired_at_from"],
+        pixel_size_um=row.pixel_size_um,
+        pixel_size_from=detail["pixel_size_from"],
+        assumed_pixel_size_um=detail["assumed_pixel_size_um"],
+        stage=stage,
+        overlay=row.overlay,
+        label_map=row.label_map,
+        quality=detail["quality"],
+        doubts=tuple(detail["doubts"]),
+        took_s=detail["took_s"],
+    )
+
+
+def _store_measurement(
+    session: Session, capture_id: int, measured: FieldMeasurement, now: datetime
+) -> None:
+    row = session.scalar(
+        select(MeasurementRow).where(
+            MeasurementRow.capture_id == capture_id,
+            MeasurementRow.model_sha256 == measured.model_sha256,
+            MeasurementRow.settings_sha256 == measured.settings_sha256,
+        )
+    )
+    if row is not None:
+        return  # the same bytes under the same model and settings say the same
+    detail: dict[str, Any] = {
+        "shape": measured.shape,
+        "colonies": [asdict(colony) for colony in measured.colonies],
+        "regions": [_rounded(asdict(region)) for region in measured.regions],
+        "acquired_at_from": measured.acquired_at_from,
+        "pixel_size_from": measured.pixel_size_from,
+        "assumed_pixel_size_um": measured.assumed_pixel_size_um,
+        "quality": measured.quality,
+        "doubts": measured.doubts,
+        "took_s": round(measured.took_s, 3),
+    }
+    stage = measured.stage
+    session.add(
+        MeasurementRow(
+            capture_id=capture_id,
+            model_name=measured.model_name,
+            model_sha256=measured.model_sha256,
+            settings_sha256=measured.settings_sha256,
+            background_px=measured.areas.background_px,
+            undifferentiated_px=measured.areas.undifferentiated_px,
+            differentiated_px=measured.areas.differentiated_px,
+            pixel_size_um=measured.pixel_size_um,
+            stage_x_um=stage.x_um if stage else None,
+            stage_y_um=stage.y_um if stage else None,
+            stage_z_um=stage.z_um if stage else None,
+            uncertainty=measured.uncertainty,
+            overlay=measured.overlay,
+            label_map=measured.label_map,
+            detail=detail,
+            created_at=now,
+        )
+    )
+
+
+def _rounded(region: dict[str, Any]) -> dict[str, Any]:
+    region["polygon"] = [[round(row, 1), round(column, 1)] for row, column in region["polygon"]]
+    return region
+
+
+def _scan_for(
+    session: Session, dish: DishRow, place: ScanPlace, at: datetime, now: datetime
+) -> ScanRow:
+    """The scan that a capture belongs to: by the key in its name, else by time."""
+    scans = select(ScanRow).where(ScanRow.dish_id == dish.id)
+    found: ScanRow | None
+    if place.key is not None:
+        found = session.scalar(scans.where(ScanRow.key == place.key))
+    else:
+        gap = timedelta(seconds=place.gap_s)
+        near: Sequence[ScanRow] = session.scalars(
+            scans.where(
+                ScanRow.key.is_(None), ScanRow.first_at <= at + gap, ScanRow.last_at >= at - gap
+            ).order_by(ScanRow.first_at)
+        ).all()
+        # The same field twice is two visits, however close in time.
+        found = next(
+            (scan for scan in near if not _holds_field(session, scan, place.field, at)), None
+        )
+    if found is None:
+        found = ScanRow(
+            dish_id=dish.id, key=place.key, first_at=at, last_at=at, last_taken_at=now, dirty=True
+        )
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _holds_field(session: Session, scan: ScanRow, field: str | None, at: datetime) -> bool:
+    taken = select(CaptureRow.id).where(
+        CaptureRow.scan_id == scan.id,
+        CaptureRow.field.is_(None) if field is None else CaptureRow.field == field,
+        CaptureRow.acquired_at != at,
+    )
+    return session.scalar(taken.limit(1)) is not None
+
+
+def _claimed(session: Session, capture_id: int, owner: str) -> CaptureRow | None:
+    row = session.get(CaptureRow, capture_id)
+    if row is None or row.state != CaptureState.WORKING or row.claimed_by != owner:
+        return None
+    return row
+
+
+def _was_never_read(row: CaptureRow) -> bool:
+    return row.scan_id is None and row.state in (CaptureState.WAITING, CaptureState.UNREADABLE)
+
+
+def _set_fate(row: CaptureRow, seen: SeenFile, now: datetime) -> None:
+    if seen.problem is None:
+        row.attempts = row.crashes = 0
+        row.reason = row.message = row.finished_at = None
+        row.state, row.next_try_at = CaptureState.WAITING, now
+        return
+    reason, message = seen.problem
+    if seen.transient:
+        row.state, row.reason, row.message = CaptureState.WAITING, reason, message
+        row.next_try_at = now + retry_after(row.attempts)
+    else:
+        _make_unreadable(row, reason, message, now)
+
+
+def _make_unreadable(row: CaptureRow, reason: str, message: str, now: datetime) -> None:
+    row.state, row.reason, row.message = CaptureState.UNREADABLE, reason, message
+    row.claimed_by, row.next_try_at, row.finished_at = None, None, now
+
+
+def _capture(row: CaptureRow) -> Capture:
+    return Capture(
+        id=row.id,
+        path=row.path,
+        source=row.source,
+        sha256=row.sha256,
+        state=CaptureState(row.state),
+        attempts=row.attempts,
+        crashes=row.crashes,
+        reason=row.reason,
+        message=row.message,
+        next_try_at=row.next_try_at,
+        first_seen_at=row.first_seen_at,
+        field=row.field,
+        scan_id=row.scan_id,
+    )

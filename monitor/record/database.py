@@ -1,0 +1,131 @@
+"""Opening the database: pragmas, transactions, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from monitor.errors import RecordError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_S = 30
+
+
+class Database:
+    """An engine whose schema is up to date, and the two kinds of transaction.
+
+    Raises RecordError where the database cannot be opened, migrated or written.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+        except ArgumentError as problem:
+            raise RecordError(
+                f"{url}: is no database URL; use for example sqlite:////var/lib/colonywatch/"
+                "colonywatch.sqlite (record.database)"
+            ) from problem
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {}
+        if self.is_sqlite:
+            if self.url.database and self.url.database != ":memory:":
+                folder = Path(self.url.database).parent
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as problem:
+                    raise RecordError(
+                        f"{folder}: cannot be made for the database ({problem.strerror}); "
+                        "choose another with record.folder or --state DIR"
+                    ) from problem
+            arguments["connect_args"] = {"timeout": BUSY_S}
+        try:
+            self.engine: Engine = create_engine(self.url, **arguments)
+        except (NoSuchModuleError, ModuleNotFoundError) as problem:
+            raise RecordError(f"{url}: no driver for this database is installed") from problem
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+        with _as_record_error(self._where):
+            self._migrate()
+
+    @property
+    def _where(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def _migrate(self) -> None:
+        script = AlembicConfig()
+        script.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        head = ScriptDirectory.from_config(script).get_current_head()
+        with self.engine.connect() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+        if present == head:
+            return
+        known = {
+            revision.revision for revision in ScriptDirectory.from_config(script).walk_revisions()
+        }
+        if present is not None and present not in known:
+            raise RecordError(
+                f"{self._where}: was written by a newer colonywatch (revision {present}); "
+                "install that version, or give another record.database"
+            )
+        writing = self.engine.execution_options(writes=True)
+        with writing.connect() as connection, connection.begin():
+            script.attributes["connection"] = connection
+            command.upgrade(script, "head")
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads."""
+        with _as_record_error(self._where), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that writes: all or nothing, one at a time on SQLite."""
+        engine = self.engine.execution_options(writes=True)
+        with _as_record_error(self._where), Session(engine) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _as_record_error(where: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as problem:
+        cause = getattr(problem, "orig", None) or problem
+        text = " ".join(str(cause).split())
+        if "disk is full" in text:
+            text += "; free some space, work goes on by itself"
+        elif "locked" in text:
+            text += f"; another program has held it for over {BUSY_S} s"
+        raise RecordError(f"{where}: {text}") from problem
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        # The driver's own transaction handling would begin too late for BEGIN IMMEDIATE.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A writer takes its lock at once: a reader that upgrades later can fail with "locked"
+        # no matter how long it waits.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,737 @@
+"""Dishes, their scans, readings, alerts and removal plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from monitor.culture import (
+    Alert,
+    AlertKind,
+    CaptureState,
+    DishStatus,
+    FieldMeasurement,
+    PlanStatus,
+    Reading,
+    RemovalPlan,
+    Target,
+)
+from monitor.errors import UsageError
+from monitor.record.captures import measurement_of
+from monitor.record.database import Database
+from monitor.record.tables import (
+    AlertRow,
+    AuditRow,
+    CaptureRow,
+    DishRow,
+    MeasurementRow,
+    OutboxRow,
+    ReadingMeasurementRow,
+    ReadingRow,
+    RemovalPlanRow,
+    ScanRow,
+)
+
+LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
+
+
+@dataclass(frozen=True)
+class ScanField:
+    """One capture of a scan with what it says."""
+
+    capture_sha256: str
+    capture_name: str
+    source: str
+    measurement: FieldMeasurement
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """All that a decision on a scan may rest on, as it stands inside the transaction.
+
+    history : readings of the dish's other scans, oldest first
+    is_newest : no later scan of this dish has a reading
+    """
+
+    scan_id: int
+    dish: str
+    status: DishStatus
+    fields: tuple[ScanField, ...]
+    history: tuple[Reading, ...]
+    next_version: int
+    is_newest: bool
+
+
+@dataclass(frozen=True)
+class NewReading:
+    """A reading without the numbers that only the database can give."""
+
+    at: datetime
+    captures: int
+    background_um2: float | None
+    undifferentiated_um2: float | None
+    differentiated_um2: float | None
+    differentiated_fraction: float | None
+    confluence: float | None
+    uncertainty: float
+    pixel_size_um: float | None
+    colonies: int
+    doubts: tuple[str, ...]
+    model_sha256: str
+    settings_sha256: str
+
+
+@dataclass(frozen=True)
+class ScanDecision:
+    """What follows from a reading. Written with it in one transaction, or not at all.
+
+    mail_to : recipients of the alert's mail, comma-separated; None = no mail
+    replaces_plans : plans of the dish that are still alive are superseded
+    """
+
+    status: DishStatus
+    alert: AlertKind | None = None
+    plan: RemovalPlan | None = None
+    mail_to: str | None = None
+    replaces_plans: bool = False
+
+
+Decide = Callable[[ScanFacts, Reading], ScanDecision]
+SumUp = Callable[[Sequence[FieldMeasurement]], NewReading]
+
+
+@dataclass(frozen=True)
+class ScanOutcome:
+    reading: Reading
+    status_before: DishStatus
+    decision: ScanDecision
+
+
+@dataclass(frozen=True)
+class DishSummary:
+    """A dish at a glance."""
+
+    name: str
+    source: str
+    status: DishStatus
+    scans: int
+    first: Reading | None
+    last: Reading | None
+    last_capture_at: datetime | None
+
+
+class DishRecord:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- scans and readings --------------------------------------------------------------------
+
+    def scans_to_read(
+        self, now: datetime, quiet_s: dict[str, float], expected: dict[str, int | None]
+    ) -> list[int]:
+        """Scans with fields that no reading holds yet and that count as complete.
+
+        Complete: as many fields as the source expects, or nothing new for its quiet time while
+        none of its captures is in work. `quiet_s`, `expected` : by source name.
+        """
+        with self._database.reading() as session:
+            busy = set(
+                session.scalars(
+                    select(CaptureRow.source)
+                    .where(
+                        (CaptureRow.state == CaptureState.WORKING)
+                        | and_(
+                            CaptureRow.state == CaptureState.WAITING,
+                            CaptureRow.next_try_at <= now,
+                        )
+                    )
+                    .distinct()
+                )
+            )
+            fields = (
+                select(func.count())
+                .where(CaptureRow.scan_id == ScanRow.id)
+                .correlate(ScanRow)
+                .scalar_subquery()
+            )
+            rows = session.execute(
+                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, fields)
+                .join(DishRow, ScanRow.dish_id == DishRow.id)
+                .where(ScanRow.dirty)
+                .order_by(ScanRow.first_at)
+            )
+            ready = []
+            for scan_id, last_taken_at, source, count in rows:
+                wanted = expected.get(source)
+                quiet = timedelta(seconds=quiet_s.get(source, 0.0))
+                if (wanted is not None and count >= wanted) or (
+                    source not in busy and last_taken_at + quiet <= now
+                ):
+                    ready.append(scan_id)
+            return ready
+
+    def read_scan(
+        self, scan_id: int, *, sum_up: SumUp, decide: Decide, now: datetime
+    ) -> ScanOutcome | None:
+        """Turn a scan's fields into a reading, with all that follows, in one transaction.
+
+        One reading rests on one model. Where the model was changed in the middle of a scan, the
+        fields of the former one are measured again and make the next version.
+
+        None where there is nothing new to read.
+        """
+        with self._database.writing() as session:
+            scan = session.get_one(ScanRow, scan_id)
+            if not scan.dirty:
+                return None
+            dish = session.get_one(DishRow, scan.dish_id)
+            rows = _latest_fields(session, scan_id)
+            if not rows:
+                return None
+            facts = _facts(session, scan, dish, rows)
+            new = sum_up([field.measurement for field in facts.fields])
+            row = ReadingRow(
+                dish_id=dish.id,
+                scan_id=scan.id,
+                version=facts.next_version,
+                created_at=now,
+                **{**asdict(new), "doubts": list(new.doubts)},
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(
+                ReadingMeasurementRow(reading_id=row.id, measurement_id=measurement.id)
+                for measurement, _ in rows
+            )
+            scan.reading_id, scan.dirty = row.id, False
+            for _, capture in rows:
+                capture.state = CaptureState.RECORDED
+            _finish_others(session, scan_id, rows[0][0].model_sha256, now)
+            reading = _reading(row, dish.name)
+            before = DishStatus(dish.status)
+            decision = decide(facts, reading)
+            _carry_out(session, dish, reading, decision, now)
+            return ScanOutcome(reading, before, decision)
+
+    def history(self, dish: str, *, model_sha256: str | None = None) -> list[Reading]:
+        """The dish's series, oldest first: one reading a scan, its latest version.
+
+        model_sha256 : where a scan has readings under this model, the latest of these counts
+        Raises UsageError for a dish that is not known.
+        """
+        with self._database.reading() as session:
+            row = self._dish(session, dish)
+            if model_sha256 is None:
+                query = select(ReadingRow).join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+            else:
+                newest = (
+                    select(func.max(ReadingRow.version))
+                    .where(
+                        ReadingRow.scan_id == ScanRow.id, ReadingRow.model_sha256 == model_sha256
+                    )
+                    .correlate(ScanRow)
+                    .scalar_subquery()
+                )
+                query = select(ReadingRow).join(
+                    ScanRow,
+                    and_(
+                        ScanRow.id == ReadingRow.scan_id,
+                        ReadingRow.version
+                        == func.coalesce(
+                            newest,
+                            select(func.max(ReadingRow.version))
+                            .where(ReadingRow.scan_id == ScanRow.id)
+                            .correlate(ScanRow)
+                            .scalar_subquery(),
+                        ),
+                    ),
+                )
+            found = session.scalars(
+                query.where(ReadingRow.dish_id == row.id).order_by(ReadingRow.at, ReadingRow.id)
+            )
+            return [_reading(one, dish) for one in found]
+
+    def dishes(self) -> list[DishSummary]:
+        """Every dish with its first and last reading, by name."""
+        with self._database.reading() as session:
+            found = []
+            for dish in session.scalars(select(DishRow).order_by(DishRow.name)):
+                series = (
+                    select(ReadingRow)
+                    .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+                    .where(ReadingRow.dish_id == dish.id)
+                )
+                first = session.scalar(series.order_by(ReadingRow.at).limit(1))
+                last = session.scalar(series.order_by(ReadingRow.at.desc()).limit(1))
+                scans = session.scalar(
+                    select(func.count()).where(
+                        ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None)
+                    )
+                )
+                found.append(
+                    DishSummary(
+                        name=dish.name,
+                        source=dish.source,
+                        status=DishStatus(dish.status),
+                        scans=scans or 0,
+                        first=_reading(first, dish.name) if first else None,
+                        last=_reading(last, dish.name) if last else None,
+                        last_capture_at=session.scalar(
+                            select(func.max(ScanRow.last_at)).where(ScanRow.dish_id == dish.id)
+                        ),
+                    )
+                )
+            return found
+
+    def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
+        with self._database.reading() as session:
+            names = session.scalars(
+                select(DishRow.name)
+                .join(ScanRow, ScanRow.dish_id == DishRow.id)
+                .where(ScanRow.id.in_(scan_ids))
+                .distinct()
+            )
+            return sorted(names)
+
+    def scan_fields(self, reading_id: int) -> list[ScanField]:
+        """The fields that a reading rests on, with the most differentiated first."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(MeasurementRow, CaptureRow)
+                .join(
+                    ReadingMeasurementRow,
+                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
+                )
+                .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
+                .where(ReadingMeasurementRow.reading_id == reading_id)
+                .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.path)
+            )
+            return [_scan_field(measurement, capture) for measurement, capture in rows]
+
+    def _dish(self, session: Session, name: str) -> DishRow:
+        row = session.scalar(select(DishRow).where(DishRow.name == name))
+        if row is not None:
+            return row
+        known = session.scalars(select(DishRow.name).order_by(DishRow.name).limit(9)).all()
+        listed = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+        raise UsageError(
+            f"{name}: no dish of this name is on record; "
+            + (f"known: {listed}" if known else "nothing is on record yet")
+        )
+
+    # --- alerts --------------------------------------------------------------------------------
+
+    def alerts(self, *, open_only: bool = False) -> list[Alert]:
+        """Newest first."""
+        with self._database.reading() as session:
+            query = (
+                select(AlertRow, DishRow.name)
+                .join(DishRow, DishRow.id == AlertRow.dish_id)
+                .order_by(AlertRow.id.desc())
+            )
+            if open_only:
+                query = query.where(AlertRow.closed_at.is_(None))
+            return [_alert(row, name) for row, name in session.execute(query)]
+
+    def alert(self, alert_id: int) -> Alert:
+        with self._database.reading() as session:
+            row = session.get(AlertRow, alert_id)
+            if row is None:
+                raise UsageError(f"{alert_id}: there is no alert of this number")
+            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+
+    def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
+        with self._database.writing() as session:
+            row = session.get(AlertRow, alert_id)
+            if row is None:
+                raise UsageError(f"{alert_id}: there is no alert of this number")
+            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
+            session.add(
+                AuditRow(
+                    at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
+                )
+            )
+            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+
+    def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
+        with self._database.writing() as session:
+            row = session.get(AlertRow, alert_id)
+            if row is None:
+                raise UsageError(f"{alert_id}: there is no alert of this number")
+            row.snoozed_until = until
+            session.add(
+                AuditRow(
+                    at=now,
+                    who=who,
+                    what="alert snoozed",
+                    subject=str(alert_id),
+                    note=until.isoformat(),
+                )
+            )
+            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+
+    # --- removal plans -------------------------------------------------------------------------
+
+    def plans(self) -> list[RemovalPlan]:
+        """Newest first."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(RemovalPlanRow, DishRow.name)
+                .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
+                .order_by(RemovalPlanRow.created_at.desc(), RemovalPlanRow.id)
+            )
+            return [_plan(row, name) for row, name in rows]
+
+    def plan(self, plan_id: str) -> RemovalPlan:
+        with self._database.reading() as session:
+            row = _plan_row(session, plan_id)
+            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+
+    def plan_for_reading(self, reading_id: int) -> RemovalPlan | None:
+        with self._database.reading() as session:
+            row = session.scalar(
+                select(RemovalPlanRow).where(RemovalPlanRow.reading_id == reading_id)
+            )
+            if row is None:
+                return None
+            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+
+    def move_plan(
+        self,
+        plan_id: str,
+        *,
+        allowed: Sequence[PlanStatus],
+        to: PlanStatus,
+        who: str,
+        now: datetime,
+        note: str | None = None,
+    ) -> RemovalPlan:
+        """Change a plan's status, compare-and-set: of two people who decide, one wins.
+
+        An approval puts the plan into the outbox for the picker in the same transaction.
+        Raises UsageError where the plan stands elsewhere by now or has expired.
+        """
+        with self._database.writing() as session:
+            row = _plan_row(session, plan_id)
+            status = PlanStatus(row.status)
+            if status not in allowed:
+                raise UsageError(
+                    f"{plan_id}: is {status}; only a plan that is "
+                    f"{' or '.join(allowed)} can become {to}"
+                )
+            if to in (PlanStatus.APPROVED, PlanStatus.EXPORTED) and row.expires_at <= now:
+                raise UsageError(
+                    f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC; the dish's next "
+                    "scan makes a new plan"
+                )
+            row.status = to
+            if to is PlanStatus.APPROVED:
+                row.approved_by, row.approved_at = who, now
+                _send_to_picker(session, row.id, now)
+            if to is PlanStatus.REJECTED and status is not PlanStatus.DRAFT:
+                _withdraw(session, row.id, now)
+            session.add(AuditRow(at=now, who=who, what=f"plan {to}", subject=plan_id, note=note))
+            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+
+    def expire_plans(self, now: datetime) -> list[str]:
+        """Plans whose time is over become expired, and leave the picker's folder."""
+        with self._database.writing() as session:
+            rows = session.scalars(
+                select(RemovalPlanRow).where(
+                    RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= now
+                )
+            ).all()
+            for row in rows:
+                _end_plan(session, row, PlanStatus.EXPIRED, now)
+            return [row.id for row in rows]
+
+
+def _carry_out(
+    session: Session, dish: DishRow, reading: Reading, decision: ScanDecision, now: datetime
+) -> None:
+    if decision.status != dish.status:
+        dish.status, dish.status_since = decision.status, now
+    if decision.replaces_plans:
+        live = session.scalars(
+            select(RemovalPlanRow).where(
+                RemovalPlanRow.dish_id == dish.id, RemovalPlanRow.status.in_(LIVE_PLANS)
+            )
+        )
+        for row in live:
+            _end_plan(session, row, PlanStatus.SUPERSEDED, now)
+    if decision.alert is not None:
+        if decision.alert is AlertKind.CLEARED:
+            session.execute(
+                update(AlertRow)
+                .where(AlertRow.dish_id == dish.id, AlertRow.closed_at.is_(None))
+                .values(closed_at=now)
+            )
+        alert = AlertRow(
+            dish_id=dish.id,
+            reading_id=reading.id,
+            kind=decision.alert,
+            status=decision.status,
+            at=reading.at,
+            fraction=reading.differentiated_fraction,
+            created_at=now,
+            closed_at=now if decision.alert is AlertKind.CLEARED else None,
+        )
+        session.add(alert)
+        session.flush()
+        if decision.mail_to:
+            session.add(
+                OutboxRow(
+                    channel="email",
+                    subject_id=str(alert.id),
+                    recipient=decision.mail_to,
+                    created_at=now,
+                    next_try_at=now,
+                    attempts=0,
+                )
+            )
+    plan = decision.plan
+    if plan is not None:
+        session.add(
+            RemovalPlanRow(
+                id=plan.id,
+                dish_id=dish.id,
+                reading_id=reading.id,
+                status=plan.status,
+                created_at=plan.created_at,
+                expires_at=plan.expires_at,
+                approved_by=plan.approved_by,
+                approved_at=plan.approved_at,
+                detail={
+                    "model_sha256": plan.model_sha256,
+                    "settings_sha256": plan.settings_sha256,
+                    "calibration_id": plan.calibration_id,
+                    "left_out": list(plan.left_out),
+                    "targets": [_target_detail(target) for target in plan.targets],
+                },
+            )
+        )
+        session.flush()
+        session.add(
+            AuditRow(
+                at=now,
+                who=plan.approved_by or "colonywatch",
+                what=f"plan {plan.status}",
+                subject=plan.id,
+            )
+        )
+        if plan.status is PlanStatus.APPROVED:
+            _send_to_picker(session, plan.id, now)
+
+
+def _end_plan(session: Session, row: RemovalPlanRow, status: PlanStatus, now: datetime) -> None:
+    if row.status in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+        _withdraw(session, row.id, now)
+    row.status = status
+    session.add(AuditRow(at=now, who="colonywatch", what=f"plan {status}", subject=row.id))
+
+
+def _send_to_picker(session: Session, plan_id: str, now: datetime) -> None:
+    session.add(
+        OutboxRow(
+            channel="removal",
+            subject_id=plan_id,
+            recipient="picker",
+            created_at=now,
+            next_try_at=now,
+            attempts=0,
+        )
+    )
+
+
+def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
+    session.execute(
+        update(OutboxRow)
+        .where(
+            OutboxRow.channel == "removal",
+            OutboxRow.subject_id == plan_id,
+            OutboxRow.delivered_at.is_(None),
+            OutboxRow.failed_at.is_(None),
+        )
+        .values(failed_at=now, last_error="withdrawn")
+    )
+    session.add(
+        OutboxRow(
+            channel="withdrawal",
+            subject_id=plan_id,
+            recipient="picker",
+            created_at=now,
+            next_try_at=now,
+            attempts=0,
+        )
+    )
+
+
+def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow, CaptureRow]]:
+    """The scan's measurements under its newest model: of a field taken twice, the later one."""
+    rows = session.execute(
+        select(MeasurementRow, CaptureRow)
+        .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
+        .where(CaptureRow.scan_id == scan_id)
+        .order_by(CaptureRow.first_seen_at, CaptureRow.id, MeasurementRow.id)
+    ).all()
+    if not rows:
+        return []
+    model = max((measurement for measurement, _ in rows), key=lambda row: row.id).model_sha256
+    by_field: dict[object, tuple[MeasurementRow, CaptureRow]] = {}
+    for measurement, capture in rows:
+        if measurement.model_sha256 == model:
+            key = capture.field if capture.field is not None else capture.id
+            by_field[key] = (measurement, capture)
+    return list(by_field.values())
+
+
+def _finish_others(session: Session, scan_id: int, model_sha256: str, now: datetime) -> None:
+    """Captures of the scan that the reading does not hold: replaced ones, or of a former model."""
+    others = session.scalars(
+        select(CaptureRow).where(
+            CaptureRow.scan_id == scan_id, CaptureRow.state == CaptureState.MEASURED
+        )
+    )
+    for capture in others:
+        under_model = session.scalar(
+            select(MeasurementRow.id).where(
+                MeasurementRow.capture_id == capture.id,
+                MeasurementRow.model_sha256 == model_sha256,
+            )
+        )
+        if under_model is not None:
+            capture.state = CaptureState.RECORDED
+        else:
+            capture.state, capture.next_try_at = CaptureState.WAITING, now
+
+
+def _facts(
+    session: Session,
+    scan: ScanRow,
+    dish: DishRow,
+    rows: Sequence[tuple[MeasurementRow, CaptureRow]],
+) -> ScanFacts:
+    history = session.scalars(
+        select(ReadingRow)
+        .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+        .where(ReadingRow.dish_id == dish.id, ReadingRow.scan_id != scan.id)
+        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+        .limit(60)
+    ).all()
+    later = session.scalar(
+        select(
+            exists().where(
+                ScanRow.dish_id == dish.id,
+                ScanRow.id != scan.id,
+                ScanRow.reading_id.is_not(None),
+                ScanRow.first_at > scan.first_at,
+            )
+        )
+    )
+    version = session.scalar(
+        select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
+    )
+    return ScanFacts(
+        scan_id=scan.id,
+        dish=dish.name,
+        status=DishStatus(dish.status),
+        fields=tuple(_scan_field(measurement, capture) for measurement, capture in rows),
+        history=tuple(_reading(row, dish.name) for row in reversed(history)),
+        next_version=(version or 0) + 1,
+        is_newest=not later,
+    )
+
+
+def _scan_field(measurement: MeasurementRow, capture: CaptureRow) -> ScanField:
+    return ScanField(
+        capture_sha256=capture.sha256 or "",
+        capture_name=capture.path.name,
+        source=capture.source,
+        measurement=measurement_of(measurement, capture),
+    )
+
+
+def _reading(row: ReadingRow, dish: str) -> Reading:
+    return Reading(
+        id=row.id,
+        dish=dish,
+        scan_id=row.scan_id,
+        version=row.version,
+        at=row.at,
+        captures=row.captures,
+        background_um2=row.background_um2,
+        undifferentiated_um2=row.undifferentiated_um2,
+        differentiated_um2=row.differentiated_um2,
+        differentiated_fraction=row.differentiated_fraction,
+        confluence=row.confluence,
+        uncertainty=row.uncertainty,
+        pixel_size_um=row.pixel_size_um,
+        model_sha256=row.model_sha256,
+        settings_sha256=row.settings_sha256,
+        colonies=row.colonies,
+        doubts=tuple(row.doubts),
+    )
+
+
+def _alert(row: AlertRow, dish: str) -> Alert:
+    return Alert(
+        id=row.id,
+        dish=dish,
+        kind=AlertKind(row.kind),
+        status=DishStatus(row.status),
+        reading_id=row.reading_id,
+        at=row.at,
+        fraction=row.fraction,
+        created_at=row.created_at,
+        closed_at=row.closed_at,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by,
+        note=row.note,
+        snoozed_until=row.snoozed_until,
+    )
+
+
+def _plan_row(session: Session, plan_id: str) -> RemovalPlanRow:
+    row = session.get(RemovalPlanRow, plan_id)
+    if row is None:
+        raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
+    return row
+
+
+def _plan(row: RemovalPlanRow, dish: str) -> RemovalPlan:
+    return RemovalPlan(
+        id=row.id,
+        dish=dish,
+        reading_id=row.reading_id,
+        status=PlanStatus(row.status),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        model_sha256=row.detail["model_sha256"],
+        settings_sha256=row.detail["settings_sha256"],
+        calibration_id=row.detail["calibration_id"],
+        targets=tuple(_target(one) for one in row.detail["targets"]),
+        left_out=tuple(row.detail["left_out"]),
+        approved_by=row.approved_by,
+        approved_at=row.approved_at,
+    )
+
+
+def _target_detail(target: Target) -> dict[str, Any]:
+    return {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
+
+
+def _target(detail: dict[str, Any]) -> Target:
+    return Target(
+        **{
+            **detail,
+            "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
+            "centroid_px": tuple(detail["centroid_px"]),
+            "pick_px": tuple(detail["pick_px"]),
+            "polygon_px": tuple(tuple(point) for point in detail["polygon_px"]),
+        }
+    )

@@ -1,0 +1,139 @@
+"""Programs at work on the database and their signs of life. What a dead one held is given back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from monitor.culture import CaptureState
+from monitor.record.database import Database
+from monitor.record.tables import CaptureRow, ProcessRow
+
+SILENT_S = 60.0
+
+
+@dataclass(frozen=True)
+class ProcessLife:
+    """One program and when it was last heard of.
+
+    detail : what the daemon says of itself (sources, queue)
+    """
+
+    owner: str
+    kind: str
+    host: str
+    pid: int
+    started_at: datetime
+    beat_at: datetime
+    alive: bool
+    detail: dict[str, Any]
+
+
+class Processes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, kind: str, now: datetime) -> str:
+        """Sign in. Returns the name under which this program claims captures."""
+        host, pid = socket.gethostname(), os.getpid()
+        owner = f"{kind}@{host[:60]}:{pid}:{now:%Y%m%dT%H%M%S.%f}"
+        with self._database.writing() as session:
+            session.add(
+                ProcessRow(
+                    owner=owner,
+                    kind=kind,
+                    host=host,
+                    pid=pid,
+                    started_at=now,
+                    beat_at=now,
+                    detail={},
+                )
+            )
+        return owner
+
+    def beat(self, owner: str, now: datetime, detail: dict[str, Any]) -> None:
+        with self._database.writing() as session:
+            session.execute(
+                update(ProcessRow)
+                .where(ProcessRow.owner == owner)
+                .values(beat_at=now, detail=detail)
+            )
+
+    def end(self, owner: str) -> None:
+        """Sign out; what is still claimed is given back."""
+        with self._database.writing() as session:
+            _give_back(session, owner)
+            session.execute(delete(ProcessRow).where(ProcessRow.owner == owner))
+
+    def bury_dead(self, now: datetime) -> int:
+        """Give back what dead programs held. Returns how many captures that were."""
+        with self._database.writing() as session:
+            rows = session.scalars(select(ProcessRow)).all()
+            count = 0
+            for row in rows:
+                if not _is_alive(row, now):
+                    count += _give_back(session, row.owner)
+                    session.delete(row)
+            orphans = session.scalars(
+                select(CaptureRow.claimed_by)
+                .where(
+                    CaptureRow.state == CaptureState.WORKING,
+                    CaptureRow.claimed_by.not_in(select(ProcessRow.owner)),
+                )
+                .distinct()
+            ).all()
+            for owner in orphans:
+                count += _give_back(session, owner or "")
+            return count
+
+    def living(self, kind: str, now: datetime) -> list[ProcessLife]:
+        """Programs of a kind, those last heard of first, dead ones too."""
+        with self._database.reading() as session:
+            rows = session.scalars(
+                select(ProcessRow)
+                .where(ProcessRow.kind == kind)
+                .order_by(ProcessRow.beat_at.desc())
+            )
+            return [
+                ProcessLife(
+                    owner=row.owner,
+                    kind=row.kind,
+                    host=row.host,
+                    pid=row.pid,
+                    started_at=row.started_at,
+                    beat_at=row.beat_at,
+                    alive=_is_alive(row, now),
+                    detail=row.detail,
+                )
+                for row in rows
+            ]
+
+
+def _is_alive(row: ProcessRow, now: datetime) -> bool:
+    if row.host == socket.gethostname() and not _pid_exists(row.pid):
+        return False
+    return row.beat_at + timedelta(seconds=SILENT_S) > now
+
+
+def _pid_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it exists and belongs to somebody else
+    return True
+
+
+def _give_back(session: Any, owner: str) -> int:
+    changed = session.execute(
+        update(CaptureRow)
+        .where(CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner)
+        .values(state=CaptureState.WAITING, claimed_by=None)
+    )
+    return int(changed.rowcount)

@@ -1,0 +1,40 @@
+"""The record as one thing: opened once, used by every stage."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from monitor.record.captures import CaptureRecord
+from monitor.record.database import Database
+from monitor.record.dishes import DishRecord
+from monitor.record.outbox import Outbox
+from monitor.record.processes import Processes
+
+
+class Store:
+    """The database at `url`, with its schema brought up to date.
+
+    Raises RecordError where it cannot be opened or was written by a newer version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.captures = CaptureRecord(self.database)
+        self.dishes = DishRecord(self.database)
+        self.outbox = Outbox(self.database)
+        self.processes = Processes(self.database)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,293 @@
+"""The tables. Rows stay inside `record`; the rest of the program sees the values of `culture`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in and out. SQLite drops the zone; a naive time is refused."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a time without a zone must not reach the database")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class FilePath(TypeDecorator[Path]):
+    """A path of the file system, also one that is not valid UTF-8."""
+
+    impl = Text
+    cache_ok = True
+    _RAW = "bytes:"
+
+    def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        text = str(value)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return self._RAW + quote_from_bytes(os.fsencode(text))
+        return text
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Path | None:
+        if value is None:
+            return None
+        if value.startswith(self._RAW):
+            return Path(os.fsdecode(unquote_to_bytes(value.removeprefix(self._RAW))))
+        return Path(value)
+
+
+class Base(DeclarativeBase):
+    # Named constraints, so that a migration on any database can find them.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class DishRow(Base):
+    __tablename__ = "dish"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    source: Mapped[str] = mapped_column(String(100))
+    status: Mapped[str] = mapped_column(String(20), default="unknown")
+    status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ScanRow(Base):
+    """One visit to one dish. `reading_id` points at the reading that counts: the latest version."""
+
+    __tablename__ = "scan"
+    __table_args__ = (
+        UniqueConstraint("dish_id", "key"),
+        Index("ix_scan_dish_id_first_at", "dish_id", "first_at"),
+        Index("ix_scan_dirty_last_taken_at", "dirty", "last_taken_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
+    key: Mapped[str | None] = mapped_column(Text)
+    first_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    dirty: Mapped[bool] = mapped_column(default=True)
+    reading_id: Mapped[int | None] = mapped_column(
+        ForeignKey("reading.id", use_alter=True), index=True
+    )
+
+
+class CaptureRow(Base):
+    __tablename__ = "capture"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('waiting', 'working', 'measured', 'recorded', 'unreadable')", name="state"
+        ),
+        Index("ix_capture_state_next_try_at", "state", "next_try_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    path: Mapped[Path] = mapped_column(FilePath)
+    source: Mapped[str] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str | None] = mapped_column(String(40))
+    message: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    claimed_by: Mapped[str | None] = mapped_column(String(120))
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    field: Mapped[str | None] = mapped_column(Text)
+    acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
+
+
+class FileRow(Base):
+    """A file as it was last seen; equal size and time mean that it need not be hashed again."""
+
+    __tablename__ = "file"
+
+    path: Mapped[Path] = mapped_column(FilePath, primary_key=True)
+    size: Mapped[int]
+    mtime_ns: Mapped[int]
+    capture_id: Mapped[int] = mapped_column(
+        ForeignKey("capture.id", ondelete="CASCADE"), index=True
+    )
+
+
+class MeasurementRow(Base):
+    """What one capture says under one model and one set of settings."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (UniqueConstraint("capture_id", "model_sha256", "settings_sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
+    model_name: Mapped[str] = mapped_column(Text)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    settings_sha256: Mapped[str] = mapped_column(String(64))
+    background_px: Mapped[int]
+    undifferentiated_px: Mapped[int]
+    differentiated_px: Mapped[int]
+    pixel_size_um: Mapped[float | None]
+    stage_x_um: Mapped[float | None]
+    stage_y_um: Mapped[float | None]
+    stage_z_um: Mapped[float | None]
+    uncertainty: Mapped[float]
+    overlay: Mapped[str | None] = mapped_column(Text)
+    label_map: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ReadingRow(Base):
+    __tablename__ = "reading"
+    __table_args__ = (
+        UniqueConstraint("scan_id", "version"),
+        Index("ix_reading_dish_id_at", "dish_id", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
+    scan_id: Mapped[int] = mapped_column(ForeignKey("scan.id"))
+    version: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    captures: Mapped[int]
+    background_um2: Mapped[float | None]
+    undifferentiated_um2: Mapped[float | None]
+    differentiated_um2: Mapped[float | None]
+    differentiated_fraction: Mapped[float | None]
+    confluence: Mapped[float | None]
+    uncertainty: Mapped[float]
+    pixel_size_um: Mapped[float | None]
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    settings_sha256: Mapped[str] = mapped_column(String(64))
+    colonies: Mapped[int]
+    doubts: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ReadingMeasurementRow(Base):
+    """Which measurements, and so which captures, a reading rests on."""
+
+    __tablename__ = "reading_measurement"
+
+    reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
+    measurement_id: Mapped[int] = mapped_column(
+        ForeignKey("measurement.id"), primary_key=True, index=True
+    )
+
+
+class AlertRow(Base):
+    __tablename__ = "alert"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"), index=True)
+    reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))
+    kind: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(20))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    fraction: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledged_by: Mapped[str | None] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+    snoozed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class RemovalPlanRow(Base):
+    __tablename__ = "removal_plan"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"), index=True)
+    reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    approved_by: Mapped[str | None] = mapped_column(Text)
+    approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class OutboxRow(Base):
+    """Something that must reach somebody; written in the transaction of the fact it speaks of."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_delivered_at_next_try_at", "delivered_at", "next_try_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(String(20))
+    subject_id: Mapped[str] = mapped_column(String(40))
+    recipient: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    next_try_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delivered_to: Mapped[str | None] = mapped_column(Text)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AuditRow(Base):
+    """Who decided what, when. Only ever added to."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    who: Mapped[str] = mapped_column(Text)
+    what: Mapped[str] = mapped_column(String(60))
+    subject: Mapped[str] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+
+
+class ProcessRow(Base):
+    """A program that is at work on this database, and its last sign of life."""
+
+    __tablename__ = "process"
+
+    owner: Mapped[str] = mapped_column(String(120), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    beat_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)

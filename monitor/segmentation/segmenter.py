@@ -1,0 +1,209 @@
+"""One capture -> its measurement. The only user of `model.predict`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from model.classes import UNKNOWN, CellClass
+from model.predict import ModelError, Segmentation, Segmenter
+from monitor.capture.quality import Quality, judge
+from monitor.capture.reading import Picture, read_picture
+from monitor.capture.vessel import find_round_well
+from monitor.config import SourceSettings
+from monitor.culture import FieldMeasurement, NamedParts
+from monitor.errors import CaptureError, ModelRefusedError
+from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
+from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
+from monitor.whole_files import write_whole
+
+# Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
+MIN_COLONY_UM2 = 1_500.0
+MIN_REGION_UM2 = 1_000.0
+# The same where no pixel size is known: what those areas are at 2 um a pixel.
+MIN_COLONY_PX = 375
+MIN_REGION_PX = 250
+OVERLAY_SIDE_PX = 1600
+# Larger files are hashed and decoded in two passes and so never held whole in memory.
+IN_MEMORY_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class FieldRequest:
+    """All that the measuring of one capture depends on. Crosses to the worker process.
+
+    sha256 : the bytes that were claimed; other bytes are not measured in their name
+    """
+
+    path: Path
+    sha256: str
+    named: NamedParts
+    settings: SourceSettings
+    settings_sha256: str
+    state_folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A segmented picture. labels : (H, W) uint8 CellClass values, 255 outside the vessel."""
+
+    picture: Picture
+    segmentation: Segmentation
+    labels: np.ndarray
+    quality: Quality
+    pixel_size_um: float | None
+    pixel_size_from: str | None
+
+
+def load_segmenter(model: str, threads: int | None) -> Segmenter:
+    """The starter model, or the one in the folder `model`. Raises ModelRefusedError."""
+    try:
+        return Segmenter.load(None if model == "starter" else Path(model), threads=threads)
+    except ModelError as problem:
+        raise ModelRefusedError(str(problem)) from problem
+
+
+def segment_picture(
+    segmenter: Segmenter, picture: Picture, *, named_size_um: float | None,
+    settings: SourceSettings,
+) -> Field:
+    """Judge and segment one picture.
+
+    The pixel size is taken from the instrument's metadata, else from the name, else from the
+    settings, else from the diameter of a round well that the picture shows whole.
+
+    Raises CaptureError where the picture is not fit to be judged.
+    """
+    well = find_round_well(picture.pixels)
+    inside = well.inside(picture.pixels.shape) if well is not None else None
+    quality = judge(picture.pixels, inside)
+    size, size_from = None, None
+    if picture.pixel_size_um is not None:
+        size, size_from = picture.pixel_size_um, "metadata"
+    elif named_size_um is not None:
+        size, size_from = named_size_um, "name"
+    elif settings.pixel_size_um is not None:
+        size, size_from = settings.pixel_size_um, "source"
+    elif well is not None and settings.well_diameter_mm is not None:
+        size, size_from = settings.well_diameter_mm * 1000 / (2 * well.radius_px), "well"
+    segmentation = segmenter.segment(picture.pixels, size, inside=inside)
+    labels = segmentation.labels
+    if inside is not None:
+        labels = np.where(inside, labels, np.uint8(UNKNOWN))
+    return Field(picture, segmentation, labels, quality, size, size_from)
+
+
+def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
+    """Read, judge and segment one capture; write its overlay and label map; say what it shows.
+
+    Raises CaptureError; with reason "changed" where the file holds other bytes by now.
+    """
+    began = time.monotonic()
+    picture, mtime = _read_claimed(request)
+    named, settings = request.named, request.settings
+    field = segment_picture(
+        segmenter, picture, named_size_um=named.pixel_size_um, settings=settings
+    )
+    acquired_at, acquired_at_from = mtime, "mtime"
+    if picture.acquired_at is not None:
+        acquired_at, acquired_at_from = picture.acquired_at, "metadata"
+    elif named.acquired_at is not None:
+        acquired_at, acquired_at_from = named.acquired_at, "name"
+    stage = picture.stage if picture.stage is not None else named.stage
+    labels, size = field.labels, field.pixel_size_um
+    colonies = find_colonies(labels, min_area_px=_pixels(MIN_COLONY_UM2, size, MIN_COLONY_PX))
+    regions = find_regions(
+        labels,
+        field.segmentation.probability(CellClass.DIFFERENTIATED),
+        min_area_px=_pixels(MIN_REGION_UM2, size, MIN_REGION_PX),
+        colonies=colonies,
+    )
+    stem = _stem(request, acquired_at)
+    overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
+    title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
+    image = draw_overlay(
+        picture.pixels, labels, pixel_size_um=size, title=title, max_side=OVERLAY_SIDE_PX
+    )
+    try:
+        write_whole(request.state_folder / label_map, encode_png(labels))
+        write_whole(request.state_folder / overlay, encode_jpeg(image))
+    except OSError as problem:
+        raise CaptureError(
+            f"{request.path.name}: its overlay cannot be written to {request.state_folder} "
+            f"({problem.strerror}); tried again by itself",
+            reason="state-folder",
+            transient=True,
+        ) from problem
+    return FieldMeasurement(
+        shape=(labels.shape[0], labels.shape[1]),
+        areas=measure_areas(labels),
+        colonies=colonies,
+        regions=regions,
+        uncertainty=field.segmentation.uncertainty,
+        model_name=segmenter.name,
+        model_sha256=segmenter.sha256,
+        settings_sha256=request.settings_sha256,
+        acquired_at=acquired_at,
+        acquired_at_from=acquired_at_from,
+        pixel_size_um=size,
+        pixel_size_from=field.pixel_size_from,
+        assumed_pixel_size_um=field.segmentation.assumed_pixel_size_um,
+        stage=stage,
+        overlay=overlay,
+        label_map=label_map,
+        quality=field.quality.measures,
+        doubts=field.quality.doubts,
+        took_s=time.monotonic() - began,
+    )
+
+
+def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
+    """Decode exactly the bytes that were claimed: hashed and decoded from one read."""
+    path = request.path
+    try:
+        status = path.stat()
+        data = path.read_bytes() if status.st_size <= IN_MEMORY_BYTES else None
+        sha256 = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
+    except FileNotFoundError as problem:
+        raise CaptureError(
+            f"{path.name}: is not there any more", reason="missing", transient=True
+        ) from problem
+    except OSError as problem:
+        raise CaptureError(
+            f"{path.name}: cannot be read ({problem.strerror})", reason="io-error", transient=True
+        ) from problem
+    if sha256 != request.sha256:
+        raise CaptureError(
+            f"{path.name}: changed after it was taken in", reason="changed", transient=True
+        )
+    picture = read_picture(
+        path, zone=request.settings.zone, data=data, channel=request.settings.channel
+    )
+    return picture, datetime.fromtimestamp(status.st_mtime, UTC)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:
+    return unknown if pixel_size_um is None else max(1, round(area_um2 / pixel_size_um**2))
+
+
+def _stem(request: FieldRequest, acquired_at: datetime) -> str:
+    """Where a person would look: a folder a dish, files by time and field; unique by hash."""
+    named = request.named
+    parts = [f"{acquired_at:%Y%m%dT%H%M%SZ}", named.field or "", request.sha256[:8]]
+    return f"{_safe(named.dish)}/{'_'.join(_safe(part) for part in parts if part)}"
+
+
+def _safe(name: str) -> str:
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    return kept.strip(".")[:80] or "_"
