@@ -1,0 +1,310 @@
+"""Draw what the segmentation saw over the capture, so that a person can judge it at a glance.
+
+The capture is stretched by local contrast, since brightfield colonies often differ from bare
+plastic by a few grey levels only. Nothing is written over the cells but thin outlines, a light tint
+and the scale bar: title and legend stand in strips above and below the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from model.classes import UNKNOWN, CellClass
+from monitor.culture import FieldAreas
+from monitor.segmentation.colonies import measure_areas
+
+Picture = NDArray[np.uint8]
+_Colour = tuple[int, int, int]  # blue, green, red
+
+# Sky blue and vermillion of Okabe and Ito's palette: told apart with every kind of colour vision,
+# and in grey too.
+UNDIFFERENTIATED_BGR: _Colour = (0xE9, 0xB4, 0x56)
+DIFFERENTIATED_BGR: _Colour = (0x00, 0x5E, 0xD5)
+_PAPER: _Colour = (0x24, 0x1C, 0x16)
+_INK: _Colour = (0xF4, 0xF0, 0xEC)
+
+_TINT = {CellClass.UNDIFFERENTIATED: 0.13, CellClass.DIFFERENTIATED: 0.28}
+_OUTSIDE_VESSEL = 0.35
+_SOFT = (124 + 150 * np.arctan(np.linspace(-8, 8, 1024) / 2.4)).clip(0, 255).astype(np.uint8)
+_SMALLEST_SIDE = 480
+_COARSE_SIDE = 256
+
+
+def draw_overlay(
+    pixels: NDArray[Any],
+    labels: NDArray[np.uint8],
+    *,
+    pixel_size_um: float | None,
+    title: str = "",
+    max_side: int | None = None,
+    assumed: bool = False,
+) -> Picture:
+    """Capture, outlines of both classes, scale bar, legend.
+
+    pixels : (H, W) or (H, W, 3), any number type
+    labels : (H, W) uint8, 0, 1, 2 or 255; where it is 255 the capture is dimmed
+    pixel_size_um : of the capture; None: the scale bar is in pixels
+    max_side : longest side of the picture in pixels, strips not counted; small captures are
+        enlarged, so that text fits
+    assumed : the pixel size is a guess, and the scale bar says so
+    Returns (h, w, 3) uint8, BGR.
+
+    Raises ValueError where capture and label map differ in shape.
+    """
+    if pixels.shape[:2] != labels.shape:
+        raise ValueError(f"capture {pixels.shape} and label map {labels.shape} differ in shape")
+    areas = measure_areas(labels)
+    zoom = _zoom(labels.shape, max_side)
+    grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
+    classes = _resized(labels, zoom, cv2.INTER_NEAREST)
+    picture = _tinted(stretch_contrast(grey, classes != UNKNOWN), classes)
+    _draw_outlines(picture, classes)
+
+    size = max(13, round(picture.shape[1] / 52))
+    _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
+                    assumed=assumed, size=size)  # fmt: skip
+    strips = [picture, _legend(areas, picture.shape[1], size)]
+    if title:
+        strips.insert(0, _title(title, picture.shape[1], size))
+    return np.concatenate(strips)
+
+
+def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
+    """Even out the light and bring faint structure to the full range of grey.
+
+    grey : (H, W), any number type
+    seen : (H, W), True where the vessel is; the rest neither shapes the stretch nor matters
+    Returns (H, W) uint8; a capture without any structure becomes middle grey.
+    """
+    values = np.nan_to_num(grey.astype(np.float32, copy=False), posinf=0.0, neginf=0.0)
+    weight = seen.astype(np.float32)
+    if not seen.any():
+        return np.full(grey.shape, 128, np.uint8)
+    values = values - np.float32(values[seen].mean(dtype=np.float64))
+    rows, columns = values.shape
+    factor = min(1.0, _COARSE_SIDE / max(rows, columns))
+    coarse = max(1, round(columns * factor)), max(1, round(rows * factor))
+    blur = max(coarse) / 14
+
+    def local_mean(field: NDArray[np.float32]) -> NDArray[np.float32]:
+        share = cv2.resize(weight, coarse, interpolation=cv2.INTER_AREA)
+        total = cv2.resize(field * weight, coarse, interpolation=cv2.INTER_AREA)
+        share = cv2.GaussianBlur(share, (0, 0), blur)
+        return np.asarray(cv2.GaussianBlur(total, (0, 0), blur) / np.maximum(share, 1e-6))
+
+    def fine(field: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR))
+
+    values = values - fine(local_mean(values))
+    # Debris and the well's dark rim must not take the contrast away from the cells beside them.
+    limit = 8 * float(np.median(np.abs(values[seen][::17]))) or np.inf
+    spread = np.sqrt(np.maximum(local_mean(np.clip(values, -limit, limit) ** 2), 0))
+    # Bare plastic must not be blown up to the contrast of cells.
+    floor = float(max(np.median(spread), 0.75 * np.percentile(spread, 97)))
+    if floor <= 1e-6:
+        floor = float(spread.max())
+    if floor <= 1e-6:
+        return np.full(grey.shape, 128, np.uint8)
+    values /= fine(np.maximum(spread, floor))
+    # The arc tangent's soft ends keep some drawing in what is very dark or very bright.
+    return _SOFT[np.clip(values * 64 + 512, 0, 1023).astype(np.uint16)]
+
+
+def encode_png(image: Picture) -> bytes:
+    """(h, w) or (h, w, 3) BGR uint8 -> PNG."""
+    return _encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+
+
+def encode_jpeg(image: Picture, *, quality: int = 88) -> bytes:
+    """(h, w) or (h, w, 3) BGR uint8 -> JPEG: smaller than PNG, fit for mail."""
+    return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encoded(kind: str, image: Picture, options: Sequence[int]) -> bytes:
+    done, content = cv2.imencode(kind, image, options)
+    if not done:
+        raise ValueError(f"a picture of {image.shape} {image.dtype} cannot be written as {kind}")
+    return content.tobytes()
+
+
+def _zoom(shape: tuple[int, ...], max_side: int | None) -> float:
+    longest = max(shape)
+    if max_side is not None and longest > max_side:
+        return max_side / longest
+    if longest < _SMALLEST_SIDE:
+        times = -(-_SMALLEST_SIDE // longest)
+        return float(times if max_side is None else max(1, min(times, max_side // longest)))
+    return 1.0
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    return np.asarray(pixels[..., :3].mean(axis=2, dtype=np.float32))
+
+
+def _resized(image: NDArray[Any], zoom: float, how: int) -> NDArray[Any]:
+    if zoom == 1:
+        return image
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        image = image.astype(np.float32)
+    rows, columns = image.shape
+    size = max(1, round(columns * zoom)), max(1, round(rows * zoom))
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how))
+
+
+def _tinted(grey: Picture, classes: NDArray[np.uint8]) -> Picture:
+    """One look-up a class: grey level -> tinted colour."""
+    coloured = np.repeat(grey[..., None], 3, axis=2)
+    picture: Picture = coloured.copy()
+    for kind, share, colour in (
+        (CellClass.UNDIFFERENTIATED, _TINT[CellClass.UNDIFFERENTIATED], UNDIFFERENTIATED_BGR),
+        (CellClass.DIFFERENTIATED, _TINT[CellClass.DIFFERENTIATED], DIFFERENTIATED_BGR),
+        (UNKNOWN, 1 - _OUTSIDE_VESSEL, (0, 0, 0)),
+    ):
+        where = (classes == kind).view(np.uint8)
+        if not where.any():
+            continue
+        levels = np.arange(256)[:, None] * (1 - share) + np.array(colour) * share
+        table = levels.round().astype(np.uint8).reshape(256, 1, 3)
+        cv2.copyTo(cv2.LUT(coloured, table), where, picture)
+    return picture
+
+
+def _draw_outlines(picture: Picture, classes: NDArray[np.uint8]) -> None:
+    thickness = max(1, round(max(classes.shape) / 900))
+    brush = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+    differentiated = classes == CellClass.DIFFERENTIATED
+    cells = (classes == CellClass.UNDIFFERENTIATED) | differentiated
+    for mask, colour in ((cells, UNDIFFERENTIATED_BGR), (differentiated, DIFFERENTIATED_BGR)):
+        solid = mask.view(np.uint8)
+        # The border stays solid at the picture's edge: a cut colony has no outline there.
+        rim = cv2.erode(solid, brush, borderType=cv2.BORDER_REPLICATE) != solid
+        picture[rim] = colour
+
+
+def _draw_scale_bar(
+    picture: Picture, pixel_size_um: float | None, zoom: float, *, assumed: bool, size: int
+) -> None:
+    rows, columns = picture.shape[:2]
+    step = 1 / zoom if pixel_size_um is None else pixel_size_um
+    length = _round_length(columns / 5 * step)
+    text = f"{length:g} px"
+    if pixel_size_um is not None:
+        text = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
+        if assumed:
+            text = f"about {text} (pixel size assumed)"
+    bar = max(1, round(length / step))
+    font = _font(size)
+    left, top, right, bottom = font.getbbox(text)
+    width, height = max(bar, round(right - left)), round(bottom - top)
+    pad = size // 2
+    thickness = max(2, size // 5)
+    box_rows, box_columns = height + thickness + 3 * pad, width + 2 * pad
+    if box_rows + size > rows or box_columns + size > columns:
+        return
+    y, x = rows - box_rows - size // 2, columns - box_columns - size // 2
+    box = picture[y : y + box_rows, x : x + box_columns]
+    box[:] = (box * 0.35).astype(np.uint8)
+    start = (box_columns - bar) // 2
+    box[box_rows - pad - thickness : box_rows - pad, start : start + bar] = (255, 255, 255)
+    _write(box, text, (box_columns / 2, pad), font, anchor="mt")
+
+
+def _round_length(longest: float) -> float:
+    """The longest of 1, 2, 5, 10, 20, ... that is not above `longest`."""
+    power = 10.0 ** np.floor(np.log10(longest))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)))
+
+
+def _title(text: str, width: int, size: int) -> Picture:
+    font = _font(size)
+    text = " ".join(text.split())
+    room = width - size
+    while len(text) > 1 and font.getlength(text) > room:
+        text = text[:-2].rstrip() + "…"
+    strip = _strip(width, round(size * 1.9))
+    _write(strip, text, (size / 2, strip.shape[0] / 2), font, anchor="lm")
+    return strip
+
+
+def _legend(areas: FieldAreas, width: int, size: int) -> Picture:
+    entries: list[tuple[str, _Colour | None]] = []
+    fraction = areas.differentiated_fraction
+    if fraction is None:
+        entries.append(("no cells found", None))
+    else:
+        entries += [
+            (f"undifferentiated {_percent(1 - fraction)} of cells", UNDIFFERENTIATED_BGR),
+            (f"differentiated {_percent(fraction)} of cells", DIFFERENTIATED_BGR),
+        ]
+    if areas.confluence is not None:
+        entries.append((f"confluence {_percent(areas.confluence)}", None))
+    font = _font(size)
+    lines: list[list[tuple[float, str, _Colour | None]]] = [[]]
+    x = size / 2
+    for text, colour in entries:
+        room = font.getlength(text) + (size * 1.4 if colour else 0)
+        if lines[-1] and x + room > width - size / 2:
+            lines.append([])
+            x = size / 2
+        lines[-1].append((x, text, colour))
+        x += room + size * 1.6
+    pitch = round(size * 1.7)
+    strip = _strip(width, pitch * len(lines) + round(size * 0.3))
+    for number, line in enumerate(lines):
+        middle = round(pitch * (number + 0.5) + size * 0.15)
+        for x, text, colour in line:
+            if colour is not None:
+                half = round(size * 0.42)
+                at = round(x)
+                strip[middle - half : middle + half, at : at + 2 * half] = colour
+                x += size * 1.4
+            _write(strip, text, (x, middle), font, anchor="lm")
+    return strip
+
+
+def _percent(fraction: float) -> str:
+    percent = fraction * 100
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+
+
+def _strip(width: int, height: int) -> Picture:
+    return np.full((height, width, 3), _PAPER, np.uint8)
+
+
+def _write(
+    target: Picture,
+    text: str,
+    at: tuple[float, float],
+    font: ImageFont.FreeTypeFont,
+    *,
+    anchor: str,
+) -> None:
+    """Write into a small part of a picture. `at` is (x, y). OpenCV's own text knows no µ."""
+    image = Image.fromarray(target)
+    ImageDraw.Draw(image).text(at, text, fill=_INK, font=font, anchor=anchor)
+    target[:] = np.asarray(image)
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as it ships with matplotlib, which need not be imported for that."""
+    place = find_spec("matplotlib")
+    if place is None or place.origin is None:
+        raise RuntimeError("matplotlib is not installed; install the package anew")
+    fonts = Path(place.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
