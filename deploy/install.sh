@@ -13,7 +13,7 @@ Run as root from a checkout. Installs or upgrades; running it twice is harmless.
 
   --source DIR   the folder that the imager writes into; goes into a fresh
                  /etc/colonywatch/config.yaml (an existing one is never changed)
-  --prefix DIR   where the program goes (default: /opt/colonywatch)
+  --prefix DIR   where the program goes (default: where it is, or /opt/colonywatch)
   --python PATH  the Python to use (default: the first of 3.11 or newer that has venv)
   --no-start     install, but do not enable or start the daemon
   --root DIR     put everything under DIR and touch neither accounts nor systemd
@@ -32,7 +32,7 @@ misused() { printf 'error: %s\n\n' "$*" >&2; usage >&2; exit 2; }
 
 account=colonywatch
 daemon=colonywatch.service
-prefix=/opt/colonywatch
+prefix=''
 root=''
 source_folder=''
 python=''
@@ -61,10 +61,16 @@ while (($#)); do
     esac
 done
 
+installed_prefix=$(sed -nE 's#^ExecStart=(/.*)/venv/bin/colonywatch run .*#\1#p' \
+    "${root%/}/etc/systemd/system/$daemon" 2>/dev/null || true)
+prefix=${prefix:-${installed_prefix:-/opt/colonywatch}}
+
 # Unit files hold the prefix in plain text, where blanks and percent signs mean something else.
 [[ $prefix =~ ^/[A-Za-z0-9._/-]+$ && $prefix != *..* ]] ||
     misused "--prefix must be an absolute path of letters, digits and . _ - / (is '$prefix')"
 prefix=${prefix%/}
+[[ -z $installed_prefix || $prefix == "$installed_prefix" ]] ||
+    fail "--prefix $prefix: it is installed in $installed_prefix; deploy/uninstall.sh first (record and configuration stay)"
 case $prefix in
     /bin | /boot | /dev | /etc | /home | /lib | /opt | /proc | /root | /run | /sbin | /srv | /sys | \
         /tmp | /usr | /usr/bin | /usr/lib | /usr/local | /usr/sbin | /var | /var/lib | \
@@ -183,7 +189,7 @@ at_exit() {
             say "starting again what was running: ${stopped[*]}" >&2
             systemctl start "${stopped[@]}" || true
         fi
-        ((code)) && printf 'NOT installed; what was there before is untouched.\n' >&2
+        ((code)) && printf 'NOT installed; a program that was there before is untouched.\n' >&2
     fi
     exit "$code"
 }
@@ -232,11 +238,11 @@ as_account() {
 
 # ---------------------------------------------------------------- the program, beside the old one
 
-stamp=$(date -u +%Y%m%dT%H%M%SZ)
+stamp=$(date -u +%Y%m%dT%H%M%S.%3NZ)
 previous=''
 [[ ! -L $opt/venv ]] || previous=$(readlink -f -- "$opt/venv")
+[[ ! -e $opt/venv-$stamp ]] || fail "$opt/venv-$stamp exists: try again"
 release=$opt/venv-$stamp
-[[ ! -e $release ]] || fail "$release exists: wait a second and try again"
 scratch=$(mktemp -d -- "$opt/.install.XXXXXX")
 
 if [[ $packages == yes ]]; then

@@ -12,7 +12,7 @@ installation. The imager's folders are never touched.
 
   --purge        remove the record and the configuration as well; asks first
   --yes          do not ask
-  --prefix DIR   where the program was installed (default: /opt/colonywatch)
+  --prefix DIR   where the program was installed (default: what the unit says)
   --root DIR     undo a staged installation under DIR (no account, no systemd)
   --help         this text
 TEXT
@@ -23,7 +23,7 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 misused() { printf 'error: %s\n\n' "$*" >&2; usage >&2; exit 2; }
 
 account=colonywatch
-prefix=/opt/colonywatch
+prefix=''
 root=''
 purge=no
 yes=no
@@ -41,6 +41,9 @@ while (($#)); do
         *) misused "unknown argument: $1" ;;
     esac
 done
+prefix=${prefix:-$(sed -nE 's#^ExecStart=(/.*)/venv/bin/colonywatch run .*#\1#p' \
+    "${root%/}/etc/systemd/system/colonywatch.service" 2>/dev/null || true)}
+prefix=${prefix:-/opt/colonywatch}
 [[ $prefix =~ ^/[A-Za-z0-9._/-]+$ && $prefix != *..* ]] ||
     misused "--prefix must be the absolute path given to install.sh (is '$prefix')"
 prefix=${prefix%/}

@@ -1,0 +1,77 @@
+"""The word of failure, with programs of the test's own in place of the machine's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "notify-failed.sh"
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder of stand-ins that write down what they were given."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    stand_ins = {
+        "logger": f'printf "%s\\n" "$*" >>{tmp_path}/log',
+        "sendmail": f'printf "%s\\n" "$*" >{tmp_path}/arguments; cat >{tmp_path}/mail',
+        "systemctl": 'case $2 in *Result) echo exit-code ;; *) echo "${STATUS:-1}" ;; esac',
+        "journalctl": 'echo "the last line of $*"',
+    }
+    for name, text in stand_ins.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def tell(programs: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(SCRIPT), *arguments],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_the_system_log_and_the_administrator_hear_of_it(tmp_path: Path, programs: Path) -> None:
+    done = tell(programs, "colonywatch.service", COLONYWATCH_ADMIN="lab@example.org")
+    assert done.returncode == 0, done.stderr
+    assert (
+        (tmp_path / "log")
+        .read_text(encoding="utf-8")
+        .startswith("--priority daemon.crit --tag colonywatch -- colonywatch.service is DOWN on ")
+    )
+    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "-t -oi\n"
+    head, body = (tmp_path / "mail").read_text(encoding="utf-8").split("\n\n", 1)
+    assert "To: lab@example.org" in head.splitlines()
+    assert "Subject: [colonywatch] colonywatch.service is DOWN on " in head
+    assert "systemctl reset-failed colonywatch.service" in body
+    assert "the last line of --no-pager" in body
+
+
+def test_a_bad_configuration_is_called_by_its_name(tmp_path: Path, programs: Path) -> None:
+    tell(programs, "colonywatch.service", STATUS="78")
+    assert "colonywatch check-config" in (tmp_path / "mail").read_text(encoding="utf-8")
+
+
+def test_a_mail_that_cannot_be_handed_over_is_a_failure(tmp_path: Path, programs: Path) -> None:
+    (programs / "sendmail").write_text("#!/bin/sh\nexit 75\n", encoding="utf-8")
+    done = tell(programs, "colonywatch.service")
+    assert done.returncode == 1
+    assert "could not be handed over" in done.stderr
+    assert "is DOWN" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("a.service", "b.service"), ("x\nBcc: y@z",), ("$(id)",), ("",)]
+)
+def test_only_one_name_of_a_unit_is_taken(
+    tmp_path: Path, programs: Path, arguments: tuple[str, ...]
+) -> None:
+    assert tell(programs, *arguments).returncode == 2
+    assert not (tmp_path / "mail").exists()
