@@ -36,7 +36,7 @@ def test_a_faint_colony_is_brought_to_plain_contrast_and_plastic_is_not():
     shown = stretch_contrast(pixels, labels != 255).astype(float)
     before = pixels[labels > 0].std()
     assert shown[labels == 2].std() > 6 * before
-    assert shown[labels == 2].std() > 2 * shown[:200, :200].std()
+    assert shown[labels == 2].std() > 1.8 * shown[:200, :200].std()
     left, right = shown[:, :100], shown[:, -100:]
     assert abs(left.mean() - right.mean()) < 15  # uneven light is gone
 
