@@ -1,0 +1,275 @@
+"""Which regions of a dish are worth removing, and in what order. Pure rules.
+
+A plan names where to aim in the stage's frame. Where that cannot be said for certain, it is not
+said at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import contains_xy, make_valid
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from monitor.config import CalibrationConfig, RemovalConfig
+from monitor.culture import (
+    FieldMeasurement,
+    PlanStatus,
+    Reading,
+    Region,
+    RemovalPlan,
+    StagePosition,
+    Target,
+)
+from monitor.errors import CalibrationError
+from monitor.geometry import image_to_stage
+
+_MAX_SWEEPS = 40
+
+
+@dataclass(frozen=True)
+class MeasuredField:
+    """One capture of the reading and what was measured in it."""
+
+    capture_sha256: str
+    measurement: FieldMeasurement
+
+
+def plan_removal(
+    plan_id: str,
+    reading: Reading,
+    fields: Sequence[MeasuredField],
+    calibration: CalibrationConfig | None,
+    limits: RemovalConfig,
+    now: datetime,
+) -> RemovalPlan | None:
+    """A plan for every region that is large, thick and certain enough; None if there is none.
+
+    fields : the captures that `reading` is made of
+    calibration : how the camera of the dish's source stands on the stage
+
+    Regions that are refused, or that a neighbouring field shows again, are counted in `left_out`.
+
+    Raises CalibrationError where regions qualify and no stage position can be given for any.
+    """
+    refused: Counter[str] = Counter()
+    homeless: Counter[str] = Counter()
+    found: list[_Found] = []
+    for field in fields:
+        for region in field.measurement.regions:
+            reason = _reason_to_refuse(region, field.measurement.pixel_size_um, limits)
+            if reason is not None:
+                refused[reason] += 1
+                continue
+            missing = _missing(field.measurement, calibration)
+            if missing is not None:
+                homeless[missing] += 1
+                continue
+            assert calibration is not None
+            found.append(_locate(field, region, calibration))
+    if not found:
+        if homeless:
+            raise CalibrationError(_no_place(reading.dish, homeless))
+        return None
+    assert calibration is not None
+    kept, repeated = _without_repeats(found)
+    points = np.array([[item.target.pick_x_um, item.target.pick_y_um] for item in kept])
+    targets = tuple(
+        replace(kept[index].target, order=order)
+        for order, index in enumerate(short_tour(points), start=1)
+    )
+    by_rule = limits.approval == "rule"
+    return RemovalPlan(
+        id=plan_id,
+        dish=reading.dish,
+        reading_id=reading.id,
+        status=PlanStatus.APPROVED if by_rule else PlanStatus.DRAFT,
+        created_at=now,
+        expires_at=now + timedelta(hours=limits.expires_h),
+        model_sha256=reading.model_sha256,
+        settings_sha256=reading.settings_sha256,
+        calibration_id=calibration.id,
+        targets=targets,
+        left_out=_left_out(refused, homeless, repeated),
+        approved_by="rule" if by_rule else None,
+        approved_at=now if by_rule else None,
+    )
+
+
+def short_tour(points: NDArray[np.float64]) -> tuple[int, ...]:
+    """Order in which to visit `points` on a short open path, each once.
+
+    points : (N, 2) in um
+    Nearest neighbour from the point of smallest x + y, then exchanges of two edges (2-opt, Croes
+    1958) until none helps.
+    """
+    count = len(points)
+    if count == 0:
+        return ()
+    away = np.hypot(*(points[:, None, :] - points[None, :, :]).transpose(2, 0, 1))
+    tour = [int(np.argmin(points.sum(axis=1)))]
+    left = np.ones(count, bool)
+    left[tour[0]] = False
+    while left.any():
+        tour.append(int(np.argmin(np.where(left, away[tour[-1]], np.inf))))
+        left[tour[-1]] = False
+    order = np.array(tour)
+    for _ in range(_MAX_SWEEPS):
+        if not _uncross(order, away):
+            break
+    return tuple(int(index) for index in order)
+
+
+def _uncross(order: NDArray[np.intp], away: NDArray[np.float64]) -> bool:
+    """One sweep of reversals of a stretch of the path, in place. True if the path got shorter."""
+    count, better = len(order), False
+    for start in range(count - 1):
+        # Reverse order[start .. end]: its first edge and, unless it ends the path, its last change.
+        ends = np.arange(start + 1, count)
+        after = np.minimum(ends + 1, count - 1)
+        change = np.where(
+            ends + 1 < count,
+            away[order[start], order[after]] - away[order[ends], order[after]],
+            0.0,
+        )
+        if start:
+            before = order[start - 1]
+            change = change + away[before, order[ends]] - away[before, order[start]]
+        best = int(np.argmin(change))
+        if change[best] < -1e-9:
+            stop = int(ends[best]) + 1
+            order[start:stop] = order[start:stop][::-1].copy()
+            better = True
+    return better
+
+
+def _reason_to_refuse(
+    region: Region, pixel_size_um: float | None, limits: RemovalConfig
+) -> str | None:
+    if region.mean_probability < limits.min_probability:
+        return f"too uncertain (probability below {limits.min_probability:g})"
+    if pixel_size_um is None:
+        return None
+    if region.area_px * pixel_size_um**2 < limits.min_region_um2:
+        return f"too small (below {limits.min_region_um2:g} µm²)"
+    if region.inscribed_radius_px * pixel_size_um < limits.min_inscribed_radius_um:
+        return f"too thin (inscribed radius below {limits.min_inscribed_radius_um:g} µm)"
+    return None
+
+
+def _missing(measurement: FieldMeasurement, calibration: CalibrationConfig | None) -> str | None:
+    if measurement.pixel_size_um is None:
+        return "no pixel size: set the source's pixel_size_um or well_diameter_mm"
+    if calibration is None:
+        return "no calibration: set the source's calibration"
+    if measurement.stage is None:
+        return (
+            "no stage position in the capture or its name: have the imager write it, or name it "
+            "in the source's name pattern"
+        )
+    return None
+
+
+def _no_place(dish: str, homeless: Counter[str]) -> str:
+    reasons = "; ".join(
+        f"{_counted(number, 'differentiated region')} with {missing}"
+        for missing, number in homeless.most_common()
+    )
+    return f"{dish}: no removal plan, since no stage coordinates can be given: {reasons}"
+
+
+def _left_out(refused: Counter[str], homeless: Counter[str], repeated: int) -> tuple[str, ...]:
+    sentences = [
+        f"{_counted(number, 'region')} {'is' if number == 1 else 'are'} {reason}."
+        for reason, number in refused.most_common()
+    ]
+    sentences += [
+        f"{_counted(number, 'region')} cannot be placed on the stage, {missing}."
+        for missing, number in homeless.most_common()
+    ]
+    if repeated:
+        sentences.append(
+            f"{_counted(repeated, 'region')} {'is' if repeated == 1 else 'are'} aimed at already "
+            "in an overlapping field."
+        )
+    return tuple(sentences)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@dataclass(frozen=True)
+class _Found:
+    target: Target
+    outline: BaseGeometry  # in the stage's frame
+
+
+def _locate(field: MeasuredField, region: Region, calibration: CalibrationConfig) -> _Found:
+    measurement = field.measurement
+    pixel_size_um, stage = measurement.pixel_size_um, measurement.stage
+    assert pixel_size_um is not None
+    assert isinstance(stage, StagePosition)
+    # Simplifying an outline can let it cross itself.
+    outline = make_valid(
+        Polygon(
+            image_to_stage(
+                region.polygon,
+                shape=measurement.shape,
+                pixel_size_um=pixel_size_um,
+                pixel_to_stage=calibration.pixel_to_stage,
+                centre=stage,
+            )
+        )
+    )
+    ((x_um, y_um),) = image_to_stage(
+        [region.pick_point],
+        shape=measurement.shape,
+        pixel_size_um=pixel_size_um,
+        pixel_to_stage=calibration.pixel_to_stage,
+        centre=stage,
+    )
+    middle = Polygon(region.polygon).centroid
+    target = Target(
+        region_id=f"{field.capture_sha256[:12]}-{region.label}",
+        order=0,
+        capture_sha256=field.capture_sha256,
+        acquired_at=measurement.acquired_at,
+        area_um2=region.area_px * pixel_size_um**2,
+        mean_probability=region.mean_probability,
+        inscribed_radius_um=region.inscribed_radius_px * pixel_size_um,
+        centroid_px=(float(middle.x), float(middle.y)),
+        pick_px=region.pick_point,
+        pick_x_um=float(x_um),
+        pick_y_um=float(y_um),
+        pick_z_um=stage.z_um,
+        polygon_px=region.polygon,
+    )
+    return _Found(target, outline)
+
+
+def _without_repeats(found: Sequence[_Found]) -> tuple[list[_Found], int]:
+    """Fields may overlap on the stage; the larger view of a region is the one to aim by."""
+    kept: list[_Found] = []
+    for item in sorted(found, key=lambda one: -one.target.area_um2):
+        x_um, y_um = item.target.pick_x_um, item.target.pick_y_um
+        seen = any(
+            other.target.capture_sha256 != item.target.capture_sha256
+            and _in_box(other.outline, x_um, y_um)
+            and contains_xy(other.outline, x_um, y_um)
+            for other in kept
+        )
+        if not seen:
+            kept.append(item)
+    return kept, len(found) - len(kept)
+
+
+def _in_box(outline: BaseGeometry, x: float, y: float) -> bool:
+    left, low, right, high = outline.bounds
+    return bool(left <= x <= right and low <= y <= high)

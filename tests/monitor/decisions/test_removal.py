@@ -1,0 +1,230 @@
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.config import CalibrationConfig, RemovalConfig
+from monitor.culture import (
+    FieldAreas,
+    FieldMeasurement,
+    PlanStatus,
+    Reading,
+    Region,
+    StagePosition,
+)
+from monitor.decisions.removal import MeasuredField, plan_removal, short_tour
+from monitor.errors import CalibrationError
+
+NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
+READING = Reading(
+    id=17,
+    dish="3500003816/A1",
+    scan_id=4,
+    version=1,
+    at=NOW - timedelta(minutes=5),
+    captures=1,
+    background_um2=6e5,
+    undifferentiated_um2=3e5,
+    differentiated_um2=1e5,
+    differentiated_fraction=0.25,
+    confluence=0.4,
+    uncertainty=0.1,
+    pixel_size_um=2.0,
+    model_sha256="m" * 64,
+    settings_sha256="s" * 64,
+    colonies=3,
+)
+LIMITS = RemovalConfig()  # 10 000 um2, 25 um, 0.6, person, 12 h
+CALIBRATION = CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, -1.0)))
+
+
+def region(label=1, row=100, column=100, side=60, **changes):
+    """A square region: 60 px of 2 um are 14 400 um2 with an inscribed radius of 60 um."""
+    half = side / 2
+    values = {
+        "label": label,
+        "area_px": side * side,
+        "polygon": (
+            (row - half, column - half),
+            (row - half, column + half),
+            (row + half, column + half),
+            (row + half, column - half),
+        ),
+        "pick_point": (float(row), float(column)),
+        "inscribed_radius_px": half,
+        "mean_probability": 0.9,
+    }
+    return Region(**(values | changes))
+
+
+def field(*regions, sha256="a" * 64, **changes):
+    values = {
+        "shape": (401, 401),
+        "areas": FieldAreas(100, 100, 100),
+        "colonies": (),
+        "regions": regions,
+        "uncertainty": 0.1,
+        "model_name": "starter",
+        "model_sha256": "m" * 64,
+        "settings_sha256": "s" * 64,
+        "acquired_at": READING.at,
+        "acquired_at_from": "metadata",
+        "pixel_size_um": 2.0,
+        "pixel_size_from": "metadata",
+        "stage": StagePosition(5000.0, 1000.0, 250.0),
+    }
+    return MeasuredField(sha256, FieldMeasurement(**(values | changes)))
+
+
+def plan(*fields, calibration=CALIBRATION, limits=LIMITS):
+    return plan_removal("p1", READING, fields, calibration, limits, NOW)
+
+
+def test_a_region_that_qualifies_becomes_a_target_in_the_stage_frame():
+    result = plan(field(region(row=150, column=300)))
+    (target,) = result.targets
+    # The centre is (200, 200): 100 columns right are +200 um in x, 50 rows up are +100 um in y.
+    assert (target.pick_x_um, target.pick_y_um, target.pick_z_um) == (5200.0, 1100.0, 250.0)
+    assert target.pick_px == (150.0, 300.0)
+    assert target.centroid_px == pytest.approx((150.0, 300.0))
+    assert (target.area_um2, target.inscribed_radius_um) == (14_400.0, 60.0)
+    assert (target.order, target.capture_sha256) == (1, "a" * 64)
+    assert target.region_id == "aaaaaaaaaaaa-1"
+
+
+def test_the_plan_names_what_it_rests_on_and_when_it_ends():
+    result = plan(field(region()))
+    assert (result.id, result.dish, result.reading_id) == ("p1", "3500003816/A1", 17)
+    assert (result.model_sha256, result.settings_sha256) == ("m" * 64, "s" * 64)
+    assert result.calibration_id == "scope-1"
+    assert result.created_at == NOW
+    assert result.expires_at == NOW + timedelta(hours=12)
+
+
+def test_a_plan_waits_for_a_person():
+    result = plan(field(region()))
+    assert result.status is PlanStatus.DRAFT
+    assert (result.approved_by, result.approved_at) == (None, None)
+
+
+def test_a_rule_may_approve_where_the_configuration_says_so():
+    result = plan(field(region()), limits=RemovalConfig(approval="rule", expires_h=1.0))
+    assert result.status is PlanStatus.APPROVED
+    assert (result.approved_by, result.approved_at) == ("rule", NOW)
+    assert result.expires_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        (field(),),
+        (field(region(side=40)),),
+        (field(region(inscribed_radius_px=5.0)),),
+        (field(region(mean_probability=0.5)),),
+    ],
+)
+@pytest.mark.parametrize("calibration", [CALIBRATION, None])
+def test_no_plan_where_no_region_qualifies(fields, calibration):
+    assert plan(*fields, calibration=calibration) is None
+
+
+def test_regions_left_out_are_counted_with_their_reason():
+    result = plan(
+        field(
+            region(1),
+            region(2, row=300, side=40),
+            region(3, row=30, side=30),
+            region(4, column=300, inscribed_radius_px=5.0),
+            region(5, row=200, column=250, mean_probability=0.55),
+        )
+    )
+    assert [target.region_id[-1] for target in result.targets] == ["1"]
+    assert result.left_out == (
+        "2 regions are too small (below 10000 µm²).",
+        "1 region is too thin (inscribed radius below 25 µm).",
+        "1 region is too uncertain (probability below 0.6).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "calibration", "text"),
+    [
+        ({}, None, "2 differentiated regions with no calibration: set the source's calibration"),
+        ({"stage": None}, CALIBRATION, "with no stage position"),
+        ({"pixel_size_um": None}, CALIBRATION, "no pixel size: set the source's pixel_size_um"),
+    ],
+)
+def test_without_a_place_on_the_stage_there_is_an_error_and_no_plan(change, calibration, text):
+    with pytest.raises(CalibrationError, match=text) as raised:
+        plan(field(region(1), region(2, row=300), **change), calibration=calibration)
+    assert str(raised.value).startswith("3500003816/A1: no removal plan")
+
+
+def test_an_assumed_pixel_size_places_nothing():
+    with pytest.raises(CalibrationError, match="no pixel size"):
+        plan(field(region(), pixel_size_um=None, assumed_pixel_size_um=2.0))
+
+
+def test_a_field_that_cannot_be_placed_is_left_out_and_said():
+    result = plan(field(region()), field(region(), sha256="b" * 64, stage=None))
+    assert [target.capture_sha256[0] for target in result.targets] == ["a"]
+    assert result.left_out[0].startswith("1 region cannot be placed on the stage")
+
+
+def test_a_region_seen_in_two_overlapping_fields_is_aimed_at_once_by_its_larger_view():
+    whole = field(region(column=350, side=80))
+    cut = field(
+        region(column=31, row=100, side=62), sha256="b" * 64, stage=StagePosition(5640.0, 1000.0)
+    )
+    result = plan(cut, whole)
+    assert [target.capture_sha256[0] for target in result.targets] == ["a"]
+    assert result.left_out == ("1 region is aimed at already in an overlapping field.",)
+
+
+def test_neighbouring_regions_of_one_field_are_both_aimed_at():
+    outer = region(1, side=200, row=150, column=150, pick_point=(60.0, 60.0))
+    assert len(plan(field(outer, region(2, row=150, column=150))).targets) == 2
+
+
+def test_targets_come_in_the_order_of_a_short_tour():
+    rows = field(*(region(label, row=30, column=30 + 70 * (label * 3 % 5)) for label in range(5)))
+    places = [target.pick_x_um for target in plan(rows).targets]
+    assert places == sorted(places)
+    assert [target.order for target in plan(rows).targets] == [1, 2, 3, 4, 5]
+
+
+def length(points, order):
+    steps = np.diff(np.asarray(points)[list(order)], axis=0)
+    return float(np.hypot(steps[:, 0], steps[:, 1]).sum())
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 100_000)), max_size=40))
+def test_a_tour_visits_each_point_once_and_is_no_longer_than_the_plain_order_of_neighbours(points):
+    array = np.array(points, float).reshape(-1, 2)
+    order = short_tour(array)
+    assert sorted(order) == list(range(len(points)))
+    if len(points) > 1:
+        left = set(range(len(points)))
+        here = min(left, key=lambda index: (array[index].sum(), index))
+        nearest = [here]
+        left.discard(here)
+        while left:
+            here = min(left, key=lambda index: (np.hypot(*(array[index] - array[here])), index))
+            left.discard(here)
+            nearest.append(here)
+        assert length(array, order) <= length(array, nearest) + 1e-6
+
+
+def test_a_tour_of_few_points_is_within_a_tenth_of_the_best():
+    chance = np.random.default_rng(3)
+    ratios = []
+    for _ in range(20):
+        points = chance.uniform(0, 30_000, (7, 2))
+        best = min(length(points, order) for order in itertools.permutations(range(7)))
+        ratios.append(length(points, short_tour(points)) / best)
+    assert np.mean(ratios) < 1.10
