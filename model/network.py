@@ -77,8 +77,7 @@ class PmfCNNConfig:
     def from_json(cls, values: Mapping[str, Any]) -> PmfCNNConfig:
         """Settings from plain values. Raises ValueError or TypeError if they do not fit."""
         plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in values.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**plain)
 

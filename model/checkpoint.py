@@ -1,0 +1,286 @@
+"""A model on disk: a folder with weights, manifest and card; refused unless it is what it says.
+
+    weights.safetensors   the numbers; never a pickle, since a pickle runs code when read
+    manifest.json         sizes, classes, um a pixel, normalisation, data, scores, hash, canary
+    card.md               what a person should know before trusting it
+
+Whoever loads a model checks the hash of the weights and runs the canary: a small picture drawn by a
+formula, whose expected probabilities stand in the manifest. A library that computes something else
+than it did at training time is so found out before it judges a dish.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from model.classes import CellClass
+from model.network import PmfCNN, PmfCNNConfig
+from model.preparation import NORMALISATION, Normalisation, bend, normalise
+
+FORMAT: Final = 1
+WEIGHTS: Final = "weights.safetensors"
+MANIFEST: Final = "manifest.json"
+CARD: Final = "card.md"
+CANARY_TOLERANCE: Final = 5e-3
+"""Largest difference of a probability that is put down to another processor's rounding."""
+
+
+class ModelError(Exception):
+    """A model that cannot be used: the text says what, which model, what now."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands beside the weights.
+
+    name : how people call the model
+    network, um_per_pixel, normalisation, temperature : what the numbers mean (functional part)
+    training : data, settings and seeds that it was made from
+    scores : what was measured, each with the data that it was measured on
+    weights_sha256, canary : checked at each loading
+    """
+
+    name: str
+    network: PmfCNNConfig
+    um_per_pixel: float
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    temperature: float = 1.0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    canary: tuple[float, ...] = ()
+
+    def functional(self) -> dict[str, Any]:
+        """The part that, with the weights, decides every result."""
+        return {
+            "format": FORMAT,
+            "classes": {cell_class.name.lower(): int(cell_class) for cell_class in CellClass},
+            "network": self.network.to_json(),
+            "um_per_pixel": self.um_per_pixel,
+            "normalisation": self.normalisation.to_json(),
+            "temperature": self.temperature,
+            "weights_sha256": self.weights_sha256,
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the model: hash over its weights and the functional part."""
+        text = json.dumps(self.functional(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole manifest as plain values."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            **self.functional(),
+            "canary": list(self.canary),
+            "training": dict(self.training),
+            "scores": dict(self.scores),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its manifest."""
+
+    network: PmfCNN
+    manifest: Manifest
+
+
+def canary_image() -> NDArray[np.float32]:
+    """A small picture (96, 96) by a formula: stripes, blobs, an edge and a fine grain."""
+    row, column = np.mgrid[0:96, 0:96].astype(np.float64)
+    grain = np.modf(np.sin(row * 12.9898 + column * 78.233) * 43758.5453)[0]
+    picture = (
+        120
+        + 9 * np.sin(row / 1.7) * np.sin(column / 1.9) * (column > 40)
+        + 25 * np.exp(-((row - 30) ** 2 + (column - 64) ** 2) / 30)
+        + 12 * np.sin((row + column) / 5) * (row > 60)
+        + 2 * grain
+        + 0.2 * row
+    )
+    return np.asarray(picture, dtype=np.float32)
+
+
+def run_canary(network: PmfCNN, manifest: Manifest) -> tuple[float, ...]:
+    """Probabilities of some cells of the canary picture, by this network, here."""
+    flat = bend(normalise(canary_image(), None, manifest.um_per_pixel, manifest.normalisation))
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(flat)[None, None])
+    network.train(was_training)
+    found: list[float] = []
+    for grid in sorted(logits):
+        pmfs = torch.softmax(logits[grid] / manifest.temperature, dim=2)[0]
+        some = pmfs.reshape(-1, pmfs.shape[1], pmfs.shape[2] * pmfs.shape[3])[:: max(1, grid)]
+        found += some[:, :, :: max(1, some.shape[2] // 2)].mean(dim=2).flatten().tolist()
+    return tuple(round(value, 6) for value in found)
+
+
+def save_model(folder: Path, model: Model, card: str) -> Manifest:
+    """Write a model; hash and canary are filled in. The manifest comes last and whole.
+
+    Raises ModelError where the folder cannot be written.
+    """
+    state = {
+        name: value.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
+        for name, value in model.network.state_dict().items()
+    }
+    content = save_tensors(state)
+    network = model.network.cpu()
+    manifest = Manifest(
+        name=model.manifest.name,
+        network=network.config,
+        um_per_pixel=model.manifest.um_per_pixel,
+        normalisation=model.manifest.normalisation,
+        temperature=model.manifest.temperature,
+        training=model.manifest.training,
+        scores=model.manifest.scores,
+        weights_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    canary = run_canary(network, manifest)
+    manifest = Manifest(**{**vars(manifest), "canary": canary})
+    text = json.dumps(manifest.to_json(), indent=2) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name, data in ((WEIGHTS, content), (CARD, card.encode()), (MANIFEST, text.encode())):
+            part = folder / f".{name}.part"
+            part.write_bytes(data)
+            part.replace(folder / name)
+    except OSError as error:
+        raise ModelError(
+            f"{folder}: the model cannot be written ({error.strerror}); "
+            "choose a folder that can be written to and has room"
+        ) from error
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a model, without loading its weights.
+
+    Raises ModelError where it is missing, no manifest, or of a kind unknown here.
+    """
+    values = _read_json(folder)
+    if values.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder / MANIFEST}: format {values.get('format')!r} is unknown here "
+            f"(known: {FORMAT}); update the program or use a model made for it"
+        )
+    classes = {cell_class.name.lower(): int(cell_class) for cell_class in CellClass}
+    if values.get("classes") != classes:
+        raise ModelError(
+            f"{folder / MANIFEST}: its classes are {values.get('classes')!r}, here they are "
+            f"{classes}; use a model trained on these classes"
+        )
+    try:
+        normalisation = Normalisation(**values["normalisation"])
+        manifest = Manifest(
+            name=str(values["name"]),
+            network=PmfCNNConfig.from_json(values["network"]),
+            um_per_pixel=float(values["um_per_pixel"]),
+            normalisation=normalisation,
+            temperature=float(values["temperature"]),
+            training=values.get("training", {}),
+            scores=values.get("scores", {}),
+            weights_sha256=str(values["weights_sha256"]),
+            canary=tuple(float(value) for value in values["canary"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / MANIFEST}: not a complete manifest ({error!s}); "
+            "take the model folder anew from where it came"
+        ) from error
+    if normalisation.name != NORMALISATION:
+        raise ModelError(
+            f"{folder / MANIFEST}: needs the normalisation {normalisation.name!r}, here there is "
+            f"{NORMALISATION!r}; use a model trained for it"
+        )
+    if values.get("sha256") != manifest.sha256:
+        raise ModelError(
+            f"{folder / MANIFEST}: its settings do not match its own hash: it was changed after "
+            "the model was made; take the model folder anew from where it came"
+        )
+    return manifest
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model and check that it is what its manifest says and computes what it should.
+
+    Raises ModelError: a file is missing or damaged, hash, classes, sizes or canary do not match.
+    """
+    manifest = read_manifest(folder)
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{folder / WEIGHTS}: cannot be read ({error.strerror}); "
+            "a model folder holds weights.safetensors, manifest.json and card.md together"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != manifest.weights_sha256:
+        raise ModelError(
+            f"{folder / WEIGHTS}: hash {found[:12]} instead of {manifest.weights_sha256[:12]}: "
+            "damaged, or of another model; take the model folder anew from where it came"
+        )
+    network = PmfCNN(manifest.network)
+    try:
+        network.load_state_dict(load_tensors(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder / WEIGHTS}: the weights do not fit the sizes in {MANIFEST}; "
+            f"take the model folder anew from where it came ({str(error).splitlines()[0]})"
+        ) from error
+    network.eval()
+    model = Model(network, manifest)
+    check_canary(model, folder)
+    return model
+
+
+def check_canary(model: Model, folder: Path) -> None:
+    """Raises ModelError where this machine does not compute what the manifest expects."""
+    here = run_canary(model.network, model.manifest)
+    expected = model.manifest.canary
+    if len(here) != len(expected):
+        raise ModelError(
+            f"{folder}: the canary has {len(expected)} numbers instead of {len(here)}; "
+            "take the model folder anew from where it came"
+        )
+    worst = max((abs(a - b) for a, b in zip(here, expected, strict=True)), default=0.0)
+    if not worst <= CANARY_TOLERANCE:
+        raise ModelError(
+            f"{folder}: the canary picture gives probabilities that are off by {worst:.3f} on this "
+            "machine; the numerical libraries differ from those that the model was checked with: "
+            "install the pinned versions"
+        )
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{folder / MANIFEST}: cannot be read ({error.strerror}); "
+            "give the folder of a model (weights.safetensors, manifest.json, card.md)"
+        ) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / MANIFEST}: not a JSON text; take the model folder anew from where it came"
+        ) from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{folder / MANIFEST}: not a manifest; give the folder of a model")
+    return values

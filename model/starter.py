@@ -1,0 +1,407 @@
+"""The starter model that ships with the program: how it is made, in one resumable command.
+
+    python -m model.train starter --out model/weights/starter --minutes 60 --real DATA
+
+It learns from simulated fields (`model.simulate`), whose truth is exact, and, where the folder is
+given, from real fields that may be used for it: hiPSC phase contrast with labels, single spread
+cells (as differentiated-like cells), and a plate imager's brightfield fields whose labels are made
+here by a local-contrast threshold. Some of each are held back for measuring; the model card names
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import Manifest, Model, ModelError, save_model
+from model.classes import UNKNOWN, CellClass
+from model.dataset import (
+    DataError,
+    LabelledImage,
+    TrainingField,
+    prepare,
+    read_image,
+    read_labels,
+    read_pixel_sizes,
+)
+from model.network import PmfCNN, PmfCNNConfig, multiply_adds_per_pixel
+from model.preparation import Normalisation, at_working_scale, normalise
+from model.simulate import simulate_field
+from model.train import FieldGroup, Progress, TrainingSettings, fit, held_out_score, steps_in
+
+UM_PER_PIXEL: Final = 2.5
+FIELD_PX: Final = 384
+"""Side of a simulated field at the working scale: 960 um, a few colonies."""
+
+FIRST_TEST_SEED: Final = 1000
+LAST_TEST_SEED: Final = 9999
+"""Simulated fields of these seeds are for measuring and are never trained on."""
+
+FIRST_TRAINING_SEED: Final = 100_000
+HELD_EVERY: Final = 4
+SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.5
+"""Not stated by its source; such cells are 30 to 60 um long."""
+
+REACH_UM: Final = 12.0
+"""About a cell: the neighbourhood whose roughness tells cells from the empty dish."""
+
+WELL_DIAMETER_UM: Final = 6400.0
+WALL_UM: Final = 150.0
+
+
+# -------------------------------------------------------------------------------- simulation
+
+
+def pixel_size_of(seed: int) -> float:
+    """The pixel size in um that a seed's field is drawn at: 0.6 to 4.6, log-uniform."""
+    chance = np.random.default_rng([seed, 1])
+    return float(math.exp(chance.uniform(math.log(0.6), math.log(4.6))))
+
+
+def simulated(seed: int, side_px: int = FIELD_PX) -> LabelledImage:
+    """One simulated field that covers ``side_px`` pixels of the working scale."""
+    size = pixel_size_of(seed)
+    side = max(32, round(side_px * UM_PER_PIXEL / size))
+    drawn = simulate_field(seed, shape=(side, side), pixel_size_um=size)
+    return LabelledImage(f"simulated {seed}", drawn.image, drawn.labels, size)
+
+
+def _simulate_into(job: tuple[int, Path, Path, int, int]) -> int:
+    place, flats, labels, seed, count = job
+    cv2.setNumThreads(1)
+    one = prepare(simulated(seed), UM_PER_PIXEL, Normalisation())
+    shape = (count, FIELD_PX, FIELD_PX)
+    size = (FIELD_PX, FIELD_PX)
+    if one.labels.shape != size:
+        raise AssertionError(one.labels.shape)
+    flat_map = np.memmap(flats, np.float16, "r+", shape=shape)
+    label_map = np.memmap(labels, np.uint8, "r+", shape=shape)
+    flat_map[place] = np.clip(one.flat, -1000, 1000)
+    label_map[place] = one.labels
+    return place
+
+
+def simulated_fields(count: int, work: Path, jobs: int = 1) -> list[TrainingField]:
+    """Simulated fields for training, drawn once and then kept in the work folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    flats, labels = work / f"simulated-{count}.f16", work / f"simulated-{count}.u8"
+    done = work / f"simulated-{count}.done"
+    shape = (count, FIELD_PX, FIELD_PX)
+    if not done.exists():
+        np.memmap(flats, np.float16, "w+", shape=shape).flush()
+        np.memmap(labels, np.uint8, "w+", shape=shape).flush()
+        tasks = [(i, flats, labels, FIRST_TRAINING_SEED + i, count) for i in range(count)]
+        with concurrent.futures.ProcessPoolExecutor(jobs) as workers:
+            for number in workers.map(_simulate_into, tasks, chunksize=8):
+                if number % 200 == 199:
+                    _say(f"simulated {number + 1} of {count} fields")
+        done.touch()
+    flat_map = np.memmap(flats, np.float16, "r", shape=shape)
+    label_map = np.memmap(labels, np.uint8, "r", shape=shape)
+    return [
+        TrainingField(f"simulated {FIRST_TRAINING_SEED + i}", flat_map[i], label_map[i])
+        for i in range(count)
+    ]
+
+
+# ------------------------------------------------------------------------------- real fields
+
+
+def local_contrast_labels(
+    flat: NDArray[np.float32],
+    um_per_pixel: float,
+    *,
+    inside: NDArray[np.bool_] | None = None,
+    band_um: float = 8.0,
+) -> NDArray[np.uint8]:
+    """Background and cells of a healthy field, by its local contrast; 255 along their borders.
+
+    Cells are rough and the empty dish is smooth. The threshold is set between the two by Otsu's
+    rule on the logarithm of the local spread; small islands (debris) and small holes are dropped.
+
+    flat : (H, W) float32, normalised, at the working scale
+    inside : (H, W) bool, False outside the vessel
+    """
+    spread = local_spread(flat, um_per_pixel)
+    known = np.ones(flat.shape, dtype=bool) if inside is None else inside
+    rough = np.asarray(spread > otsu(spread[known])) & known
+    # The spread is felt about one reach outside of a colony: the outline lies that far inside.
+    rough = opened_and_closed(rough, um_per_pixel)
+    reach = max(1, round(REACH_UM / um_per_pixel))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    rough = np.asarray(cv2.erode(rough.astype(np.uint8), disc) > 0)
+    rough = opened_and_closed(rough, um_per_pixel, island_um2=3000.0)
+    labels = np.where(rough, CellClass.UNDIFFERENTIATED, CellClass.BACKGROUND).astype(np.uint8)
+    width = max(1, round(band_um / um_per_pixel))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    border = cv2.dilate(rough.astype(np.uint8), kernel) - cv2.erode(rough.astype(np.uint8), kernel)
+    labels[border > 0] = UNKNOWN
+    labels[~known] = UNKNOWN
+    return labels
+
+
+def local_spread(flat: NDArray[np.float32], um_per_pixel: float) -> NDArray[np.float32]:
+    """(H, W) logarithm of the spread of grey within about a cell's reach of each pixel."""
+    bent = np.clip(flat, -3, 3)
+    fine = bent - cv2.GaussianBlur(bent, (0, 0), REACH_UM / um_per_pixel)
+    power = cv2.GaussianBlur(fine * fine, (0, 0), REACH_UM / um_per_pixel)
+    return np.asarray(0.5 * np.log(np.maximum(power, 1e-6)), dtype=np.float32)
+
+
+def otsu(values: NDArray[np.float32]) -> float:
+    """Threshold that separates two heaps of numbers best (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=256)
+    centre = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centre)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(centre[int(np.nanargmax(distance))])
+
+
+def opened_and_closed(
+    mask: NDArray[np.bool_], um_per_pixel: float, *, island_um2: float = 6000.0
+) -> NDArray[np.bool_]:
+    """The mask with its small holes filled and its small islands gone."""
+    result = mask.astype(np.uint8)
+    least = island_um2 / um_per_pixel**2
+    for value in (1, 0):
+        number, parts, numbers, _ = cv2.connectedComponentsWithStats(
+            (result == value).astype(np.uint8), connectivity=4
+        )
+        small = numbers[:, cv2.CC_STAT_AREA] < (least if value else least / 3)
+        small[0] = False
+        if number > 1:
+            result[small[parts]] = 1 - value
+    return np.asarray(result.astype(bool))
+
+
+def well_of(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
+    """Where the round well is and its diameter in pixels, from an image dark outside of it."""
+    bright = cv2.GaussianBlur((image > 20).astype(np.float32), (0, 0), 3) > 0.5
+    _, parts, numbers, _ = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
+    largest = 1 + int(np.argmax(numbers[1:, cv2.CC_STAT_AREA]))
+    area = float(numbers[largest, cv2.CC_STAT_AREA])
+    return np.asarray(parts == largest), 2 * math.sqrt(area / math.pi)
+
+
+def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingField]]]:
+    """Real fields to train on by kind, and those held back. Kinds that are missing are left out."""
+    groups: list[FieldGroup] = []
+    held: dict[str, list[TrainingField]] = {}
+
+    def take(name: str, fields: Sequence[TrainingField], share: float, spread: float) -> None:
+        kept = [one for i, one in enumerate(fields) if i % HELD_EVERY != 1]
+        held[name] = [one for i, one in enumerate(fields) if i % HELD_EVERY == 1]
+        if kept:
+            groups.append(FieldGroup(name, kept, share, spread))
+        _say(f"{name}: {len(kept)} fields to train on, {len(held[name])} held back")
+
+    take("hipsc_phase", _hipsc(data / "hipsc_phase"), 0.13, 0.3)
+    take("incubator_6well", _plate_imager(data / "incubator_6well"), 0.13, 0.25)
+    take("incubator_96well", _whole_wells(data / "incubator_96well"), 0.06, 0.2)
+    take("spread_cells_phase", _spread_cells(data / "spread_cells_phase"), 0.1, 0.35)
+    return groups, held
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        _say(f"{folder}: not there; done without it")
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png", ".tiff"))
+
+
+def _hipsc(folder: Path) -> list[TrainingField]:
+    sizes = read_pixel_sizes(folder / "pixel_size_um.csv")
+    found = []
+    for path in _pictures(folder / "images"):
+        labels = read_labels(folder / "labels" / f"{path.stem}.png")
+        one = LabelledImage(path.name, read_image(path), labels, sizes[path.name])
+        found.append(prepare(one, UM_PER_PIXEL, Normalisation()))
+    return found
+
+
+def _plate_imager(folder: Path) -> list[TrainingField]:
+    found = []
+    for path in _pictures(folder):
+        nothing = np.zeros(read_image(path).shape, dtype=np.uint8)
+        one = prepare(
+            LabelledImage(path.name, read_image(path), nothing, 1.0), UM_PER_PIXEL, Normalisation()
+        )
+        flat = cast(NDArray[np.float32], one.flat)
+        found.append(TrainingField(path.name, flat, local_contrast_labels(flat, UM_PER_PIXEL)))
+    return found
+
+
+def _whole_wells(folder: Path) -> list[TrainingField]:
+    found = []
+    for path in _pictures(folder):
+        image = read_image(path)
+        inside, diameter = well_of(image)
+        size = WELL_DIAMETER_UM / diameter
+        height, width = (round(n * size / UM_PER_PIXEL / 8) * 8 for n in image.shape)
+        levels, share = at_working_scale(image, (height, width), inside)
+        flat = normalise(levels, share, UM_PER_PIXEL, Normalisation())
+        # The wall's shadow looks as rough as cells do: a strip along it is nobody's.
+        strip = round(WALL_UM / UM_PER_PIXEL)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * strip + 1, 2 * strip + 1))
+        wide = (np.asarray(share, dtype=np.float32) > 0.5).astype(np.uint8)
+        well = np.asarray(cv2.erode(wide, disc, borderValue=0) > 0)
+        labels = local_contrast_labels(flat, UM_PER_PIXEL, inside=well)
+        found.append(TrainingField(path.name, flat, labels))
+    return found
+
+
+def _spread_cells(folder: Path) -> list[TrainingField]:
+    found = []
+    for path in _pictures(folder / "images"):
+        cells = read_labels(folder / "labels" / f"{path.stem}.png") > 0
+        # Single cells are outlined here; in a culture the gaps between neighbours belong to
+        # their region, and what lies near a lone cell is nobody's.
+        near = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 18) > 0.3
+        far = ~(cv2.dilate(cells.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0)
+        labels = np.full(cells.shape, UNKNOWN, dtype=np.uint8)
+        labels[far] = CellClass.BACKGROUND
+        labels[near | cells] = CellClass.DIFFERENTIATED
+        one = LabelledImage(path.name, read_image(path), labels, SPREAD_CELLS_PIXEL_SIZE_UM)
+        found.append(prepare(one, UM_PER_PIXEL, Normalisation()))
+    return found
+
+
+# ----------------------------------------------------------------------------------- command
+
+
+def make_starter(
+    out: Path,
+    *,
+    minutes: float,
+    real: Path | None,
+    work: Path,
+    count: int,
+    jobs: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    config: PmfCNNConfig | None = None,
+    settings: TrainingSettings | None = None,
+) -> Manifest:
+    """Train the starter model and write it to a folder."""
+    config = config or PmfCNNConfig()
+    settings = settings or TrainingSettings()
+    fields = simulated_fields(count, work, jobs)
+    groups, held = real_groups(real) if real else ([], {})
+    share = 1.0 - sum(group.share for group in groups)
+    groups.append(FieldGroup("simulated", fields, share))
+    torch.manual_seed(seed)
+    network = PmfCNN(config)
+    _say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP a megapixel at the working scale")
+    steps_file = work / "steps"
+    if steps is None:
+        # A resumed run must go on towards the same number of steps.
+        if steps_file.exists():
+            steps = int(steps_file.read_text(encoding="utf-8"))
+        else:
+            steps = steps_in(minutes, network, groups, settings)
+            steps_file.write_text(str(steps), encoding="utf-8")
+    manifest = Manifest("starter", config, UM_PER_PIXEL)
+    tests = [
+        prepare(simulated(FIRST_TEST_SEED + 5000 + i), UM_PER_PIXEL, Normalisation())
+        for i in range(40)
+    ]
+
+    def measure(one: PmfCNN) -> float:
+        score = held_out_score(one, manifest, tests)
+        parts = {kind: held_out_score(one, manifest, some) for kind, some in held.items()}
+        told = " ".join(f"{kind}={value:.3f}" for kind, value in parts.items())
+        _say(f"held out: simulated={score:.3f} {told}")
+        return score
+
+    trained = fit(
+        network,
+        groups,
+        settings,
+        steps=steps,
+        seed=seed,
+        work=work,
+        progress=_tell,
+        measure=measure,
+    )
+    manifest = Manifest(
+        "starter",
+        config,
+        UM_PER_PIXEL,
+        training={
+            "simulated_fields": count,
+            "first_simulation_seed": FIRST_TRAINING_SEED,
+            "real": {g.name: [one.name for one in g.fields] for g in groups[:-1]},
+            "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
+            "shares": {group.name: round(group.share, 3) for group in groups},
+            "steps": steps,
+            "seed": seed,
+            "settings": settings.to_json(),
+        },
+        scores={
+            "simulated_validation_mean_jaccard": held_out_score(trained, manifest, tests),
+        },
+    )
+    return save_model(out, Model(trained, manifest), card(manifest))
+
+
+def card(manifest: Manifest) -> str:
+    """The model card as Markdown."""
+    return f"# {manifest.name}\n"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
+
+
+def _tell(now: Progress) -> None:
+    _say(f"step {now.step}/{now.steps} loss={now.loss:.4f} {now.elapsed_s:.0f} s")
+
+
+def main() -> None:
+    """Command line of `python -m model.train`."""
+    parser = argparse.ArgumentParser(prog="python -m model.train", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    starter = commands.add_parser("starter", help="make the model that ships with the program")
+    starter.add_argument("--out", type=Path, required=True)
+    starter.add_argument("--minutes", type=float, default=60.0)
+    starter.add_argument("--steps", type=int, help="instead of --minutes, to repeat a run exactly")
+    starter.add_argument("--real", type=Path, help="folder of real fields; without it none")
+    starter.add_argument("--work", type=Path, default=Path(".starter"), help="for resuming")
+    starter.add_argument("--fields", type=int, default=2000, help="simulated fields to train on")
+    starter.add_argument("--jobs", type=int, default=1, help="processes that simulate")
+    starter.add_argument("--threads", type=int, default=1)
+    starter.add_argument("--seed", type=int, default=0)
+    wanted = parser.parse_args()
+    torch.set_num_threads(wanted.threads)
+    cv2.setNumThreads(1)
+    try:
+        manifest = make_starter(
+            wanted.out,
+            minutes=wanted.minutes,
+            steps=wanted.steps,
+            real=wanted.real,
+            work=wanted.work,
+            count=wanted.fields,
+            jobs=wanted.jobs,
+            seed=wanted.seed,
+        )
+    except (DataError, ModelError) as error:
+        _say(str(error))
+        raise SystemExit(1) from None
+    _say(f"{wanted.out}: {manifest.sha256[:12]} {manifest.scores}")

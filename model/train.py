@@ -1,0 +1,467 @@
+"""Training: crops of labelled fields, varied at random, and the pmf loss.
+
+What chance does in a step depends on the seed and the step's number alone. A run that was cut off
+and resumed therefore ends with the same weights as one that was not (on the same machine with the
+same number of threads).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.checkpoint import Manifest, Model, load_model, save_model
+from model.classes import UNKNOWN
+from model.dataset import TrainingField, prepare, read_folder
+from model.metrics import Confusion, confusion
+from model.network import PmfCNN
+from model.pmf import pmf_loss
+from model.predict import STARTER, Segmenter, label_map
+from model.preparation import bend
+
+Crop: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
+
+STATE: Final = "training.safetensors"
+_NOT_ENOUGH_MINUTES: Final = 20
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained.
+
+    crop_px : side of the crops at the working scale
+    scale_spread : standard deviation of the logarithm of the random change of scale
+    paste_share : share of the crops into which a part of another crop is pasted
+    average_over_steps : the weights kept are a running mean over about so many steps
+    """
+
+    crop_px: int = 160
+    batch: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    warmup_share: float = 0.03
+    grid_weights: Mapping[int, float] = field(
+        default_factory=lambda: {1: 0.25, 2: 0.5, 4: 1.0, 8: 2.0}
+    )
+    scale_spread: float = 0.22
+    paste_share: float = 0.2
+    average_over_steps: int = 500
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: told to whoever asked for it, a few times a minute.
+
+    loss : mean since the last report
+    score : mean Jaccard on the held-out part when it was measured last; None before
+    """
+
+    step: int
+    steps: int
+    loss: float
+    score: float | None
+    elapsed_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class FieldGroup:
+    """Fields of one kind and the share of the crops that come from them."""
+
+    name: str
+    fields: Sequence[TrainingField]
+    share: float
+    scale_spread: float | None = None
+
+
+# ------------------------------------------------------------------------------------- crops
+
+
+def draw_crop(group: FieldGroup, settings: TrainingSettings, chance: np.random.Generator) -> Crop:
+    """A square piece of a random field of the group, turned, scaled and varied in grey."""
+    chosen = group.fields[int(chance.integers(len(group.fields)))]
+    side = settings.crop_px
+    spread = settings.scale_spread if group.scale_spread is None else group.scale_spread
+    factor = math.exp(float(np.clip(chance.normal(0, spread), -0.7, 0.7)))
+    wanted = max(16, round(side * factor))
+    for _ in range(4):
+        image, labels = _cut(chosen, wanted, chance)
+        if (labels != UNKNOWN).mean() > 0.1:
+            break
+    shrinks = wanted >= side
+    image = cast(
+        NDArray[np.float32],
+        cv2.resize(
+            image, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        ),
+    )
+    labels = cast(
+        NDArray[np.uint8],
+        cv2.resize(labels, (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
+    )
+    turns, mirrored = int(chance.integers(4)), bool(chance.random() < 0.5)
+    image, labels = np.rot90(image, turns), np.rot90(labels, turns)
+    if mirrored:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    return vary_grey(np.ascontiguousarray(image), chance), np.ascontiguousarray(labels)
+
+
+def _cut(
+    chosen: TrainingField, side: int, chance: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    height, width = chosen.labels.shape
+    top = int(chance.integers(max(1, height - side + 1)))
+    left = int(chance.integers(max(1, width - side + 1)))
+    image = np.asarray(chosen.flat[top : top + side, left : left + side], dtype=np.float32)
+    labels = np.asarray(chosen.labels[top : top + side, left : left + side])
+    short = ((0, side - image.shape[0]), (0, side - image.shape[1]))
+    if any(after for _, after in short):
+        image = np.pad(image, short, mode="symmetric")
+        labels = np.pad(labels, short, constant_values=UNKNOWN)
+    return image, labels
+
+
+def vary_grey(image: NDArray[np.float32], chance: np.random.Generator) -> NDArray[np.float32]:
+    """Contrast, offset, skew, shading, blur and grain at random, far more than looks right."""
+    size = (image.shape[1], image.shape[0])
+    grey: NDArray[Any] = image * math.exp(chance.normal(0, 0.3)) + chance.normal(0, 0.12)
+    if chance.random() < 0.5:
+        grey = grey + chance.normal(0, 0.08) * np.clip(grey, -4, 4) ** 2
+    if chance.random() < 0.35:
+        coarse = chance.normal(0, 1, (4, 4)).astype(np.float32)
+        shade = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+        grey = grey + abs(chance.normal(0, 0.3)) * shade
+    if chance.random() < 0.4:
+        grey = cv2.GaussianBlur(grey, (0, 0), float(chance.uniform(0.3, 1.3)))
+    elif chance.random() < 0.25:
+        soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
+        grey = grey + chance.uniform(0.2, 0.9) * (grey - soft)
+    if chance.random() < 0.5:
+        grain: NDArray[Any] = chance.normal(0, 1, image.shape).astype(np.float32)
+        if chance.random() < 0.4:
+            grain = cv2.GaussianBlur(grain, (0, 0), 0.8) * 2.2
+        grey = grey + abs(chance.normal(0, 0.3)) * grain
+    return grey.astype(np.float32)
+
+
+def paste(first: Crop, second: Crop, chance: np.random.Generator) -> Crop:
+    """A part of the second crop, with a winding outline, over the first."""
+    side = first[1].shape[0]
+    coarse = chance.normal(0, 1, (5, 5)).astype(np.float32)
+    hills = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    over = hills > chance.normal(0, 0.4)
+    soft = cv2.GaussianBlur(over.astype(np.float32), (0, 0), float(chance.uniform(0.5, 2.0)))
+    image = first[0] * (1 - soft) + second[0] * soft
+    return cast(NDArray[np.float32], image), np.where(over, second[1], first[1])
+
+
+def draw_batch(
+    groups: Sequence[FieldGroup], settings: TrainingSettings, chance: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of crops: images (B, 1, side, side) float32, labels (B, side, side) uint8."""
+    shares = np.array([group.share for group in groups], dtype=float)
+    shares /= shares.sum()
+    crops: list[Crop] = []
+    for _ in range(settings.batch):
+        crop = draw_crop(groups[int(chance.choice(len(groups), p=shares))], settings, chance)
+        if chance.random() < settings.paste_share:
+            other = draw_crop(groups[int(chance.choice(len(groups), p=shares))], settings, chance)
+            crop = paste(crop, other, chance)
+        crops.append(crop)
+    images = np.stack([bend(image) for image, _ in crops])[:, None]
+    labels = np.stack([label for _, label in crops])
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+# -------------------------------------------------------------------------------------- loop
+
+
+def fit(
+    network: PmfCNN,
+    groups: Sequence[FieldGroup],
+    settings: TrainingSettings,
+    *,
+    steps: int,
+    seed: int,
+    work: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    measure: Callable[[PmfCNN], float] | None = None,
+    report_every_s: float = 15.0,
+) -> PmfCNN:
+    """Train in place of nothing: returns the running mean of the weights.
+
+    steps : of gradient descent in all, those of a resumed run included
+    work : folder in which the state is kept and from which a run of the same settings is resumed
+    measure : score of a network on held-out data, asked for a few times
+    """
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    average = PmfCNN(network.config)
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    first = _resume(work, network, average, optimiser, seed, steps) if work else 0
+    started = reported = saved = time.monotonic()
+    losses: list[float] = []
+    score: float | None = None
+    next_measure = 0.25
+    for step in range(first, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * _rate(step / steps, settings.warmup_share)
+        images, labels = draw_batch(groups, settings, np.random.default_rng([seed, step]))
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+        loss = pmf_loss(logits, labels, network.config.windows, settings.grid_weights)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        _follow(average, network, min(1 / settings.average_over_steps, 1.0), step)
+        losses.append(loss.item())
+        now = time.monotonic()
+        if measure is not None and (step + 1) / steps >= next_measure:
+            next_measure += 0.25
+            score = measure(average)
+        if progress is not None and (now - reported > report_every_s or step + 1 == steps):
+            progress(Progress(step + 1, steps, float(np.mean(losses)), score, now - started))
+            reported, losses = now, []
+        if work is not None and (now - saved > 60 or step + 1 == steps):
+            _keep(work, network, average, optimiser, seed, step + 1, steps)
+            saved = now
+    average.eval()
+    return average
+
+
+def _rate(share: float, warmup: float) -> float:
+    if share < warmup:
+        return (share + 1e-3) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) + 1e-3
+
+
+@torch.no_grad()
+def _follow(average: PmfCNN, network: PmfCNN, part: float, step: int) -> None:
+    # Early on the mean is over all steps so far, or it would remember the random start.
+    part = max(part, 1 / (step + 2))
+    new = network.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(new[name], part)
+        else:
+            value.copy_(new[name])
+
+
+def _keep(
+    work: Path,
+    network: PmfCNN,
+    average: PmfCNN,
+    optimiser: torch.optim.Optimizer,
+    seed: int,
+    step: int,
+    steps: int,
+) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for key, value in optimiser.state[parameter].items():
+            tensors[f"optimiser.{name}.{key}"] = torch.as_tensor(value)
+    tensors = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    note = {"step": str(step), "run": _run_name(network, seed, steps)}
+    part = work / f".{STATE}.part"
+    save_file(tensors, part, metadata=note)
+    part.replace(work / STATE)
+    (work / "training.json").write_text(json.dumps(note), encoding="utf-8")
+
+
+def _run_name(network: PmfCNN, seed: int, steps: int) -> str:
+    return json.dumps({"network": network.config.to_json(), "seed": seed, "steps": steps})
+
+
+def _resume(
+    work: Path,
+    network: PmfCNN,
+    average: PmfCNN,
+    optimiser: torch.optim.Optimizer,
+    seed: int,
+    steps: int,
+) -> int:
+    try:
+        note = json.loads((work / "training.json").read_text(encoding="utf-8"))
+        if note["run"] != _run_name(network, seed, steps):
+            return 0
+        tensors = load_file(work / STATE)
+    except (OSError, ValueError, KeyError):
+        return 0
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    network.load_state_dict(part("network."))
+    average.load_state_dict(part("average."))
+    for name, parameter in network.named_parameters():
+        state = part(f"optimiser.{name}.")
+        if state:
+            optimiser.state[parameter] = state
+    return int(note["step"])
+
+
+def steps_in(
+    minutes: float,
+    network: PmfCNN,
+    groups: Sequence[FieldGroup],
+    settings: TrainingSettings,
+) -> int:
+    """How many steps fit into so many minutes on this machine, measured over a few of them."""
+    trial = PmfCNN(network.config)
+    fit(trial, groups, settings, steps=2, seed=0)
+    started = time.monotonic()
+    fit(trial, groups, settings, steps=6, seed=0)
+    each = (time.monotonic() - started) / 6
+    return max(_NOT_ENOUGH_MINUTES, int(minutes * 60 * 0.95 / each))
+
+
+# ------------------------------------------------------------------------------- fine-tuning
+
+
+def train(
+    data: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    minutes: float = 10.0,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """Fine-tune a model on a folder of labelled images and write it to another folder.
+
+    data : folder with images/ and labels/ (see `model.dataset`)
+    base : model to start from; the starter model by default
+    minutes : wall time; the number of steps follows from this machine's speed
+    steps : number of steps instead, so that a run can be repeated exactly
+    Raises DataError or ModelError.
+    """
+    labelled = read_folder(data)
+    start = load_model(STARTER if base is None else base)
+    manifest = start.manifest
+    fields = [prepare(one, manifest.um_per_pixel, manifest.normalisation) for one in labelled]
+    parts = [split_tiles(one) for one in fields]
+    learn = [piece for kept, _ in parts for piece in kept]
+    held = [piece for _, kept in parts for piece in kept]
+    settings = TrainingSettings(learning_rate=1e-3, average_over_steps=100)
+    groups = [FieldGroup("labelled", learn, 1.0)]
+    network = PmfCNN(manifest.network)
+    network.load_state_dict(start.network.state_dict())
+    if steps is None:
+        steps = steps_in(minutes, network, groups, settings)
+    trained = fit(
+        network,
+        groups,
+        settings,
+        steps=steps,
+        seed=seed,
+        work=out,
+        progress=progress,
+        measure=lambda one: held_out_score(one, manifest, held),
+    )
+    score = held_out_score(trained, manifest, held)
+    made = Manifest(
+        name=out.name,
+        network=manifest.network,
+        um_per_pixel=manifest.um_per_pixel,
+        normalisation=manifest.normalisation,
+        temperature=manifest.temperature,
+        training={
+            "from": manifest.sha256,
+            "images": [one.name for one in labelled],
+            "steps": steps,
+            "seed": seed,
+            "settings": settings.to_json(),
+        },
+        scores={"held_out_tiles_mean_jaccard": score},
+    )
+    result = save_model(out, Model(trained, made), _tuned_card(made))
+    for name in (STATE, "training.json"):
+        (out / name).unlink(missing_ok=True)
+    return result
+
+
+def split_tiles(
+    whole: TrainingField, share: float = 0.2, tile_px: int = 96
+) -> tuple[list[TrainingField], list[TrainingField]]:
+    """A field with some tiles made unknown, to learn from, and those tiles, to measure on.
+
+    Tiles are taken evenly, so that the split is the same each time. A small field stays whole.
+    """
+    height, width = whole.labels.shape
+    rows, columns = height // tile_px, width // tile_px
+    if rows * columns < 4:
+        return [whole], []
+    every = max(2, round(1 / share))
+    learn = whole.labels.copy()
+    held: list[TrainingField] = []
+    for number in range(rows * columns):
+        if number % every != every // 2:
+            continue
+        top, left = number // columns * tile_px, number % columns * tile_px
+        place = (slice(top, top + tile_px), slice(left, left + tile_px))
+        if (whole.labels[place] == UNKNOWN).all():
+            continue
+        held.append(TrainingField(whole.name, whole.flat[place], whole.labels[place]))
+        learn[place] = UNKNOWN
+    return [TrainingField(whole.name, whole.flat, learn)], held
+
+
+def held_out_score(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> float:
+    """Mean Jaccard over held-out tiles; NaN where there are none."""
+    segmenter = Segmenter(Model(network, manifest))
+    counts: list[Confusion] = []
+    for one in held:
+        flat = bend(np.asarray(one.flat, dtype=np.float32))
+        found = segmenter.probabilities(flat)
+        counts.append(confusion(one.labels, label_map(found, one.labels.shape)))
+    if not counts:
+        return float("nan")
+    return sum(counts[1:], counts[0]).mean_jaccard
+
+
+def _tuned_card(manifest: Manifest) -> str:
+    images = "\n".join(f"- {name}" for name in manifest.training["images"])
+    score = manifest.scores["held_out_tiles_mean_jaccard"]
+    return (
+        f"# {manifest.name}\n\nFine-tuned from model `{manifest.training['from'][:12]}` on\n\n"
+        f"{images}\n\n{manifest.training['steps']} steps, seed {manifest.training['seed']}. "
+        f"Mean Jaccard on tiles held out from these images: {score:.3f}. "
+        "Tiles of the same images are near to what was learnt from: expect less on new dishes, "
+        "and measure it with `evaluate` on images that were not used here.\n"
+    )
+
+
+def _tell(now: Progress) -> None:
+    score = "" if now.score is None else f" held-out={now.score:.3f}"
+    sys.stderr.write(
+        f"step {now.step}/{now.steps} loss={now.loss:.3f}{score} {now.elapsed_s:.0f} s\n"
+    )
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    from model.starter import main
+
+    main()
