@@ -95,15 +95,19 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
     coarse = max(1, round(columns * factor)), max(1, round(rows * factor))
     blur = max(coarse) / 14
 
+    def coarsened(field: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(field, coarse, interpolation=cv2.INTER_AREA))
+
     def local_mean(field: NDArray[np.float32]) -> NDArray[np.float32]:
-        share = cv2.resize(weight, coarse, interpolation=cv2.INTER_AREA)
-        total = cv2.resize(field * weight, coarse, interpolation=cv2.INTER_AREA)
-        share = cv2.GaussianBlur(share, (0, 0), blur)
-        return np.asarray(cv2.GaussianBlur(total, (0, 0), blur) / np.maximum(share, 1e-6))
+        total = cv2.GaussianBlur(coarsened(field * weight), (0, 0), blur)
+        return np.asarray(total / np.maximum(cv2.GaussianBlur(share, (0, 0), blur), 1e-6))
 
     def fine(field: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR))
 
+    # A local mean alone stays behind a slope at the picture's edge.
+    share = coarsened(weight)
+    values = values - fine(_smooth_light(coarsened(values * weight), share))
     values = values - fine(local_mean(values))
     # Debris and the well's dark rim must not take the contrast away from the cells beside them.
     limit = 8 * float(np.median(np.abs(values[seen][::17]))) or np.inf
@@ -117,6 +121,16 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
     values /= fine(np.maximum(spread, floor))
     # The arc tangent's soft ends keep some drawing in what is very dark or very bright.
     return _SOFT[np.clip(values * 64 + 512, 0, 1023).astype(np.uint16)]
+
+
+def _smooth_light(total: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Least-squares quadratic surface through total / share, weighted by share: slope, vignette."""
+    rows, columns = total.shape
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    weighed = terms * share.reshape(-1, 1)
+    factors = np.linalg.pinv(weighed.T @ terms) @ (terms.T @ total.ravel())
+    return np.asarray((terms @ factors).reshape(total.shape), dtype=np.float32)
 
 
 def encode_png(image: Picture) -> bytes:
