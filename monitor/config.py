@@ -214,9 +214,13 @@ class OutletsConfig(_Section):
 
 
 class ComputeConfig(_Section):
-    """threads : processor threads of the segmentation worker; None = all."""
+    """threads : processor threads of the segmentation worker; None = all
+
+    capture_timeout_s : a capture that takes longer is stuck; its worker is ended and started anew
+    """
 
     threads: Annotated[int, Field(ge=1)] | None = None
+    capture_timeout_s: Annotated[float, Field(ge=10)] = 900.0
 
 
 class Config(_Section):

@@ -78,6 +78,12 @@ class CaptureRecord:
             file = session.get(FileRow, path)
             return file is not None and (file.size, file.mtime_ns) == (size, mtime_ns)
 
+    def known_files(self) -> dict[Path, tuple[int, int]]:
+        """Every file that was taken in: path -> (size, mtime_ns) as last seen."""
+        with self._database.reading() as session:
+            rows = session.execute(select(FileRow.path, FileRow.size, FileRow.mtime_ns))
+            return {path: (size, mtime_ns) for path, size, mtime_ns in rows}
+
     def take_in(self, seen: SeenFile, now: datetime) -> tuple[TakenIn, Capture]:
         """Make a file's content known. The same bytes are one capture, whatever their names.
 

@@ -16,10 +16,11 @@ from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import Picture, read_picture
 from monitor.capture.vessel import find_round_well
 from monitor.config import SourceSettings
-from monitor.culture import FieldMeasurement, NamedParts
+from monitor.culture import FieldMeasurement
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
+from monitor.segmentation.request import FieldRequest, hash_file
 from monitor.whole_files import write_whole
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
@@ -31,21 +32,6 @@ MIN_REGION_PX = 250
 OVERLAY_SIDE_PX = 1600
 # Larger files are hashed and decoded in two passes and so never held whole in memory.
 IN_MEMORY_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True)
-class FieldRequest:
-    """All that the measuring of one capture depends on. Crosses to the worker process.
-
-    sha256 : the bytes that were claimed; other bytes are not measured in their name
-    """
-
-    path: Path
-    sha256: str
-    named: NamedParts
-    settings: SourceSettings
-    settings_sha256: str
-    state_folder: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +55,10 @@ def load_segmenter(model: str, threads: int | None) -> Segmenter:
 
 
 def segment_picture(
-    segmenter: Segmenter, picture: Picture, *, named_size_um: float | None,
+    segmenter: Segmenter,
+    picture: Picture,
+    *,
+    named_size_um: float | None,
     settings: SourceSettings,
 ) -> Field:
     """Judge and segment one picture.
@@ -185,12 +174,6 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
         path, zone=request.settings.zone, data=data, channel=request.settings.channel
     )
     return picture, datetime.fromtimestamp(status.st_mtime, UTC)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:

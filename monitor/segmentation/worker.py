@@ -8,24 +8,23 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from monitor.culture import FieldMeasurement
 from monitor.errors import ModelRefusedError
+from monitor.segmentation.request import FieldRequest
 
 if TYPE_CHECKING:
     from model.predict import Segmenter
-    from monitor.segmentation.segmenter import FieldRequest
-
-_segmenter: Segmenter | None = None
 
 
 class SegmentationWorker:
     """One process that holds the model and measures captures, one at a time.
 
     Its work comes back as futures: CaptureError for a capture that cannot be judged,
-    BrokenExecutor where the process died. `restart` then gives a fresh process.
+    BrokenExecutor where the process died; the next capture then gets a fresh process.
 
     model : "starter" or a model's folder; threads : None = all processors
     """
@@ -34,6 +33,8 @@ class SegmentationWorker:
         self._model = model
         self._threads = threads or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._in_hand: Any = None
+        self._given: WeakKeyDictionary[Future[FieldMeasurement], Any] = WeakKeyDictionary()
 
     def start(self) -> tuple[str, str]:
         """Start the process and load the model. Returns the model's name and SHA-256.
@@ -43,13 +44,26 @@ class SegmentationWorker:
         return self._executor().submit(_describe_model).result()
 
     def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
-        return self._executor().submit(_measure, request)
+        try:
+            future = self._executor().submit(_measure, request)
+        except BrokenExecutor:
+            # It died between two captures; a fresh one takes this.
+            self.restart()
+            future = self._executor().submit(_measure, request)
+        self._given[future] = self._in_hand
+        return future
+
+    def died_with(self, future: Future[FieldMeasurement], request_sha256: str) -> bool:
+        """Was this the capture that the process had in hand when it died?
+
+        A capture that only stood in its queue is not to blame.
+        """
+        in_hand = self._given.get(future)
+        return in_hand is not None and in_hand.value == request_sha256.encode()
 
     def restart(self) -> None:
         """Drop the process, dead or stuck; the next capture gets a fresh one."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            _end(pool, force=True)
+        self.stop(force=True)
 
     def stop(self, *, force: bool = False) -> None:
         pool, self._pool = self._pool, None
@@ -60,11 +74,14 @@ class SegmentationWorker:
         if self._pool is None:
             # A fresh interpreter: forking a process that has threads and open databases is
             # how daemons come to hang.
+            context = multiprocessing.get_context("spawn")
+            # Shared with the process, so that it can still be read when the process is dead.
+            self._in_hand = context.Array("c", 65)
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=context,
                 initializer=_begin,
-                initargs=(self._model, self._threads, os.getpid()),
+                initargs=(self._model, self._threads, os.getpid(), self._in_hand),
             )
         return self._pool
 
@@ -83,11 +100,14 @@ def _end(pool: ProcessPoolExecutor, *, force: bool) -> None:
 
 # --- inside the worker process -----------------------------------------------------------------
 
+_segmenter: Segmenter | None = None
 _refused: ModelRefusedError | None = None
+_in_hand: Any = None
 
 
-def _begin(model: str, threads: int, parent: int) -> None:
-    global _segmenter, _refused
+def _begin(model: str, threads: int, parent: int, in_hand: Any) -> None:
+    global _segmenter, _refused, _in_hand
+    _in_hand = in_hand
     # Ctrl-C reaches the whole process group; the daemon decides when its worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
@@ -122,4 +142,9 @@ def _describe_model() -> tuple[str, str]:
 def _measure(request: FieldRequest) -> FieldMeasurement:
     from monitor.segmentation.segmenter import measure
 
-    return measure(_loaded(), request)
+    segmenter = _loaded()
+    _in_hand.value = request.sha256.encode()  # before the file is opened
+    try:
+        return measure(segmenter, request)
+    finally:
+        _in_hand.value = b""

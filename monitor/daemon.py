@@ -1,0 +1,367 @@
+"""The daemon: builds the real parts and keeps the line moving until it is told to stop.
+
+Threads: watchdog's own put paths into a queue; APScheduler's run the rescans, the outbox and the
+sign of life; the main loop does everything else, one step after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor import systemd
+from monitor.capture.settling import Settling
+from monitor.capture.watching import Watcher
+from monitor.config import Config, SourceConfig
+from monitor.delivery import deliver_due
+from monitor.errors import ModelRefusedError, RecordError
+from monitor.pipeline import InWork, Pipeline, utc_now
+from monitor.record.store import Store
+from monitor.segmentation.worker import SegmentationWorker
+
+log = logging.getLogger(__name__)
+
+# One capture in work and one behind it, so that the worker never waits for the record.
+IN_WORK = 2
+TICK_S = 1.0
+BEAT_S = 5.0
+OUTBOX_S = 2.0
+UPKEEP_S = 20.0
+AFTER_FAULT_S = 5.0
+# A loop that has not come round for this long is stuck and may not call itself alive.
+STUCK_S = 120.0
+
+
+@dataclass(eq=False)
+class _Source:
+    """A source with what watches it. `pending` belongs to the main loop alone."""
+
+    config: SourceConfig
+    watcher: Watcher
+    pending: Settling
+    found_by_rescan: int = 0
+    was_present: bool = True
+
+
+@dataclass(eq=False)
+class _Notice:
+    path: Path
+    source: _Source
+    by_rescan: bool = False
+
+
+@dataclass(eq=False)
+class _Started:
+    work: InWork
+    at: float = field(default_factory=time.monotonic)
+
+
+class Daemon:
+    """Watches every source of `config` until `stop` is called or a signal comes."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._notices: queue.SimpleQueue[_Notice] = queue.SimpleQueue()
+        self._known: dict[Path, tuple[int, int]] = {}
+        self._in_work: dict[int, _Started] = {}
+        self._loop_at = time.monotonic()
+        self._progress: dict[str, Any] = {"captures": 0, "readings": 0, "last_capture_at": None}
+        self._model: tuple[str, str] = ("", "")
+        self._owner = ""
+        self._sources: list[_Source] = []
+
+    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Ask the daemon to end. May be called from any thread or as a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Work until stopped. Raises ModelRefusedError or RecordError where it cannot begin."""
+        worker = SegmentationWorker(self._config.segmentation.model, self._config.compute.threads)
+        scheduler = BackgroundScheduler(timezone="UTC")
+        try:
+            self._model = worker.start()
+            log.info(
+                "model=%s sha256=%s threads=%s",
+                self._model[0],
+                self._model[1][:12],
+                self._config.compute.threads or os.cpu_count(),
+            )
+            self._store.processes.bury_dead(utc_now())
+            self._owner = self._store.processes.begin("daemon", utc_now())
+            pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
+            self._known = self._store.captures.known_files()
+            self._begin_watching()
+            self._schedule(scheduler)
+            scheduler.start()
+            systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")
+            log.info("ready: watching %d sources", len(self._sources))
+            self._work(pipeline, worker)
+        finally:
+            systemd.notify("STOPPING=1")
+            log.info("stopping")
+            if scheduler.running:
+                scheduler.shutdown(wait=True)
+            for source in self._sources:
+                source.watcher.stop()
+            worker.stop(force=True)
+            if self._owner:
+                # What was in work waits again; nothing of it was written.
+                try:
+                    self._store.processes.end(self._owner)
+                except RecordError as problem:
+                    log.error("could not sign out: %s", problem)
+            log.info("stopped")
+
+    # --- watching ------------------------------------------------------------------------------
+
+    def _begin_watching(self) -> None:
+        for config in self._config.sources:
+            source = _Source(config, Watcher(config, lambda path: None), Settling(config.settle_s))
+            source.watcher = Watcher(config, self._notice_for(source))
+            self._sources.append(source)
+            source.watcher.start()
+            self._rescan(source, first=True)
+            log.info(
+                "source=%s path=%s watched_by=%s: %s",
+                config.name,
+                config.path,
+                source.watcher.watched_by,
+                source.watcher.reason,
+            )
+
+    def _notice_for(self, source: _Source) -> Any:
+        def notice(path: Path) -> None:
+            self._notices.put(_Notice(path, source, by_rescan=_rescanning.active))
+            self._wake.set()
+
+        return notice
+
+    def _rescan(self, source: _Source, *, first: bool = False) -> None:
+        """Look at the whole folder. Events can be lost; what lies in the folder cannot."""
+        _rescanning.active = not first
+        try:
+            source.watcher.rescan()
+        finally:
+            _rescanning.active = False
+        present = source.watcher.present
+        if source.was_present and not present:
+            log.error(
+                "source=%s: its folder %s is gone; nothing is treated as deleted, watching goes "
+                "on when it is back",
+                source.config.name,
+                source.config.path,
+            )
+        elif present and not source.was_present:
+            log.warning("source=%s: its folder is back", source.config.name)
+        source.was_present = present
+
+    def _schedule(self, scheduler: BackgroundScheduler) -> None:
+        def every(seconds: float, job: Any, *arguments: Any) -> None:
+            scheduler.add_job(
+                self._guarded,
+                "interval",
+                args=[job, *arguments],
+                seconds=seconds,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
+
+        for source in self._sources:
+            every(source.config.rescan_s, self._rescan, source)
+        every(OUTBOX_S, self._deliver)
+        every(BEAT_S, self._beat)
+        every(UPKEEP_S, self._upkeep)
+
+    def _guarded(self, job: Any, *arguments: Any) -> None:
+        try:
+            job(*arguments)
+        except RecordError as problem:
+            log.error("%s", problem)
+        except Exception:
+            log.exception("unexpected fault in %s; it is tried again", job.__name__)
+
+    def _deliver(self) -> None:
+        deliver_due(self._store, self._config, utc_now, stopping=self._stopping.is_set)
+
+    def _upkeep(self) -> None:
+        self._store.dishes.expire_plans(utc_now())
+        given_back = self._store.processes.bury_dead(utc_now())
+        if given_back:
+            log.warning("took over %d captures of a program that died", given_back)
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._loop_at < STUCK_S:
+            self._store.processes.beat(self._owner, utc_now(), self._describe())
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "model": {"name": self._model[0], "sha256": self._model[1]},
+            "in_work": len(self._in_work),
+            "progress": self._progress,
+            "sources": [
+                {
+                    "name": source.config.name,
+                    "path": str(source.config.path),
+                    "watched_by": source.watcher.watched_by,
+                    "why": source.watcher.reason,
+                    "present": source.watcher.present,
+                    "settling": len(source.pending),
+                    "found_by_rescan": source.found_by_rescan,
+                }
+                for source in self._sources
+            ],
+        }
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def _work(self, pipeline: Pipeline, worker: SegmentationWorker) -> None:
+        self._beat()
+        while not self._stopping.is_set():
+            self._loop_at = time.monotonic()
+            systemd.notify("WATCHDOG=1")
+            try:
+                self._sort_notices()
+                self._take_in_settled(pipeline)
+                self._finish(pipeline)
+                self._start(pipeline)
+                self._read_scans(pipeline)
+                self._end_stuck(worker)
+            except RecordError as problem:
+                # A full disk or a locked database passes; what was in work is done again.
+                log.error("%s", problem)
+                self._stopping.wait(AFTER_FAULT_S)
+                self._give_back()
+            self._wake.wait(self._rest_s())
+            self._wake.clear()
+
+    def _rest_s(self) -> float:
+        due = [when for source in self._sources if (when := source.pending.next_due()) is not None]
+        if not due:
+            return TICK_S
+        return min(max(min(due) - time.monotonic(), 0.02), TICK_S)
+
+    def _sort_notices(self) -> None:
+        now = time.monotonic()
+        while True:
+            try:
+                notice = self._notices.get_nowait()
+            except queue.Empty:
+                return
+            look = _size_and_time(notice.path)
+            if look is None or self._known.get(notice.path) == look:
+                continue
+            if notice.by_rescan and notice.path not in notice.source.pending:
+                notice.source.found_by_rescan += 1
+                log.info(
+                    "source=%s: found by rescan, not by event: %s",
+                    notice.source.config.name,
+                    notice.path.name,
+                )
+            notice.source.pending.noticed(notice.path, now)
+
+    def _take_in_settled(self, pipeline: Pipeline) -> None:
+        for source in self._sources:
+            for path in source.pending.due(time.monotonic()):
+                look = _size_and_time(path)
+                if look is None:
+                    source.pending.gone(path)
+                    continue
+                if not source.pending.looked(path, *look, time.monotonic()):
+                    continue
+                try:
+                    taken = pipeline.take_in(path, source.config.name)
+                except RecordError:
+                    source.pending.noticed(path, time.monotonic())
+                    raise
+                if taken is not None:
+                    self._known[path] = look
+
+    def _start(self, pipeline: Pipeline) -> None:
+        free = IN_WORK - len(self._in_work)
+        due = self._store.captures.next_due()
+        if free <= 0 or due is None or due > utc_now():
+            return
+        for work in pipeline.start_due(free):
+            self._in_work[work.capture.id] = _Started(work)
+            work.future.add_done_callback(lambda _: self._wake.set())
+
+    def _finish(self, pipeline: Pipeline) -> None:
+        for capture_id, started in list(self._in_work.items()):
+            if started.work.future.done():
+                # Removed first: should writing fail, the claim is given back and done again.
+                del self._in_work[capture_id]
+                pipeline.finish(started.work)
+                self._progress["captures"] += 1
+                self._progress["last_capture_at"] = _iso(utc_now())
+
+    def _read_scans(self, pipeline: Pipeline) -> None:
+        for scan_id in pipeline.complete_scans():
+            if pipeline.read_scan(scan_id) is not None:
+                self._progress["readings"] += 1
+
+    def _end_stuck(self, worker: SegmentationWorker) -> None:
+        limit = self._config.compute.capture_timeout_s
+        for started in self._in_work.values():
+            # The one behind it waits in the worker's queue and has its own time.
+            if time.monotonic() - started.at > limit * IN_WORK:
+                log.error(
+                    "capture=%s: no answer for %.0f s; ending the worker",
+                    started.work.capture.path.name,
+                    limit * IN_WORK,
+                )
+                worker.restart()
+                return
+
+    def _give_back(self) -> None:
+        try:
+            self._store.captures.release(self._owner, utc_now(), keep=self._in_work.keys())
+        except RecordError as problem:
+            log.error("%s", problem)
+
+
+class _Rescanning(threading.local):
+    """Which thread is in a rescan: watchdog's events come from threads of their own."""
+
+    active = False
+
+
+_rescanning = _Rescanning()
+
+
+def run_daemon(config: Config, store: Store) -> None:
+    """Run until SIGTERM or SIGINT. Raises ModelRefusedError, RecordError."""
+    daemon = Daemon(config, store)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, daemon.stop)
+    daemon.run()
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+__all__ = ["Daemon", "ModelRefusedError", "run_daemon"]

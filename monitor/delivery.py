@@ -1,0 +1,119 @@
+"""Outbox -> outlets: mails to people, plans to the picker's folder. Comes after the facts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from monitor.config import Config
+from monitor.culture import AlertKind, Message, PlanStatus
+from monitor.errors import OutletError, UsageError
+from monitor.outlets.email import AlertStory, compose, send
+from monitor.outlets.picking import withdraw_plan, write_plan
+from monitor.record.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def deliver_due(
+    store: Store, config: Config, clock: Callable[[], datetime], *, stopping: Callable[[], bool]
+) -> int:
+    """Deliver what is due, one message after the other. Returns how many went out.
+
+    What could not be delivered stays in the outbox with its error and its next try.
+    """
+    count = 0
+    while not stopping():
+        message = store.outbox.take_due(clock())
+        if message is None:
+            return count
+        try:
+            where = _deliver(message, store, config, clock())
+        except OutletError as problem:
+            again = store.outbox.failed(
+                message.id, str(problem), clock(), permanent=problem.permanent
+            )
+            log.error(
+                "%s %s not delivered, %s: %s",
+                message.channel,
+                message.subject_id,
+                f"next try {again:%H:%M:%S} UTC" if again else "given up",
+                problem,
+            )
+        except Exception as problem:
+            # A fault in one message must not hold up the others.
+            store.outbox.failed(
+                message.id, f"unexpected fault: {problem!r}", clock(), permanent=False
+            )
+            log.exception("%s %s: unexpected fault", message.channel, message.subject_id)
+        else:
+            store.outbox.delivered(message.id, where, clock())
+            log.info("%s %s delivered to %s", message.channel, message.subject_id, where)
+            count += 1
+    return count
+
+
+def _deliver(message: Message, store: Store, config: Config, now: datetime) -> str:
+    if message.channel == "email":
+        return _send_mail(message, store, config)
+    if message.channel == "removal":
+        return _hand_to_picker(message, store, config, now)
+    if message.channel == "withdrawal":
+        withdraw_plan(store.dishes.plan(message.subject_id), config.removal_folder)
+        return str(config.removal_folder)
+    raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
+
+
+def _send_mail(message: Message, store: Store, config: Config) -> str:
+    alert = store.dishes.alert(int(message.subject_id))
+    readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
+    overlay, source, plan = None, "", None
+    if alert.reading_id is not None:
+        fields = store.dishes.scan_fields(alert.reading_id)
+        if fields:
+            source = fields[0].source
+            worst = fields[0].measurement.overlay
+            overlay = config.record.folder / worst if worst else None
+        plan = store.dishes.plan_for_reading(alert.reading_id)
+    zone = next((one.zone for one in config.sources if one.name == source), ZoneInfo("UTC"))
+    story = AlertStory(
+        alert=alert,
+        readings=tuple(readings),
+        limits=config.decisions.differentiation,
+        zone=zone,
+        overlay=overlay,
+        plan=plan,
+        source=source,
+        test=alert.kind is AlertKind.TEST,
+    )
+    recipients = [address.strip() for address in message.recipient.split(",")]
+    mail = compose(
+        story,
+        sender=config.outlets.email.sender,
+        recipients=recipients,
+        # The same id at each try, so that a mail that went twice can be told from a second one.
+        message_id=f"alert-{alert.id}-{message.id}",
+    )
+    return send(mail, config.outlets.email, config.mailbox)
+
+
+def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
+    plan = store.dishes.plan(message.subject_id)
+    if plan.status is PlanStatus.APPROVED:
+        files = write_plan(plan, config.removal_folder, now=now)
+        try:
+            store.dishes.move_plan(
+                plan.id,
+                allowed=[PlanStatus.APPROVED],
+                to=PlanStatus.EXPORTED,
+                who="colonywatch",
+                now=now,
+            )
+        except UsageError as problem:
+            # It was rejected, superseded or expired while it was being written.
+            withdraw_plan(plan, config.removal_folder)
+            raise OutletError(str(problem), permanent=True) from problem
+        return ", ".join(str(file) for file in files)
+    raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)

@@ -1,0 +1,389 @@
+"""The line: capture -> segmentation -> record -> decisions -> outlets. The flow, no technique.
+
+take_in       a settled file becomes a known capture
+start_due     captures whose time has come go to the segmentation worker
+finish        a worker's answer becomes a measurement, a wait, or a reason
+read_scans    complete scans become readings, alerts, removal plans and messages, at once
+(delivery)    messages leave the outbox: delivery.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable, Collection
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from monitor.capture.names import parse_name
+from monitor.config import Config, SourceSettings, settings_sha256
+from monitor.culture import (
+    Capture,
+    DishStatus,
+    FieldMeasurement,
+    NamedParts,
+    Reading,
+    RemovalPlan,
+)
+from monitor.decisions.removal import MeasuredField, plan_removal
+from monitor.decisions.status import can_be_judged, judge
+from monitor.decisions.summary import sum_up
+from monitor.errors import CalibrationError, CaptureError
+from monitor.record.captures import ScanPlace, SeenFile, TakenIn
+from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
+from monitor.record.store import Store
+from monitor.segmentation.request import FieldRequest, hash_file
+
+log = logging.getLogger(__name__)
+
+UNLISTED = "unlisted"
+CRASHES_ALLOWED = 2
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Worker(Protocol):
+    """Where captures are measured: a local process, or a cluster whose client has this form."""
+
+    def submit(self, request: FieldRequest) -> Future[FieldMeasurement]: ...
+
+    def died_with(self, future: Future[FieldMeasurement], request_sha256: str) -> bool: ...
+
+
+@dataclass(frozen=True, eq=False)
+class InWork:
+    capture: Capture
+    named: NamedParts
+    future: Future[FieldMeasurement]
+
+
+class Pipeline:
+    """owner : the name under which captures are claimed
+
+    patient : a capture that cannot be read and is still young may be half written, and waits;
+        an impatient pipeline (one that ends) says so at once
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        worker: Worker,
+        *,
+        owner: str,
+        clock: Clock = utc_now,
+        patient: bool = True,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._worker = worker
+        self._owner = owner
+        self._clock = clock
+        self._patient = patient
+        self._sources = {source.name: source for source in config.sources}
+
+    def settings(self, source: str) -> SourceSettings:
+        return self._sources.get(source, self._config.unlisted)
+
+    # --- capture -------------------------------------------------------------------------------
+
+    def take_in(self, path: Path, source: str) -> tuple[TakenIn, Capture] | None:
+        """Make a settled file known to the record; None where it went away."""
+        seen = self._look(path, source)
+        if seen is None:
+            return None
+        return self._store.captures.take_in(seen, self._clock())
+
+    def _look(self, path: Path, source: str) -> SeenFile | None:
+        seen = look_at(path, source)
+        if (
+            seen is not None
+            and seen.problem is not None
+            and seen.problem[0] == "empty"
+            and self._patient
+            and self._is_young(path, source, None)
+        ):
+            return replace(seen, transient=True)
+        return seen
+
+    # --- segmentation --------------------------------------------------------------------------
+
+    def start_due(self, limit: int, *, only: Collection[int] | None = None) -> list[InWork]:
+        """Claim up to `limit` captures and hand them to the worker."""
+        if limit <= 0:
+            return []
+        claimed = self._store.captures.claim_due(self._owner, self._clock(), limit=limit, only=only)
+        started = []
+        for capture in claimed:
+            settings = self.settings(capture.source)
+            if capture.sha256 is None:
+                self._look_again(capture)
+                continue
+            try:
+                named = parse_name(capture.path, settings.names, settings.zone)
+            except CaptureError as problem:
+                self._set_aside(capture, problem)
+                continue
+            request = FieldRequest(
+                path=capture.path,
+                sha256=capture.sha256,
+                named=named,
+                settings=settings,
+                settings_sha256=settings_sha256(self._config, settings),
+                state_folder=self._config.record.folder,
+            )
+            future = self._worker.submit(request)
+            started.append(InWork(capture, named, future))
+        return started
+
+    def finish(self, work: InWork) -> int | None:
+        """Write down what the worker said of a capture. Returns its scan, if it has one now."""
+        capture = work.capture
+        try:
+            measured = work.future.result()
+        except CaptureError as problem:
+            self._not_measured(capture, problem)
+            return None
+        except (BrokenExecutor, CancelledError):
+            self._worker_died(work)
+            return None
+        except Exception as problem:
+            # A fault of ours must neither stop the next capture nor look like a number.
+            log.exception("capture=%s: unexpected fault", capture.path.name)
+            self._store.captures.record_unreadable(
+                capture.id,
+                self._owner,
+                "internal-error",
+                f"{capture.path.name}: unexpected fault in colonywatch: {problem!r}; see the log",
+                self._clock(),
+            )
+            return None
+        place = ScanPlace(
+            dish=work.named.dish,
+            key=work.named.scan,
+            field=work.named.field,
+            gap_s=self.settings(capture.source).scan_gap_s,
+        )
+        scan = self._store.captures.record_measurement(
+            capture.id, self._owner, place, measured, self._clock()
+        )
+        areas = measured.areas
+        log.info(
+            "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f",
+            capture.path.name,
+            work.named.dish,
+            _number(areas.differentiated_fraction),
+            _number(areas.confluence),
+            measured.took_s,
+        )
+        return scan
+
+    def _worker_died(self, work: InWork) -> None:
+        capture, now = work.capture, self._clock()
+        if not self._worker.died_with(work.future, capture.sha256 or ""):
+            again = self._store.captures.record_waiting(
+                capture.id,
+                self._owner,
+                "worker-died",
+                f"{capture.path.name}: the segmentation process ended before its turn came",
+                now,
+            )
+            log.warning(
+                "capture=%s: worker died before its turn; next_try=%s", capture.path.name, again
+            )
+            return
+        quarantined = self._store.captures.record_crash(
+            capture.id, self._owner, now, limit=CRASHES_ALLOWED
+        )
+        log.error(
+            "worker died with capture=%s; %s",
+            capture.path.name,
+            "set aside as unreadable" if quarantined else "tried once more",
+        )
+
+    def _not_measured(self, capture: Capture, problem: CaptureError) -> None:
+        if problem.reason in ("changed", "missing"):
+            self._look_again(capture, problem)
+        elif problem.transient or (
+            self._patient and self._is_young(capture.path, capture.source, capture.first_seen_at)
+        ):
+            self._wait(capture, problem)
+        else:
+            self._set_aside(capture, problem)
+
+    def _may_be_half_written(self, capture: Capture) -> bool:
+        return self._patient and self._is_young(capture.path, capture.source, capture.first_seen_at)
+
+    def _is_young(self, path: Path, source: str, first_seen_at: datetime | None) -> bool:
+        """May the file still be in the making? By its age on the disk.
+
+        A time of the future comes from an imager whose clock runs ahead; the file is then as old
+        as our first look at it.
+        """
+        settings = self._sources.get(source)
+        if settings is None:
+            return False
+        now = self._clock()
+        try:
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except OSError:
+            return False
+        if written > now:
+            written = first_seen_at or now
+        return (now - written).total_seconds() < settings.young_s
+
+    def _look_again(self, capture: Capture, problem: CaptureError | None = None) -> None:
+        """The file at the capture's path has to be hashed (again): take it in anew."""
+        seen = self._look(capture.path, capture.source)
+        if seen is None:
+            gone = problem or CaptureError(
+                f"{capture.path.name}: is not there any more", reason="missing", transient=True
+            )
+            self._wait(capture, gone)
+            return
+        self._store.captures.put_back(capture.id, self._owner, self._clock())
+        self._store.captures.take_in(seen, self._clock())
+
+    def _wait(self, capture: Capture, problem: CaptureError) -> None:
+        again = self._store.captures.record_waiting(
+            capture.id, self._owner, problem.reason, str(problem), self._clock()
+        )
+        log.warning(
+            "capture=%s waiting reason=%s next_try=%s: %s",
+            capture.path.name,
+            problem.reason,
+            again and again.isoformat(timespec="seconds"),
+            problem,
+        )
+
+    def _set_aside(self, capture: Capture, problem: CaptureError) -> None:
+        self._store.captures.record_unreadable(
+            capture.id, self._owner, problem.reason, str(problem), self._clock()
+        )
+        log.warning(
+            "capture=%s unreadable reason=%s: %s", capture.path.name, problem.reason, problem
+        )
+
+    # --- record and decisions ------------------------------------------------------------------
+
+    def complete_scans(self) -> list[int]:
+        """Scans that nothing more is expected of."""
+        return self._store.dishes.scans_to_read(
+            self._clock(),
+            {name: source.scan_quiet_s for name, source in self._sources.items()}
+            | {UNLISTED: self._config.unlisted.scan_quiet_s},
+            {name: source.fields_per_scan for name, source in self._sources.items()},
+        )
+
+    def read_scan(self, scan_id: int) -> ScanOutcome | None:
+        """One scan -> its reading and all that follows, in one transaction."""
+        outcome = self._store.dishes.read_scan(
+            scan_id, sum_up=_new_reading, decide=self._decide, now=self._clock()
+        )
+        if outcome is not None:
+            reading = outcome.reading
+            log.info(
+                "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s",
+                reading.dish,
+                reading.at.isoformat(timespec="minutes"),
+                reading.captures,
+                _number(reading.differentiated_fraction),
+                _number(reading.confluence),
+                outcome.decision.status,
+                f" alert={outcome.decision.alert}" if outcome.decision.alert else "",
+            )
+        return outcome
+
+    def _decide(self, facts: ScanFacts, reading: Reading) -> ScanDecision:
+        """What the newest reading of a dish calls for. Older ones only fill in the series."""
+        if not facts.is_newest:
+            return ScanDecision(facts.status)
+        limits = self._config.decisions.differentiation
+        judgement = judge(facts.status, [*facts.history, reading], limits)
+        plan, replaces = None, False
+        if can_be_judged(reading, limits):
+            replaces = True  # plans of older scans aim at where the cells were
+            if judgement.status is DishStatus.DIFFERENTIATING:
+                plan = self._plan(facts, reading)
+        recipients = ", ".join(self._config.outlets.email.recipients)
+        return ScanDecision(
+            status=judgement.status,
+            alert=judgement.alert,
+            plan=plan,
+            mail_to=recipients if judgement.alert is not None else None,
+            replaces_plans=replaces,
+        )
+
+    def _plan(self, facts: ScanFacts, reading: Reading) -> RemovalPlan | None:
+        settings = self.settings(facts.fields[0].source)
+        now = self._clock()
+        try:
+            return plan_removal(
+                _plan_id(reading, now),
+                reading,
+                [MeasuredField(one.capture_sha256, one.measurement) for one in facts.fields],
+                settings.calibration,
+                self._config.decisions.removal,
+                now,
+            )
+        except CalibrationError as problem:
+            log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
+            return None
+
+
+def _new_reading(fields: Collection[FieldMeasurement]) -> NewReading:
+    ordered = list(fields)
+    return NewReading(
+        **asdict(sum_up(ordered)),
+        model_sha256=ordered[0].model_sha256,
+        settings_sha256=ordered[0].settings_sha256,
+    )
+
+
+def _plan_id(reading: Reading, now: datetime) -> str:
+    text = f"{reading.dish}/{reading.id}/{now.isoformat()}"
+    return f"{now:%Y%m%d}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def look_at(path: Path, source: str) -> SeenFile | None:
+    """Size, time and hash of a file; None where it is not there. Only regular files are opened."""
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        return SeenFile(path, source, 0, 0, None, _unreachable(path, problem), transient=True)
+    size, mtime_ns = before.st_size, before.st_mtime_ns
+    if not stat.S_ISREG(before.st_mode):
+        # Opening a FIFO or a device could block for ever.
+        problem_text = f"{path.name}: is no regular file"
+        return SeenFile(path, source, size, mtime_ns, None, ("not-a-file", problem_text))
+    if size == 0:
+        text = f"{path.name}: is empty; if the imager is still writing, it is read when it is done"
+        return SeenFile(path, source, 0, mtime_ns, None, ("empty", text))
+    try:
+        sha256 = hash_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        return SeenFile(
+            path, source, size, mtime_ns, None, _unreachable(path, problem), transient=True
+        )
+    return SeenFile(path, source, size, mtime_ns, sha256)
+
+
+def _unreachable(path: Path, problem: OSError) -> tuple[str, str]:
+    reason = "no-permission" if isinstance(problem, PermissionError) else "io-error"
+    return reason, f"{path.name}: cannot be read ({os.strerror(problem.errno or 0)})"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -1,0 +1,31 @@
+"""What the segmentation worker is asked for. Light: the daemon's own process never loads torch."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.config import SourceSettings
+from monitor.culture import NamedParts
+
+
+@dataclass(frozen=True)
+class FieldRequest:
+    """All that the measuring of one capture depends on. Crosses to the worker process.
+
+    sha256 : the bytes that were claimed; other bytes are not measured in their name
+    """
+
+    path: Path
+    sha256: str
+    named: NamedParts
+    settings: SourceSettings
+    settings_sha256: str
+    state_folder: Path
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
