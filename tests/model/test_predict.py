@@ -1,0 +1,188 @@
+"""The segmenter: any image in, a map of its own size out; tiles, masks and scales do not show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.checkpoint import Manifest, Model
+from model.classes import CellClass
+from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
+from model.pmf import votes_slow
+from model.predict import (
+    STARTER,
+    Segmenter,
+    label_map,
+    spread_evenly,
+)
+
+SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
+
+
+def untrained(tile_px: int = 1024, margin: int = 0) -> Segmenter:
+    torch.manual_seed(0)
+    config = PmfCNNConfig(
+        widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8), vote_margin_px=margin
+    )
+    network = PmfCNN(config)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(2, 1, 96, 96))
+    return Segmenter(Model(network.eval(), Manifest("untrained", config, 2.5)), tile_px=tile_px)
+
+
+def picture(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    st.integers(0, 2**31), st.integers(4, 40), st.integers(4, 40), st.sampled_from([64, 96, 136])
+)
+def test_tiles_leave_no_seams(seed: int, rows: int, columns: int, tile_px: int) -> None:
+    flat = picture(seed, (rows * 8, columns * 8))
+    whole, tiled = untrained().probabilities(flat), untrained(tile_px).probabilities(flat)
+    assert whole.shape == (3, rows, columns)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    np.testing.assert_allclose(whole.sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("margin", [0, 16])
+def test_the_fast_way_equals_every_window_cut_out_and_run_alone(margin: int) -> None:
+    flat = picture(3, (88, 104))
+    segmenter = untrained(margin=margin)
+    fast = segmenter.probabilities(flat)
+    padded = np.pad(flat, 32, mode="symmetric")
+    network = segmenter._network
+    with torch.inference_mode():
+        slow = pmfs_window_by_window(network, torch.from_numpy(padded)[None, None], (4, 8))
+    pmfs = {grid: torch.softmax(logits, dim=2) for grid, logits in slow.items()}
+    total, count = votes_slow(pmfs, network.config.windows, margin)
+    mean = (total / np.maximum(count, 1))[:, 32:-32, 32:-32]
+    np.testing.assert_allclose(np.kron(fast, np.ones((8, 8))), mean, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (61, 64), (333, 517)], ids=str)
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "float64", "bool", "colour"])
+def test_any_size_and_kind_of_image_gives_a_map_of_its_own_size(
+    shape: tuple[int, int], kind: str
+) -> None:
+    values = picture(0, shape) * 20 + 100
+    if kind == "colour":
+        image = np.repeat(np.clip(values, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    elif kind == "bool":
+        image = values > 100
+    else:
+        image = np.clip(values, 0, 255).astype(kind)
+    found = untrained().segment(image, 1.3)
+    assert found.labels.shape == shape
+    assert found.labels.dtype == np.uint8
+    assert set(np.unique(found.labels)) <= {0, 1, 2}
+    assert found.probability(CellClass.DIFFERENTIATED).shape == shape
+    assert 0 <= found.uncertainty <= 1
+    assert found.assumed_pixel_size_um is None
+
+
+def test_outside_of_the_vessel_is_unknown_and_has_no_influence() -> None:
+    image = picture(1, (240, 240)) * 5 + 130
+    row, column = np.mgrid[0:240, 0:240]
+    inside = (row - 120) ** 2 + (column - 120) ** 2 < 100**2
+    dark = np.where(inside, image, 0)
+    segmenter = untrained()
+    first, second = (segmenter.segment(one, 2.5, inside=inside) for one in (image, dark))
+    assert np.all(first.labels[~inside] == 255)
+    assert np.all(first.labels[inside] <= 2)
+    np.testing.assert_array_equal(first.labels, second.labels)
+
+
+def test_an_unknown_pixel_size_is_assumed_and_said() -> None:
+    found = untrained().segment(picture(2, (100, 100)), None)
+    assert found.pixel_size_um is None
+    assert found.assumed_pixel_size_um is not None
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_pixel_size_that_is_none_is_refused(size: float) -> None:
+    with pytest.raises(ValueError, match="is none"):
+        untrained().segment(np.zeros((80, 80)), size)
+
+
+def test_an_empty_image_and_a_mask_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="no pixels"):
+        untrained().segment(np.zeros((0, 80)), 1.0)
+    with pytest.raises(ValueError, match="must be equal"):
+        untrained().segment(np.zeros((80, 80)), 1.0, inside=np.ones((80, 81), dtype=bool))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 70), st.integers(1, 70), st.integers(1, 69))
+def test_strips_of_a_map_put_together_equal_the_whole(
+    coarse: int, rows: int, columns: int, cut: int
+) -> None:
+    planes = np.random.default_rng(coarse).random((3, coarse, coarse + 2)).astype(np.float32)
+    whole = spread_evenly(planes, (rows, columns), 0, rows)
+    assert whole.shape == (3, rows, columns)
+    middle = min(cut, rows - 1)
+    if middle:
+        parts = [
+            spread_evenly(planes, (rows, columns), 0, middle),
+            spread_evenly(planes, (rows, columns), middle, rows),
+        ]
+        np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-6)
+
+
+def test_the_map_is_the_most_probable_class() -> None:
+    planes = np.zeros((3, 2, 3), dtype=np.float32)
+    planes[0, :, 0] = planes[1, :, 1] = planes[2, :, 2] = 1
+    labels = label_map(planes, (600, 900))
+    assert [int(labels[300, column]) for column in (10, 450, 890)] == [0, 1, 2]
+
+
+# ------------------------------------------------------------------------- the shipped model
+
+shipped = pytest.mark.skipif(not STARTER.exists(), reason="no starter model in this checkout")
+
+
+@shipped
+def test_the_starter_model_loads_and_is_small() -> None:
+    segmenter = Segmenter.load()
+    assert segmenter.name == "starter"
+    assert len(segmenter.sha256) == 64
+    assert sum(p.stat().st_size for p in STARTER.iterdir()) < 10_000_000
+
+
+@shipped
+def test_the_starter_model_tells_the_classes_of_simulated_fields_apart() -> None:
+    from model.metrics import confusion
+    from model.simulate import simulate_field
+
+    segmenter = Segmenter.load()
+    counts = []
+    for seed in range(2000, 2012):
+        field = simulate_field(seed, shape=(400, 400), pixel_size_um=2.0)
+        counts.append(
+            confusion(field.labels, segmenter.segment(field.image, field.pixel_size_um).labels)
+        )
+    assert sum(counts[1:], counts[0]).mean_jaccard > 0.75
+
+
+@shipped
+def test_the_starter_model_finds_an_empty_dish_empty() -> None:
+    chance = np.random.default_rng(0)
+    noise = chance.normal(128, 3, (600, 600))
+    labels = Segmenter.load().segment(np.clip(noise, 0, 255).astype(np.uint8), 1.5).labels
+    assert (labels == CellClass.BACKGROUND).mean() > 0.98
+
+
+@shipped
+def test_a_model_folder_can_be_named(tmp_path: Path) -> None:
+    from model.checkpoint import ModelError
+
+    assert Segmenter.load(STARTER).sha256 == Segmenter.load().sha256
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        Segmenter.load(tmp_path)
