@@ -217,6 +217,10 @@ if [[ $staged == no ]]; then
 fi
 
 install -d -m 0755 -- "$opt" "$units" "$(dirname -- "$command")"
+if [[ $staged == no && -d $etc && $(stat -c %G -- "$etc") != "$account" ]]; then
+    # Left by an uninstallation that kept it.
+    chgrp -R --no-dereference "$account" -- "$etc"
+fi
 install -d -m 0750 ${owner[@]+"${owner[@]}"} -- "$etc"
 if [[ $staged == no ]]; then
     if [[ -d $state && $(stat -c %U -- "$state") != "$account" ]]; then
@@ -329,6 +333,7 @@ except ConfigError as problem:
 print($1)" "$etc/config.yaml"
 }
 database_url=''
+copy=''
 if [[ $packages == yes ]]; then
     if database_url=$(configured 'config.record.database_url'); then
         while IFS= read -r folder; do
@@ -372,6 +377,7 @@ import sys
 from contextlib import closing
 
 database, copy = sys.argv[1:]
+os.umask(0o027)
 with closing(sqlite3.connect(database)) as present, closing(sqlite3.connect(copy + ".part")) as new:
     present.backup(new)
     (verdict,) = new.execute("PRAGMA quick_check").fetchone()
@@ -381,7 +387,7 @@ os.replace(copy + ".part", copy)
 CODE
             say "backup     $copy"
             find /var/lib/colonywatch/backups -maxdepth 1 -type f -name 'before-upgrade-*.sqlite' |
-                sort -r | tail -n "+$((backups_kept + 1))" | xargs -r -d '\n' rm -f --
+                sort -r | tail -n "+$((backups_kept + 1))" | as_account xargs -r -d '\n' rm -f --
         fi
         ;;
     '') ;;
@@ -426,11 +432,17 @@ if [[ $systemd == yes ]]; then
     if [[ $start == yes ]]; then
         systemctl reset-failed "$daemon" 2>/dev/null || true
         say "starting   $daemon"
+        began=$(date +%s)
         if ! systemctl enable --quiet --now "$daemon"; then
-            journalctl --no-pager --lines=25 --unit="$daemon" >&2 || true
-            [[ -z $previous ]] || say "the version before is still in $previous (ln -sfn $previous $opt/venv)" >&2
-            finished=yes
+            journalctl --no-pager --lines=25 --since="@$began" --unit="$daemon" >&2 || true
             printf 'error: installed, but the daemon did not start (see above)\n' >&2
+            [[ -z $previous ]] || cat >&2 <<TEXT
+To go back to the version before, which is still there:
+  systemctl stop $daemon
+  ln -sfn ${previous##*/} $opt/venv
+${copy:+  runuser -u $account -- cp $copy $database && rm -f $database-wal $database-shm
+}  systemctl start $daemon
+TEXT
             exit 1
         fi
         for unit in ${stopped[@]+"${stopped[@]}"}; do

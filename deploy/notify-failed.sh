@@ -21,7 +21,7 @@ show() {  # show PROPERTY: the unit's property, or "unknown"
 
 result=$(show Result)
 status=$(show ExecMainStatus)
-reason="result ${result:-unknown}, exit status ${status:-unknown}"
+reason="result ${result:-unknown}, exit status or signal ${status:-unknown}"
 case $status in
     78) advice="The configuration is bad: run 'colonywatch check-config', mend it, then 'systemctl restart $unit'." ;;
     *) advice="See 'journalctl -u $unit'; then 'systemctl reset-failed $unit' and 'systemctl start $unit'." ;;
