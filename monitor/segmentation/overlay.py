@@ -69,7 +69,7 @@ def draw_overlay(
     picture = _tinted(stretch_contrast(grey, classes != UNKNOWN), classes)
     _draw_outlines(picture, classes)
 
-    size = max(13, round(picture.shape[1] / 52))
+    size = max(13, round(picture.shape[1] / 42))
     _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
                     assumed=assumed, size=size)  # fmt: skip
     strips = [picture, _legend(areas, picture.shape[1], size)]
