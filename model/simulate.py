@@ -33,7 +33,7 @@ Labels = npt.NDArray[np.uint8]
 
 PIXEL_SIZE_RANGE_UM: Final = (0.6, 4.6)
 MODALITIES: Final[tuple[Modality, ...]] = ("phase", "brightfield")
-_GAP_UM: Final = 14.0
+_GAP_UM: Final = 20.0
 """Gaps between spread cells narrower than twice this belong to their region, as an expert
 outlines them."""
 
@@ -111,6 +111,8 @@ class _Culture:
     packed_dome: float
     packed_streaks: float
     packed_texture: float
+    packed_weave: float
+    packed_unevenness: float
     packed_rim: bool
     soft_um: float
     nucleus: float
@@ -189,33 +191,36 @@ def _chance(rng: np.random.Generator, probability: float) -> bool:
 
 
 def _draw_culture(rng: np.random.Generator) -> _Culture:
-    length = _log_uniform(rng, 26, 110)
+    packed = _log_uniform(rng, 7.5, 16)
+    length = max(_log_uniform(rng, 26, 100), 2.6 * packed)
     return _Culture(
-        packed_um=_log_uniform(rng, 7.5, 17),
+        packed_um=packed,
         packed_warp=rng.uniform(0.1, 0.9),
         packed_height_spread=rng.uniform(0.05, 0.45),
         packed_dome=rng.uniform(0.3, 1.3),
         packed_streaks=float(rng.choice([0.0, 0.5, 1.0])) * rng.uniform(0.3, 1.0),
         packed_texture=_log_uniform(rng, 0.35, 1.8),
+        packed_weave=rng.uniform(0.2, 1.0) if _chance(rng, 0.35) else 0.0,
+        packed_unevenness=rng.uniform(0.0, 0.6),
         packed_rim=_chance(rng, 0.35),
         soft_um=_log_uniform(rng, 0.4, 2.6),
         nucleus=rng.uniform(-0.2, 0.7),
         granularity=rng.uniform(0.0, 0.5),
-        centre_fading=rng.uniform(0.0, 0.7) if _chance(rng, 0.6) else 0.0,
+        centre_fading=rng.uniform(0.0, 0.55) if _chance(rng, 0.6) else 0.0,
         spread_length_um=length,
-        spread_width_um=min(length, max(9.0, length * rng.uniform(0.2, 0.75))),
+        spread_width_um=float(np.clip(length * rng.uniform(0.2, 0.7), 9.0, 42.0)),
         spread_cover=_log_uniform(rng, 0.45, 2.0),
         spread_height=_log_uniform(rng, 0.4, 1.4),
         spread_rim=rng.uniform(-0.1, 0.6),
         spread_nucleus=rng.uniform(0.0, 1.0),
         swirl_um=_log_uniform(rng, 80, 600),
         alignment=rng.uniform(0.2, 1.0),
-        cobble_um=_log_uniform(rng, 19, 50),
+        cobble_um=max(_log_uniform(rng, 20, 50), 2.1 * packed),
         cobble_share=float(rng.choice([0.0, 0.0, 0.0, 0.3, 0.6, 1.0])),
         clumps=rng.uniform(0.3, 1.5) if _chance(rng, 0.4) else 0.0,
         dead_per_mm2=_log_uniform(rng, 2, 260),
         dead_on_cells=_log_uniform(rng, 0.7, 4),
-        dead_um=_log_uniform(rng, 3.5, 8.5),
+        dead_um=_log_uniform(rng, 3.2, 7.5),
         debris_per_mm2=_log_uniform(rng, 20, 3000),
         matrix=_log_uniform(rng, 0.01, 0.15),
     )
@@ -223,7 +228,7 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
 
 def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
     phase = modality == "phase"
-    contrast = _log_uniform(rng, 0.06, 0.42) if phase else _log_uniform(rng, 0.015, 0.22)
+    contrast = _log_uniform(rng, 0.08, 0.42) if phase else _log_uniform(rng, 0.022, 0.22)
     return _Optics(
         modality=modality,
         fine_um=_log_uniform(rng, 1.5, 6.0) if phase else _log_uniform(rng, 0.8, 4.5),
@@ -240,7 +245,7 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         vignetting=rng.uniform(0, min(4 * contrast, 0.35)) if _chance(rng, 0.25) else 0.0,
         dark_side=rng.uniform(0.2, 0.9) if _chance(rng, 0.05) else 0.0,
         banding=rng.uniform(0.02, 0.2) if _chance(rng, 0.08) else 0.0,
-        blur_px=rng.uniform(0.0, 0.8) if _chance(rng, 0.75) else rng.uniform(0.8, 2.2),
+        blur_px=rng.uniform(0.0, 0.8) if _chance(rng, 0.85) else rng.uniform(0.8, 1.8),
         noise=_log_uniform(rng, 0.03, 0.4),
         gamma=_log_uniform(rng, 0.7, 1.4),
         dust=int(rng.integers(1, 9)) if _chance(rng, 0.35) else 0,
@@ -264,10 +269,13 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
 # Fields of random numbers and shapes
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) -> FloatImage:
-    """(H, W) float32 of about unit variance, correlated over `scale_px`."""
-    rows = max(3, math.ceil(shape[0] / max(scale_px, 1.0)) + 2)
-    columns = max(3, math.ceil(shape[1] / max(scale_px, 1.0)) + 2)
+def _smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, int], scale_px: float, stretch: float = 1.0
+) -> FloatImage:
+    """(H, W) float32 of about unit variance, correlated over `scale_px`: `stretch` times that
+    along the columns, and as much less along the rows."""
+    rows = max(3, math.ceil(shape[0] / max(scale_px / stretch, 1.0)) + 2)
+    columns = max(3, math.ceil(shape[1] / max(scale_px * stretch, 1.0)) + 2)
     coarse = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(1.25)
     resized = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return cast(FloatImage, resized)
@@ -584,6 +592,13 @@ def _packed_cells(
     streaks = np.minimum(np.abs(winding) * 1.4, 1.4)
     texture += culture.packed_streaks * (1.2 * streaks - texture)
     texture += culture.granularity * 0.3 * grain
+    if culture.packed_weave > 0:
+        stretch = rng.uniform(1.4, 2.6)
+        fine = max(1.5, 0.5 * culture.packed_um / pixel_size_um)
+        for factor in (stretch, 1 / stretch):
+            texture += 0.35 * culture.packed_weave * _smooth_noise(rng, shape, fine, factor)
+    patchy = _smooth_noise(rng, shape, 55 / pixel_size_um)
+    texture = 0.8 + (texture - 0.8) * np.exp(culture.packed_unevenness * np.minimum(patchy, 2))
     thickness = 0.8 + culture.packed_texture * (texture - 0.8)
     if culture.centre_fading > 0:
         depth = _distance_to(~where) * np.float32(pixel_size_um / 60)
@@ -886,12 +901,17 @@ def _photograph(
     litter = _litter(steady, shape, culture, pixel_size_um)
     litter *= np.where(background, np.float32(1), np.float32(0.3))
     signal = _transmit(tissue.thickness, optics, pixel_size_um)
-    cells = signal[~background] if not background.all() else np.empty(0, np.float32)
-    strength = _root_mean_square(cells) if cells.size > 500 else 0.3
-    strength = max(strength, 0.05)
+    cells = signal[~background]
+    strength = max(_root_mean_square(cells), 0.05) if cells.size > 500 else 0.3
+    # However flat the cells are, neither noise nor what lies between them may drown them.
+    faintest = strength
+    for kind in (CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED):
+        of_kind = signal[labels == kind]
+        if of_kind.size > 500:
+            faintest = min(faintest, _root_mean_square(of_kind - of_kind.mean()))
+    faintest = max(faintest, 0.2 * strength)
     seen = _transmit(litter, optics, pixel_size_um)
-    # However flat the cells are, what lies between them must not outshine them.
-    seen *= np.float32(min(1.0, 0.4 * strength / max(_root_mean_square(seen), 1e-6)))
+    seen *= np.float32(min(1.0, 0.45 * faintest / max(_root_mean_square(seen), 1e-6)))
     limit = np.float32(optics.saturation)
     signal = np.tanh((signal + seen) / np.float32(strength) / limit) * limit
     signal += _dead_cells(passing, tissue, culture, optics, pixel_size_um)
@@ -903,7 +923,8 @@ def _photograph(
     if _chance(steady, 0.3):
         grain = _blurred(grain, 0.7) * np.float32(2.2)
     contrast = np.float32(optics.contrast)
-    image = light * (1 + contrast * signal) + contrast * np.float32(optics.noise) * grain
+    noise = contrast * np.float32(optics.noise * faintest / strength)
+    image = light * (1 + contrast * signal) + noise * grain
     image = np.clip(image, 0, None) ** np.float32(optics.gamma) * np.float32(optics.background)
 
     if optics.well:
@@ -1173,6 +1194,8 @@ def _calm_culture(rng: np.random.Generator) -> _Culture:
         centre_fading=rng.uniform(0.1, 0.4),
         packed_streaks=rng.uniform(0.2, 0.7),
         packed_texture=rng.uniform(0.7, 1.2),
+        packed_weave=rng.uniform(0.0, 0.2),
+        packed_unevenness=rng.uniform(0.1, 0.25),
         packed_rim=False,
         soft_um=rng.uniform(0.6, 1.2),
         spread_length_um=rng.uniform(50, 75),
