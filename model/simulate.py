@@ -199,13 +199,13 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
         packed_height_spread=rng.uniform(0.05, 0.45),
         packed_dome=rng.uniform(0.3, 1.3),
         packed_streaks=float(rng.choice([0.0, 0.5, 1.0])) * rng.uniform(0.3, 1.0),
-        packed_texture=_log_uniform(rng, 0.35, 1.8),
+        packed_texture=_log_uniform(rng, 0.45, 2.4),
         packed_weave=rng.uniform(0.2, 1.0) if _chance(rng, 0.35) else 0.0,
-        packed_unevenness=rng.uniform(0.0, 0.6),
+        packed_unevenness=rng.uniform(0.0, 0.4),
         packed_rim=_chance(rng, 0.35),
         soft_um=_log_uniform(rng, 0.4, 2.6),
         nucleus=rng.uniform(-0.2, 0.7),
-        granularity=rng.uniform(0.0, 0.5),
+        granularity=rng.uniform(0.0, 1.2),
         centre_fading=rng.uniform(0.0, 0.55) if _chance(rng, 0.6) else 0.0,
         spread_length_um=length,
         spread_width_um=float(np.clip(length * rng.uniform(0.2, 0.7), 9.0, 42.0)),
@@ -234,8 +234,8 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         fine_um=_log_uniform(rng, 1.5, 6.0) if phase else _log_uniform(rng, 0.8, 4.5),
         coarse_um=_log_uniform(rng, 9, 40) if phase else _log_uniform(rng, 5, 20),
         fine=1.0,
-        coarse=rng.uniform(0.15, 1.1) if phase else rng.uniform(0.0, 0.5),
-        absorption=rng.uniform(-0.15, 0.35) if phase else rng.uniform(-0.1, 0.4),
+        coarse=rng.uniform(0.1, 0.8) if phase else rng.uniform(0.0, 0.35),
+        absorption=rng.uniform(-0.2, 0.4) if _chance(rng, 0.25) else rng.uniform(-0.06, 0.1),
         sign=-1.0 if _chance(rng, 0.06 if phase else 0.15) else 1.0,
         saturation=_log_uniform(rng, 1.5, 8),
         stretch=_log_uniform(rng, 1.3, 4) if _chance(rng, 0.12) else 1.0,
@@ -581,7 +581,9 @@ def _packed_cells(
     height = np.exp(spread * rng.standard_normal(len(packing.points))).astype(np.float32)
     grain = _smooth_noise(rng, shape, max(1.0, 2.0 / pixel_size_um))
     slow = _smooth_noise(rng, shape, 120 / pixel_size_um)
-    winding = _smooth_noise(rng, shape, max(1.0, 0.45 * culture.packed_um / pixel_size_um))
+    coarse_grain = _smooth_noise(rng, shape, max(1.0, 4.5 / pixel_size_um))
+    nodes = max(1.0, 0.45 * culture.packed_um / pixel_size_um)
+    winding = _smooth_noise(rng, shape, nodes)
     winding += 0.5 * _smooth_noise(rng, shape, max(1.5, culture.packed_um / pixel_size_um))
     where = packing.inside(layout.colony) if culture.packed_rim else layout.colony
     squared = packing.distance * packing.distance
@@ -589,16 +591,17 @@ def _packed_cells(
         1 - culture.packed_dome * squared + culture.nucleus * np.exp(-squared * np.float32(9))
     )
     # Between cells that lie askew the light finds winding streaks, not a honeycomb.
-    streaks = np.minimum(np.abs(winding) * 1.4, 1.4)
-    texture += culture.packed_streaks * (1.2 * streaks - texture)
-    texture += culture.granularity * 0.3 * grain
+    broken = np.clip(0.7 + 0.9 * _smooth_noise(rng, shape, 1.4 * nodes), 0, 1)
+    streaks = 1.2 - broken * np.maximum(1.2 - 1.7 * np.abs(winding), 0)
+    texture += culture.packed_streaks * (streaks - texture)
+    texture += culture.granularity * (0.25 * grain + 0.35 * coarse_grain)
     if culture.packed_weave > 0:
         stretch = rng.uniform(1.4, 2.6)
         fine = max(1.5, 0.5 * culture.packed_um / pixel_size_um)
         for factor in (stretch, 1 / stretch):
             texture += 0.35 * culture.packed_weave * _smooth_noise(rng, shape, fine, factor)
     patchy = _smooth_noise(rng, shape, 55 / pixel_size_um)
-    texture = 0.8 + (texture - 0.8) * np.exp(culture.packed_unevenness * np.minimum(patchy, 2))
+    texture = 0.8 + (texture - 0.8) * np.exp(culture.packed_unevenness * np.clip(patchy, -2, 2))
     thickness = 0.8 + culture.packed_texture * (texture - 0.8)
     if culture.centre_fading > 0:
         depth = _distance_to(~where) * np.float32(pixel_size_um / 60)
@@ -1192,8 +1195,9 @@ def _calm_culture(rng: np.random.Generator) -> _Culture:
         packed_height_spread=rng.uniform(0.2, 0.4),
         packed_dome=rng.uniform(0.6, 1.0),
         centre_fading=rng.uniform(0.1, 0.4),
-        packed_streaks=rng.uniform(0.2, 0.7),
-        packed_texture=rng.uniform(0.7, 1.2),
+        packed_streaks=rng.uniform(0.3, 0.8),
+        packed_texture=rng.uniform(0.9, 1.4),
+        granularity=rng.uniform(0.1, 0.5),
         packed_weave=rng.uniform(0.0, 0.2),
         packed_unevenness=rng.uniform(0.1, 0.25),
         packed_rim=False,
