@@ -34,7 +34,6 @@ class AlertKind(StrEnum):
     RAISED = "raised"
     WORSENED = "worsened"
     CLEARED = "cleared"
-    TEST = "test"
 
 
 class PlanStatus(StrEnum):

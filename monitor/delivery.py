@@ -8,7 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from monitor.config import Config
-from monitor.culture import AlertKind, Message, PlanStatus
+from monitor.culture import Message, PlanStatus
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.email import AlertStory, compose, send
 from monitor.outlets.picking import withdraw_plan, write_plan
@@ -18,10 +18,16 @@ log = logging.getLogger(__name__)
 
 
 def deliver_due(
-    store: Store, config: Config, clock: Callable[[], datetime], *, stopping: Callable[[], bool]
+    store: Store,
+    config: Config,
+    clock: Callable[[], datetime],
+    *,
+    stopping: Callable[[], bool],
+    rehearsal: bool = False,
 ) -> int:
     """Deliver what is due, one message after the other. Returns how many went out.
 
+    rehearsal : mails say that they are a test
     What could not be delivered stays in the outbox with its error and its next try.
     """
     count = 0
@@ -30,7 +36,7 @@ def deliver_due(
         if message is None:
             return count
         try:
-            where = _deliver(message, store, config, clock())
+            where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
         except OutletError as problem:
             again = store.outbox.failed(
                 message.id, str(problem), clock(), permanent=problem.permanent
@@ -55,9 +61,11 @@ def deliver_due(
     return count
 
 
-def _deliver(message: Message, store: Store, config: Config, now: datetime) -> str:
+def _deliver(
+    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+) -> str:
     if message.channel == "email":
-        return _send_mail(message, store, config)
+        return _send_mail(message, store, config, rehearsal=rehearsal)
     if message.channel == "removal":
         return _hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
@@ -66,7 +74,7 @@ def _deliver(message: Message, store: Store, config: Config, now: datetime) -> s
     raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
 
 
-def _send_mail(message: Message, store: Store, config: Config) -> str:
+def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: bool) -> str:
     alert = store.dishes.alert(int(message.subject_id))
     readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
     overlay, source, plan = None, "", None
@@ -86,7 +94,7 @@ def _send_mail(message: Message, store: Store, config: Config) -> str:
         overlay=overlay,
         plan=plan,
         source=source,
-        test=alert.kind is AlertKind.TEST,
+        test=rehearsal,
     )
     recipients = [address.strip() for address in message.recipient.split(",")]
     mail = compose(

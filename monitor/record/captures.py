@@ -263,20 +263,34 @@ class CaptureRecord:
             row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
             return False
 
-    def retry(self, now: datetime, *, ids: Collection[int] | None = None) -> int:
-        """Let waiting and unreadable captures be tried again at once. Returns how many."""
+    def retry(
+        self, now: datetime, *, ids: Collection[int] | None = None, unreadable: bool = True
+    ) -> int:
+        """Let waiting and (unless told otherwise) unreadable captures be tried at once.
+
+        ids : only these; None = all. Returns how many.
+        """
+        states = [CaptureState.WAITING, *([CaptureState.UNREADABLE] if unreadable else [])]
         with self._database.writing() as session:
-            query = select(CaptureRow).where(
-                CaptureRow.state.in_([CaptureState.WAITING, CaptureState.UNREADABLE])
-            )
             count = 0
-            for row in session.scalars(query):
+            for row in session.scalars(select(CaptureRow).where(CaptureRow.state.in_(states))):
                 if ids is None or row.id in ids:
                     row.state, row.next_try_at = CaptureState.WAITING, now
                     row.attempts = row.crashes = 0
                     row.finished_at = None
                     count += 1
             return count
+
+    def any_due(self, now: datetime, *, ids: Collection[int]) -> bool:
+        """Does one of these wait and is due?"""
+        with self._database.reading() as session:
+            due = session.scalars(
+                select(CaptureRow.id).where(
+                    CaptureRow.state == CaptureState.WAITING, CaptureRow.next_try_at <= now
+                )
+            )
+            wanted = set(ids)
+            return any(id_ in wanted for id_ in due)
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -311,9 +325,15 @@ class CaptureRecord:
             return [_capture(row) for row in rows]
 
     def find(self, ids: Collection[int]) -> list[Capture]:
+        found: list[Capture] = []
+        wanted = sorted(ids)
         with self._database.reading() as session:
-            rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(list(ids))))
-            return [_capture(row) for row in rows]
+            # SQLite takes at most some 32,000 values in one statement.
+            for first in range(0, len(wanted), 10_000):
+                some = wanted[first : first + 10_000]
+                rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(some)))
+                found += [_capture(row) for row in rows]
+        return found
 
     def next_due(self) -> datetime | None:
         """When the next waiting capture wants to be tried."""

@@ -106,6 +106,16 @@ class Outbox:
                 or 0,
             )
 
+    def last_delivery(self) -> str | None:
+        """Where the latest message went."""
+        with self._database.reading() as session:
+            return session.scalar(
+                select(OutboxRow.delivered_to)
+                .where(OutboxRow.delivered_at.is_not(None))
+                .order_by(OutboxRow.delivered_at.desc(), OutboxRow.id.desc())
+                .limit(1)
+            )
+
     def undelivered(self, *, limit: int = 50) -> list[Message]:
         with self._database.reading() as session:
             rows = session.scalars(

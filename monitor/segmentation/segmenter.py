@@ -60,6 +60,7 @@ def segment_picture(
     *,
     named_size_um: float | None,
     settings: SourceSettings,
+    shown_name: str,
 ) -> Field:
     """Judge and segment one picture.
 
@@ -70,7 +71,12 @@ def segment_picture(
     """
     well = find_round_well(picture.pixels)
     inside = well.inside(picture.pixels.shape) if well is not None else None
-    quality = judge(picture.pixels, inside)
+    try:
+        quality = judge(picture.pixels, inside)
+    except CaptureError as problem:
+        raise CaptureError(
+            f"{shown_name}: {problem}", reason=problem.reason, transient=problem.transient
+        ) from problem
     size, size_from = None, None
     if picture.pixel_size_um is not None:
         size, size_from = picture.pixel_size_um, "metadata"
@@ -96,7 +102,11 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
     picture, mtime = _read_claimed(request)
     named, settings = request.named, request.settings
     field = segment_picture(
-        segmenter, picture, named_size_um=named.pixel_size_um, settings=settings
+        segmenter,
+        picture,
+        named_size_um=named.pixel_size_um,
+        settings=settings,
+        shown_name=request.path.name,
     )
     acquired_at, acquired_at_from = mtime, "mtime"
     if picture.acquired_at is not None:
@@ -105,11 +115,11 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         acquired_at, acquired_at_from = named.acquired_at, "name"
     stage = picture.stage if picture.stage is not None else named.stage
     labels, size = field.labels, field.pixel_size_um
-    colonies = find_colonies(labels, min_area_px=_pixels(MIN_COLONY_UM2, size, MIN_COLONY_PX))
+    colonies = find_colonies(labels, min_area_px=colony_limit_px(size))
     regions = find_regions(
         labels,
         field.segmentation.probability(CellClass.DIFFERENTIATED),
-        min_area_px=_pixels(MIN_REGION_UM2, size, MIN_REGION_PX),
+        min_area_px=region_limit_px(size),
         colonies=colonies,
     )
     stem = _stem(request, acquired_at)
@@ -174,6 +184,16 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
         path, zone=request.settings.zone, data=data, channel=request.settings.channel
     )
     return picture, datetime.fromtimestamp(status.st_mtime, UTC)
+
+
+def colony_limit_px(pixel_size_um: float | None) -> int:
+    """Pixels that a colony has at least."""
+    return _pixels(MIN_COLONY_UM2, pixel_size_um, MIN_COLONY_PX)
+
+
+def region_limit_px(pixel_size_um: float | None) -> int:
+    """Pixels that a differentiated region has at least."""
+    return _pixels(MIN_REGION_UM2, pixel_size_um, MIN_REGION_PX)
 
 
 def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:

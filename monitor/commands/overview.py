@@ -1,0 +1,330 @@
+"""`status`, `dishes`, `history`: what is on record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.table import Table
+
+from monitor.capture.watching import watch_kind
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    open_config,
+    open_store,
+    out,
+    percent,
+    print_json,
+    say,
+    shown,
+)
+from monitor.config import Config
+from monitor.culture import Reading
+from monitor.errors import UsageError
+from monitor.outlets.plots import plot_series
+from monitor.pipeline import utc_now
+from monitor.record.processes import ProcessLife
+from monitor.record.store import Store
+from monitor.whole_files import write_whole
+
+
+class HistoryFormat(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PNG = "png"
+
+
+def status(
+    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
+) -> None:
+    """Is the daemon alive, what does it watch, what waits, what went wrong?
+
+    Example: colonywatch status --json
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    with open_store(settings) as store:
+        document = describe(store, settings)
+    if as_json:
+        print_json(document)
+    else:
+        _show_status(document)
+
+
+def describe(store: Store, config: Config) -> dict[str, Any]:
+    """The JSON form of `status`."""
+    daemons = store.processes.living("daemon", utc_now())
+    alive = [daemon for daemon in daemons if daemon.alive]
+    outbox = store.outbox.counts()
+    dishes = store.dishes.dishes()
+    return {
+        "daemon": _daemon(alive[0] if alive else daemons[0] if daemons else None),
+        "captures": store.captures.counts(),
+        "sources": _sources(config, alive),
+        "dishes": len(dishes),
+        "last_captures": {
+            dish.name: dish.last_capture_at.isoformat() for dish in dishes if dish.last_capture_at
+        },
+        "alerts_open": len(store.dishes.alerts(open_only=True)),
+        "outbox_pending": outbox.pending,
+        "outbox_failed": outbox.failed,
+        "undelivered": [
+            {
+                "channel": message.channel,
+                "subject": message.subject_id,
+                "attempts": message.attempts,
+                "next_try_at": (None if message.failed_at else message.next_try_at.isoformat()),
+                "last_error": message.last_error,
+            }
+            for message in store.outbox.undelivered()
+            if message.last_error != "withdrawn"
+        ],
+        "troubled": [
+            {
+                "file": shown(capture.path),
+                "state": str(capture.state),
+                "reason": capture.reason,
+                "message": shown(capture.message or ""),
+                "next_try_at": capture.next_try_at.isoformat() if capture.next_try_at else None,
+            }
+            for capture in store.captures.troubled()
+        ],
+        "record": shown(config.record.folder),
+    }
+
+
+def _daemon(life: ProcessLife | None) -> dict[str, Any]:
+    if life is None:
+        return {"alive": False}
+    return {
+        "alive": life.alive,
+        "pid": life.pid,
+        "host": life.host,
+        "started_at": life.started_at.isoformat(),
+        "last_sign_of_life": life.beat_at.isoformat(),
+        "model": life.detail.get("model"),
+        "in_work": life.detail.get("in_work", 0),
+        "progress": life.detail.get("progress"),
+    }
+
+
+def _sources(config: Config, alive: list[ProcessLife]) -> list[dict[str, Any]]:
+    said = {
+        source["name"]: source for daemon in alive for source in daemon.detail.get("sources", [])
+    }
+    found = []
+    for source in config.sources:
+        live = said.get(source.name)
+        kind, why = watch_kind(source.path, source.watch)
+        found.append(
+            {
+                "name": source.name,
+                "path": shown(source.path),
+                "watched_by": live["watched_by"] if live else kind,
+                "why": live["why"] if live else why,
+                "present": source.path.is_dir(),
+                "settling": live["settling"] if live else 0,
+                "found_by_rescan": live["found_by_rescan"] if live else 0,
+            }
+        )
+    return found
+
+
+def _show_status(document: dict[str, Any]) -> None:
+    daemon = document["daemon"]
+    if daemon["alive"]:
+        out.print(f"[green]●[/] daemon alive, pid {daemon['pid']}, since {daemon['started_at']}")
+    elif "pid" in daemon:
+        out.print(f"[red]●[/] daemon not running, last heard of {daemon['last_sign_of_life']}")
+    else:
+        out.print("[yellow]●[/] daemon not running; start it with: colonywatch run")
+    sources = Table("source", "folder", "watched by", "there", "found by rescan only")
+    for source in document["sources"]:
+        sources.add_row(
+            source["name"],
+            source["path"],
+            source["watched_by"],
+            "yes" if source["present"] else "[red]no[/]",
+            str(source["found_by_rescan"]),
+        )
+    if document["sources"]:
+        out.print(sources)
+    captures = document["captures"]
+    out.print(
+        f"captures: {captures['recorded']} recorded, {captures['waiting']} waiting, "
+        f"{captures['unreadable']} unreadable; {document['dishes']} dishes"
+    )
+    out.print(
+        f"open alerts: {document['alerts_open']}; messages waiting: {document['outbox_pending']}, "
+        f"given up: {document['outbox_failed']}"
+    )
+    for message in document["undelivered"]:
+        say(f"undelivered {message['channel']} {message['subject']}: {message['last_error']}")
+    for capture in document["troubled"][:20]:
+        again = f", next try {capture['next_try_at']}" if capture["next_try_at"] else ""
+        say(f"{capture['state']} ({capture['reason']}){again}: {capture['message']}")
+    if document["captures"]["unreadable"]:
+        say("after the cause is gone: colonywatch retry")
+
+
+def dishes(
+    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
+) -> None:
+    """Every dish with its latest reading.
+
+    Example: colonywatch dishes
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    with open_store(settings) as store:
+        found = store.dishes.dishes()
+    if as_json:
+        print_json(
+            [
+                {
+                    "dish": dish.name,
+                    "source": dish.source,
+                    "status": str(dish.status),
+                    "scans": dish.scans,
+                    "last": None if dish.last is None else as_document(dish.last),
+                }
+                for dish in found
+            ]
+        )
+        return
+    if not found:
+        say("no dish is on record yet; try: colonywatch process FOLDER")
+        return
+    table = Table("dish", "status", "scans", "last scan (UTC)", "differentiated", "confluence")
+    for dish in found:
+        last = dish.last
+        table.add_row(
+            shown(dish.name),
+            str(dish.status),
+            str(dish.scans),
+            f"{last.at:%Y-%m-%d %H:%M}" if last else "–",
+            percent(last.differentiated_fraction) if last else "–",
+            percent(last.confluence) if last else "–",
+        )
+    out.print(table)
+
+
+def history(
+    dish: Annotated[str, typer.Argument(metavar="DISH", help="As `dishes` lists it.")],
+    form: Annotated[
+        HistoryFormat, typer.Option("--format", help="png draws the series.")
+    ] = HistoryFormat.TABLE,
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write there; default: standard output."),
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """A dish's series, oldest scan first.
+
+    Example: colonywatch history 3500003816/A1 --format png --out a1.png
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    with open_store(settings) as store:
+        readings = store.dishes.history(dish)
+        alerts = [alert for alert in store.dishes.alerts() if alert.dish == dish]
+    if form is HistoryFormat.TABLE and target is None:
+        _show_history(readings)
+        return
+    if form is HistoryFormat.PNG:
+        if target is None and sys.stdout.isatty():
+            raise UsageError("a picture does not fit a terminal; add --out FILE.png")
+        content = plot_series(
+            readings,
+            settings.decisions.differentiation,
+            dish=dish,
+            zone=_zone_of(settings, dish, readings),
+            alerts=alerts,
+        )
+    elif form is HistoryFormat.JSON:
+        if target is None:
+            print_json([as_document(reading) for reading in readings])
+            return
+        import json
+
+        content = json.dumps([as_document(reading) for reading in readings], indent=2).encode()
+    else:
+        content = _as_csv(readings).encode()
+    if target is None:
+        sys.stdout.buffer.write(content)
+    else:
+        try:
+            write_whole(target, content)
+        except OSError as problem:
+            raise UsageError(f"{target}: cannot be written ({problem.strerror})") from problem
+        say(f"written to {target}")
+
+
+def _zone_of(config: Config, dish: str, readings: list[Reading]) -> ZoneInfo:
+    return config.sources[0].zone if len(config.sources) == 1 else ZoneInfo("UTC")
+
+
+def as_document(reading: Reading) -> dict[str, Any]:
+    """The JSON form of one point of the series."""
+    return {
+        "at": reading.at.isoformat(),
+        "dish": reading.dish,
+        "captures": reading.captures,
+        "background_um2": reading.background_um2,
+        "undifferentiated_um2": reading.undifferentiated_um2,
+        "differentiated_um2": reading.differentiated_um2,
+        "differentiated_fraction": reading.differentiated_fraction,
+        "confluence": reading.confluence,
+        "uncertainty": reading.uncertainty,
+        "colonies": reading.colonies,
+        "doubts": list(reading.doubts),
+        "version": reading.version,
+        "model_sha256": reading.model_sha256,
+        "settings_sha256": reading.settings_sha256,
+        "pixel_size_um": reading.pixel_size_um,
+    }
+
+
+def _as_csv(readings: list[Reading]) -> str:
+    text = io.StringIO()
+    documents = [as_document(reading) for reading in readings]
+    columns = list(documents[0]) if documents else ["at", "dish"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for document in documents:
+        writer.writerow({**document, "doubts": " ".join(document["doubts"])})
+    return text.getvalue()
+
+
+def _show_history(readings: list[Reading]) -> None:
+    table = Table(
+        "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies", "doubts"
+    )
+    for reading in readings:
+        cells = (
+            None
+            if reading.undifferentiated_um2 is None or reading.differentiated_um2 is None
+            else reading.undifferentiated_um2 + reading.differentiated_um2
+        )
+        table.add_row(
+            f"{reading.at:%Y-%m-%d %H:%M}",
+            str(reading.captures),
+            percent(reading.differentiated_fraction),
+            percent(reading.confluence),
+            "–" if cells is None else f"{cells / 1e6:.2f} mm2",
+            str(reading.colonies),
+            ", ".join(reading.doubts),
+        )
+    out.print(table)

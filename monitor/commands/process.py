@@ -1,0 +1,233 @@
+"""`process`: the same line as the daemon's, once, over files and folders."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from monitor.capture.names import best_preset
+from monitor.capture.watching import list_captures
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    err,
+    open_config,
+    open_store,
+    out,
+    percent,
+    print_json,
+    say,
+    say_error,
+    shown,
+)
+from monitor.config import Config
+from monitor.culture import CaptureState
+from monitor.delivery import deliver_due
+from monitor.pipeline import UNLISTED, InWork, Pipeline, utc_now
+from monitor.record.captures import TakenIn
+from monitor.record.store import Store
+from monitor.segmentation.worker import SegmentationWorker
+
+IN_WORK = 2
+BEAT_EVERY_S = 10.0
+
+
+@dataclass
+class Tally:
+    """What became of the captures that were given."""
+
+    known: int = 0
+    mine: set[int] = field(default_factory=set)
+    all: set[int] = field(default_factory=set)
+    missing_paths: int = 0
+    ignored: int = 0
+
+
+def process(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Captures, or folders of captures.")
+    ],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Run the whole line once over files or folders (backfill). May be repeated at will: what is
+    known is not analysed again.
+
+    Example: colonywatch process /data/plate_3500003816 --state trial
+    """
+    begin_logging(logging.ERROR)
+    settings = open_config(config, state)
+    tally = Tally()
+    with open_store(settings) as store:
+        files = list(_expand(paths, settings, tally))
+        if not as_json:
+            _say_presets(files, settings)
+        now = utc_now()
+        store.processes.bury_dead(now)
+        owner = store.processes.begin("process", now)
+        worker = SegmentationWorker(settings.segmentation.model, settings.compute.threads)
+        pipeline = Pipeline(settings, store, worker, owner=owner, patient=False)
+        try:
+            with _progress(as_json) as progress:
+                _take_in(files, pipeline, tally, progress)
+                if tally.mine:
+                    worker.start()
+                    scans = _analyse(pipeline, store, owner, tally, progress)
+                    for scan in scans:
+                        pipeline.read_scan(scan)
+            deliver_due(store, settings, utc_now, stopping=lambda: False)
+        finally:
+            worker.stop(force=True)
+            store.processes.end(owner)
+        _report(store, settings, tally, as_json=as_json)
+    if tally.missing_paths:
+        raise typer.Exit(1)
+
+
+def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[Path, str]]:
+    """(file, source) for each capture below the paths; problems are said, the rest goes on."""
+    seen: set[Path] = set()
+    for given in paths:
+        path = given.absolute()
+        try:
+            path.stat()
+            found = sorted(list_captures(path)) if path.is_dir() else [path]
+            if path.is_dir():
+                next(path.iterdir(), None)
+        except OSError as problem:
+            say_error(f"{shown(given)}: cannot be read ({problem.strerror}); the rest goes on")
+            tally.missing_paths += 1
+            continue
+        if not found:
+            say(f"{shown(given)}: holds no pictures")
+        for file in found:
+            if file not in seen:
+                seen.add(file)
+                source = config.source_of(file)
+                yield file, source.name if source else UNLISTED
+
+
+def _say_presets(files: list[tuple[Path, str]], config: Config) -> None:
+    """Which name preset fits which folder, where no source says so."""
+    if config.unlisted.names != "auto":
+        return
+    folders: dict[Path, list[Path]] = {}
+    for file, source in files:
+        if source == UNLISTED:
+            folders.setdefault(file.parent, []).append(file)
+    fits: Counter[tuple[str, str]] = Counter()
+    for held in folders.values():
+        best = best_preset(held, config.unlisted.zone)
+        if best is not None:
+            fits[best[0].name, best[0].description] += best[1]
+        else:
+            fits["", ""] += len(held)
+    for (name, description), count in fits.items():
+        if name:
+            say(f"names: preset {name} fits {count} of {len(files)} ({description})")
+
+
+def _progress(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=quiet or not err.is_terminal,
+    )
+
+
+def _take_in(
+    files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally, progress: Progress
+) -> None:
+    for path, source in progress.track(files, description="taking in"):
+        taken = pipeline.take_in(path, source)
+        if taken is None:
+            say_error(f"{shown(path)}: went away before it could be read")
+            tally.missing_paths += 1
+            continue
+        outcome, capture = taken
+        if capture.id in tally.all:
+            tally.known += 1  # the same bytes under a second name
+            continue
+        tally.all.add(capture.id)
+        if outcome is TakenIn.NEW or capture.state is CaptureState.WAITING:
+            tally.mine.add(capture.id)
+        else:
+            tally.known += 1
+
+
+def _analyse(
+    pipeline: Pipeline, store: Store, owner: str, tally: Tally, progress: Progress
+) -> list[int]:
+    """Measure all that is ours; returns the scans that have fields nobody has read yet."""
+    store.captures.retry(utc_now(), ids=tally.mine, unreadable=False)
+    in_work: list[InWork] = []
+    scans: dict[int, None] = {}
+    task = progress.add_task("segmenting", total=len(tally.mine))
+    beaten = utc_now()
+    lines = not progress.disable
+    while True:
+        in_work += pipeline.start_due(IN_WORK - len(in_work), only=tally.mine)
+        if not in_work:
+            if not store.captures.any_due(utc_now(), ids=tally.mine):
+                return list(scans)
+            continue
+        work = in_work.pop(0)
+        scan = pipeline.finish(work)
+        if scan is not None:
+            scans[scan] = None
+        progress.advance(task)
+        if lines and not err.is_terminal:
+            say(work.capture.path.name)
+        if (utc_now() - beaten).total_seconds() > BEAT_EVERY_S:
+            beaten = utc_now()
+            store.processes.beat(owner, beaten, {})
+
+
+def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:
+    captures = store.captures.find(tally.all)
+    mine = [capture for capture in captures if capture.id in tally.mine]
+    counts = Counter(str(capture.state) for capture in mine)
+    dishes = store.dishes.dish_names([c.scan_id for c in captures if c.scan_id is not None])
+    if as_json:
+        print_json(
+            {
+                "recorded": counts["recorded"],
+                "unreadable": counts["unreadable"],
+                "known": tally.known,
+                "waiting": len(mine) - counts["recorded"] - counts["unreadable"],
+                "dishes": dishes,
+            }
+        )
+        return
+    for capture in captures:
+        if capture.state in (CaptureState.UNREADABLE, CaptureState.WAITING) and capture.message:
+            say(f"{capture.state}: {capture.message}")
+    out.print(
+        f"{counts['recorded']} recorded, {counts['unreadable']} unreadable, {tally.known} known, "
+        f"{len(mine) - counts['recorded'] - counts['unreadable']} waiting"
+    )
+    for dish in store.dishes.dishes():
+        if dish.name in dishes and dish.last is not None:
+            last = dish.last
+            out.print(
+                f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
+                f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
+                f"differentiated, confluence {percent(last.confluence)}, {dish.status}",
+                markup=False,
+            )
+    if counts["recorded"]:
+        out.print(f"overlays: {shown(config.overlay_folder)}", markup=False)

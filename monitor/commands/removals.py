@@ -1,0 +1,236 @@
+"""`removals`: what to remove, and who said yes."""
+
+from __future__ import annotations
+
+import getpass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    open_config,
+    open_store,
+    out,
+    percent,
+    print_json,
+    say,
+    shown,
+)
+from monitor.config import Config
+from monitor.culture import PlanStatus, RemovalPlan
+from monitor.delivery import deliver_due
+from monitor.errors import MonitorError, UsageError
+from monitor.outlets.picking.csv_list import plan_as_csv
+from monitor.outlets.picking.json_plan import plan_as_json
+from monitor.pipeline import utc_now
+from monitor.record.store import Store
+from monitor.whole_files import write_whole
+
+app = typer.Typer(no_args_is_help=True, help="Removal plans: list, show, decide, export.")
+
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="Id, as `list` shows it.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Default: the user's name.")]
+
+
+class ExportFormat(StrEnum):
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command("list")
+def list_(
+    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
+) -> None:
+    """Every plan, newest first.
+
+    Example: colonywatch removals list
+    """
+    begin_logging()
+    with open_store(open_config(config, state)) as store:
+        store.dishes.expire_plans(utc_now())
+        plans = store.dishes.plans()
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": plan.id,
+                    "dish": plan.dish,
+                    "status": str(plan.status),
+                    "created_at": plan.created_at.isoformat(),
+                    "expires_at": plan.expires_at.isoformat(),
+                    "targets": len(plan.targets),
+                    "area_um2": plan.area_um2,
+                    "approved_by": plan.approved_by,
+                }
+                for plan in plans
+            ]
+        )
+        return
+    if not plans:
+        say(
+            "no removal plans; they are made when a dish differentiates and its source has a "
+            "calibration"
+        )
+        return
+    table = Table("plan", "dish", "status", "regions", "area", "made (UTC)", "expires (UTC)")
+    for plan in plans:
+        table.add_row(
+            plan.id,
+            shown(plan.dish),
+            str(plan.status),
+            str(len(plan.targets)),
+            f"{plan.area_um2 / 1e6:.3f} mm2",
+            f"{plan.created_at:%Y-%m-%d %H:%M}",
+            f"{plan.expires_at:%Y-%m-%d %H:%M}",
+        )
+    out.print(table)
+
+
+@app.command()
+def show(
+    plan: PlanArgument,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """One plan with its regions and pick points.
+
+    Example: colonywatch removals show 20261102-1f3a9c02
+    """
+    begin_logging()
+    with open_store(open_config(config, state)) as store:
+        found = store.dishes.plan(plan)
+    if as_json:
+        typer.echo(plan_as_json(found))
+        return
+    out.print(
+        f"plan {found.id} of {shown(found.dish)}: {found.status}, made "
+        f"{found.created_at:%Y-%m-%d %H:%M} UTC, expires {found.expires_at:%Y-%m-%d %H:%M} UTC, "
+        f"calibration {found.calibration_id}",
+        markup=False,
+    )
+    table = Table("order", "region", "x um", "y um", "area um2", "probability", "clear radius um")
+    for target in found.targets:
+        table.add_row(
+            str(target.order),
+            target.region_id,
+            f"{target.pick_x_um:.1f}",
+            f"{target.pick_y_um:.1f}",
+            f"{target.area_um2:,.0f}",
+            percent(target.mean_probability),
+            f"{target.inscribed_radius_um:.0f}",
+        )
+    out.print(table)
+    for sentence in found.left_out:
+        say(f"left out: {sentence}")
+
+
+@app.command()
+def approve(
+    plan: PlanArgument,
+    who: WhoOption = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Say yes: the plan goes into the picker's folder.
+
+    Example: colonywatch removals approve 20261102-1f3a9c02
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    with open_store(settings) as store:
+        done = _move(store, plan, [PlanStatus.DRAFT], PlanStatus.APPROVED, who)
+        deliver_due(store, settings, utc_now, stopping=lambda: False)
+        now = store.dishes.plan(plan)
+    say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
+    if now.status is PlanStatus.EXPORTED:
+        say(f"handed to the picker in {settings.removal_folder}")
+
+
+@app.command()
+def reject(
+    plan: PlanArgument,
+    note: Annotated[str | None, typer.Option("--note")] = None,
+    who: WhoOption = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Say no; what lies in the picker's folder is withdrawn.
+
+    Example: colonywatch removals reject 20261102-1f3a9c02 --note "dead cells"
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    allowed = [PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED]
+    with open_store(settings) as store:
+        done = _move(store, plan, allowed, PlanStatus.REJECTED, who, note)
+        deliver_due(store, settings, utc_now, stopping=lambda: False)
+    say(f"plan {done.id} of {done.dish} rejected")
+
+
+@app.command()
+def done(
+    plan: PlanArgument,
+    note: Annotated[str | None, typer.Option("--note")] = None,
+    who: WhoOption = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Say that the regions were removed.
+
+    Example: colonywatch removals done 20261102-1f3a9c02
+    """
+    begin_logging()
+    with open_store(open_config(config, state)) as store:
+        moved = _move(store, plan, [PlanStatus.EXPORTED], PlanStatus.DONE, who, note)
+    say(f"plan {moved.id} of {moved.dish} is done")
+
+
+@app.command()
+def export(
+    plan: PlanArgument,
+    target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    form: Annotated[ExportFormat, typer.Option("--format")] = ExportFormat.CSV,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Write an approved plan to a file of your choice.
+
+    Example: colonywatch removals export 20261102-1f3a9c02 --format csv --out picks.csv
+    """
+    begin_logging()
+    settings: Config = open_config(config, state)
+    with open_store(settings) as store:
+        store.dishes.expire_plans(utc_now())
+        found = store.dishes.plan(plan)
+    if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+        raise UsageError(
+            f"{plan}: is {found.status}; only an approved plan is exported "
+            f"(colonywatch removals approve {plan})"
+        )
+    text = plan_as_csv(found) if form is ExportFormat.CSV else plan_as_json(found)
+    try:
+        write_whole(target, text.encode())
+    except OSError as problem:
+        raise MonitorError(f"{target}: cannot be written ({problem.strerror})") from problem
+    say(f"written to {target}")
+
+
+def _move(
+    store: Store,
+    plan: str,
+    allowed: list[PlanStatus],
+    to: PlanStatus,
+    who: str | None,
+    note: str | None = None,
+) -> RemovalPlan:
+    return store.dishes.move_plan(
+        plan, allowed=allowed, to=to, who=who or getpass.getuser(), now=utc_now(), note=note
+    )
