@@ -1,0 +1,206 @@
+"""Training: it learns, it can be cut off and resumed, and the same seed gives the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.checkpoint import Manifest, Model, load_model, save_model
+from model.dataset import TrainingField
+from model.evaluate import evaluate_folder
+from model.network import PmfCNN, PmfCNNConfig
+from model.predict import Segmenter
+from model.preparation import Normalisation, normalise
+from model.starter import (
+    FIRST_TRAINING_SEED,
+    LAST_TEST_SEED,
+    local_contrast_labels,
+    simulated,
+    simulated_fields,
+    well_of,
+)
+from model.train import (
+    FieldGroup,
+    Progress,
+    TrainingSettings,
+    draw_batch,
+    fit,
+    split_tiles,
+    train,
+)
+
+SMALL = PmfCNNConfig(widths=(8, 8, 12), context_channels=12)
+QUICK = TrainingSettings(crop_px=72, batch=4, learning_rate=5e-3, average_over_steps=10)
+
+
+def two_textures(seed: int = 0, side: int = 192) -> TrainingField:
+    """Smooth on the left, rough on the right, a strip between them unknown."""
+    chance = np.random.default_rng(seed)
+    flat = chance.normal(0, 0.2, (side, side)).astype(np.float32)
+    flat[:, side // 2 :] += chance.normal(0, 1, (side, side - side // 2)).astype(np.float32)
+    labels = np.zeros((side, side), np.uint8)
+    labels[:, side // 2 :] = 1
+    labels[:, side // 2 - 3 : side // 2 + 3] = 255
+    return TrainingField(f"two textures {seed}", flat, labels)
+
+
+def groups() -> list[FieldGroup]:
+    return [FieldGroup("textures", [two_textures(0), two_textures(1)], 1.0)]
+
+
+def weights_of(network: PmfCNN) -> torch.Tensor:
+    return torch.cat([value.flatten().float() for value in network.state_dict().values()])
+
+
+def trained(steps: int, work: Path | None = None, stop_after: int | None = None) -> PmfCNN:
+    torch.manual_seed(0)
+
+    class StopError(Exception):
+        pass
+
+    def stop(now: Progress) -> None:
+        if stop_after is not None and now.step >= stop_after:
+            raise StopError
+
+    try:
+        return fit(
+            PmfCNN(SMALL),
+            groups(),
+            QUICK,
+            steps=steps,
+            seed=5,
+            work=work,
+            progress=stop,
+            report_every_s=0,
+            keep_every_s=0,
+        )
+    except StopError:
+        return PmfCNN(SMALL)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    assert torch.equal(weights_of(trained(4)), weights_of(trained(4)))
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = trained(6)
+    trained(6, tmp_path, stop_after=4)
+    assert (tmp_path / "training.json").exists()
+    resumed = trained(6, tmp_path)
+    torch.testing.assert_close(weights_of(resumed), weights_of(whole))
+
+
+def test_a_state_of_another_run_is_not_resumed(tmp_path: Path) -> None:
+    trained(3, tmp_path, stop_after=2)
+    torch.testing.assert_close(weights_of(trained(5, tmp_path)), weights_of(trained(5)))
+
+
+def test_crops_are_square_bent_and_hold_known_pixels() -> None:
+    images, labels = draw_batch(groups(), QUICK, np.random.default_rng(0))
+    assert images.shape == (4, 1, 72, 72)
+    assert images.dtype == torch.float32
+    assert labels.shape == (4, 72, 72)
+    assert set(np.unique(labels.numpy())) <= {0, 1, 255}
+    assert (labels != 255).float().mean() > 0.5
+
+
+def test_a_field_smaller_than_a_crop_is_padded_with_unknown() -> None:
+    tiny = [FieldGroup("tiny", [two_textures(0, 40)], 1.0)]
+    _, labels = draw_batch(tiny, QUICK, np.random.default_rng(0))
+    assert (labels == 255).any()
+    assert (labels == 1).any()
+
+
+def test_held_out_tiles_are_not_learnt_from() -> None:
+    field = two_textures()
+    (learn,), held = split_tiles(field, tile_px=48)
+    assert held
+    known = np.count_nonzero(field.labels != 255)
+    apart = np.count_nonzero(learn.labels != 255) + sum(
+        np.count_nonzero(one.labels != 255) for one in held
+    )
+    assert apart == known
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A lab's folder: two images at 2.5 um, smooth and rough halves."""
+    data = tmp_path / "lab"
+    for part in ("images", "labels"):
+        (data / part).mkdir(parents=True)
+    for seed in (0, 1):
+        field = two_textures(seed, 240)
+        grey = np.clip(np.asarray(field.flat) * 30 + 128, 0, 255).astype(np.uint8)
+        Image.fromarray(grey).save(data / "images" / f"{seed}.png")
+        Image.fromarray(field.labels).save(data / "labels" / f"{seed}.png")
+    return data
+
+
+def test_fine_tuning_on_a_folder_makes_a_better_model(lab: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = tmp_path / "base"
+    save_model(base, Model(PmfCNN(SMALL), Manifest("base", SMALL, 2.5)), "")
+    reports: list[Progress] = []
+    manifest = train(lab, tmp_path / "tuned", base=base, steps=60, seed=1, progress=reports.append)
+    assert reports[-1].step == 60
+    before = evaluate_folder(Segmenter.load(base), lab).confusion.mean_jaccard
+    after = evaluate_folder(Segmenter.load(tmp_path / "tuned"), lab)
+    assert after.confusion.mean_jaccard > max(0.8, before + 0.3)
+    assert after.to_json()["images"] == 2
+    assert load_model(tmp_path / "tuned").manifest.sha256 == manifest.sha256
+    assert manifest.training["images"] == ["0.png", "1.png"]
+    assert sorted(p.name for p in (tmp_path / "tuned").iterdir()) == [
+        "card.md",
+        "manifest.json",
+        "weights.safetensors",
+    ]
+
+
+# ------------------------------------------------------------------------ the starter's data
+
+
+def test_simulated_fields_are_drawn_once_and_never_from_seeds_for_measuring(
+    tmp_path: Path,
+) -> None:
+    assert FIRST_TRAINING_SEED > LAST_TEST_SEED
+    first = simulated_fields(2, tmp_path)
+    again = simulated_fields(2, tmp_path)
+    for one, other in zip(first, again, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.flat, other.flat)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert np.ptp(np.asarray(first[0].flat)) > 0
+
+
+def test_a_simulated_field_covers_the_same_ground_at_any_pixel_size() -> None:
+    for seed in range(3):
+        one = simulated(seed, 64)
+        assert one.pixel_size_um is not None
+        assert one.image.shape[0] * one.pixel_size_um == pytest.approx(160, abs=5)
+
+
+def test_local_contrast_finds_a_colony_and_drops_debris() -> None:
+    chance = np.random.default_rng(0)
+    row, column = np.mgrid[0:320, 0:320]
+    colony = (row - 150) ** 2 + (column - 160) ** 2 < 80**2
+    image = 130 + chance.normal(0, 0.7, colony.shape) + colony * chance.normal(0, 6, colony.shape)
+    image[20:24, 20:24] -= 40
+    flat = normalise(image.astype(np.float32), None, 2.5, Normalisation())
+    labels = local_contrast_labels(flat, 2.5)
+    assert (labels[20:24, 20:24] != 1).all()
+    cells = np.count_nonzero(labels == 1) + np.count_nonzero(labels == 255) / 2
+    assert cells == pytest.approx(np.count_nonzero(colony), rel=0.06)
+    assert (labels[colony] != 0).mean() > 0.99
+
+
+def test_a_round_well_and_its_diameter_are_found() -> None:
+    row, column = np.mgrid[0:300, 0:320]
+    image = np.where((row - 140) ** 2 + (column - 150) ** 2 < 120**2, 130, 3).astype(np.uint8)
+    inside, diameter = well_of(image)
+    assert diameter == pytest.approx(240, abs=3)
+    assert inside[140, 150]
+    assert not inside[5, 5]
