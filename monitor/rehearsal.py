@@ -6,6 +6,7 @@ Only the dish is made up. It lives in a record of its own, so that yours is neve
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from monitor.pipeline import UNLISTED, Pipeline, utc_now
 from monitor.record.captures import ScanPlace, SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
+from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg
 from monitor.whole_files import write_whole
 
@@ -71,10 +73,10 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
 class _NoWorker:
     """The rehearsal brings its own measurements."""
 
-    def submit(self, request: object) -> object:
+    def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
         raise RuntimeError("a rehearsal measures no captures")
 
-    def died_with(self, future: object, request_sha256: str) -> bool:
+    def died_with(self, future: Future[FieldMeasurement], request_sha256: str) -> bool:
         return False
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +34,7 @@ from monitor.commands.common import (
 from monitor.config import Config
 from monitor.culture import CaptureState
 from monitor.delivery import deliver_due
+from monitor.errors import RecordError
 from monitor.pipeline import UNLISTED, InWork, Pipeline, utc_now
 from monitor.record.captures import TakenIn
 from monitor.record.store import Store
@@ -72,26 +75,55 @@ def process(
         files = list(_expand(paths, settings, tally))
         if not as_json:
             _say_presets(files, settings)
-        now = utc_now()
-        store.processes.bury_dead(now)
-        owner = store.processes.begin("process", now)
-        worker = SegmentationWorker(settings.segmentation.model, settings.compute.threads)
-        pipeline = Pipeline(settings, store, worker, owner=owner, patient=False)
-        try:
-            with _progress(as_json) as progress:
-                _take_in(files, pipeline, tally, progress)
-                if tally.mine:
-                    worker.start()
-                    scans = _analyse(pipeline, store, owner, tally, progress)
-                    for scan in scans:
-                        pipeline.read_scan(scan)
-            deliver_due(store, settings, utc_now, stopping=lambda: False)
-        finally:
-            worker.stop(force=True)
-            store.processes.end(owner)
+        with _line(settings, store, as_json) as (pipeline, worker, progress):
+            _take_in(files, pipeline, tally, progress)
+            _analyse(pipeline, worker, store, tally, progress)
         _report(store, settings, tally, as_json=as_json)
     if tally.missing_paths:
         raise typer.Exit(1)
+
+
+def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
+    """Measure recorded captures anew with the present model; their scans get a new version."""
+    tally = Tally()
+    with open_store(config) as store:
+        if dish is not None:
+            store.dishes.history(dish)  # an unknown dish is an error, not nothing to do
+        with _line(config, store, as_json) as (pipeline, worker, progress):
+            _, model_sha256 = worker.start()
+            tally.mine = set(store.captures.reopen(utc_now(), model_sha256=model_sha256, dish=dish))
+            tally.all = set(tally.mine)
+            _analyse(pipeline, worker, store, tally, progress)
+        _report(store, config, tally, as_json=as_json)
+
+
+@contextmanager
+def _line(
+    config: Config, store: Store, quiet: bool
+) -> Iterator[tuple[Pipeline, SegmentationWorker, Progress]]:
+    """The pipeline with its worker, signed in at the record for as long as it is used."""
+    now = utc_now()
+    store.processes.bury_dead(now)
+    owner = store.processes.begin("process", now)
+    worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
+    stopped = threading.Event()
+    beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
+    beating.start()
+    try:
+        with _progress(quiet) as progress:
+            yield Pipeline(config, store, worker, owner=owner, patient=False), worker, progress
+        deliver_due(store, config, utc_now, stopping=lambda: False)
+    finally:
+        stopped.set()
+        beating.join()
+        worker.stop(force=True)
+        store.processes.end(owner)
+
+
+def _beat(store: Store, owner: str, stopped: threading.Event) -> None:
+    while not stopped.wait(BEAT_EVERY_S):
+        with suppress(RecordError):  # the next beat may do
+            store.processes.beat(owner, utc_now(), {})
 
 
 def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[Path, str]]:
@@ -170,31 +202,32 @@ def _take_in(
 
 
 def _analyse(
-    pipeline: Pipeline, store: Store, owner: str, tally: Tally, progress: Progress
-) -> list[int]:
-    """Measure all that is ours; returns the scans that have fields nobody has read yet."""
+    pipeline: Pipeline,
+    worker: SegmentationWorker,
+    store: Store,
+    tally: Tally,
+    progress: Progress,
+) -> None:
+    """Measure all that is ours, then read the scans that got new fields."""
+    if not tally.mine:
+        return
+    worker.start()
     store.captures.retry(utc_now(), ids=tally.mine, unreadable=False)
     in_work: list[InWork] = []
     scans: dict[int, None] = {}
     task = progress.add_task("segmenting", total=len(tally.mine))
-    beaten = utc_now()
-    lines = not progress.disable
     while True:
         in_work += pipeline.start_due(IN_WORK - len(in_work), only=tally.mine)
-        if not in_work:
-            if not store.captures.any_due(utc_now(), ids=tally.mine):
-                return list(scans)
-            continue
-        work = in_work.pop(0)
-        scan = pipeline.finish(work)
-        if scan is not None:
-            scans[scan] = None
-        progress.advance(task)
-        if lines and not err.is_terminal:
-            say(work.capture.path.name)
-        if (utc_now() - beaten).total_seconds() > BEAT_EVERY_S:
-            beaten = utc_now()
-            store.processes.beat(owner, beaten, {})
+        if in_work:
+            work = in_work.pop(0)
+            scan = pipeline.finish(work)
+            if scan is not None:
+                scans[scan] = None
+            progress.advance(task)
+        elif not store.captures.any_due(utc_now(), ids=tally.mine):
+            break
+    for scan in scans:
+        pipeline.read_scan(scan)
 
 
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:

@@ -228,7 +228,11 @@ class CaptureRecord:
     ) -> None:
         with self._database.writing() as session:
             row = _claimed(session, capture_id, owner)
-            if row is not None:
+            if row is None:
+                return
+            if row.scan_id is not None:
+                _keep_reading(row)
+            else:
                 _make_unreadable(row, reason, message, now)
 
     def record_waiting(
@@ -238,6 +242,9 @@ class CaptureRecord:
         with self._database.writing() as session:
             row = _claimed(session, capture_id, owner)
             if row is None:
+                return None
+            if row.scan_id is not None:
+                _keep_reading(row)
                 return None
             row.state, row.claimed_by = CaptureState.WAITING, None
             row.reason, row.message = reason, message
@@ -280,6 +287,32 @@ class CaptureRecord:
                     row.finished_at = None
                     count += 1
             return count
+
+    def reopen(self, now: datetime, *, model_sha256: str, dish: str | None = None) -> list[int]:
+        """Let recorded captures that this model has not measured yet be analysed again.
+
+        Their readings stay; the new measurement makes a new version. Returns the captures.
+        """
+        measured = (
+            select(MeasurementRow.id)
+            .where(
+                MeasurementRow.capture_id == CaptureRow.id,
+                MeasurementRow.model_sha256 == model_sha256,
+            )
+            .exists()
+        )
+        query = select(CaptureRow).where(CaptureRow.state == CaptureState.RECORDED, ~measured)
+        if dish is not None:
+            query = (
+                query.join(ScanRow, ScanRow.id == CaptureRow.scan_id)
+                .join(DishRow, DishRow.id == ScanRow.dish_id)
+                .where(DishRow.name == dish)
+            )
+        with self._database.writing() as session:
+            rows = session.scalars(query).all()
+            for row in rows:
+                row.state, row.next_try_at, row.attempts = CaptureState.WAITING, now, 0
+            return [row.id for row in rows]
 
     def any_due(self, now: datetime, *, ids: Collection[int]) -> bool:
         """Does one of these wait and is due?"""
@@ -512,6 +545,11 @@ def _set_fate(row: CaptureRow, seen: SeenFile, now: datetime) -> None:
         row.next_try_at = now + retry_after(row.attempts)
     else:
         _make_unreadable(row, reason, message, now)
+
+
+def _keep_reading(row: CaptureRow) -> None:
+    """Analysing it again failed; what was recorded of it before stands."""
+    row.state, row.claimed_by, row.next_try_at = CaptureState.RECORDED, None, None
 
 
 def _make_unreadable(row: CaptureRow, reason: str, message: str, now: datetime) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,39 @@ class Database:
         engine = self.engine.execution_options(writes=True)
         with _as_record_error(self._where), Session(engine) as session, session.begin():
             yield session
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return self._where
+
+    def is_sound(self) -> bool:
+        """SQLite's own check of the file; other databases look after themselves."""
+        if not self.is_sqlite:
+            return True
+        with _as_record_error(self._where), self.engine.connect() as connection:
+            return connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+    def back_up(self, target: Path) -> None:
+        """Copy the database to a file while others go on using it.
+
+        Raises RecordError, also where the database is no SQLite file.
+        """
+        if not self.is_sqlite:
+            raise RecordError(f"{self._where}: is not SQLite; use the database server's own backup")
+        temporary = target.with_name(f".{target.name}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            with (
+                closing(sqlite3.connect(str(self.url.database))) as source,
+                closing(sqlite3.connect(temporary)) as copy,
+            ):
+                source.backup(copy)
+            temporary.replace(target)
+        except (OSError, sqlite3.Error) as problem:
+            temporary.unlink(missing_ok=True)
+            raise RecordError(f"{target}: the backup failed: {problem}") from problem
 
     def close(self) -> None:
         self.engine.dispose()

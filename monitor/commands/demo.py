@@ -1,0 +1,329 @@
+"""`demo`: a virtual incubator, watched by the real daemon, mailing through a real SMTP server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from monitor.commands.common import err, out, percent, say
+from monitor.config import Config, load_config
+from monitor.culture import AlertKind, Reading
+from monitor.errors import MonitorError, UsageError
+from monitor.outlets.plots import plot_series
+from monitor.pipeline import utc_now
+from monitor.record.store import Store
+from monitor.whole_files import write_whole
+
+MARK = ".colonywatch-demo"
+DISHES = 4
+INTERVAL_H = 6.0
+SEED = 7
+READY_S = 120.0
+CATCH_UP_S = 240.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the simulation knows of one scan."""
+
+    dish: str
+    at: datetime
+    differentiated_fraction: float | None
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Everything goes there.")
+    ] = Path("demo"),
+    hours: Annotated[
+        float, typer.Option("--hours", min=72, max=240, help="Simulated time.")
+    ] = 96.0,
+) -> None:
+    """Watch a virtual incubator: four dishes over days, one of which starts to differentiate.
+
+    The daemon, the database, the mail and the removal plan are the real ones. DIR is emptied
+    first if an earlier demo made it.
+
+    Example: colonywatch demo --dir demo
+    """
+    _clear(folder)
+    began = time.monotonic()
+    start = (utc_now() - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
+    with _mail_server(folder / "mailbox") as port:
+        config_file = _write_config(folder, port)
+        config = load_config(config_file)
+        with (
+            _daemon(config_file, folder / "daemon.log") as process,
+            Store(config.record.database_url) as store,
+        ):
+            truths = _watch_it_happen(folder, hours, start, store, process)
+            _wait("the mail", lambda: store.outbox.counts().pending == 0, process, CATCH_UP_S)
+        with Store(config.record.database_url) as store:
+            ok = _report(folder, config, store, truths, time.monotonic() - began)
+    if not ok:
+        raise MonitorError(
+            f"the demo did not end as it should: see the table above and {folder / 'daemon.log'}"
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Start from an empty folder, and never empty one that is not ours."""
+    if folder.exists():
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: is a file; give another folder with --dir")
+        if any(folder.iterdir()) and not (folder / MARK).exists():
+            raise UsageError(
+                f"{folder}: holds files that no demo made; give another folder with --dir"
+            )
+        shutil.rmtree(folder)
+    try:
+        (folder / "captures").mkdir(parents=True)
+        (folder / MARK).write_text("made by colonywatch demo, emptied by the next one\n")
+    except OSError as problem:
+        raise MonitorError(f"{folder}: cannot be made ({problem.strerror})") from problem
+
+
+def _write_config(folder: Path, port: int) -> Path:
+    document = {
+        "sources": [
+            {
+                "name": "virtual-incubator",
+                "path": "captures",
+                "names": "dish-time",
+                "settle_s": 0.2,
+                "scan_quiet_s": 1.0,
+                "fields_per_scan": 1,
+                "calibration": {"id": "virtual-stage", "pixel_to_stage": [[1, 0], [0, 1]]},
+            }
+        ],
+        "record": {"folder": "state"},
+        "decisions": {"removal": {"approval": "rule"}},
+        "outlets": {
+            "email": {
+                "server": "127.0.0.1",
+                "port": port,
+                "security": "none",
+                "sender": "colonywatch@virtual-incubator.example",
+                "recipients": ["culture-room@virtual-incubator.example"],
+            },
+            "removal": {"folder": "picker"},
+        },
+    }
+    path = folder / "config.yaml"
+    head = "# What the demo ran with. A real one differs in the source and the mail server.\n"
+    write_whole(path, (head + yaml.safe_dump(document, sort_keys=False)).encode())
+    return path
+
+
+@contextmanager
+def _mail_server(mailbox: Path) -> Iterator[int]:
+    """A real SMTP server on this machine that puts each mail into a folder. Gives its port."""
+    from aiosmtpd.controller import Controller
+
+    mailbox.mkdir(parents=True, exist_ok=True)
+
+    class Mailbox:
+        count = 0
+
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+            self.count += 1
+            write_whole(mailbox / f"{self.count:03d}.eml", bytes(envelope.content))
+            return "250 kept"
+
+    controller = Controller(Mailbox(), hostname="127.0.0.1", port=0)
+    controller.start()
+    try:
+        yield int(controller.server.sockets[0].getsockname()[1])
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def _daemon(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon as a process of its own, as systemd would start it."""
+    with log.open("wb") as lines:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "monitor", "run", "--config", str(config)],
+            stdout=lines,
+            stderr=lines,
+            stdin=subprocess.DEVNULL,
+            # Ctrl-C is for the demo; the daemon is told to stop in the ordinary way.
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _watch_it_happen(
+    folder: Path, hours: float, start: datetime, store: Store, process: subprocess.Popen[bytes]
+) -> list[Truth]:
+    """Let the imager write scan after scan while the daemon follows."""
+    # Drawing pulls in scipy; the other commands do without.
+    from model.simulate import simulate_incubator
+
+    say("starting the daemon")
+    _wait(
+        "the daemon",
+        lambda: any(life.alive for life in store.processes.living("daemon", utc_now())),
+        process,
+        READY_S,
+    )
+    visits = int(hours / INTERVAL_H + 1e-9) + 1
+    truths: list[Truth] = []
+    plain = not err.is_terminal
+    with Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        disable=plain,
+    ) as progress:
+        written = progress.add_task("captures written by the imager", total=visits * DISHES)
+        recorded = progress.add_task("captures recorded by the daemon", total=visits * DISHES)
+
+        def caught_up(behind: int) -> bool:
+            count = store.captures.counts()["recorded"]
+            progress.update(recorded, completed=count)
+            return count >= len(truths) - behind
+
+        alerts = 0
+        for scan in simulate_incubator(
+            folder / "captures",
+            dishes=DISHES,
+            hours=hours,
+            interval_h=INTERVAL_H,
+            seed=SEED,
+            start=start,
+            truth_dir=folder / "truth",
+        ):
+            truths.append(
+                Truth(scan.dish, scan.acquired_at, scan.fractions.differentiated_fraction)
+            )
+            progress.update(written, completed=len(truths))
+            if len(truths) % DISHES == 0:
+                # The imager needs hours between its rounds; here it waits for the daemon.
+                _wait("the daemon", lambda: caught_up(DISHES), process, CATCH_UP_S)
+                if plain:
+                    say(
+                        f"hour {scan.hours:5.1f}: {len(truths)} captures written, "
+                        f"{store.captures.counts()['recorded']} recorded"
+                    )
+                for alert in store.dishes.alerts()[: len(store.dishes.alerts()) - alerts]:
+                    alerts += 1
+                    progress.console.print(
+                        f"hour {(alert.at - start).total_seconds() / 3600:5.1f}: alert "
+                        f"{alert.kind}: {alert.dish}, {percent(alert.fraction)} differentiated",
+                        markup=False,
+                    )
+        _wait("the daemon", lambda: caught_up(0), process, CATCH_UP_S)
+    return truths
+
+
+def _wait(
+    what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], limit_s: float
+) -> None:
+    until = time.monotonic() + limit_s
+    while not ready():
+        if process.poll() is not None:
+            raise MonitorError(f"the daemon ended with {process.returncode}; see daemon.log")
+        if time.monotonic() > until:
+            raise MonitorError(f"{what} did not come within {limit_s:.0f} s; see daemon.log")
+        time.sleep(0.1)
+
+
+def _report(folder: Path, config: Config, store: Store, truths: list[Truth], took_s: float) -> bool:
+    """The table of what happened. True where one dish was alerted for, and rightly."""
+    alerts = Counter(
+        alert.dish for alert in store.dishes.alerts() if alert.kind is AlertKind.RAISED
+    )
+    plans = Counter(plan.dish for plan in store.dishes.plans())
+    table = Table(title="What happened")
+    for heading in (
+        "dish",
+        "scans",
+        "differentiated, read",
+        "differentiated, truth",
+        "alerts",
+        "removal plans",
+        "status",
+    ):
+        table.add_column(heading, justify="left" if heading in ("dish", "status") else "right")
+    right = True
+    for dish in store.dishes.dishes():
+        series = store.dishes.history(dish.name)
+        known = [truth for truth in truths if truth.dish == dish.name]
+        turned = (known[-1].differentiated_fraction or 0.0) > 0.05
+        right &= (alerts[dish.name] == 1) if turned else (alerts[dish.name] == 0)
+        right &= len(series) == len(known)
+        table.add_row(
+            dish.name,
+            str(dish.scans),
+            _first_to_last(series),
+            f"{percent(known[0].differentiated_fraction)} -> "
+            f"{percent(known[-1].differentiated_fraction)}",
+            str(alerts[dish.name]),
+            str(plans[dish.name]),
+            str(dish.status),
+        )
+        plot = plot_series(
+            series,
+            config.decisions.differentiation,
+            dish=dish.name,
+            zone=config.sources[0].zone,
+            alerts=[alert for alert in store.dishes.alerts() if alert.dish == dish.name],
+        )
+        write_whole(folder / "plots" / f"{dish.name}.png", plot)
+    out.print(table)
+    mails = sorted((folder / "mailbox").glob("*.eml"))
+    out.print(
+        f"{len(truths)} captures in {took_s:.0f} s, {len(mails)} mail{'s' * (len(mails) != 1)}"
+    )
+    for what, path in (
+        ("mail", mails[0] if mails else folder / "mailbox"),
+        ("overlays", config.overlay_folder),
+        ("plots", folder / "plots"),
+        ("removal plans", config.removal_folder),
+        ("captures and truth", folder),
+        ("database", config.record.folder / "colonywatch.sqlite"),
+        ("daemon's log", folder / "daemon.log"),
+    ):
+        out.print(f"  {what + ':':<20}{path}", markup=False, soft_wrap=True)
+    out.print(
+        f"look further:  colonywatch history dish-01 --config {folder / 'config.yaml'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    return right and len(mails) == sum(alerts.values()) and sum(alerts.values()) == 1
+
+
+def _first_to_last(series: list[Reading]) -> str:
+    if not series:
+        return "–"
+    first, last = series[0], series[-1]
+    return f"{percent(first.differentiated_fraction)} -> {percent(last.differentiated_fraction)}"

@@ -1,0 +1,290 @@
+"""`check-config`, `name-test`, `doctor`: what is set, what a name says, what is in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from monitor.capture.names import PRESETS, find_pattern, parse_name
+from monitor.capture.watching import list_captures, watch_kind
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    open_config,
+    open_store,
+    out,
+    print_json,
+    say,
+    shown,
+)
+from monitor.config import Config, find_config
+from monitor.errors import CaptureError, MonitorError
+
+FREE_BYTES_WANTED = 2 * 2**30
+EXAMPLE = "config.default.yaml"
+
+
+def check_config(
+    example: Annotated[
+        bool, typer.Option("--example", help="Print the documented default configuration.")
+    ] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Check a configuration; all problems come at once, with file, key and what is allowed.
+
+    Example: colonywatch check-config --config /etc/colonywatch/config.yaml
+    """
+    if example:
+        typer.echo(example_config(), nl=False)
+        return
+    found = open_config(config, state)
+    say(f"{find_config(config) or 'the built-in defaults'}: no problem found")
+    for source in found.sources:
+        if not source.path.is_dir():
+            say(f"source {source.name}: {source.path} is no folder (yet)")
+    say(
+        f"record: {found.record.folder}; mails: "
+        f"{found.outlets.email.server or found.mailbox}; picker: {found.removal_folder}"
+    )
+
+
+def example_config() -> str:
+    """The text of the documented default configuration."""
+    packaged = resources.files("monitor") / EXAMPLE
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
+
+
+def name_test(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="File names or paths.")],
+    pattern: Annotated[
+        str | None,
+        typer.Option("--names", metavar="PRESET", help="A preset or a pattern; default: auto."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Show what file names parse to, and by which preset.
+
+    Example: colonywatch name-test dish-07_20261102T030000Z_f1.tif
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    if pattern is not None:
+        find_pattern(pattern)
+    rows = []
+    for name in names:
+        source = settings.source_of(Path(name).absolute())
+        held = source or settings.unlisted
+        try:
+            parts = parse_name(PurePath(name), pattern or held.names, held.zone)
+        except CaptureError as problem:
+            rows.append({"name": shown(name), "error": str(problem)})
+            continue
+        stage = parts.stage
+        rows.append(
+            {
+                "name": shown(name),
+                "preset": parts.pattern,
+                "dish": parts.dish,
+                "field": parts.field,
+                "scan": parts.scan,
+                "channel": parts.channel,
+                "acquired_at": parts.acquired_at.isoformat() if parts.acquired_at else None,
+                "pixel_size_um": parts.pixel_size_um,
+                "stage_um": [stage.x_um, stage.y_um] if stage else None,
+            }
+        )
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            table = Table(show_header=False, title=str(row.pop("name")), title_justify="left")
+            for key, value in row.items():
+                table.add_row(key, "–" if value is None else shown(str(value)))
+            out.print(table)
+        if any("error" in row for row in rows):
+            say(f"presets: {', '.join(PRESETS)}")
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. ok: True, False, or None for a warning."""
+
+    what: str
+    ok: bool | None
+    text: str
+
+
+def doctor(
+    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
+) -> None:
+    """Look for what on this machine would keep the daemon from working.
+
+    Example: colonywatch doctor --config /etc/colonywatch/config.yaml
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    findings = [Finding("configuration", True, "no problem found")]
+    for look in (_state_folder, _database, _model, _sources, _inotify, _mail, _picker):
+        try:
+            findings += look(settings)
+        except (MonitorError, OSError) as problem:
+            findings.append(Finding(look.__name__.strip("_"), False, str(problem)))
+    if as_json:
+        print_json([{"what": one.what, "ok": one.ok, "text": shown(one.text)} for one in findings])
+    else:
+        signs = {True: "[green]ok[/]", False: "[red]fails[/]", None: "[yellow]note[/]"}
+        table = Table("", "what", "found", show_lines=False)
+        for one in findings:
+            table.add_row(signs[one.ok], one.what, shown(one.text).replace("[", r"\["))
+        out.print(table)
+    if any(one.ok is False for one in findings):
+        raise typer.Exit(1)
+
+
+def _state_folder(config: Config) -> list[Finding]:
+    folder = config.record.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    writable = os.access(folder, os.W_OK)
+    free = shutil.disk_usage(folder).free
+    kind, why = watch_kind(folder, "auto")
+    found = [
+        Finding(
+            "state folder",
+            writable,
+            f"{folder} {'can be written' if writable else 'cannot be written'}",
+        ),
+        Finding("disk", None if free < FREE_BYTES_WANTED else True, f"{free / 2**30:.1f} GiB free"),
+    ]
+    if kind == "polling" and config.record.database is None:
+        found.append(
+            Finding(
+                "state folder", False, f"{why}: SQLite does not work safely there; use a local disk"
+            )
+        )
+    return found
+
+
+def _database(config: Config) -> list[Finding]:
+    with open_store(config) as store:
+        counts = store.captures.counts()
+        sound = store.database.is_sound()
+    return [
+        Finding(
+            "database",
+            sound,
+            f"{store.database.shown_url}: "
+            + ("sound" if sound else "damaged; restore a backup")
+            + f", {counts['recorded']} captures recorded",
+        )
+    ]
+
+
+def _model(config: Config) -> list[Finding]:
+    from monitor.segmentation.segmenter import load_segmenter
+
+    segmenter = load_segmenter(config.segmentation.model, config.compute.threads)
+    return [
+        Finding(
+            "model", True, f"{segmenter.name} {segmenter.sha256[:12]}: hash and canary as promised"
+        )
+    ]
+
+
+def _sources(config: Config) -> list[Finding]:
+    if not config.sources:
+        return [Finding("sources", None, "none configured: the daemon would watch nothing")]
+    found = []
+    for source in config.sources:
+        what = f"source {source.name}"
+        if not source.path.is_dir():
+            found.append(
+                Finding(
+                    what,
+                    False,
+                    f"{source.path} is no folder; make it, mount it or correct sources[].path",
+                )
+            )
+            continue
+        if not os.access(source.path, os.R_OK | os.X_OK):
+            found.append(Finding(what, False, f"{source.path} may not be read by this user"))
+            continue
+        kind, why = watch_kind(source.path, source.watch)
+        files = list(list_captures(source.path))
+        fitting = 0
+        for file in files[:200]:
+            try:
+                parse_name(file, source.names, source.zone)
+                fitting += 1
+            except CaptureError:
+                pass
+        looked = min(len(files), 200)
+        found.append(
+            Finding(
+                what,
+                None if fitting < looked else True,
+                f"{source.path}: {len(files)} captures, watched by {kind} ({why}); "
+                f"names fit in {fitting} of {looked}",
+            )
+        )
+        if source.calibration is None:
+            found.append(Finding(what, None, "no calibration: no removal plans from it"))
+    return found
+
+
+def _inotify(config: Config) -> list[Finding]:
+    limit = Path("/proc/sys/fs/inotify/max_user_watches")
+    if not limit.is_file():
+        return []
+    watches = int(limit.read_text())
+    folders = sum(
+        1 for source in config.sources if source.path.is_dir() for _ in source.path.rglob("*/")
+    )
+    return [
+        Finding(
+            "file events",
+            None if folders * 2 > watches else True,
+            f"{folders} folders, {watches} watches allowed (fs.inotify.max_user_watches)",
+        )
+    ]
+
+
+def _mail(config: Config) -> list[Finding]:
+    email = config.outlets.email
+    if email.server is None:
+        return [Finding("mail", None, f"no server set; mails are files in {config.mailbox}")]
+    try:
+        with socket.create_connection((email.server, email.port), timeout=email.timeout_s):
+            pass
+    except OSError as problem:
+        return [Finding("mail", False, f"{email.server}:{email.port}: {problem}")]
+    return [
+        Finding(
+            "mail",
+            True,
+            f"{email.server}:{email.port} answers; send one with: colonywatch alerts test",
+        )
+    ]
+
+
+def _picker(config: Config) -> list[Finding]:
+    folder = config.removal_folder
+    if not folder.exists():
+        return [Finding("picker", None, f"{folder} is made with the first plan")]
+    return [Finding("picker", os.access(folder, os.W_OK), f"{folder}")]

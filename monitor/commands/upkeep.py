@@ -1,0 +1,132 @@
+"""`run`, `backup`, `retry`, `reprocess`, `simulate`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    err,
+    open_config,
+    open_store,
+    print_json,
+    say,
+)
+from monitor.commands.process import analyse_again
+from monitor.daemon import run_daemon
+from monitor.errors import UsageError
+from monitor.pipeline import utc_now
+
+
+def run(config: ConfigOption = None, state: StateOption = None) -> None:
+    """The daemon: watch the sources until SIGTERM or Ctrl-C.
+
+    Example: colonywatch run --config /etc/colonywatch/config.yaml
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    if not settings.sources:
+        raise UsageError(
+            "no source is configured: there is nothing to watch. Give one in config.yaml, for "
+            "example sources: [{name: incubator, path: captures}]"
+        )
+    with open_store(settings) as store:
+        run_daemon(settings, store)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The copy to write.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Copy the database while the daemon goes on.
+
+    Example: colonywatch backup /backups/colonywatch-20261102.sqlite
+    """
+    begin_logging()
+    if target.is_dir():
+        target = target / f"colonywatch-{utc_now():%Y%m%dT%H%M%SZ}.sqlite"
+    with open_store(open_config(config, state)) as store:
+        store.database.back_up(target)
+    say(f"written to {target}")
+
+
+def retry(
+    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
+) -> None:
+    """Let waiting and unreadable captures and undelivered messages be tried again at once.
+
+    The daemon does the work; without one, `process` does.
+
+    Example: colonywatch retry
+    """
+    begin_logging()
+    with open_store(open_config(config, state)) as store:
+        captures = store.captures.retry(utc_now())
+        messages = store.outbox.retry(utc_now())
+        alive = any(life.alive for life in store.processes.living("daemon", utc_now()))
+    if as_json:
+        print_json({"captures": captures, "messages": messages, "daemon_alive": alive})
+        return
+    say(f"{captures} captures and {messages} messages are due now")
+    if captures + messages and not alive:
+        say("the daemon is not running; start it, or use: colonywatch process FOLDER")
+
+
+def reprocess(
+    dish: Annotated[
+        str | None, typer.Argument(metavar="[DISH]", help="Only this dish; default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Analyse recorded captures again with the present model. Adds readings, overwrites none.
+
+    Example: colonywatch reprocess 3500003816/A1
+    """
+    begin_logging()
+    analyse_again(open_config(config, state), dish, as_json=as_json)
+
+
+def simulate(
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the captures.")],
+    dishes: Annotated[int, typer.Option("--dishes", min=1, max=384)] = 4,
+    hours: Annotated[float, typer.Option("--hours", min=0, max=24 * 60)] = 96,
+    interval_h: Annotated[float, typer.Option("--interval-h", min=0.1, max=240)] = 6,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
+    start: Annotated[
+        str, typer.Option("--start", metavar="TIME", help="ISO 8601, with its zone.")
+    ] = "2026-01-05T06:00:00+00:00",
+) -> None:
+    """The virtual incubator alone: captures as OME-TIFF, exact truth beside them in OUT-truth.
+
+    Example: colonywatch simulate /tmp/incubator --dishes 4 --hours 96
+    """
+    # Drawing needs scipy and OpenCV, which the other commands here do without.
+    from model.simulate import simulate_incubator
+
+    begin_logging()
+    try:
+        at = datetime.fromisoformat(start)
+    except ValueError as problem:
+        raise UsageError(
+            f"{start}: is no time; give it like 2026-01-05T06:00:00+00:00"
+        ) from problem
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    count = 0
+    for scan in simulate_incubator(
+        target, dishes=dishes, hours=hours, interval_h=interval_h, seed=seed, start=at
+    ):
+        count += 1
+        if err.is_terminal:
+            err.print(f"{count}  {scan.capture.name}", end="\r")
+    say(f"{count} captures in {target}, their truth in {target.name}-truth beside it")
