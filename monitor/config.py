@@ -99,6 +99,15 @@ class SourceSettings(_Section):
         return ZoneInfo(self.timezone)
 
 
+class UnlistedSettings(SourceSettings):
+    """What holds for captures that belong to no source.
+
+    well_diameter_mm : a well of a 96-well plate, where a picture shows a whole round well
+    """
+
+    well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = 6.4
+
+
 class SourceConfig(SourceSettings):
     """One folder that an imager writes into. It is read, never written."""
 
@@ -230,7 +239,7 @@ class Config(_Section):
     """
 
     sources: tuple[SourceConfig, ...] = Field(default=(), strict=False)
-    unlisted: SourceSettings = SourceSettings()
+    unlisted: UnlistedSettings = UnlistedSettings()
     segmentation: SegmentationConfig = SegmentationConfig()
     record: RecordConfig = RecordConfig()
     decisions: DecisionsConfig = DecisionsConfig()

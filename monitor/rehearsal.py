@@ -22,8 +22,8 @@ from monitor.pipeline import UNLISTED, Pipeline, utc_now
 from monitor.record.captures import ScanPlace, SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg
+from monitor.segmentation.request import FieldRequest
 from monitor.whole_files import write_whole
 
 DISH = "TEST/A1"
