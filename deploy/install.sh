@@ -293,7 +293,10 @@ for line in open(default, encoding="utf-8").read().splitlines():
     key = re.match(r"(\s+(?:-\s+)?([a-z_]+):\s*)([^\s#]+|\"[^\"]*\")?(\s+#.*)?$", line)
     if key and (section, key[2]) in wanted:
         value = wanted.pop((section, key[2]))
-        line = key[1].rstrip() + " " + value + (key[4] or "")
+        comment = (key[4] or "").strip()
+        column = len(line) - len(comment) if comment else 0
+        line = (key[1].rstrip() + " " + value + " ").ljust(column) + comment
+        line = line.rstrip()
     lines.append(line)
 if wanted:
     missing = ", ".join(".".join(names) for names in wanted)
@@ -344,6 +347,9 @@ if [[ $packages == yes ]]; then
                 warn "$account may not read $folder: usermod -aG $(stat -c %G -- "$folder") $account, or another way of $prefix/README.md"
             fi
         done < <(configured '"\n".join(str(source.path) for source in config.sources)')
+        if [[ $(configured 'config.outlets.email.server') == None ]]; then
+            warn "no mail server is configured, so alerts reach nobody but a folder: set outlets.email in $etc/config.yaml, then 'colonywatch alerts test'"
+        fi
     else
         fail "$etc/config.yaml is not valid (see above): mend it and run this again"
     fi
