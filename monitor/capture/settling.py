@@ -35,6 +35,9 @@ class Settling:
     def __len__(self) -> int:
         return len(self._pending)
 
+    def __contains__(self, path: Path) -> bool:
+        return path in self._pending
+
     def noticed(self, path: Path, now: float) -> None:
         """An event for `path`, or a rescan saw it: its quiet time starts, or starts again."""
         pending = self._pending.get(path)

@@ -149,7 +149,8 @@ def _mail_server(mailbox: Path) -> Iterator[int]:
     controller = Controller(Mailbox(), hostname="127.0.0.1", port=0)
     controller.start()
     try:
-        yield int(controller.server.sockets[0].getsockname()[1])
+        listening: Any = controller.server
+        yield int(listening.sockets[0].getsockname()[1])
     finally:
         controller.stop()
 

@@ -85,7 +85,7 @@ def name_test(
     settings = open_config(config, state)
     if pattern is not None:
         find_pattern(pattern)
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in names:
         source = settings.source_of(Path(name).absolute())
         held = source or settings.unlisted
