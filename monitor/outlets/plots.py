@@ -47,7 +47,7 @@ def plot_series(
     """Differentiated fraction and confluence of a dish over local time.
 
     readings : oldest first; where a fraction is undefined, or scans are missing, the line is broken
-    alerts : marked at the time of their reading; tests are not shown
+    alerts : marked at the time of their reading
     Returns a PNG, 960 x 720.
     """
     figure = Figure(figsize=(8, 6), dpi=120, facecolor="white")
@@ -130,8 +130,6 @@ def _draw_fraction(
         )  # fmt: skip
     named = set()
     for alert in alerts:
-        if alert.kind not in _ALERTS:
-            continue
         marker, colour, text = _ALERTS[alert.kind]
         axes.axvline(_number(alert.at), color=colour, linewidth=1.2, alpha=0.5, zorder=1)
         axes.plot(
