@@ -221,7 +221,9 @@ def _reason(story: AlertStory) -> str:
 def _rows(
     story: AlertStory, reading: Reading | None, fraction: float | None
 ) -> list[tuple[str, str]]:
-    rows = [("Dish", _name(story.alert.dish)), ("Source", _clean(story.source))]
+    rows = [("Dish", _name(story.alert.dish))]
+    if source := _clean(story.source):
+        rows.append(("Source", source))
     if reading is None:
         return rows
     rows.append(("Scanned", _local(reading.at, story.zone)))

@@ -258,8 +258,9 @@ def _legend(areas: FieldAreas, width: int, size: int) -> Picture:
         entries.append(("no cells found", None))
     else:
         entries += [
-            (f"undifferentiated {_percent(1 - fraction)} of cells", UNDIFFERENTIATED_BGR),
-            (f"differentiated {_percent(fraction)} of cells", DIFFERENTIATED_BGR),
+            ("of cells:", None),
+            (f"undifferentiated {_percent(1 - fraction)}", UNDIFFERENTIATED_BGR),
+            (f"differentiated {_percent(fraction)}", DIFFERENTIATED_BGR),
         ]
     if areas.confluence is not None:
         entries.append((f"confluence {_percent(areas.confluence)}", None))
@@ -272,7 +273,7 @@ def _legend(areas: FieldAreas, width: int, size: int) -> Picture:
             lines.append([])
             x = size / 2
         lines[-1].append((x, text, colour))
-        x += room + size * 1.6
+        x += room + size * 1.0
     pitch = round(size * 1.7)
     strip = _strip(width, pitch * len(lines) + round(size * 0.3))
     for number, line in enumerate(lines):
