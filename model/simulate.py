@@ -36,6 +36,7 @@ MODALITIES: Final[tuple[Modality, ...]] = ("phase", "brightfield")
 _GAP_UM: Final = 20.0
 """Gaps between spread cells narrower than twice this belong to their region, as an expert
 outlines them."""
+_CLEARANCE_UM: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _chance(rng: np.random.Generator, probability: float) -> bool:
 
 
 def _draw_culture(rng: np.random.Generator) -> _Culture:
-    packed = _log_uniform(rng, 7.5, 16)
+    packed = _log_uniform(rng, 7.5, 14)
     length = max(_log_uniform(rng, 26, 100), 2.6 * packed)
     return _Culture(
         packed_um=packed,
@@ -200,7 +201,7 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
         packed_dome=rng.uniform(0.3, 1.3),
         packed_streaks=float(rng.choice([0.0, 0.5, 1.0])) * rng.uniform(0.3, 1.0),
         packed_texture=_log_uniform(rng, 0.45, 2.4),
-        packed_weave=rng.uniform(0.2, 1.0) if _chance(rng, 0.35) else 0.0,
+        packed_weave=rng.uniform(0.2, 0.7) if _chance(rng, 0.35) else 0.0,
         packed_unevenness=rng.uniform(0.0, 0.4),
         packed_rim=_chance(rng, 0.35),
         soft_um=_log_uniform(rng, 0.4, 2.6),
@@ -209,7 +210,7 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
         centre_fading=rng.uniform(0.0, 0.55) if _chance(rng, 0.6) else 0.0,
         spread_length_um=length,
         spread_width_um=float(np.clip(length * rng.uniform(0.2, 0.7), 9.0, 42.0)),
-        spread_cover=_log_uniform(rng, 0.45, 2.0),
+        spread_cover=_log_uniform(rng, 0.55, 2.0),
         spread_height=_log_uniform(rng, 0.4, 1.4),
         spread_rim=rng.uniform(-0.1, 0.6),
         spread_nucleus=rng.uniform(0.0, 1.0),
@@ -217,7 +218,7 @@ def _draw_culture(rng: np.random.Generator) -> _Culture:
         alignment=rng.uniform(0.2, 1.0),
         cobble_um=max(_log_uniform(rng, 20, 50), 2.1 * packed),
         cobble_share=float(rng.choice([0.0, 0.0, 0.0, 0.3, 0.6, 1.0])),
-        clumps=rng.uniform(0.3, 1.5) if _chance(rng, 0.4) else 0.0,
+        clumps=rng.uniform(0.2, 0.9) if _chance(rng, 0.3) else 0.0,
         dead_per_mm2=_log_uniform(rng, 2, 260),
         dead_on_cells=_log_uniform(rng, 0.7, 4),
         dead_um=_log_uniform(rng, 3.2, 7.5),
@@ -243,7 +244,7 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         background=rng.uniform(60, 200) if phase else rng.uniform(70, 215),
         shading=rng.uniform(0, 1.0) ** 2 * min(contrast * 1.6, 0.3),
         vignetting=rng.uniform(0, min(4 * contrast, 0.35)) if _chance(rng, 0.25) else 0.0,
-        dark_side=rng.uniform(0.2, 0.9) if _chance(rng, 0.05) else 0.0,
+        dark_side=rng.uniform(0.2, 0.75) if _chance(rng, 0.05) else 0.0,
         banding=rng.uniform(0.02, 0.2) if _chance(rng, 0.08) else 0.0,
         blur_px=rng.uniform(0.0, 0.8) if _chance(rng, 0.85) else rng.uniform(0.8, 1.8),
         noise=_log_uniform(rng, 0.03, 0.4),
@@ -313,6 +314,17 @@ def _closed(mask: Mask, radius_px: float) -> Mask:
     wide = np.pad(mask, pad, mode="edge")
     grown = _distance_to(wide) <= radius_px
     result: Mask = (_distance_to(~grown) > radius_px)[pad:-pad, pad:-pad] | mask
+    return result
+
+
+def _opened(mask: Mask, radius_px: float) -> Mask:
+    """Morphological opening by a disc."""
+    if radius_px < 1 or not mask.any():
+        return mask
+    pad = int(radius_px) + 2
+    wide = np.pad(mask, pad, mode="edge")
+    core = _distance_to(~wide) > radius_px
+    result: Mask = (_distance_to(core) <= radius_px)[pad:-pad, pad:-pad] & mask
     return result
 
 
@@ -450,8 +462,10 @@ def _differentiate(
     if kind == "loose" or _chance(rng, 0.35):
         loose = _noise_patch(rng, shape, size * rng.uniform(0.2, 0.6), rng.uniform(0.3, 1.0))
         free = loose & (density == 0) & (_distance_to(colony) > 6 / pixel_size_um)
-        density[free] = _log_uniform(rng, 0.05, 0.9)
-    return colony & ~(density >= 1.0), density
+        density[free] = _log_uniform(rng, 0.2, 0.9)
+    left = colony & ~(density >= 1.0)
+    # Slivers of a colony do not survive as a colony.
+    return _opened(left, rng.uniform(8, 22) / pixel_size_um), density
 
 
 def _draw_layout(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um: float) -> _Layout:
@@ -475,7 +489,7 @@ def _draw_layout(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um
         share = 1.0 if _chance(rng, 0.3) else rng.uniform(0.15, 0.9)
         patch = _noise_patch(rng, shape, size * rng.uniform(0.1, 0.6), share)
         patch |= share == 1.0
-        density = patch.astype(np.float32) * (1.0 if _chance(rng, 0.6) else rng.uniform(0.1, 1))
+        density = patch.astype(np.float32) * (1.0 if _chance(rng, 0.7) else rng.uniform(0.25, 1))
         return _Layout(nothing, density.astype(np.float32))
     if kind == "confluent":
         patch = _noise_patch(rng, shape, size * rng.uniform(0.2, 0.6), rng.uniform(0.25, 0.75))
@@ -692,14 +706,17 @@ def _spread_cells(
     thickness *= np.float32(culture.spread_height) * strewn
 
     squared = cobble.distance * cobble.distance
-    flat = 0.75 - 0.5 * squared + 0.9 * culture.spread_nucleus * np.exp(-squared * np.float32(14))
+    flat = 0.75 - 0.9 * squared
+    flat += (0.3 + 0.9 * culture.spread_nucleus) * np.exp(-squared * np.float32(14))
     flat = flat * cobble_height[cobble.cell] + 0.12 * grain
     thickness = np.where(cobbled, flat * np.float32(culture.spread_height), thickness)
     where = strewn | cobbled
     if culture.clumps > 0:
         pile = np.clip(lumps_where - 0.4, 0, 1) * np.clip(lumps + 0.5, 0, 3)
         thickness += np.float32(culture.clumps) * pile * where
+    # An outline keeps clear of a cell by a little, and runs past gaps.
     region = _closed(where, _GAP_UM / pixel_size_um)
+    region = _distance_to(region) <= _CLEARANCE_UM / pixel_size_um
     return region, where, thickness.astype(np.float32)
 
 
@@ -931,8 +948,18 @@ def _photograph(
     image = np.clip(image, 0, None) ** np.float32(optics.gamma) * np.float32(optics.background)
 
     if optics.well:
-        radius = min(shape) * steady.uniform(0.42, 0.75)
-        centre = np.array(shape) / 2 + steady.normal(0, 0.12, 2) * np.array(shape)
+        # A well is millimetres wide: a close view of one holds a piece of its edge only.
+        radius = max(
+            min(shape) * steady.uniform(0.42, 0.75), steady.uniform(900, 3300) / pixel_size_um
+        )
+        direction, inset = steady.uniform(0, 2 * np.pi), min(shape) * steady.uniform(0.0, 0.5)
+        offset = max(0.0, radius - inset)
+        centre = np.array(
+            [
+                shape[0] / 2 + offset * math.sin(direction),
+                shape[1] / 2 + offset * math.cos(direction),
+            ]
+        )
         down = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(centre[0])
         along = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(centre[1])
         beyond = np.sqrt(down * down + along * along) - np.float32(radius)
