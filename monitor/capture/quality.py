@@ -1,0 +1,257 @@
+"""Is a capture fit to be judged?
+
+Refused is only what cannot be a picture of a dish: nothing there, a part of it never written, no
+light, too much light, nothing but noise. A dish without cells is a valid capture. What is merely
+bad is a doubt: shown, and left to the decisions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from monitor.errors import CaptureError
+
+_Pixels = npt.NDArray[Any]
+_Mask = npt.NDArray[np.bool_]
+
+# Parts of the area; grey values are on a scale of 0..255 whatever the depth.
+MAX_CLIPPED = 0.5
+MAX_NEVER_WRITTEN = 0.02
+MAX_ONE_VALUE = 0.5
+MAX_NOISE = 35.0
+DARKEST_LIGHT = 6.0
+DOUBTFUL_CLIPPED = 0.05
+DOUBTFUL_FLAT = 0.1
+DOUBTFUL_MEDIAN = 20.0
+DOUBTFUL_BLUR_PX = 4.0
+
+_SAMPLES = 400_000
+_BLOCK = 32
+_TILE = 256
+_TILES_A_SIDE = 3
+_FINE, _COARSE = 1.0, 3.0
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured, and what makes the capture doubtful.
+
+    measures : grey values on a scale of 0..255
+        median, range (0.1 to 99.9 %), noise (standard deviation of the camera's noise);
+        clipped_dark, clipped_bright, flat (parts of the area at either end of the scale, and in
+        regions of one exact value); blur_px (standard deviation of the blur of the strongest
+        edges; left out where no edge stands out of the noise)
+    doubts : of "very-dark", "partly-saturated", "partly-black", "partly-flat", "out-of-focus"
+    """
+
+    measures: dict[str, float]
+    doubts: tuple[str, ...]
+
+
+def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
+    """Measure a capture; refuse it where no honest reading can come of it.
+
+    pixels : (H, W) uint8, uint16 or float32
+    inside : (H, W), what of it counts; None = everything
+    Raises CaptureError with reason constant, blank, black, saturated or noise. Its text does not
+    name the file, which is not known here.
+    """
+    step = max(1, math.isqrt(pixels.size // _SAMPLES))
+    sample = pixels[::step, ::step]
+    sample = sample.ravel() if inside is None else sample[inside[::step, ::step]]
+    if sample.size == 0:
+        _refuse("blank", "shows nothing of the vessel")
+    lowest, highest = float(sample.min()), float(sample.max())
+    if lowest == highest:
+        _refuse("constant", f"has the same grey value ({lowest:g}) everywhere")
+    top = _top(pixels.dtype, highest)
+    scale = 255.0 / top if top > 0 else 1.0
+    low, median, high = (float(value) for value in np.percentile(sample, (0.1, 50.0, 99.9)))
+    bottom = 0.0 if pixels.dtype.kind == "u" else lowest
+    measures = {
+        "median": median * scale,
+        "range": (high - low) * scale,
+        "clipped_dark": _part(sample == bottom),
+        "clipped_bright": _part(sample == highest) if highest >= 0.98 * top else 0.0,
+    }
+    if measures["clipped_bright"] > MAX_CLIPPED:
+        _refuse("saturated", f"is saturated on {measures['clipped_bright']:.0%} of its area")
+    if measures["clipped_dark"] > MAX_CLIPPED or high * scale <= DARKEST_LIGHT:
+        _refuse("black", "is nearly black")
+    measures["flat"] = _flat(pixels, inside, (bottom, highest))
+
+    tiles = _tiles(pixels, inside)
+    noise = _noise(tiles)
+    measures["noise"] = noise * scale
+    if measures["noise"] > MAX_NOISE:
+        _refuse("noise", "is nothing but noise, as where its data are damaged")
+    blur_px = _blur_px(tiles, noise)
+    if blur_px is not None:
+        measures["blur_px"] = blur_px
+    return Quality({name: round(value, 4) for name, value in measures.items()}, _doubts(measures))
+
+
+def _refuse(reason: str, what: str) -> NoReturn:
+    raise CaptureError(f"the picture {what}; look at the imager, and take it again", reason=reason)
+
+
+def _doubts(measures: dict[str, float]) -> tuple[str, ...]:
+    found = {
+        "very-dark": measures["median"] < DOUBTFUL_MEDIAN,
+        "partly-saturated": measures["clipped_bright"] > DOUBTFUL_CLIPPED,
+        "partly-black": measures["clipped_dark"] > DOUBTFUL_CLIPPED,
+        "partly-flat": measures["flat"] > DOUBTFUL_FLAT,
+        "out-of-focus": measures.get("blur_px", 0.0) > DOUBTFUL_BLUR_PX,
+    }
+    return tuple(name for name, is_so in found.items() if is_so)
+
+
+def _part(mask: npt.NDArray[np.bool_]) -> float:
+    return float(np.count_nonzero(mask)) / mask.size
+
+
+def _top(dtype: np.dtype[Any], highest: float) -> float:
+    """Grey value at which the camera saturates.
+
+    Cameras of 10, 12 and 14 bit write into 16: the highest value found tells which.
+    """
+    if dtype == np.uint8:
+        return 255.0
+    if dtype == np.uint16:
+        return next(top for top in (1023.0, 4095.0, 16383.0, 65535.0) if highest <= top)
+    return highest
+
+
+def _flat(pixels: _Pixels, inside: _Mask | None, ends: tuple[float, float]) -> float:
+    """Part of the area in blocks of one exact value; refuses what was never written.
+
+    No camera is so quiet. Strong JPEG compression makes an even background flat too, but in many
+    values; what was never written is zero, or one band of one value down to the last row.
+    """
+    if min(pixels.shape) < _BLOCK:
+        return 0.0
+    rows, columns = (side // _BLOCK for side in pixels.shape)
+    part = pixels[: rows * _BLOCK : 4, : columns * _BLOCK]
+    blocks = part.reshape(rows, _BLOCK // 4, columns, _BLOCK)
+    values = blocks[:, 0, :, 0]
+    is_flat = blocks.max(axis=(1, 3)) == blocks.min(axis=(1, 3))
+    if inside is None:
+        counted = np.ones_like(is_flat)
+    else:
+        within = inside[: rows * _BLOCK, : columns * _BLOCK]
+        within = within.reshape(rows, _BLOCK, columns, _BLOCK)
+        counted = within[:, :: _BLOCK - 1, :, :: _BLOCK - 1].all(axis=(1, 3))
+    flat_values = values[is_flat & counted]
+    total = max(1, int(np.count_nonzero(counted)))
+    at_ends = float(np.count_nonzero(np.isin(flat_values, ends))) / total
+    most = int(np.unique(flat_values, return_counts=True)[1].max(initial=0)) / total
+    band = _last_band(pixels) if inside is None else 0.0
+    never_written = max(at_ends, band)
+    if never_written > MAX_NEVER_WRITTEN or most > MAX_ONE_VALUE:
+        _refuse(
+            "blank",
+            f"has one exact grey value over whole regions ({max(never_written, most):.0%} of its "
+            "area), as where a part was never written",
+        )
+    return float(flat_values.size) / total
+
+
+def _last_band(pixels: _Pixels) -> float:
+    """Part of the rows that end the picture in one single value."""
+    last = pixels[-1]
+    if (last != last[0]).any():
+        return 0.0
+    differs = (pixels[:, :: max(1, pixels.shape[1] // 64)] != last[0]).any(axis=1)
+    first = pixels.shape[0] - int(np.argmax(differs[::-1])) if differs.any() else 0
+    band = pixels[first:]
+    return len(band) / len(pixels) if bool((band == last[0]).all()) else 0.0
+
+
+def _tiles(pixels: _Pixels, inside: _Mask | None) -> list[npt.NDArray[np.float32]]:
+    """Up to nine tiles at full resolution, spread over what counts."""
+    first_row, last_row, first_column, last_column = 0, pixels.shape[0], 0, pixels.shape[1]
+    if inside is not None:
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        first_row, last_row = int(rows[0]), int(rows[-1]) + 1
+        first_column, last_column = int(columns[0]), int(columns[-1]) + 1
+    found: list[npt.NDArray[np.float32]] = []
+    partly: list[npt.NDArray[np.float32]] = []
+    for row in _starts(first_row, last_row):
+        for column in _starts(first_column, last_column):
+            here = (
+                slice(row, min(row + _TILE, last_row)),
+                slice(column, min(column + _TILE, last_column)),
+            )
+            tile = np.ascontiguousarray(pixels[here], dtype=np.float32)
+            whole = inside is None or bool(inside[here].all())
+            (found if whole else partly).append(tile)
+    return found or partly[len(partly) // 2 :][:1]
+
+
+def _starts(first: int, last: int) -> list[int]:
+    room = last - first - _TILE
+    if room <= 0:
+        return [first]
+    return sorted({first + room * step // (_TILES_A_SIDE - 1) for step in range(_TILES_A_SIDE)})
+
+
+_NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+
+
+def _noise(tiles: list[npt.NDArray[np.float32]]) -> float:
+    """Standard deviation of the noise, after Immerkaer (1996), by the median of the quietest half.
+
+    The kernel answers neither to slopes nor to straight edges; cells add to it all the same.
+    """
+    answers = [
+        float(np.median(np.abs(cv2.filter2D(tile, cv2.CV_32F, _NOISE_KERNEL)[::2, ::2])))
+        for tile in tiles
+    ]
+    quietest = sorted(answers)[: (len(answers) + 1) // 2]
+    return float(np.mean(quietest)) / 0.6745 / 6.0
+
+
+def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None:
+    """Standard deviation of the blur of the strongest edges, in pixels.
+
+    A step blurred by b has the slope 1 / sqrt(b^2 + s^2) when seen at scale s; the ratio of the
+    slopes at two scales gives b (after Elder and Zucker 1998). Projecting the fine slope on the
+    coarse one's direction lets the noise average out.
+    """
+    fine, coarse = [], []
+    for tile in tiles:
+        if min(tile.shape) < 16:
+            continue
+        fine.append(_slopes(tile, _FINE))
+        coarse.append(_slopes(tile, _COARSE))
+    if not fine:
+        return None
+    fine_slopes, coarse_slopes = np.concatenate(fine, axis=1), np.concatenate(coarse, axis=1)
+    strength = coarse_slopes[0] ** 2 + coarse_slopes[1] ** 2
+    count = max(20, strength.size // 200)
+    strongest = np.argpartition(strength, -count)[-count:]
+    # What white noise alone would give at that scale.
+    of_noise = noise / (math.sqrt(8 * math.pi) * _COARSE**2)
+    if float(strength[strongest].min()) < (6.0 * of_noise) ** 2:
+        return None
+    along = float((fine_slopes[:, strongest] * coarse_slopes[:, strongest]).sum())
+    ratio = along / float(strength[strongest].sum())
+    if ratio <= 1.02:
+        return 20.0
+    squared = (_COARSE**2 - ratio**2 * _FINE**2) / (ratio**2 - 1.0)
+    return math.sqrt(max(0.0, squared))
+
+
+def _slopes(tile: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
+    smooth = cv2.GaussianBlur(tile, (0, 0), scale)
+    slopes = (
+        cv2.Sobel(smooth, cv2.CV_32F, *direction, ksize=1, scale=0.5)[4:-4:2, 4:-4:2].ravel()
+        for direction in ((1, 0), (0, 1))
+    )
+    return np.stack(list(slopes))
