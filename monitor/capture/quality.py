@@ -84,7 +84,7 @@ def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
         _refuse("saturated", f"is saturated on {measures['clipped_bright']:.0%} of its area")
     if measures["clipped_dark"] > MAX_CLIPPED or high * scale <= DARKEST_LIGHT:
         _refuse("black", "is nearly black")
-    measures["flat"] = _flat(pixels, inside, (bottom, highest))
+    measures["flat"] = _flat(pixels, inside, bottom, median)
 
     tiles = _tiles(pixels, inside)
     noise = _noise(tiles)
@@ -128,11 +128,12 @@ def _top(dtype: np.dtype[Any], highest: float) -> float:
     return highest
 
 
-def _flat(pixels: _Pixels, inside: _Mask | None, ends: tuple[float, float]) -> float:
+def _flat(pixels: _Pixels, inside: _Mask | None, bottom: float, median: float) -> float:
     """Part of the area in blocks of one exact value; refuses what was never written.
 
     No camera is so quiet. Strong JPEG compression makes an even background flat too, but in many
-    values; what was never written is zero, or one band of one value down to the last row.
+    values, and a shadow or a reflex may lie beyond the scale; what was never written is zero with
+    a sharp border, or one band of one value down to the last row.
     """
     if min(pixels.shape) < _BLOCK:
         return 0.0
@@ -149,10 +150,12 @@ def _flat(pixels: _Pixels, inside: _Mask | None, ends: tuple[float, float]) -> f
         counted = within[:, :: _BLOCK - 1, :, :: _BLOCK - 1].all(axis=(1, 3))
     flat_values = values[is_flat & counted]
     total = max(1, int(np.count_nonzero(counted)))
-    at_ends = float(np.count_nonzero(np.isin(flat_values, ends))) / total
+    zero = float(np.count_nonzero(flat_values == bottom)) / total
+    if zero > MAX_NEVER_WRITTEN and not _ends_sharply(pixels, inside, bottom, median):
+        zero = 0.0
     most = int(np.unique(flat_values, return_counts=True)[1].max(initial=0)) / total
     band = _last_band(pixels) if inside is None else 0.0
-    never_written = max(at_ends, band)
+    never_written = max(zero, band)
     if never_written > MAX_NEVER_WRITTEN or most > MAX_ONE_VALUE:
         _refuse(
             "blank",
@@ -160,6 +163,19 @@ def _flat(pixels: _Pixels, inside: _Mask | None, ends: tuple[float, float]) -> f
             "area), as where a part was never written",
         )
     return float(flat_values.size) / total
+
+
+def _ends_sharply(pixels: _Pixels, inside: _Mask | None, value: float, median: float) -> bool:
+    """Whether regions of `value` border on light at once. A shadow fades into them."""
+    region = cv2.morphologyEx(
+        (pixels == value).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8)
+    )
+    touching = np.asarray(cv2.dilate(region, np.ones((3, 3), np.uint8)) > 0)
+    near = np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0) & ~touching
+    if inside is not None:
+        near &= inside
+    beside = pixels[near]
+    return beside.size == 0 or float(np.median(beside)) - value > 0.25 * (median - value)
 
 
 def _last_band(pixels: _Pixels) -> float:

@@ -48,6 +48,13 @@ def half(picture: np.ndarray, value: int, part: float = 0.5) -> np.ndarray:
     return cut
 
 
+def lit(picture: np.ndarray, by: float) -> np.ndarray:
+    """A reflex of the lamp (or, below zero, a shadow) in one corner, beyond the scale."""
+    rows, columns = np.indices(picture.shape, dtype=np.float32)
+    spot = np.exp(-((rows / 200) ** 2 + (columns / 200) ** 2))
+    return np.clip(picture + by * spot, 0, 255).astype(np.uint8)
+
+
 def without_a_tile(value: int) -> np.ndarray:
     picture = colonies()
     picture[128:256, 256:384] = value
@@ -98,9 +105,10 @@ def test_an_even_background_flattened_by_compression_is_a_doubt_only():
             "out-of-focus",
         ),
         ((colonies() // 10), "very-dark"),
-        (np.clip(colonies().astype(int) + 127, 0, 255).astype(np.uint8), "partly-saturated"),
+        (lit(colonies(), 400), "partly-saturated"),
+        (lit(colonies(), -300), "partly-black"),
     ],
-    ids=["out of focus", "dark", "bright"],
+    ids=["out of focus", "dark", "a reflex", "a shadow"],
 )
 def test_what_is_merely_bad_is_a_doubt(picture, doubt):
     assert doubt in judge(picture).doubts
