@@ -85,9 +85,11 @@ class PmfCNNConfig:
 class ConvUnit(nn.Sequential):
     """Unpadded convolution, batch normalisation, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1
+    ) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
@@ -107,14 +109,17 @@ class PmfCNN(nn.Module):
         units: list[nn.Module] = []
         side, reach, step = config.window_px, 1, 1  # positions in a window; pixels seen; pixels
 
-        def unit(inputs: int, outputs: int, kernel: int, stride: int = 1) -> ConvUnit:
+        def unit(
+            inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1
+        ) -> ConvUnit:
             nonlocal side, reach, step
-            if (side - kernel) % stride:
+            span = (kernel - 1) * dilation
+            if (side - 1 - span) % stride:
                 raise ValueError(f"{config}: the window does not divide into strides")
-            side = (side - kernel) // stride + 1
-            reach += (kernel - 1) * step
+            side = (side - 1 - span) // stride + 1
+            reach += span * step
             step *= stride
-            return ConvUnit(inputs, outputs, kernel, stride)
+            return ConvUnit(inputs, outputs, kernel, stride, dilation)
 
         units.append(unit(1, config.widths[0], 4, 2))
         units.append(unit(config.widths[0], config.widths[0], 3))
@@ -129,9 +134,12 @@ class PmfCNN(nn.Module):
         self.local_side, self.local_reach_px = side, reach
 
         units = []
-        while side > 1:
-            last = side <= 3
-            units.append(unit(wide, config.context_channels if last else wide, min(3, side)))
+        while side > 3:
+            # Wider steps as the view grows; they must leave a whole position over.
+            dilation = 2 if units and side >= 6 else 1
+            units.append(unit(wide, wide, 3, dilation=dilation))
+        if side > 1:
+            units.append(unit(wide, config.context_channels, side))
         units.append(unit(config.context_channels if units else wide, config.context_channels, 1))
         self.context = nn.Sequential(*units)  # (B, context, h, w)
 

@@ -16,7 +16,7 @@ import concurrent.futures
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -349,25 +349,28 @@ def make_starter(
         progress=_tell,
         measure=validate,
     )
-    bare = Model(trained, Manifest("starter", config, UM_PER_PIXEL))
+    facts = {
+        "simulated_fields": count,
+        "first_simulation_seed": FIRST_TRAINING_SEED,
+        "real": {g.name: [one.name for one in g.fields] for g in groups[:-1]},
+        "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
+        "shares": {group.name: round(group.share, 3) for group in groups},
+        "steps": steps,
+        "seed": seed,
+        "settings": settings.to_json(),
+    }
+    return publish(out, trained, facts, real)
+
+
+def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | None) -> Manifest:
+    """Calibrate and measure a trained network and write it with its card."""
+    bare = Model(trained, Manifest("starter", trained.config, UM_PER_PIXEL))
     validation = [simulated(FIRST_VALIDATION_SEED + i) for i in range(40)]
     temperature = best_temperature(bare, validation)
     bare = Model(trained, replace(bare.manifest, temperature=temperature))
     _say(f"temperature {temperature}; measuring")
-    manifest = replace(
-        bare.manifest,
-        training={
-            "simulated_fields": count,
-            "first_simulation_seed": FIRST_TRAINING_SEED,
-            "real": {g.name: [one.name for one in g.fields] for g in groups[:-1]},
-            "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
-            "shares": {group.name: round(group.share, 3) for group in groups},
-            "steps": steps,
-            "seed": seed,
-            "settings": settings.to_json(),
-        },
-        scores=measure(Segmenter(bare), real),
-    )
+    scores = measure(Segmenter(bare), real)
+    manifest = replace(bare.manifest, training=facts, scores=scores)
     return save_model(out, Model(trained, manifest), card(manifest))
 
 
