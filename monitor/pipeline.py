@@ -104,15 +104,19 @@ class Pipeline:
 
     def _look(self, path: Path, source: str) -> SeenFile | None:
         seen = look_at(path, source)
-        if (
-            seen is not None
-            and seen.problem is not None
-            and seen.problem[0] == "empty"
-            and self._patient
-            and self._is_young(path, source, None)
-        ):
-            return replace(seen, transient=True)
-        return seen
+        if seen is None:
+            return None
+        empty = seen.problem is not None and seen.problem[0] == "empty"
+        if empty and self._patient and self._is_young(path, source, None):
+            seen = replace(seen, transient=True)
+        return replace(seen, dish=self._named_dish(path, source))
+
+    def _named_dish(self, path: Path, source: str) -> str | None:
+        settings = self.settings(source)
+        try:
+            return parse_name(path, settings.names, settings.zone).dish
+        except CaptureError:
+            return None  # said when its turn comes
 
     # --- segmentation --------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class TakenIn(StrEnum):
 class SeenFile:
     """A settled file. sha256 is None where it could not be hashed, and `problem` says why.
 
+    dish : what its name says, so that a dish's scan is not read while captures of it are due
     problem : (reason, message); the file waits if `transient`, else it is unreadable
     """
 
@@ -54,6 +55,7 @@ class SeenFile:
     sha256: str | None
     problem: tuple[str, str] | None = None
     transient: bool = False
+    dish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class CaptureRecord:
                 session.add(row)
                 outcome = TakenIn.NEW
             if outcome is TakenIn.NEW:
-                row.sha256 = seen.sha256
+                row.sha256, row.named_dish = seen.sha256, seen.dish
                 _set_fate(row, seen, now)
             session.flush()
             if file is None:

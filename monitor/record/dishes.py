@@ -137,12 +137,12 @@ class DishRecord:
         """Scans with fields that no reading holds yet and that count as complete.
 
         Complete: as many fields as the source expects, or nothing new for its quiet time while
-        none of its captures is in work. `quiet_s`, `expected` : by source name.
+        no capture of its dish is due or in work. `quiet_s`, `expected` : by source name.
         """
         with self._database.reading() as session:
             busy = set(
                 session.scalars(
-                    select(CaptureRow.source)
+                    select(CaptureRow.named_dish)
                     .where(
                         (CaptureRow.state == CaptureState.WORKING)
                         | and_(
@@ -160,17 +160,17 @@ class DishRecord:
                 .scalar_subquery()
             )
             rows = session.execute(
-                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, fields)
+                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, DishRow.name, fields)
                 .join(DishRow, ScanRow.dish_id == DishRow.id)
                 .where(ScanRow.dirty)
                 .order_by(ScanRow.first_at)
             )
             ready = []
-            for scan_id, last_taken_at, source, count in rows:
+            for scan_id, last_taken_at, source, dish, count in rows:
                 wanted = expected.get(source)
                 quiet = timedelta(seconds=quiet_s.get(source, 0.0))
                 if (wanted is not None and count >= wanted) or (
-                    source not in busy and last_taken_at + quiet <= now
+                    dish not in busy and last_taken_at + quiet <= now
                 ):
                     ready.append(scan_id)
             return ready

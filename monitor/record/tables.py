@@ -134,6 +134,7 @@ class CaptureRow(Base):
     claimed_by: Mapped[str | None] = mapped_column(String(120))
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    named_dish: Mapped[str | None] = mapped_column(Text)
     field: Mapped[str | None] = mapped_column(Text)
     acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)

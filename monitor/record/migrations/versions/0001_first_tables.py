@@ -90,6 +90,7 @@ def upgrade() -> None:
     sa.Column('claimed_by', sa.String(length=120), nullable=True),
     sa.Column('first_seen_at', monitor.record.tables.UtcDateTime(), nullable=False),
     sa.Column('finished_at', monitor.record.tables.UtcDateTime(), nullable=True),
+    sa.Column('named_dish', sa.Text(), nullable=True),
     sa.Column('field', sa.Text(), nullable=True),
     sa.Column('acquired_at', monitor.record.tables.UtcDateTime(), nullable=True),
     sa.Column('scan_id', sa.Integer(), nullable=True),
