@@ -520,11 +520,16 @@ class _Ome:
         for page, position in self._declared(total):
             z, c, _ = _position(position, order, size)
             where[z, c] = page
-        chosen = self._channel(size["C"], channel)
-        planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == chosen]
         if any(page >= pages for page in where.values()):
             _refuse("truncated", f"declares {total} planes and has {pages}")
-        if len(planes) < size["Z"]:
+        chosen = self._channel(size["C"], channel)
+        planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == chosen]
+        if not planes and where and self._is_one_of_a_set() and channel is None:
+            first = min(c for _, c in where)
+            planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == first]
+        if not planes and self._is_one_of_a_set():
+            _refuse("unsupported", "keeps the planes of the wanted channel in another file")
+        if len(planes) < size["Z"] and not self._is_one_of_a_set():
             _refuse("truncated", f"declares {size['Z']} planes of a channel and has {len(planes)}")
         return planes
 
@@ -537,8 +542,7 @@ class _Ome:
         if not elements:
             return [(index, index) for index in range(total)]
         for element in elements:
-            uuid = element.find(f"{self._namespace}UUID")
-            if uuid is not None and self._uuid and uuid.text != self._uuid:
+            if self._is_elsewhere(element):
                 continue
             first = {axis: _whole(element.get(f"First{axis}", "0")) for axis in "ZCT"}
             page = _whole(element.get("IFD", "0"))
@@ -549,6 +553,13 @@ class _Ome:
             start = _index(first, order, size)
             declared += [(page + step, start + step) for step in range(count)]
         return declared
+
+    def _is_elsewhere(self, tiff_data: ElementTree.Element) -> bool:
+        uuid = tiff_data.find(f"{self._namespace}UUID")
+        return uuid is not None and self._uuid is not None and uuid.text != self._uuid
+
+    def _is_one_of_a_set(self) -> bool:
+        return any(map(self._is_elsewhere, self._pixels.findall(f"{self._namespace}TiffData")))
 
     def _channel(self, count: int, wanted: str | None) -> int:
         if count == 1:

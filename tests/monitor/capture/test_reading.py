@@ -342,6 +342,31 @@ def test_planes_that_were_declared_and_never_written_are_missed():
     assert reason_of(tiff(GREY, description=xml, metadata=None)) == "truncated"
 
 
+def one_of_a_set(file: int) -> bytes:
+    """One of two files of an OME-TIFF set; each holds one channel of one height."""
+    planes = "".join(
+        f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="part{c}.ome.tif">urn:uuid:{c}</UUID></TiffData>'
+        for c in range(2)
+    )
+    xml = (
+        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{file}">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="83" '
+        'SizeY="61" SizeZ="1" SizeC="2" SizeT="1" PhysicalSizeX="0.5"><Channel Name="GFP"/>'
+        f'<Channel Name="Phase"/>{planes}</Pixels></Image></OME>'
+    )
+    return tiff(GREY + np.uint8(file), description=xml, metadata=None)
+
+
+def test_a_file_of_a_set_gives_its_own_plane():
+    for file in range(2):
+        picture = read(one_of_a_set(file))
+        np.testing.assert_array_equal(picture.pixels, GREY + np.uint8(file))
+        assert picture.pixel_size_um == 0.5
+    np.testing.assert_array_equal(read(one_of_a_set(1), channel="phase").pixels, GREY + np.uint8(1))
+    assert reason_of(one_of_a_set(0), channel="phase") == "unsupported"
+
+
 # --- what must be refused -----------------------------------------------------------------------
 
 WHOLE = {name: tiff(pixels, **how) for name, (pixels, how) in LOSSLESS.items()} | {
