@@ -102,6 +102,7 @@ etc=$root/etc/colonywatch
 state=$root/var/lib/colonywatch
 units=$root/etc/systemd/system
 command=$root/usr/local/bin/colonywatch
+cache=/var/cache/colonywatch
 
 # ---------------------------------------------------------------- what this machine offers
 
@@ -227,7 +228,7 @@ if [[ $staged == no ]]; then
         # Left by an uninstallation that kept it.
         chown -R --no-dereference "$account:$account" -- "$state"
     fi
-    install -d -m 0750 --owner="$account" --group="$account" -- "$state" "$state/backups"
+    install -d -m 0750 --owner="$account" --group="$account" -- "$state" "$state/backups" "$cache"
 else
     install -d -m 0750 -- "$state" "$state/backups"
 fi
@@ -236,7 +237,7 @@ as_account() {
     if [[ $staged == yes ]]; then
         "$@"
     else
-        (cd / && runuser -u "$account" -- "$@")
+        (cd / && umask 027 && runuser -u "$account" -- env "MPLCONFIGDIR=$cache" "XDG_CACHE_HOME=$cache" "$@")
     fi
 }
 
@@ -410,10 +411,12 @@ cat >"$scratch/command" <<TEXT
 #!/bin/sh
 # colonywatch as the account of the service, whoever calls.
 program=$prefix/venv/bin/colonywatch
+umask 027
+caches="MPLCONFIGDIR=$cache XDG_CACHE_HOME=$cache"
 case \$(id -un) in
-    $account) exec "\$program" "\$@" ;;
-    root) exec runuser -u $account -- "\$program" "\$@" ;;
-    *) exec sudo -u $account -- "\$program" "\$@" ;;
+    $account) exec env \$caches "\$program" "\$@" ;;
+    root) exec runuser -u $account -- env \$caches "\$program" "\$@" ;;
+    *) exec sudo -u $account -- env \$caches "\$program" "\$@" ;;
 esac
 TEXT
 if [[ -e $command ]] && ! grep -q '^# colonywatch as the account of the service' "$command"; then
