@@ -8,7 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from monitor.config import Config
-from monitor.culture import Message, PlanStatus
+from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.email import AlertStory, compose, send
 from monitor.outlets.picking import withdraw_plan, write_plan
@@ -96,11 +96,10 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
         source=source,
         test=rehearsal,
     )
-    recipients = [address.strip() for address in message.recipient.split(",")]
     mail = compose(
         story,
         sender=config.outlets.email.sender,
-        recipients=recipients,
+        recipients=[message.recipient],
         # The same id at each try, so that a mail that went twice can be told from a second one.
         message_id=f"alert-{alert.id}-{message.id}",
     )
@@ -110,7 +109,9 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
     plan = store.dishes.plan(message.subject_id)
     if plan.status is PlanStatus.APPROVED:
-        files = write_plan(plan, config.removal_folder, now=now)
+        files = write_plan(
+            plan, config.removal_folder, now=now, calibration_rms_um=_rms_of(plan, config)
+        )
         try:
             store.dishes.move_plan(
                 plan.id,
@@ -125,3 +126,11 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
             raise OutletError(str(problem), permanent=True) from problem
         return ", ".join(str(file) for file in files)
     raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
+
+
+def _rms_of(plan: RemovalPlan, config: Config) -> float | None:
+    """The residual of the plan's calibration, while it is still the configured one."""
+    for source in (*config.sources, config.unlisted):
+        if source.calibration is not None and source.calibration.id == plan.calibration_id:
+            return source.calibration.rms_um
+    return None

@@ -216,9 +216,7 @@ class Pipeline:
     def _not_measured(self, capture: Capture, problem: CaptureError) -> None:
         if problem.reason in ("changed", "missing"):
             self._look_again(capture, problem)
-        elif problem.transient or (
-            self._patient and self._is_young(capture.path, capture.source, capture.first_seen_at)
-        ):
+        elif problem.transient or self._may_be_half_written(capture):
             self._wait(capture, problem)
         else:
             self._set_aside(capture, problem)
@@ -253,8 +251,7 @@ class Pipeline:
             )
             self._wait(capture, gone)
             return
-        self._store.captures.put_back(capture.id, self._owner, self._clock())
-        self._store.captures.take_in(seen, self._clock())
+        self._store.captures.look_again(capture.id, self._owner, seen, self._clock())
 
     def _wait(self, capture: Capture, problem: CaptureError) -> None:
         again = self._store.captures.record_waiting(
@@ -317,12 +314,11 @@ class Pipeline:
             replaces = True  # plans of older scans aim at where the cells were
             if judgement.status is DishStatus.DIFFERENTIATING:
                 plan = self._plan(facts, reading)
-        recipients = ", ".join(self._config.outlets.email.recipients)
         return ScanDecision(
             status=judgement.status,
             alert=judgement.alert,
             plan=plan,
-            mail_to=recipients if judgement.alert is not None else None,
+            mail_to=self._config.outlets.email.recipients,
             replaces_plans=replaces,
         )
 

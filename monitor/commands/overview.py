@@ -30,7 +30,6 @@ from monitor.commands.common import (
 from monitor.config import Config
 from monitor.culture import Reading
 from monitor.errors import UsageError
-from monitor.outlets.plots import plot_series
 from monitor.pipeline import utc_now
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
@@ -246,6 +245,9 @@ def history(
     if form is HistoryFormat.PNG:
         if target is None and sys.stdout.isatty():
             raise UsageError("a picture does not fit a terminal; add --out FILE.png")
+        # Matplotlib takes a second to load; only this form pays for it.
+        from monitor.outlets.plots import plot_series
+
         content = plot_series(
             readings,
             settings.decisions.differentiation,

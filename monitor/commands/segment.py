@@ -112,7 +112,13 @@ def segment_file(
         min_area_px=region_limit_px(size),
         colonies=colonies,
     )
-    overlay = draw_overlay(picture.pixels, labels, pixel_size_um=size, title=image.stem)
+    overlay = draw_overlay(
+        picture.pixels,
+        labels,
+        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
+        title=image.stem,
+        assumed=size is None,
+    )
     try:
         write_whole(folder / f"{image.stem}_labels.png", encode_png(labels))
         write_whole(folder / f"{image.stem}_overlay.png", encode_png(overlay))

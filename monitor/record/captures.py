@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -27,7 +27,14 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.record.database import Database
-from monitor.record.tables import CaptureRow, DishRow, FileRow, MeasurementRow, ScanRow
+from monitor.record.tables import (
+    CaptureRow,
+    DishRow,
+    FileRow,
+    MeasurementRow,
+    ReadingMeasurementRow,
+    ScanRow,
+)
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 600.0
@@ -93,44 +100,30 @@ class CaptureRecord:
         a file, no capture of their own.
         """
         with self._database.writing() as session:
-            file = session.get(FileRow, seen.path)
-            before = session.get(CaptureRow, file.capture_id) if file else None
-            same = (
-                session.scalar(select(CaptureRow).where(CaptureRow.sha256 == seen.sha256))
-                if seen.sha256
-                else None
-            )
-            if same is not None:
-                row, outcome = same, TakenIn.KNOWN
-                if same.path != seen.path and not same.path.exists():
-                    same.path = seen.path  # moved: later looks must find it
-            elif before is not None and _was_never_read(before):
-                row, outcome = before, TakenIn.NEW
-            else:
-                row = CaptureRow(
-                    path=seen.path,
-                    source=seen.source,
-                    first_seen_at=now,
-                    state=CaptureState.WAITING,
-                    attempts=0,
-                    crashes=0,
-                )
-                session.add(row)
-                outcome = TakenIn.NEW
-            if outcome is TakenIn.NEW:
-                row.sha256, row.named_dish = seen.sha256, seen.dish
-                _set_fate(row, seen, now)
-            session.flush()
-            if file is None:
-                file = FileRow(path=seen.path, size=0, mtime_ns=0, capture_id=row.id)
-                session.add(file)
-            file.size, file.mtime_ns, file.capture_id = seen.size, seen.mtime_ns, row.id
-            session.flush()
-            if before is not None and before.id != row.id and _was_never_read(before):
-                others = session.scalar(select(func.count()).where(FileRow.capture_id == before.id))
-                if not others:
-                    session.delete(before)
+            outcome, row = _take_in(session, seen, now)
             return outcome, _capture(row)
+
+    def look_again(
+        self, capture_id: int, owner: str, seen: SeenFile, now: datetime
+    ) -> Capture | None:
+        """The path of a claimed capture holds something else by now: undo the claim, take it in.
+
+        What the old bytes were is forgotten where they were half a file, and kept where a reading
+        rests on them. Returns the capture that the path holds now; None where the claim was lost.
+        """
+        with self._database.writing() as session:
+            claimed = _claimed(session, capture_id, owner)
+            if claimed is None:
+                return None
+            if _is_in_a_reading(session, claimed):
+                _keep_reading(claimed)
+            else:
+                claimed.state, claimed.claimed_by = CaptureState.WAITING, None
+                claimed.next_try_at = now
+            _, row = _take_in(session, seen, now)
+            if row is not claimed:
+                _forget_if_replaced(session, claimed)
+            return _capture(row)
 
     # --- claims --------------------------------------------------------------------------------
 
@@ -184,13 +177,6 @@ class CaptureRecord:
                     count += 1
             return count
 
-    def put_back(self, capture_id: int, owner: str, now: datetime) -> None:
-        """Undo a claim: the capture waits again, due at once."""
-        with self._database.writing() as session:
-            row = _claimed(session, capture_id, owner)
-            if row is not None:
-                row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
-
     # --- outcomes ------------------------------------------------------------------------------
 
     def record_measurement(
@@ -232,7 +218,7 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return
-            if row.scan_id is not None:
+            if _is_in_a_reading(session, row):
                 _keep_reading(row)
             else:
                 _make_unreadable(row, reason, message, now)
@@ -245,7 +231,7 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return None
-            if row.scan_id is not None:
+            if _is_in_a_reading(session, row):
                 _keep_reading(row)
                 return None
             row.state, row.claimed_by = CaptureState.WAITING, None
@@ -254,13 +240,19 @@ class CaptureRecord:
             return row.next_try_at
 
     def record_crash(self, capture_id: int, owner: str, now: datetime, *, limit: int) -> bool:
-        """The worker died with this capture. True: it is now set aside as unreadable."""
+        """The worker died with this capture. True: it is now set aside as unreadable.
+
+        Where it died over a capture that was recorded before, its reading stands.
+        """
         with self._database.writing() as session:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return False
             row.crashes += 1
             if row.crashes >= limit:
+                if _is_in_a_reading(session, row):
+                    _keep_reading(row)
+                    return False
                 _make_unreadable(
                     row,
                     "kills-worker",
@@ -313,7 +305,8 @@ class CaptureRecord:
         with self._database.writing() as session:
             rows = session.scalars(query).all()
             for row in rows:
-                row.state, row.next_try_at, row.attempts = CaptureState.WAITING, now, 0
+                row.state, row.next_try_at = CaptureState.WAITING, now
+                row.attempts = row.crashes = 0
             return [row.id for row in rows]
 
     def any_due(self, now: datetime, *, ids: Collection[int]) -> bool:
@@ -447,7 +440,10 @@ def _store_measurement(
         )
     )
     if row is not None:
-        return  # the same bytes under the same model and settings say the same
+        # The same bytes under the same model and settings say the same; but it is the model in
+        # use now, and a reading rests on the one that was used last.
+        row.created_at = now
+        return
     detail: dict[str, Any] = {
         "shape": measured.shape,
         "colonies": [asdict(colony) for colony in measured.colonies],
@@ -529,6 +525,97 @@ def _claimed(session: Session, capture_id: int, owner: str) -> CaptureRow | None
     if row is None or row.state != CaptureState.WORKING or row.claimed_by != owner:
         return None
     return row
+
+
+def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, CaptureRow]:
+    file = session.get(FileRow, seen.path)
+    before = session.get(CaptureRow, file.capture_id) if file else None
+    same = (
+        session.scalar(select(CaptureRow).where(CaptureRow.sha256 == seen.sha256))
+        if seen.sha256
+        else None
+    )
+    if same is not None:
+        row, outcome = same, TakenIn.KNOWN
+        _follow(session, row, seen, now)
+    elif before is not None and _was_never_read(before):
+        row, outcome = before, TakenIn.NEW
+    else:
+        row = CaptureRow(
+            path=seen.path,
+            source=seen.source,
+            first_seen_at=now,
+            state=CaptureState.WAITING,
+            attempts=0,
+            crashes=0,
+        )
+        session.add(row)
+        outcome = TakenIn.NEW
+    if outcome is TakenIn.NEW:
+        row.path, row.source, row.sha256 = seen.path, seen.source, seen.sha256
+        row.named_dish = seen.dish
+        _set_fate(row, seen, now)
+    session.flush()
+    if file is None:
+        file = FileRow(path=seen.path, size=0, mtime_ns=0, capture_id=row.id)
+        session.add(file)
+    file.size, file.mtime_ns, file.capture_id = seen.size, seen.mtime_ns, row.id
+    session.flush()
+    if before is not None and before is not row:
+        _forget_if_replaced(session, before)
+    return outcome, row
+
+
+def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) -> None:
+    """Known bytes turned up at `seen.path`: moved, renamed, or a second copy."""
+    if row.path != seen.path:
+        file = session.get(FileRow, row.path)
+        overwritten = file is not None and file.capture_id != row.id
+        if overwritten or not row.path.exists() or _is_badly_named(row):
+            # Later looks must find it.
+            row.path, row.named_dish = seen.path, seen.dish
+            if _is_badly_named(row):
+                _set_fate(row, seen, now)  # the new name may say what the old one did not
+    if _was_never_read(row) and row.source != seen.source:
+        # It belongs to a source by now, or to another one.
+        row.source, row.named_dish = seen.source, seen.dish
+        if row.state == CaptureState.UNREADABLE:
+            _set_fate(row, seen, now)
+
+
+def _is_badly_named(row: CaptureRow) -> bool:
+    return row.state == CaptureState.UNREADABLE and row.reason in ("no-name-match", "bad-name")
+
+
+def _forget_if_replaced(session: Session, row: CaptureRow) -> None:
+    """The path of a capture that was never read holds another one now.
+
+    It lives on under another name that its bytes have; without one it was half a file.
+    """
+    if not _was_never_read(row):
+        return
+    left = session.scalar(
+        select(FileRow).where(FileRow.capture_id == row.id).order_by(FileRow.path).limit(1)
+    )
+    if left is None:
+        session.delete(row)
+        return
+    file = session.get(FileRow, row.path)
+    if file is None or file.capture_id != row.id:
+        row.path = left.path
+
+
+def _is_in_a_reading(session: Session, row: CaptureRow) -> bool:
+    return row.scan_id is not None and bool(
+        session.scalar(
+            select(
+                exists().where(
+                    MeasurementRow.capture_id == row.id,
+                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
+                )
+            )
+        )
+    )
 
 
 def _was_never_read(row: CaptureRow) -> bool:

@@ -90,14 +90,15 @@ class NewReading:
 class ScanDecision:
     """What follows from a reading. Written with it in one transaction, or not at all.
 
-    mail_to : recipients of the alert's mail, comma-separated; None = no mail
+    mail_to : who gets the alert's mail; a row of the outbox each, so that one bad address holds
+        up nobody
     replaces_plans : plans of the dish that are still alive are superseded
     """
 
     status: DishStatus
     alert: AlertKind | None = None
     plan: RemovalPlan | None = None
-    mail_to: str | None = None
+    mail_to: tuple[str, ...] = ()
     replaces_plans: bool = False
 
 
@@ -483,17 +484,17 @@ def _carry_out(
         )
         session.add(alert)
         session.flush()
-        if decision.mail_to:
-            session.add(
-                OutboxRow(
-                    channel="email",
-                    subject_id=str(alert.id),
-                    recipient=decision.mail_to,
-                    created_at=now,
-                    next_try_at=now,
-                    attempts=0,
-                )
+        session.add_all(
+            OutboxRow(
+                channel="email",
+                subject_id=str(alert.id),
+                recipient=recipient,
+                created_at=now,
+                next_try_at=now,
+                attempts=0,
             )
+            for recipient in decision.mail_to
+        )
     plan = decision.plan
     if plan is not None:
         session.add(

@@ -126,7 +126,12 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
     overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
     image = draw_overlay(
-        picture.pixels, labels, pixel_size_um=size, title=title, max_side=OVERLAY_SIDE_PX
+        picture.pixels,
+        labels,
+        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
+        title=title,
+        max_side=OVERLAY_SIDE_PX,
+        assumed=size is None,
     )
     try:
         write_whole(request.state_folder / label_map, encode_png(labels))
