@@ -75,7 +75,8 @@ def without_a_tile(value: int) -> np.ndarray:
         (half(colonies().astype(np.float32), 0), "blank"),
         (half(empty_field(), 255, 0.3), "blank"),
         (without_a_tile(0), "blank"),
-        (np.minimum(empty_field(level=4, noise=1), 5), "black"),
+        (empty_field(level=4, noise=1), "black"),
+        (np.random.default_rng(0).poisson(2, (600, 700)).astype(np.uint8), "black"),
         (np.clip(colonies().astype(int) + 160, 0, 255).astype(np.uint8), "saturated"),
         (np.clip(colonies().astype(int) * 40, 0, 4095).astype(np.uint16), "saturated"),
         (np.random.default_rng(0).integers(0, 256, (600, 700), np.uint8), "noise"),
@@ -84,7 +85,14 @@ def without_a_tile(value: int) -> np.ndarray:
     ids=[
         *("zeros", "one value", "one pixel", "half zero", "nearly all zero", "half grey"),
         *("last rows zero", "half zero, 16 bit", "half zero, float", "last third white"),
-        *("a tile is zero", "no light", "saturated", "saturated at 12 bit", "damaged, 8 bit"),
+        *(
+            "a tile is zero",
+            "no light",
+            "no light, some noise",
+            "saturated",
+            "saturated at 12 bit",
+            "damaged, 8 bit",
+        ),
         "damaged, 16 bit",
     ],
 )
