@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
@@ -37,7 +37,6 @@ class Database:
                 "colonywatch.sqlite (record.database)"
             ) from problem
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        arguments: dict[str, Any] = {}
         if self.is_sqlite:
             if self.url.database and self.url.database != ":memory:":
                 folder = Path(self.url.database).parent
@@ -48,19 +47,24 @@ class Database:
                         f"{folder}: cannot be made for the database ({problem.strerror}); "
                         "choose another with record.folder or --state DIR"
                     ) from problem
-            arguments["connect_args"] = {"timeout": BUSY_S}
+            if "timeout" not in self.url.query:
+                self.url = self.url.update_query_dict({"timeout": str(BUSY_S)})
         try:
-            self.engine: Engine = create_engine(self.url, **arguments)
+            self.engine: Engine = create_engine(self.url)
         except (NoSuchModuleError, ModuleNotFoundError) as problem:
             raise RecordError(f"{url}: no driver for this database is installed") from problem
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
-        with _as_record_error(self._where):
+        with _as_record_error(self._where, self._busy_s):
             self._migrate()
 
     @property
     def _where(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return self.url.difference_update_query(["timeout"]).render_as_string(hide_password=True)
+
+    @property
+    def _busy_s(self) -> str:
+        return str(self.url.query.get("timeout", BUSY_S))
 
     def _migrate(self) -> None:
         script = AlembicConfig()
@@ -86,14 +90,18 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads."""
-        with _as_record_error(self._where), Session(self.engine) as session:
+        with _as_record_error(self._where, self._busy_s), Session(self.engine) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that writes: all or nothing, one at a time on SQLite."""
         engine = self.engine.execution_options(writes=True)
-        with _as_record_error(self._where), Session(engine) as session, session.begin():
+        with (
+            _as_record_error(self._where, self._busy_s),
+            Session(engine) as session,
+            session.begin(),
+        ):
             yield session
 
     @property
@@ -105,8 +113,13 @@ class Database:
         """SQLite's own check of the file; other databases look after themselves."""
         if not self.is_sqlite:
             return True
-        with _as_record_error(self._where), self.engine.connect() as connection:
-            return connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        with _as_record_error(self._where, self._busy_s), self.engine.connect() as connection:
+            try:
+                return connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            except DatabaseError as problem:
+                if "malformed" in str(problem.orig):
+                    return False
+                raise
 
     def back_up(self, target: Path) -> None:
         """Copy the database to a file while others go on using it.
@@ -126,7 +139,8 @@ class Database:
                 source.backup(copy)
             temporary.replace(target)
         except (OSError, sqlite3.Error) as problem:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise RecordError(f"{target}: the backup failed: {problem}") from problem
 
     def close(self) -> None:
@@ -134,7 +148,7 @@ class Database:
 
 
 @contextmanager
-def _as_record_error(where: str) -> Iterator[None]:
+def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as problem:
@@ -143,7 +157,7 @@ def _as_record_error(where: str) -> Iterator[None]:
         if "disk is full" in text:
             text += "; free some space, work goes on by itself"
         elif "locked" in text:
-            text += f"; another program has held it for over {BUSY_S} s"
+            text += f"; another program has held it for over {busy_s} s"
         raise RecordError(f"{where}: {text}") from problem
 
 

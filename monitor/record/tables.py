@@ -66,6 +66,16 @@ class FilePath(TypeDecorator[Path]):
         return Path(value)
 
 
+class AnyText(TypeDecorator[str]):
+    """Text that may quote a file's name, whose bytes need not be text: those become ``\\xff``."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+
+
 class Base(DeclarativeBase):
     # Named constraints, so that a migration on any database can find them.
     metadata = MetaData(
@@ -83,7 +93,7 @@ class DishRow(Base):
     __tablename__ = "dish"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(AnyText, unique=True)
     source: Mapped[str] = mapped_column(String(100))
     status: Mapped[str] = mapped_column(String(20), default="unknown")
     status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -102,7 +112,7 @@ class ScanRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
-    key: Mapped[str | None] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(AnyText)
     first_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -127,15 +137,15 @@ class CaptureRow(Base):
     source: Mapped[str] = mapped_column(String(100))
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(40))
-    message: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(AnyText)
     attempts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
     next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_by: Mapped[str | None] = mapped_column(String(120))
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    named_dish: Mapped[str | None] = mapped_column(Text)
-    field: Mapped[str | None] = mapped_column(Text)
+    named_dish: Mapped[str | None] = mapped_column(AnyText)
+    field: Mapped[str | None] = mapped_column(AnyText)
     acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
 
@@ -161,7 +171,7 @@ class MeasurementRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
-    model_name: Mapped[str] = mapped_column(Text)
+    model_name: Mapped[str] = mapped_column(AnyText)
     model_sha256: Mapped[str] = mapped_column(String(64))
     settings_sha256: Mapped[str] = mapped_column(String(64))
     background_px: Mapped[int]
@@ -172,8 +182,8 @@ class MeasurementRow(Base):
     stage_y_um: Mapped[float | None]
     stage_z_um: Mapped[float | None]
     uncertainty: Mapped[float]
-    overlay: Mapped[str | None] = mapped_column(Text)
-    label_map: Mapped[str | None] = mapped_column(Text)
+    overlay: Mapped[str | None] = mapped_column(AnyText)
+    label_map: Mapped[str | None] = mapped_column(AnyText)
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -229,8 +239,8 @@ class AlertRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    acknowledged_by: Mapped[str | None] = mapped_column(Text)
-    note: Mapped[str | None] = mapped_column(Text)
+    acknowledged_by: Mapped[str | None] = mapped_column(AnyText)
+    note: Mapped[str | None] = mapped_column(AnyText)
     snoozed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -243,7 +253,7 @@ class RemovalPlanRow(Base):
     status: Mapped[str] = mapped_column(String(20), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    approved_by: Mapped[str | None] = mapped_column(Text)
+    approved_by: Mapped[str | None] = mapped_column(AnyText)
     approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
 
@@ -257,13 +267,13 @@ class OutboxRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     channel: Mapped[str] = mapped_column(String(20))
     subject_id: Mapped[str] = mapped_column(String(40))
-    recipient: Mapped[str] = mapped_column(Text)
+    recipient: Mapped[str] = mapped_column(AnyText)
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     next_try_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_error: Mapped[str | None] = mapped_column(Text)
+    last_error: Mapped[str | None] = mapped_column(AnyText)
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    delivered_to: Mapped[str | None] = mapped_column(Text)
+    delivered_to: Mapped[str | None] = mapped_column(AnyText)
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -274,10 +284,10 @@ class AuditRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
-    who: Mapped[str] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(AnyText)
     what: Mapped[str] = mapped_column(String(60))
-    subject: Mapped[str] = mapped_column(Text)
-    note: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(AnyText)
+    note: Mapped[str | None] = mapped_column(AnyText)
 
 
 class ProcessRow(Base):
@@ -287,7 +297,7 @@ class ProcessRow(Base):
 
     owner: Mapped[str] = mapped_column(String(120), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
-    host: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(AnyText)
     pid: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     beat_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,179 @@
+"""Plain values that the tests of the record and the pipeline share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from monitor.culture import (
+    Capture,
+    Colony,
+    FieldAreas,
+    FieldMeasurement,
+    NamedParts,
+    PlanStatus,
+    Reading,
+    Region,
+    RemovalPlan,
+    StagePosition,
+    Target,
+)
+from monitor.decisions.summary import sum_up
+from monitor.record.captures import ScanPlace, SeenFile
+from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
+from monitor.record.store import Store
+
+NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
+MODEL, OTHER_MODEL = "a" * 64, "b" * 64
+SETTINGS = "5" * 64
+DISH = "3500003816/A1"
+
+COLONY = Colony(
+    label=1, area_px=300, differentiated_px=100, centroid=(40.5, 60.25), bounds=(30, 50, 52, 71)
+)
+REGION = Region(
+    label=1,
+    area_px=100,
+    polygon=((30.0, 50.0), (30.0, 60.0), (40.0, 60.0), (40.0, 50.0)),
+    pick_point=(35.0, 55.0),
+    inscribed_radius_px=5.0,
+    mean_probability=0.9,
+    colony=1,
+)
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+def hours(count: float) -> timedelta:
+    return timedelta(hours=count)
+
+
+def sha256_of(content: str | bytes) -> str:
+    return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
+
+
+def seen(path: Path | str, content: str | None = None, *, source: str = "incubator", **changes):
+    """A file that was looked at; its bytes are `content`, else its own path."""
+    path = Path(path)
+    text = str(path) if content is None else content
+    values = {
+        "path": path,
+        "source": source,
+        "size": len(text),
+        "mtime_ns": 1_000,
+        "sha256": sha256_of(text.encode("utf-8", "surrogateescape")),
+    }
+    return SeenFile(**(values | changes))
+
+
+def measurement(
+    background: int = 600, undifferentiated: int = 300, differentiated: int = 100, **changes
+) -> FieldMeasurement:
+    values = {
+        "shape": (25, 40),
+        "areas": FieldAreas(background, undifferentiated, differentiated),
+        "colonies": (COLONY,),
+        "regions": (REGION,),
+        "uncertainty": 0.1,
+        "model_name": "pmf-cnn",
+        "model_sha256": MODEL,
+        "settings_sha256": SETTINGS,
+        "acquired_at": NOW,
+        "acquired_at_from": "name",
+        "pixel_size_um": 2.0,
+        "pixel_size_from": "name",
+        "stage": StagePosition(100.0, -250.5, 12.0),
+        "overlay": "overlays/a.jpg",
+        "label_map": "labels/a.png",
+        "quality": {"sharpness": 0.5},
+        "took_s": 1.25,
+    }
+    return FieldMeasurement(**(values | changes))
+
+
+def place(dish: str = DISH, key: str | None = None, field: str | None = None, gap_s: float = 900.0):
+    return ScanPlace(dish=dish, key=key, field=field, gap_s=gap_s)
+
+
+def named(dish: str = DISH, **changes) -> NamedParts:
+    return NamedParts(**({"dish": dish, "pattern": "test"} | changes))
+
+
+def take(store: Store, path: str, content: str | None = None, *, at: datetime = NOW) -> Capture:
+    return store.captures.take_in(seen(path, content), at)[1]
+
+
+def measure(
+    store: Store,
+    path: str,
+    where: ScanPlace,
+    measured: FieldMeasurement | None = None,
+    *,
+    content: str | None = None,
+    at: datetime = NOW,
+) -> int:
+    """Take a file in, claim it and store what was measured. Returns its scan."""
+    capture = take(store, path, content, at=at)
+    (claimed,) = store.captures.claim_due("me", at, limit=1, only=[capture.id])
+    scan = store.captures.record_measurement(claimed.id, "me", where, measured or measurement(), at)
+    assert scan is not None
+    return scan
+
+
+def new_reading(fields: Sequence[FieldMeasurement]) -> NewReading:
+    summary = sum_up(fields)
+    return NewReading(
+        **{name: getattr(summary, name) for name in summary.__dataclass_fields__},
+        model_sha256=fields[0].model_sha256,
+        settings_sha256=fields[0].settings_sha256,
+    )
+
+
+def read(
+    store: Store, scan_id: int, decision: ScanDecision | None = None, *, at: datetime = NOW
+) -> ScanOutcome | None:
+    """Read a scan with a decision made up by the test; without one the status stays."""
+
+    def decide(facts: ScanFacts, reading: Reading) -> ScanDecision:
+        return decision or ScanDecision(facts.status)
+
+    return store.dishes.read_scan(scan_id, sum_up=new_reading, decide=decide, now=at)
+
+
+TARGET = Target(
+    region_id="aaaaaaaaaaaa-1",
+    order=1,
+    capture_sha256="a" * 64,
+    acquired_at=NOW,
+    area_um2=14_400.0,
+    mean_probability=0.9,
+    inscribed_radius_um=60.0,
+    centroid_px=(151.25, 300.5),
+    pick_px=(150.0, 300.0),
+    pick_x_um=5200.0,
+    pick_y_um=-1100.5,
+    pick_z_um=None,
+    polygon_px=((120.0, 270.0), (120.0, 330.0), (180.0, 330.0), (180.0, 270.0)),
+)
+
+
+def removal_plan(id_: str = "20261103-00000001", **changes) -> RemovalPlan:
+    """`reading_id` and `dish` are those of the reading that it is stored with."""
+    values = {
+        "id": id_,
+        "dish": DISH,
+        "reading_id": 1,
+        "status": PlanStatus.DRAFT,
+        "created_at": NOW,
+        "expires_at": NOW + hours(12),
+        "model_sha256": MODEL,
+        "settings_sha256": SETTINGS,
+        "calibration_id": "scope-1",
+        "targets": (TARGET,),
+        "left_out": ("1 region is too small.",),
+    }
+    return RemovalPlan(**(values | changes))

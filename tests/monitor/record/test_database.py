@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event, inspect, select, text
+
+from monitor.errors import RecordError
+from monitor.record.database import Database
+from monitor.record.store import Store
+from monitor.record.tables import Base, CaptureRow, DishRow, FileRow
+from tests.monitor.facts import NOW, seen, take
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_program_uses(store):
+    with store.database.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_opening_it_again_changes_nothing(database_file):
+    with Store(f"sqlite:///{database_file}") as first:
+        take(first, "/in/a.tif")
+    with Store(f"sqlite:///{database_file}") as second:
+        assert second.captures.counts()["waiting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2)]
+)
+def test_every_connection_is_set_up_to_lose_nothing(store, pragma, value):
+    for session in (store.database.reading, store.database.writing):
+        with session() as opened:
+            assert opened.scalar(text(f"PRAGMA {pragma}")) == value
+
+
+def test_a_row_that_points_nowhere_is_refused(store):
+    with pytest.raises(RecordError, match="FOREIGN KEY"), store.database.writing() as session:
+        session.add(FileRow(path=Path("/in/a.tif"), size=1, mtime_ns=1, capture_id=99))
+
+
+def test_an_unheard_of_state_is_refused(store):
+    with pytest.raises(RecordError, match="CHECK"), store.database.writing() as session:
+        session.add(
+            CaptureRow(path=Path("/a"), source="s", state="lost", first_seen_at=NOW, attempts=0)
+        )
+
+
+def test_times_come_back_as_the_same_moment_in_utc(store):
+    tokyo = timezone(timedelta(hours=9))
+    moment = datetime(2026, 11, 3, 8, 0, 0, 123456, tokyo)
+    with store.database.writing() as session:
+        session.add(DishRow(name="d", source="s", status="unknown", created_at=moment))
+    with store.database.reading() as session:
+        found = session.scalars(select(DishRow)).one().created_at
+    assert found == moment
+    assert found.tzinfo is UTC
+    assert found.hour == 23
+
+
+def test_a_time_without_a_zone_is_refused(store):
+    with pytest.raises(RecordError, match="without a zone"), store.database.writing() as session:
+        session.add(
+            DishRow(name="d", source="s", status="unknown", created_at=datetime(2026, 11, 3))  # noqa: DTZ001
+        )
+    assert store.dishes.dishes() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"plain.tif", "皿 07.tif".encode(), b"broken-\xff\xfe.tif", b"bytes%ff:.tif", b"a'b\"c.tif"],
+)
+def test_any_file_name_comes_back_byte_for_byte(store, name):
+    path = Path(os.fsdecode(b"/in/" + name))
+    take_in = store.captures.take_in
+    capture = take_in(seen(path), NOW)[1]
+    assert os.fsencode(capture.path) == b"/in/" + name
+    assert store.captures.is_known_file(path, len(str(path)), 1_000)
+    assert list(store.captures.known_files()) == [path]
+    assert take_in(seen(path), NOW)[1].id == capture.id
+
+
+@pytest.mark.parametrize("reason", ["no\udcffgood", "surrogate \ud800"])
+def test_a_message_that_is_no_text_is_kept_as_far_as_it_can_be_read(store, reason):
+    """Messages name files, and a file's name may be any bytes."""
+    path = Path("/in/broken-\udcff.tif")
+    capture = store.captures.take_in(
+        seen(path, sha256=None, problem=("empty", f"{path.name}: is empty, {reason}")), NOW
+    )[1]
+    (found,) = store.captures.find([capture.id])
+    assert found.message is not None
+    assert found.message.startswith("broken-\\udcff.tif: is empty")
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database_file):
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(RecordError, match=r"newer colonywatch \(revision 9999\); install"):
+        Store(f"sqlite:///{database_file}")
+    with closing(sqlite3.connect(database_file)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("colonywatch.sqlite", "is no database URL"),
+        ("nosuchdb://host/name", "no driver for this database"),
+        ("sqlite:////proc/nowhere/colonywatch.sqlite", "cannot be made for the database"),
+    ],
+)
+def test_an_impossible_database_is_one_clear_error(url, says):
+    with pytest.raises(RecordError, match=says):
+        Database(url)
+
+
+def test_a_file_that_is_no_database_is_one_clear_error(tmp_path):
+    path = tmp_path / "colonywatch.sqlite"
+    path.write_bytes(b"this is a text and not a database, and a long one " * 100)
+    with pytest.raises(RecordError, match=r"colonywatch\.sqlite: file is not a database"):
+        Database(f"sqlite:///{path}")
+
+
+def test_a_damaged_database_is_not_sound(store, database_file):
+    assert store.database.is_sound()
+    for number in range(40):
+        take(store, f"/in/{number}.tif")
+    store.close()
+    content = bytearray(database_file.read_bytes())
+    content[len(content) // 2 :] = b"\xa5" * (len(content) - len(content) // 2)
+    database_file.write_bytes(content)
+    with Store(f"sqlite:///{database_file}") as damaged:
+        assert not damaged.database.is_sound()
+
+
+def test_a_password_is_never_shown():
+    database = Database("sqlite:///:memory:")
+    database.url = database.url.set(username="lab", password="open sesame")
+    assert "open sesame" not in database.shown_url
+    database.close()
+
+
+def test_a_database_that_another_program_holds_is_said_to_be_locked(database_file):
+    url = f"sqlite:///{database_file}?timeout=0.05"
+    with Store(url) as store, closing(sqlite3.connect(database_file)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RecordError, match=r"locked; another program has held it for over 0\.0"):
+            take(store, "/in/a.tif")
+        other.execute("ROLLBACK")
+        take(store, "/in/a.tif")  # and it goes on as soon as the other lets go
+        assert store.captures.counts()["waiting"] == 1
+
+
+def test_reading_goes_on_while_another_program_writes(store, database_file):
+    take(store, "/in/a.tif")
+    with closing(sqlite3.connect(database_file)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        assert store.captures.counts()["waiting"] == 1
+
+
+def test_a_full_disk_is_said_and_passes(store):
+    """SQLite's own limit on pages gives the very error that a full disk gives."""
+    limited = True
+
+    @event.listens_for(store.database.engine, "checkout")
+    def limit(connection, *_):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0] if limited else 2**30
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(RecordError, match="disk is full; free some space"):
+        for number in range(500):
+            take(store, f"/in/{number}.tif", "x" * 400 + str(number))
+    before = store.captures.counts()["waiting"]
+    limited = False
+    take(store, "/in/afterwards.tif")
+    assert store.captures.counts()["waiting"] == before + 1
+    assert store.database.is_sound()
+
+
+def test_two_programs_may_open_a_new_database_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    barrier = threading.Barrier(4)
+    problems: list[Exception] = []
+
+    def open_it() -> None:
+        barrier.wait()
+        try:
+            Database(url).close()
+        except Exception as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    database = Database(url)
+    assert inspect(database.engine).has_table("capture")
+    database.close()
+
+
+def test_a_transaction_that_fails_writes_nothing(store):
+    with pytest.raises(ZeroDivisionError), store.database.writing() as session:
+        session.add(DishRow(name="d", source="s", status="unknown", created_at=NOW))
+        session.flush()
+        _ = 1 / 0
+    assert store.dishes.dishes() == []
+
+
+def test_a_backup_is_whole_while_others_write(store, tmp_path):
+    take(store, "/in/a.tif")
+    target = tmp_path / "safe" / "copy.sqlite"
+    with store.database.writing() as session:
+        session.add(DishRow(name="unfinished", source="s", status="unknown", created_at=NOW))
+        session.flush()
+        store.database.back_up(target)
+    with Store(f"sqlite:///{target}") as copy:
+        assert copy.database.is_sound()
+        assert copy.captures.counts()["waiting"] == 1
+        assert copy.dishes.dishes() == []
+    assert [dish.name for dish in store.dishes.dishes()] == ["unfinished"]
+
+
+def test_a_second_backup_replaces_the_first(store, tmp_path):
+    target = tmp_path / "copy.sqlite"
+    store.database.back_up(target)
+    take(store, "/in/a.tif")
+    store.database.back_up(target)
+    with Store(f"sqlite:///{target}") as copy:
+        assert copy.captures.counts()["waiting"] == 1
+    assert not list(tmp_path.glob(".copy*"))
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing_behind(store, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RecordError, match="the backup failed"):
+        store.database.back_up(tmp_path / "file" / "copy.sqlite")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RecordError, match="the backup failed"):
+        store.database.back_up(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "state"]
