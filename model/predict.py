@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,12 @@ STARTER: Final = Path(__file__).parent / "weights" / "starter"
 
 TILE_PX: Final = 1024
 """Side of a tile at the working scale: the network's memory grows with it, not with the image."""
+
+CANDIDATE_SIZES_UM: Final = (0.65, 0.9, 1.25, 1.75, 2.4, 3.2, 4.4)
+"""Pixel sizes that are tried where none is given."""
+
+PROBED_UM: Final = 1200.0
+USUAL_VIEW_UM: Final = 1500.0
 
 _STRIP_ROWS: Final = 256
 
@@ -85,7 +92,7 @@ class Segmenter:
         """Classes of an image's pixels.
 
         image : (H, W) of any real dtype and range, or colour (see `to_grey`); any size
-        pixel_size_um : um a pixel; None if unknown: then the model's own scale is assumed
+        pixel_size_um : um a pixel; None if unknown: then see `assume_pixel_size`
         inside : (H, W) bool, False outside the vessel
         Raises ValueError for an empty image, a pixel size that is none, or a mask of another shape.
         """
@@ -97,13 +104,9 @@ class Segmenter:
             raise ValueError(f"a pixel size of {pixel_size_um} um is none; give um a pixel or None")
         if inside is not None and inside.shape != shape:
             raise ValueError(f"the mask is {inside.shape}, the image {shape}: they must be equal")
-        assumed = self._assume_pixel_size(shape) if pixel_size_um is None else None
-        size = pixel_size_um if assumed is None else assumed
-        if size is None:  # pragma: no cover - one of the two is always there
-            raise AssertionError
-        working = working_shape(shape, size, self.um_per_pixel, self.manifest.network.stride_px)
-        levels, share = at_working_scale(grey, working, inside)
-        flat = bend(normalise(levels, share, self.um_per_pixel, self.manifest.normalisation))
+        assumed = self.assume_pixel_size(grey, inside) if pixel_size_um is None else None
+        size = pixel_size_um or assumed or self.um_per_pixel
+        flat = self._prepared(grey, size, inside)
         probabilities = self.probabilities(flat)
         labels = label_map(probabilities, shape, inside)
         return Segmentation(
@@ -114,8 +117,39 @@ class Segmenter:
             uncertainty=_uncertainty(probabilities, inside),
         )
 
-    def _assume_pixel_size(self, shape: tuple[int, int]) -> float:
-        return self.um_per_pixel
+    def assume_pixel_size(
+        self, image: NDArray[Any], inside: NDArray[np.bool_] | None = None
+    ) -> float:
+        """The pixel size in um at which the model is surest of an image.
+
+        Cells that are shown at the wrong scale look like nothing that the model has learnt, so its
+        distributions are then flat. A field of view far from the usual 1.5 mm counts against a
+        size, else a few grains of noise at a tiny size could win.
+
+        image : (H, W)
+        """
+        best, least = self.um_per_pixel, float("inf")
+        for size in CANDIDATE_SIZES_UM:
+            rows, columns = (min(n, max(64, round(PROBED_UM / size))) for n in image.shape)
+            top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+            place = (slice(top, top + rows), slice(left, left + columns))
+            some = None if inside is None else inside[place]
+            probabilities = self.probabilities(self._prepared(image[place], size, some))
+            view = math.sqrt(image.shape[0] * image.shape[1]) * size
+            doubt = float(_entropy(probabilities).mean())
+            doubt += 0.1 * math.log(view / USUAL_VIEW_UM) ** 2
+            if doubt < least:
+                best, least = size, doubt
+        return best
+
+    def _prepared(
+        self, grey: NDArray[Any], size_um: float, inside: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        shape = (grey.shape[0], grey.shape[1])
+        stride = self.manifest.network.stride_px
+        working = working_shape(shape, size_um, self.um_per_pixel, stride)
+        levels, share = at_working_scale(grey, working, inside)
+        return bend(normalise(levels, share, self.um_per_pixel, self.manifest.normalisation))
 
     def probabilities(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean votes for the blocks of a prepared image, tile by tile.
@@ -221,9 +255,14 @@ def label_map(
     return labels
 
 
-def _uncertainty(probabilities: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> float:
+def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w): 0 where one class is certain, 1 where all are equally likely."""
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-9))).sum(axis=0)
-    entropy /= np.log(probabilities.shape[0])
+    return np.asarray(entropy / math.log(probabilities.shape[0]), dtype=np.float32)
+
+
+def _uncertainty(probabilities: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> float:
+    entropy = _entropy(probabilities)
     counted = np.ones(entropy.shape, dtype=bool)
     if inside is not None:
         size = (entropy.shape[1], entropy.shape[0])

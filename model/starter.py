@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.checkpoint import Manifest, Model, ModelError, save_model
+from model.checkpoint import Manifest, Model, ModelError, load_model, save_model
 from model.classes import UNKNOWN, CellClass
 from model.dataset import (
     DataError,
@@ -47,6 +47,17 @@ from model.simulate import simulate_field
 from model.train import FieldGroup, Progress, TrainingSettings, fit, held_out_score, steps_in
 
 UM_PER_PIXEL: Final = 2.5
+STARTER_CONFIG: Final = PmfCNNConfig(
+    window_px=96,
+    stride_px=8,
+    grids=(1, 3, 6, 12),
+    voting_grids=(12,),
+    vote_margin_px=16,
+    widths=(32, 64, 128),
+    context_channels=192,
+)
+STARTER_SETTINGS: Final = TrainingSettings(crop_px=160, batch=10)
+
 FIELD_PX: Final = 384
 """Side of a simulated field at the working scale: 960 um, a few colonies."""
 
@@ -307,16 +318,21 @@ def make_starter(
     steps: int | None = None,
     config: PmfCNNConfig | None = None,
     settings: TrainingSettings | None = None,
+    base: Path | None = None,
 ) -> Manifest:
-    """Train the starter model and write it to a folder."""
-    config = config or PmfCNNConfig()
-    settings = settings or TrainingSettings()
+    """Train the starter model and write it to a folder.
+
+    base : model whose layers are taken over where name and size fit; the others begin at random
+    """
+    config = config or STARTER_CONFIG
+    settings = settings or STARTER_SETTINGS
     fields = simulated_fields(count, work, jobs)
     groups, held = real_groups(real) if real else ([], {})
     share = 1.0 - sum(group.share for group in groups)
     groups.append(FieldGroup("simulated", fields, share))
     torch.manual_seed(seed)
     network = PmfCNN(config)
+    started_from = take_layers(network, base) if base else None
     _say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP a megapixel at the working scale")
     steps_file = work / "steps"
     if steps is None:
@@ -358,8 +374,23 @@ def make_starter(
         "steps": steps,
         "seed": seed,
         "settings": settings.to_json(),
+        "layers_from": started_from,
     }
     return publish(out, trained, facts, real)
+
+
+def take_layers(network: PmfCNN, base: Path) -> str:
+    """Start from a model's layers where name and size fit. Returns the model's identity."""
+    start = load_model(base)
+    own = network.state_dict()
+    fitting = {
+        name: value
+        for name, value in start.network.state_dict().items()
+        if name in own and own[name].shape == value.shape
+    }
+    network.load_state_dict({**own, **fitting})
+    _say(f"{len(fitting)} of {len(own)} tensors taken from {base}")
+    return start.manifest.sha256
 
 
 def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | None) -> Manifest:
@@ -498,6 +529,8 @@ def card(manifest: Manifest) -> str:
         if "confluence_error_mean" in score
     ]
     config = manifest.network
+    before = training.get("layers_from")
+    origin = f"begun with layers of the model `{before[:12]}`" if before else "from random weights"
     held = "\n".join(
         f"- {kind}: {', '.join(names)}" for kind, names in training["held_back"].items() if names
     )
@@ -530,7 +563,8 @@ images of that microscope.
 
 Share of the crops: {", ".join(f"{k} {v}" for k, v in training["shares"].items())}.
 {training["steps"]} steps, seed {training["seed"]}, made with
-`python -m model.train starter --steps {training["steps"]} --fields {training["simulated_fields"]}`.
+`python -m model.train starter --steps {training["steps"]} --fields {training["simulated_fields"]}`
+({origin}).
 
 ## How good it is
 
@@ -589,6 +623,7 @@ def main() -> None:
     starter.add_argument("--fields", type=int, default=2000, help="simulated fields to train on")
     starter.add_argument("--jobs", type=int, default=1, help="processes that simulate")
     starter.add_argument("--threads", type=int, default=1)
+    starter.add_argument("--from", dest="base", type=Path, help="model to take layers from")
     starter.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
     torch.set_num_threads(wanted.threads)
@@ -603,6 +638,7 @@ def main() -> None:
             count=wanted.fields,
             jobs=wanted.jobs,
             seed=wanted.seed,
+            base=wanted.base,
         )
     except (DataError, ModelError) as error:
         _say(str(error))

@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
@@ -43,6 +43,8 @@ class TrainingSettings:
     """How a network is trained.
 
     crop_px : side of the crops at the working scale
+    grid_weights : weight of each grid in the loss; by default the finest weighs most and each
+        coarser one half as much as the next finer
     scale_spread : standard deviation of the logarithm of the random change of scale
     paste_share : share of the crops into which a part of another crop is pasted
     average_over_steps : the weights kept are a running mean over about so many steps
@@ -54,13 +56,17 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
     warmup_share: float = 0.03
-    grid_weights: Mapping[int, float] = field(
-        default_factory=lambda: {1: 0.25, 2: 0.5, 4: 1.0, 8: 2.0}
-    )
+    grid_weights: Mapping[int, float] | None = None
     scale_spread: float = 0.22
     paste_share: float = 0.2
     average_over_steps: int = 500
     short_floats: bool = True
+
+    def weights_of(self, grids: Sequence[int]) -> Mapping[int, float]:
+        """The weight of each of a network's grids."""
+        if self.grid_weights is not None:
+            return self.grid_weights
+        return {grid: 0.5**rank for rank, grid in enumerate(sorted(grids, reverse=True))}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -213,9 +219,15 @@ def fit(
     work : folder in which the state is kept and from which a run of the same settings is resumed
     measure : score of a network on held-out data, asked for a few times
     """
+    config = network.config
+    if settings.crop_px < config.window_px:
+        raise ValueError(
+            f"crops of {settings.crop_px} pixels are smaller than a window of {config.window_px}"
+        )
+    grid_weights = settings.weights_of(config.grids)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    average = PmfCNN(network.config)
+    average = PmfCNN(config)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -232,7 +244,7 @@ def fit(
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.short_floats):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         logits = {grid: values.float() for grid, values in logits.items()}
-        loss = pmf_loss(logits, labels, network.config.windows, settings.grid_weights)
+        loss = pmf_loss(logits, labels, config.windows, grid_weights)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -369,7 +381,9 @@ def train(
     parts = [split_tiles(one) for one in fields]
     learn = [piece for kept, _ in parts for piece in kept]
     held = [piece for _, kept in parts for piece in kept]
-    settings = TrainingSettings(learning_rate=1e-3, average_over_steps=100)
+    settings = TrainingSettings(
+        crop_px=manifest.network.window_px + 64, learning_rate=1e-3, average_over_steps=100
+    )
     groups = [FieldGroup("labelled", learn, 1.0)]
     network = PmfCNN(manifest.network)
     network.load_state_dict(start.network.state_dict())
