@@ -16,7 +16,9 @@ from monitor.commands.segment import segment
 from monitor.errors import MonitorError
 
 app = typer.Typer(
-    name="colonywatch", no_args_is_help=True, pretty_exceptions_enable=False,
+    name="colonywatch",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Watches iPS cell cultures: segments colonies, follows differentiation, alerts people, "
     "plans removals.",

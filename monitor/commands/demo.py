@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -146,11 +147,14 @@ def _mail_server(mailbox: Path) -> Iterator[int]:
             write_whole(mailbox / f"{self.count:03d}.eml", bytes(envelope.content))
             return "250 kept"
 
-    controller = Controller(Mailbox(), hostname="127.0.0.1", port=0)
+    # The controller cannot choose a port by itself: it connects to the one it was given.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    controller = Controller(Mailbox(), hostname="127.0.0.1", port=port)
     controller.start()
     try:
-        listening: Any = controller.server
-        yield int(listening.sockets[0].getsockname()[1])
+        yield port
     finally:
         controller.stop()
 
@@ -268,10 +272,10 @@ def _report(folder: Path, config: Config, store: Store, truths: list[Truth], too
     for heading in (
         "dish",
         "scans",
-        "differentiated, read",
-        "differentiated, truth",
+        "differentiated",
+        "truth",
         "alerts",
-        "removal plans",
+        "plans",
         "status",
     ):
         table.add_column(heading, justify="left" if heading in ("dish", "status") else "right")
