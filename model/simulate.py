@@ -257,7 +257,7 @@ def _draw_optics(rng: np.random.Generator, modality: Modality) -> _Optics:
         well=_chance(rng, 0.06),
         bar=_chance(rng, 0.05),
         jpeg_quality=(
-            int(rng.integers(85 if contrast < 0.05 else 70 if contrast < 0.12 else 45, 97))
+            int(rng.integers(90 if contrast < 0.05 else 80 if contrast < 0.12 else 60, 97))
             if _chance(rng, 0.3)
             else 0
         ),
