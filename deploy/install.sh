@@ -414,10 +414,13 @@ program=$prefix/venv/bin/colonywatch
 umask 027
 caches="MPLCONFIGDIR=$cache XDG_CACHE_HOME=$cache"
 case \$(id -un) in
-    $account) exec env \$caches "\$program" "\$@" ;;
-    root) exec runuser -u $account -- env \$caches "\$program" "\$@" ;;
-    *) exec sudo -u $account -- env \$caches "\$program" "\$@" ;;
+    $account) as= ;;
+    root) as="runuser -u $account --" ;;
+    *) as="sudo -u $account --" ;;
 esac
+# The account cannot even look for a config.yaml in a private folder such as /root.
+\$as test -x . || cd /
+exec \$as env \$caches "\$program" "\$@"
 TEXT
 if [[ -e $command ]] && ! grep -q '^# colonywatch as the account of the service' "$command"; then
     warn "$command is not ours: left as it is; call $prefix/venv/bin/colonywatch instead"
