@@ -133,10 +133,10 @@ def test_a_file_that_is_no_database_is_one_clear_error(tmp_path):
 def test_a_damaged_database_is_not_sound(store, database_file):
     assert store.database.is_sound()
     for number in range(40):
-        take(store, f"/in/{number}.tif")
+        take(store, f"/in/{number}.tif", "x" * 200 + str(number))
     store.close()
     content = bytearray(database_file.read_bytes())
-    content[len(content) // 2 :] = b"\xa5" * (len(content) - len(content) // 2)
+    content[-4096:] = b"\xa5" * 4096  # its last page
     database_file.write_bytes(content)
     with Store(f"sqlite:///{database_file}") as damaged:
         assert not damaged.database.is_sound()
