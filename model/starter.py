@@ -195,16 +195,19 @@ def otsu(values: NDArray[np.float32]) -> float:
 
 
 def opened_and_closed(
-    mask: NDArray[np.bool_], um_per_pixel: float, *, island_um2: float = 6000.0
+    mask: NDArray[np.bool_],
+    um_per_pixel: float,
+    *,
+    island_um2: float = 6000.0,
+    hole_um2: float = 8000.0,
 ) -> NDArray[np.bool_]:
     """The mask with its small holes filled and its small islands gone."""
     result = mask.astype(np.uint8)
-    least = island_um2 / um_per_pixel**2
-    for value in (1, 0):
+    for value, least_um2 in ((1, island_um2), (0, hole_um2)):
         number, parts, numbers, _ = cv2.connectedComponentsWithStats(
             (result == value).astype(np.uint8), connectivity=4
         )
-        small = numbers[:, cv2.CC_STAT_AREA] < (least if value else least / 3)
+        small = numbers[:, cv2.CC_STAT_AREA] * um_per_pixel**2 < least_um2
         small[0] = False
         if number > 1:
             result[small[parts]] = 1 - value
