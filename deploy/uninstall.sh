@@ -126,7 +126,12 @@ if [[ $staged == no ]] && getent passwd "$account" >/dev/null; then
     if [[ $(id -u "$account") -ge 1000 ]]; then
         say "kept       the account $account: it is not a system account, so not made by install.sh"
     else
-        userdel "$account" || fail "the account $account could not be removed: is one of its programs still running?"
+        # Whoever called a command as this account has a session that ends some seconds later.
+        for ((try = 1; ; try++)); do
+            if problem=$(userdel "$account" 2>&1); then break; fi
+            ((try < 20)) || fail "the account $account could not be removed: $problem"
+            sleep 1
+        done
         ! getent group "$account" >/dev/null || groupdel "$account"
         say "removed    the account $account"
     fi
