@@ -315,8 +315,11 @@ def find_config(given: Path | None) -> Path | None:
     if given is not None:
         return given
     for candidate in (Path("config.yaml"), SYSTEM_CONFIG):
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:
+            continue  # a working folder that this account may not enter
     return None
 
 

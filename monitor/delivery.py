@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from monitor.config import Config
 from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.errors import OutletError, UsageError
-from monitor.outlets.email import AlertStory, compose, send
 from monitor.outlets.picking import withdraw_plan, write_plan
 from monitor.record.store import Store
 
@@ -75,6 +74,9 @@ def _deliver(
 
 
 def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: bool) -> str:
+    # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
+    from monitor.outlets.email import AlertStory, compose, send
+
     alert = store.dishes.alert(int(message.subject_id))
     readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
     overlay, source, plan = None, "", None

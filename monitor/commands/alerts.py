@@ -27,7 +27,6 @@ from monitor.commands.common import (
 from monitor.culture import Alert
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
-from monitor.rehearsal import rehearse_alert
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: list, acknowledge, snooze, test.")
 
@@ -120,6 +119,9 @@ def test(
 
     Example: colonywatch alerts test --to me@lab.example
     """
+    # The rehearsal draws and plots; the other alert commands do without those libraries.
+    from monitor.rehearsal import rehearse_alert
+
     begin_logging()
     settings = open_config(config, state)
     if recipient is not None:

@@ -26,7 +26,6 @@ from monitor.commands.common import err, out, percent, say
 from monitor.config import Config, load_config
 from monitor.culture import AlertKind, Reading
 from monitor.errors import MonitorError, UsageError
-from monitor.outlets.plots import plot_series
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
 from monitor.whole_files import write_whole
@@ -264,6 +263,8 @@ def _wait(
 
 def _report(folder: Path, config: Config, store: Store, truths: list[Truth], took_s: float) -> bool:
     """The table of what happened. True where one dish was alerted for, and rightly."""
+    from monitor.outlets.plots import plot_series
+
     alerts = Counter(
         alert.dish for alert in store.dishes.alerts() if alert.kind is AlertKind.RAISED
     )

@@ -21,7 +21,7 @@ from monitor.commands.common import (
 )
 from monitor.commands.process import analyse_again
 from monitor.daemon import run_daemon
-from monitor.errors import UsageError
+from monitor.errors import ConfigError, ModelRefusedError, UsageError
 from monitor.pipeline import utc_now
 
 
@@ -38,7 +38,11 @@ def run(config: ConfigOption = None, state: StateOption = None) -> None:
             "example sources: [{name: incubator, path: captures}]"
         )
     with open_store(settings) as store:
-        run_daemon(settings, store)
+        try:
+            run_daemon(settings, store)
+        except ModelRefusedError as problem:
+            # Starting again does not help: for a service manager it is a matter of settings.
+            raise ConfigError(f"segmentation.model: {problem}") from problem
 
 
 def backup(
