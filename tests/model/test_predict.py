@@ -15,6 +15,7 @@ from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
 from model.pmf import votes_slow
 from model.predict import (
+    CANDIDATE_SIZES_UM,
     STARTER,
     Segmenter,
     label_map,
@@ -104,6 +105,14 @@ def test_an_unknown_pixel_size_is_assumed_and_said() -> None:
     found = untrained().segment(picture(2, (100, 100)), None)
     assert found.pixel_size_um is None
     assert found.assumed_pixel_size_um is not None
+
+
+def test_an_assumed_pixel_size_gives_what_the_same_size_given_would() -> None:
+    segmenter, image = untrained(), picture(4, (120, 160))
+    assumed = segmenter.segment(image, None)
+    assert assumed.assumed_pixel_size_um in CANDIDATE_SIZES_UM
+    given = segmenter.segment(image, assumed.assumed_pixel_size_um)
+    np.testing.assert_array_equal(assumed.labels, given.labels)
 
 
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
