@@ -37,38 +37,33 @@ class ProcessLife:
 class Processes:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._begun: dict[str, ProcessLife] = {}
 
     def begin(self, kind: str, now: datetime) -> str:
         """Sign in. Returns the name under which this program claims captures."""
         host, pid = socket.gethostname(), os.getpid()
         owner = f"{kind}@{host[:60]}:{pid}:{now:%Y%m%dT%H%M%S.%f}"
+        life = ProcessLife(owner, kind, host, pid, now, now, True, {})
         with self._database.writing() as session:
-            session.add(
-                ProcessRow(
-                    owner=owner,
-                    kind=kind,
-                    host=host,
-                    pid=pid,
-                    started_at=now,
-                    beat_at=now,
-                    detail={},
-                )
-            )
+            session.add(_row(life, now, {}))
+        self._begun[owner] = life
         return owner
 
     def beat(self, owner: str, now: datetime, detail: dict[str, Any]) -> None:
+        """A sign of life. Signs in again where it was buried: a machine may have slept."""
         with self._database.writing() as session:
-            session.execute(
-                update(ProcessRow)
-                .where(ProcessRow.owner == owner)
-                .values(beat_at=now, detail=detail)
-            )
+            row = session.get(ProcessRow, owner)
+            if row is not None:
+                row.beat_at, row.detail = now, detail
+            elif owner in self._begun:
+                session.add(_row(self._begun[owner], now, detail))
 
     def end(self, owner: str) -> None:
         """Sign out; what is still claimed is given back."""
         with self._database.writing() as session:
             _give_back(session, owner)
             session.execute(delete(ProcessRow).where(ProcessRow.owner == owner))
+        self._begun.pop(owner, None)
 
     def bury_dead(self, now: datetime) -> int:
         """Give back what dead programs held. Returns how many captures that were."""
@@ -112,6 +107,18 @@ class Processes:
                 )
                 for row in rows
             ]
+
+
+def _row(life: ProcessLife, now: datetime, detail: dict[str, Any]) -> ProcessRow:
+    return ProcessRow(
+        owner=life.owner,
+        kind=life.kind,
+        host=life.host,
+        pid=life.pid,
+        started_at=life.started_at,
+        beat_at=now,
+        detail=detail,
+    )
 
 
 def _is_alive(row: ProcessRow, now: datetime) -> bool:
