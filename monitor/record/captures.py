@@ -117,6 +117,9 @@ class CaptureRecord:
                 return None
             if _is_in_a_reading(session, claimed):
                 _keep_reading(claimed)
+            elif claimed.scan_id is not None:
+                gone = f"{claimed.path.name}: was written over before a reading held it"
+                _make_unreadable(claimed, "changed", gone, now)
             else:
                 claimed.state, claimed.claimed_by = CaptureState.WAITING, None
                 claimed.next_try_at = now
@@ -204,7 +207,7 @@ class CaptureRecord:
             row.state = CaptureState.MEASURED
             row.reason = row.message = row.claimed_by = row.next_try_at = None
             row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
-            row.scan_id = scan.id
+            row.scan_id, row.named_dish = scan.id, place.dish
             scan.first_at = min(scan.first_at, measured.acquired_at)
             scan.last_at = max(scan.last_at, measured.acquired_at)
             scan.last_taken_at, scan.dirty = now, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import and_, exists, func, select, update
@@ -156,7 +157,10 @@ class DishRecord:
             )
             fields = (
                 select(func.count())
-                .where(CaptureRow.scan_id == ScanRow.id)
+                .where(
+                    CaptureRow.scan_id == ScanRow.id,
+                    CaptureRow.state.in_([CaptureState.MEASURED, CaptureState.RECORDED]),
+                )
                 .correlate(ScanRow)
                 .scalar_subquery()
             )
@@ -212,7 +216,7 @@ class DishRecord:
             scan.reading_id, scan.dirty = row.id, False
             for _, capture in rows:
                 capture.state = CaptureState.RECORDED
-            _finish_others(session, scan_id, rows[0][0].model_sha256, now)
+            _finish_others(session, scan_id, rows, now)
             reading = _reading(row, dish.name)
             before = DishStatus(dish.status)
             decision = decide(facts, reading)
@@ -573,7 +577,7 @@ def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
 
 
 def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow, CaptureRow]]:
-    """The scan's measurements under its newest model: of a field taken twice, the later one."""
+    """The scan's measurements under the model used last: of a field taken twice, the later one."""
     rows = session.execute(
         select(MeasurementRow, CaptureRow)
         .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
@@ -582,33 +586,49 @@ def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow,
     ).all()
     if not rows:
         return []
-    model = max((measurement for measurement, _ in rows), key=lambda row: row.id).model_sha256
-    by_field: dict[object, tuple[MeasurementRow, CaptureRow]] = {}
+    newest = max((measurement for measurement, _ in rows), key=lambda row: (row.created_at, row.id))
+    by_field: dict[str | Path, tuple[MeasurementRow, CaptureRow]] = {}
     for measurement, capture in rows:
-        if measurement.model_sha256 == model:
-            key = capture.field if capture.field is not None else capture.id
-            by_field[key] = (measurement, capture)
+        if measurement.model_sha256 == newest.model_sha256:
+            by_field[_field_of(capture)] = (measurement, capture)
     return list(by_field.values())
 
 
-def _finish_others(session: Session, scan_id: int, model_sha256: str, now: datetime) -> None:
-    """Captures of the scan that the reading does not hold: replaced ones, or of a former model."""
+def _field_of(capture: CaptureRow) -> str | Path:
+    """What tells a capture from the others of its scan; its file where the name has no field."""
+    return capture.field if capture.field is not None else capture.path
+
+
+def _finish_others(
+    session: Session,
+    scan_id: int,
+    rows: Sequence[tuple[MeasurementRow, CaptureRow]],
+    now: datetime,
+) -> None:
+    """Captures of the scan that the reading does not hold: replaced ones, or of a former model.
+
+    Those of a former model wait to be measured again. Where that fails they stay as they are.
+    """
+    by_field = {_field_of(capture): capture for _, capture in rows}
+    held = {capture.id for capture in by_field.values()}
     others = session.scalars(
         select(CaptureRow).where(
-            CaptureRow.scan_id == scan_id, CaptureRow.state == CaptureState.MEASURED
+            CaptureRow.scan_id == scan_id,
+            CaptureRow.state.in_([CaptureState.MEASURED, CaptureState.RECORDED]),
         )
     )
     for capture in others:
-        under_model = session.scalar(
-            select(MeasurementRow.id).where(
-                MeasurementRow.capture_id == capture.id,
-                MeasurementRow.model_sha256 == model_sha256,
-            )
-        )
-        if under_model is not None:
+        if capture.id in held:
+            continue
+        instead = by_field.get(_field_of(capture))
+        if instead is not None and _order(capture) < _order(instead):
             capture.state = CaptureState.RECORDED
         else:
-            capture.state, capture.next_try_at = CaptureState.WAITING, now
+            capture.state, capture.next_try_at, capture.attempts = CaptureState.WAITING, now, 0
+
+
+def _order(capture: CaptureRow) -> tuple[datetime, int]:
+    return capture.first_seen_at, capture.id
 
 
 def _facts(

@@ -41,7 +41,10 @@ class Incubator:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "monitor", *words, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
 
     def document(self, *words: str) -> Any:
@@ -59,8 +62,12 @@ def incubator(tmp_path: Path) -> Incubator:
             {
                 "sources": [
                     {
-                        "name": "virtual", "path": "captures", "names": "dish-time",
-                        "settle_s": 0.1, "scan_quiet_s": 0.5, "fields_per_scan": 1,
+                        "name": "virtual",
+                        "path": "captures",
+                        "names": "dish-time",
+                        "settle_s": 0.1,
+                        "scan_quiet_s": 0.5,
+                        "fields_per_scan": 1,
                         "calibration": {"id": "virtual", "pixel_to_stage": [[1, 0], [0, 1]]},
                     }
                 ],
@@ -79,7 +86,10 @@ def running(incubator: Incubator) -> Iterator[subprocess.Popen[bytes]]:
     log = (incubator.root / "daemon.log").open("ab")
     process = subprocess.Popen(
         [sys.executable, "-m", "monitor", "run", "--config", str(incubator.config)],
-        stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield process
@@ -104,12 +114,25 @@ def recorded(incubator: Incubator) -> int:
 
 def last_field(incubator: Incubator) -> Path:
     """A dish that is far gone, as an imager writes it."""
-    dish = VirtualDish("dish-01", 5, onset_h=2.0, colony_radius_um=160.0, spread_um_per_h=12.0,
-                       stage_x_um=5000.0, stage_y_um=-3000.0)
+    dish = VirtualDish(
+        "dish-01",
+        5,
+        onset_h=2.0,
+        colony_radius_um=160.0,
+        spread_um_per_h=12.0,
+        stage_x_um=5000.0,
+        stage_y_um=-3000.0,
+    )
     field = dish.field(40.0, shape=(640, 640), pixel_size_um=2.5)
     path = incubator.captures / "dish-01" / "dish-01_20260105T060000Z_f1.ome.tif"
-    write_capture(field, path, acquired_at=datetime(2026, 1, 5, 6, tzinfo=UTC),
-                  stage_x_um=dish.stage_x_um, stage_y_um=dish.stage_y_um, name=path.stem)
+    write_capture(
+        field,
+        path,
+        acquired_at=datetime(2026, 1, 5, 6, tzinfo=UTC),
+        stage_x_um=dish.stage_x_um,
+        stage_y_um=dish.stage_y_um,
+        name=path.stem,
+    )
     return path
 
 
@@ -121,8 +144,9 @@ def test_a_differentiated_dish_makes_a_row_a_mail_and_a_plan_for_the_picker(
     with running(incubator):
         capture = last_field(incubator)
         mailbox, picker = incubator.root / "state/mailbox", incubator.root / "state/removal"
-        wait_until(lambda: bool(list(mailbox.glob("*.eml")) and list(picker.glob("*.csv"))),
-                   incubator)
+        wait_until(
+            lambda: bool(list(mailbox.glob("*.eml")) and list(picker.glob("*.csv"))), incubator
+        )
     [row] = incubator.document("history", "dish-01", "--format", "json")
     assert row["differentiated_fraction"] > 0.1
     assert row["pixel_size_um"] == 2.5
@@ -136,12 +160,12 @@ def test_a_differentiated_dish_makes_a_row_a_mail_and_a_plan_for_the_picker(
     assert plan["status"] == "exported"
     assert plan["targets"] > 0
     document = json.loads(next(picker.glob("*.json")).read_text())
-    pixels = from_tiff(capture).images[0].pixels
+    plane = from_tiff(capture).images[0].pixels.planes[0]
     half_um = 640 / 2 * 2.5
     for target in document["targets"]:
         # Inside the field of view that the instrument's metadata describe.
-        assert abs(target["pick_x_um"] - (pixels.planes[0].position_x or 0)) <= half_um
-        assert abs(target["pick_y_um"] - (pixels.planes[0].position_y or 0)) <= half_um
+        assert abs(target["pick_stage_um"]["x"] - plane.position_x) <= half_um
+        assert abs(target["pick_stage_um"]["y"] - plane.position_y) <= half_um
 
 
 @pytest.mark.slow
@@ -149,9 +173,16 @@ def test_a_killed_daemon_loses_nothing_and_counts_nothing_twice(incubator: Incub
     """SIGKILL in the middle of a burst; the next daemon finishes the work."""
     staging = incubator.root / "staging"
     scans = list(
-        simulate_incubator(staging, dishes=3, hours=6, interval_h=3, seed=3,
-                           start=datetime(2026, 1, 5, tzinfo=UTC), shape=(384, 384),
-                           pixel_size_um=3.0)
+        simulate_incubator(
+            staging,
+            dishes=3,
+            hours=6,
+            interval_h=3,
+            seed=3,
+            start=datetime(2026, 1, 5, tzinfo=UTC),
+            shape=(384, 384),
+            pixel_size_um=3.0,
+        )
     )
     with running(incubator) as process:
         for folder in sorted(staging.iterdir()):
