@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from monitor.record.outbox import retry_after
+from monitor.record.store import Store
+from tests.monitor.facts import NOW, hours, minutes
+
+
+def seconds(count):
+    return timedelta(seconds=count)
+
+
+@pytest.fixture
+def outbox(store):
+    return store.outbox
+
+
+def test_a_message_is_due_at_once(outbox):
+    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+    message = outbox.take_due(NOW)
+    assert message is not None
+    assert (message.id, message.channel, message.subject_id) == (id_, "email", "7")
+    assert (message.recipient, message.attempts) == ("lab@localhost", 1)
+
+
+def test_messages_go_in_their_order(outbox):
+    for number in range(3):
+        outbox.add("email", str(number), "lab@localhost", NOW)
+    assert [outbox.take_due(NOW).subject_id for _ in range(3)] == ["0", "1", "2"]
+    assert outbox.take_due(NOW) is None
+
+
+def test_a_message_in_hand_is_held_and_due_again_if_its_taker_dies(outbox):
+    outbox.add("email", "7", "lab@localhost", NOW)
+    assert outbox.take_due(NOW) is not None
+    assert outbox.take_due(NOW + seconds(119)) is None
+    again = outbox.take_due(NOW + seconds(120))
+    assert again is not None
+    assert again.attempts == 2
+
+
+def test_a_delivered_message_is_done(outbox):
+    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+    outbox.take_due(NOW)
+    outbox.delivered(id_, "lab@localhost through mail:25", NOW)
+    assert outbox.take_due(NOW + hours(99)) is None
+    assert outbox.undelivered() == []
+    assert (outbox.counts().pending, outbox.counts().failed) == (0, 0)
+    assert outbox.last_delivery() == "lab@localhost through mail:25"
+
+
+def test_waits_grow_and_never_end():
+    waits = [retry_after(attempt).total_seconds() for attempt in (0, 1, 2, 3, 7, 8, 500)]
+    assert waits == [15, 15, 30, 60, 960, 1800, 1800]
+
+
+def test_a_failed_message_backs_off_and_is_tried_for_ever(outbox):
+    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+    now, waits = NOW, []
+    for _ in range(12):
+        assert outbox.take_due(now) is not None
+        again = outbox.failed(id_, "no connection", now, permanent=False)
+        waits.append((again - now).total_seconds())
+        assert outbox.take_due(again - seconds(1)) is None
+        now = again
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (15, 1800)
+    (kept,) = outbox.undelivered()
+    assert (kept.last_error, kept.failed_at) == ("no connection", None)
+    assert outbox.counts().pending == 1
+
+
+def test_a_message_that_can_never_go_is_given_up_and_kept(outbox):
+    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+    outbox.take_due(NOW)
+    assert outbox.failed(id_, "550 no such user", NOW, permanent=True) is None
+    assert outbox.take_due(NOW + hours(99)) is None
+    (kept,) = outbox.undelivered()
+    assert (kept.last_error, kept.failed_at) == ("550 no such user", NOW)
+    assert (outbox.counts().pending, outbox.counts().failed) == (0, 1)
+
+
+def test_retry_tries_all_that_failed_at_once_also_what_was_given_up(outbox):
+    given_up = outbox.add("email", "1", "a@localhost", NOW)
+    backing_off = outbox.add("email", "2", "b@localhost", NOW)
+    done = outbox.add("email", "3", "c@localhost", NOW)
+    for _ in range(3):
+        outbox.take_due(NOW)
+    outbox.failed(given_up, "550", NOW, permanent=True)
+    outbox.failed(backing_off, "451", NOW, permanent=False)
+    outbox.delivered(done, "there", NOW)
+    assert outbox.retry(NOW + seconds(1)) == 2
+    due = [outbox.take_due(NOW + seconds(1)) for _ in range(3)]
+    assert {message.id for message in due if message} == {given_up, backing_off}
+
+
+def test_one_message_does_not_hold_up_the_next(outbox):
+    stuck = outbox.add("email", "1", "a@localhost", NOW)
+    outbox.add("email", "2", "b@localhost", NOW)
+    outbox.take_due(NOW)
+    outbox.failed(stuck, "no", NOW, permanent=False)
+    assert outbox.take_due(NOW).subject_id == "2"
+
+
+def test_two_programs_never_take_the_same_message(database_file):
+    url = f"sqlite:///{database_file}"
+    with Store(url) as first, Store(url) as second:
+        for number in range(20):
+            first.outbox.add("email", str(number), "lab@localhost", NOW)
+        taken: list[str] = []
+        barrier = threading.Barrier(2)
+
+        def race(store: Store) -> None:
+            barrier.wait()
+            while (message := store.outbox.take_due(NOW + minutes(1))) is not None:
+                taken.append(message.subject_id)
+
+        threads = [threading.Thread(target=race, args=(store,)) for store in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(taken, key=int) == [str(number) for number in range(20)]
+
+
+def test_an_error_that_is_no_text_is_kept_as_far_as_it_can_be_read(outbox):
+    id_ = outbox.add("removal", "p", "picker", NOW)
+    outbox.failed(id_, "broken-\udcff: no", NOW, permanent=True)
+    assert outbox.undelivered()[0].last_error == "broken-\\udcff: no"
