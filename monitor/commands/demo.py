@@ -22,7 +22,7 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from monitor.commands.common import err, out, percent, say
+from monitor.commands.common import ConfigOption, StateOption, err, out, percent, say
 from monitor.config import Config, load_config
 from monitor.culture import AlertKind, Reading
 from monitor.errors import MonitorError, UsageError
@@ -54,19 +54,26 @@ def demo(
     hours: Annotated[
         float, typer.Option("--hours", min=72, max=240, help="Simulated time.")
     ] = 96.0,
+    config_given: ConfigOption = None,
+    state: StateOption = None,
 ) -> None:
     """Watch a virtual incubator: four dishes over days, one of which starts to differentiate.
 
     The daemon, the database, the mail and the removal plan are the real ones. DIR is emptied
-    first if an earlier demo made it.
+    first if an earlier demo made it. With --config, the demo runs with that file's model and
+    limits.
 
     Example: colonywatch demo --dir demo
     """
+    base = load_config(config_given)
     _clear(folder)
+    if state is not None:
+        _clear(state)
     began = time.monotonic()
     start = (utc_now() - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
-    with _mail_server(folder / "mailbox") as port:
-        config_file = _write_config(folder, port)
+    mailbox = (state or folder) / "mailbox"
+    with _mail_server(mailbox) as port:
+        config_file = _write_config(folder, port, base, state)
         config = load_config(config_file)
         with (
             _daemon(config_file, folder / "daemon.log") as process,
@@ -75,7 +82,7 @@ def demo(
             truths = _watch_it_happen(folder, hours, start, store, process)
             _wait("the mail", lambda: store.outbox.counts().pending == 0, process, CATCH_UP_S)
         with Store(config.record.database_url) as store:
-            ok = _report(folder, config, store, truths, time.monotonic() - began)
+            ok = _report(folder, mailbox, config, store, truths, time.monotonic() - began)
     if not ok:
         raise MonitorError(
             f"the demo did not end as it should: see the table above and {folder / 'daemon.log'}"
@@ -93,13 +100,17 @@ def _clear(folder: Path) -> None:
             )
         shutil.rmtree(folder)
     try:
-        (folder / "captures").mkdir(parents=True)
+        folder.mkdir(parents=True)
         (folder / MARK).write_text("made by colonywatch demo, emptied by the next one\n")
     except OSError as problem:
         raise MonitorError(f"{folder}: cannot be made ({problem.strerror})") from problem
 
 
-def _write_config(folder: Path, port: int) -> Path:
+def _write_config(folder: Path, port: int, base: Config, state: Path | None) -> Path:
+    (folder / "captures").mkdir()
+    decisions = base.decisions.model_dump(mode="json")
+    decisions["removal"]["approval"] = "rule"  # nobody is there to say yes
+    held = (state or folder).absolute()
     document = {
         "sources": [
             {
@@ -112,8 +123,9 @@ def _write_config(folder: Path, port: int) -> Path:
                 "calibration": {"id": "virtual-stage", "pixel_to_stage": [[1, 0], [0, 1]]},
             }
         ],
-        "record": {"folder": "state"},
-        "decisions": {"removal": {"approval": "rule"}},
+        "segmentation": base.segmentation.model_dump(mode="json"),
+        "record": {"folder": str(held if state else "state")},
+        "decisions": decisions,
         "outlets": {
             "email": {
                 "server": "127.0.0.1",
@@ -122,8 +134,9 @@ def _write_config(folder: Path, port: int) -> Path:
                 "sender": "colonywatch@virtual-incubator.example",
                 "recipients": ["culture-room@virtual-incubator.example"],
             },
-            "removal": {"folder": "picker"},
+            "removal": {"folder": str(held / "picker")},
         },
+        "compute": base.compute.model_dump(mode="json"),
     }
     path = folder / "config.yaml"
     head = "# What the demo ran with. A real one differs in the source and the mail server.\n"
@@ -306,12 +319,12 @@ def _report(folder: Path, config: Config, store: Store, truths: list[Truth], too
         )
         write_whole(folder / "plots" / f"{dish.name}.png", plot)
     out.print(table)
-    mails = sorted((folder / "mailbox").glob("*.eml"))
+    mails = sorted(mailbox.glob("*.eml"))
     out.print(
         f"{len(truths)} captures in {took_s:.0f} s, {len(mails)} mail{'s' * (len(mails) != 1)}"
     )
     for what, path in (
-        ("mail", mails[0] if mails else folder / "mailbox"),
+        ("mail", mails[0] if mails else mailbox),
         ("overlays", config.overlay_folder),
         ("plots", folder / "plots"),
         ("removal plans", config.removal_folder),

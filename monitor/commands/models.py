@@ -38,10 +38,12 @@ def train(
     target: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write.")],
     base: Annotated[
         Path | None,
-        typer.Option("--from", metavar="MODEL", help="Start from this one; default: starter."),
+        typer.Option("--from", metavar="MODEL", help="Start here; default: the configured one."),
     ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, max=24 * 60)] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    config: ConfigOption = None,
+    state: StateOption = None,
 ) -> None:
     """Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).
 
@@ -52,6 +54,9 @@ def train(
     from model.train import train as train_model
 
     begin_logging()
+    configured = open_config(config, state).segmentation.model
+    if base is None and configured != "starter":
+        base = Path(configured)
 
     def show(progress: Progress) -> None:
         score = "" if progress.score is None else f", held-out Jaccard {progress.score:.3f}"

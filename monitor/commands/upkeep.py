@@ -109,6 +109,8 @@ def simulate(
     start: Annotated[
         str, typer.Option("--start", metavar="TIME", help="ISO 8601, with its zone.")
     ] = "2026-01-05T06:00:00+00:00",
+    config: ConfigOption = None,
+    state: StateOption = None,
 ) -> None:
     """The virtual incubator alone: captures as OME-TIFF, exact truth beside them in OUT-truth.
 
@@ -118,6 +120,7 @@ def simulate(
     from model.simulate import simulate_incubator
 
     begin_logging()
+    open_config(config, state)  # it needs none, but a wrong one is worth hearing of
     try:
         at = datetime.fromisoformat(start)
     except ValueError as problem:
