@@ -274,7 +274,9 @@ def _wait(
         time.sleep(0.1)
 
 
-def _report(folder: Path, config: Config, store: Store, truths: list[Truth], took_s: float) -> bool:
+def _report(
+    folder: Path, mailbox: Path, config: Config, store: Store, truths: list[Truth], took_s: float
+) -> bool:
     """The table of what happened. True where one dish was alerted for, and rightly."""
     from monitor.outlets.plots import plot_series
 
