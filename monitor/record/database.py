@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from monitor.errors import RecordError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 30
+WAL_S = 5
 
 
 class Database:
@@ -161,14 +163,30 @@ def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
         raise RecordError(f"{where}: {text}") from problem
 
 
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Two programs that open a new database at once can both want to switch it, and SQLite then
+    refuses one of them without waiting.
+    """
+    until = time.monotonic() + WAL_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if "locked" not in str(problem) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
         # The driver's own transaction handling would begin too late for BEGIN IMMEDIATE.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL"):
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        _use_wal(cursor)
+        cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
     @event.listens_for(engine, "begin")
