@@ -24,7 +24,7 @@ from rich.table import Table
 
 from monitor.commands.common import ConfigOption, StateOption, err, out, percent, say
 from monitor.config import Config, load_config
-from monitor.culture import AlertKind, Reading
+from monitor.culture import AlertKind
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
@@ -292,9 +292,8 @@ def _report(
         "truth",
         "alerts",
         "plans",
-        "status",
     ):
-        table.add_column(heading, justify="left" if heading in ("dish", "status") else "right")
+        table.add_column(heading, justify="left" if heading == "dish" else "right", no_wrap=True)
     right = True
     for dish in store.dishes.dishes():
         series = store.dishes.history(dish.name)
@@ -305,12 +304,10 @@ def _report(
         table.add_row(
             dish.name,
             str(dish.scans),
-            _first_to_last(series),
-            f"{percent(known[0].differentiated_fraction)} -> "
-            f"{percent(known[-1].differentiated_fraction)}",
+            _change(series[0].differentiated_fraction, series[-1].differentiated_fraction),
+            _change(known[0].differentiated_fraction, known[-1].differentiated_fraction),
             str(alerts[dish.name]),
             str(plans[dish.name]),
-            str(dish.status),
         )
         plot = plot_series(
             series,
@@ -343,8 +340,6 @@ def _report(
     return right and len(mails) == sum(alerts.values()) and sum(alerts.values()) == 1
 
 
-def _first_to_last(series: list[Reading]) -> str:
-    if not series:
-        return "–"
-    first, last = series[0], series[-1]
-    return f"{percent(first.differentiated_fraction)} -> {percent(last.differentiated_fraction)}"
+def _change(first: float | None, last: float | None) -> str:
+    shown = "–" if first is None else f"{100 * first:.1f}"
+    return f"{shown} -> {percent(last)}"
