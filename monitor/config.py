@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from monitor.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
+NAME_PRESETS = ("celigo-field", "celigo-well", "incucyte", "dish-time", "dish-folder")
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
 
 _PathField = Annotated[Path, Field(strict=False)]
@@ -84,14 +85,20 @@ class SourceSettings(_Section):
 
     @field_validator("names")
     @classmethod
-    def _pattern_compiles(cls, value: str) -> str:
-        if "(?P<" in value:
-            try:
-                groups = re.compile(value).groupindex
-            except re.error as problem:
-                raise ValueError(f"not a regular expression: {problem}") from problem
-            if "dish" not in groups and "well" not in groups:
-                raise ValueError("the pattern needs a group (?P<dish>...) or (?P<well>...)")
+    def _pattern_is_known_or_compiles(cls, value: str) -> str:
+        if value == "auto" or value in NAME_PRESETS:
+            return value
+        if "(?P<" not in value:
+            raise ValueError(
+                f"no name pattern is called so; use auto, {', '.join(NAME_PRESETS)}, or a regular "
+                "expression with named groups such as (?P<dish>...)"
+            )
+        try:
+            groups = re.compile(value).groupindex
+        except re.error as problem:
+            raise ValueError(f"not a regular expression: {problem}") from problem
+        if not {"dish", "well", "plate", "barcode"} & set(groups):
+            raise ValueError("the pattern needs a group (?P<dish>...) or (?P<well>...)")
         return value
 
     @property
@@ -302,7 +309,8 @@ class Config(_Section):
 def settings_sha256(config: Config, source: SourceSettings) -> str:
     """Hash of every setting that a measurement of a capture of `source` depends on."""
     relevant = {
-        "model": config.segmentation.model_dump(mode="json"),
+        # The model is named by its own hash, wherever its folder lies.
+        "segmentation": config.segmentation.model_dump(mode="json", exclude={"model"}),
         "pixel_size_um": source.pixel_size_um,
         "well_diameter_mm": source.well_diameter_mm,
         "channel": source.channel,
@@ -355,7 +363,10 @@ def parse_config(text: str, *, where: Path) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as problem:
         raise ConfigError("\n".join(_lines(problem, where))) from problem
-    return _with_absolute_paths(config, where.absolute().parent)
+    try:
+        return _with_absolute_paths(config, where.absolute().parent)
+    except RuntimeError as problem:  # ~name of a user whom this machine does not know
+        raise ConfigError(f"{where}: a path begins with ~ and has no home: {problem}") from problem
 
 
 def _with_absolute_paths(config: Config, anchor: Path) -> Config:
@@ -370,7 +381,12 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                 for source in config.sources
             ),
             "segmentation": _absolute_model(config.segmentation, anchor),
-            "record": config.record.model_copy(update={"folder": absolute(config.record.folder)}),
+            "record": config.record.model_copy(
+                update={
+                    "folder": absolute(config.record.folder),
+                    "database": _absolute_database(config.record.database, anchor),
+                }
+            ),
             "outlets": OutletsConfig(
                 email=email.model_copy(
                     update={
@@ -382,6 +398,14 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
             ),
         }
     )
+
+
+def _absolute_database(url: str | None, anchor: Path) -> str | None:
+    """A relative SQLite file would else be another one in every working folder."""
+    found = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(\?.*)?", url or "")
+    if found is None:
+        return url
+    return f"{found[1]}{anchor / found[2]}{found[3] or ''}"
 
 
 def _absolute_model(section: SegmentationConfig, anchor: Path) -> SegmentationConfig:
@@ -400,6 +424,15 @@ def _lines(problem: ValidationError, where: Path) -> list[str]:
     return lines
 
 
+_WORDS = {
+    "tuple_type": "must be a list",
+    "model_type": "must be a mapping of keys; leave the section out for its defaults",
+    "model_attributes_type": "must be a mapping of keys; leave the section out for its defaults",
+    "path_type": "must be a path",
+    "invalid_key": "is not a known key; put keys in quotes where they are numbers",
+}
+
+
 def _allowed(error: Any) -> str:
     kind, message, given = error["type"], error["msg"], error.get("input")
     if kind == "extra_forbidden":
@@ -408,6 +441,8 @@ def _allowed(error: Any) -> str:
         return f"is not a known key; allowed here: {known}"
     if kind == "missing":
         return "is missing"
+    if kind in _WORDS:
+        return _WORDS[kind] if isinstance(given, dict | list) else f"{_WORDS[kind]} (is {given!r})"
     text = str(message).removeprefix("Value error, ")
     text = text[:1].lower() + text[1:]
     return text if isinstance(given, dict | list) else f"{text} (is {given!r})"
@@ -440,7 +475,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word, not a list or a mapping", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} stands twice", key_node.start_mark
