@@ -127,6 +127,10 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
             withdraw_plan(plan, config.removal_folder)
             raise OutletError(str(problem), permanent=True) from problem
         return ", ".join(str(file) for file in files)
+    if plan.status is PlanStatus.EXPORTED:
+        # It was written, and we died before we could say so. The picker may have it by now: writing
+        # it once more could remove the same regions twice.
+        return str(config.removal_folder)
     raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
 
 

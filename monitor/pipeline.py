@@ -33,7 +33,7 @@ from monitor.culture import (
 from monitor.decisions.removal import MeasuredField, plan_removal
 from monitor.decisions.status import can_be_judged, judge
 from monitor.decisions.summary import sum_up
-from monitor.errors import CalibrationError, CaptureError
+from monitor.errors import CalibrationError, CaptureError, ModelRefusedError
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
 from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
 from monitor.record.store import Store
@@ -158,6 +158,10 @@ class Pipeline:
             return None
         except (BrokenExecutor, CancelledError):
             self._worker_died(work)
+            return None
+        except ModelRefusedError as problem:
+            # No fault of the capture: it waits until the model is put right.
+            self._wait(capture, CaptureError(str(problem), reason="model-refused", transient=True))
             return None
         except Exception as problem:
             # A fault of ours must neither stop the next capture nor look like a number.
@@ -344,8 +348,15 @@ def _new_reading(fields: Collection[FieldMeasurement]) -> NewReading:
     return NewReading(
         **asdict(sum_up(ordered)),
         model_sha256=ordered[0].model_sha256,
-        settings_sha256=ordered[0].settings_sha256,
+        settings_sha256=_common_hash({field.settings_sha256 for field in ordered}),
     )
+
+
+def _common_hash(hashes: Collection[str]) -> str:
+    """The fields' settings; where they were changed between two fields, a hash of all of them."""
+    if len(hashes) == 1:
+        return next(iter(hashes))
+    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
 
 
 def _plan_id(reading: Reading, now: datetime) -> str:

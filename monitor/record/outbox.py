@@ -74,6 +74,8 @@ class Outbox:
         """Not delivered. Returns when it is tried again, None where that cannot help."""
         with self._database.writing() as session:
             row = session.get_one(OutboxRow, message_id)
+            if row.failed_at is not None:
+                return None  # it was withdrawn while it was in hand
             row.last_error = error
             if permanent:
                 row.failed_at = now
