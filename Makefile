@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench soak clean
+.PHONY: help setup demo test lint check soak clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -28,6 +28,9 @@ lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 check: lint test  ## lint, then the tests
+
+soak: $(STAMP)  ## kill daemon and worker 300 times over a stream of captures, then count
+	$(BIN)/python -m tests.soak.soak --kills 300
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist

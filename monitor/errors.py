@@ -4,7 +4,8 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   ConfigError            the configuration cannot be used; fatal, exit 78
   UsageError             a command was asked for something that does not exist; exit 2
   RecordError            the database cannot be used
-  ModelRefusedError           the model's files do not match their manifest or canary
+  ModelRefusedError      the model's files do not match their manifest or canary
+  WorkerError            the segmentation process cannot be started
   CaptureError           this capture only: unreadable, or waiting if `transient`
   CalibrationError       no stage coordinates can be given
   OutletError            not delivered: kept and tried again; `permanent` = do not try
@@ -31,6 +32,10 @@ class RecordError(MonitorError):
 
 class ModelRefusedError(MonitorError):
     """A model whose hash, classes or canary do not match what its manifest promises."""
+
+
+class WorkerError(MonitorError):
+    """The segmentation process dies before it can take a capture."""
 
 
 class CaptureError(MonitorError):

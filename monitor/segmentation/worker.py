@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from monitor.culture import FieldMeasurement
-from monitor.errors import ModelRefusedError
+from monitor.errors import ModelRefusedError, WorkerError
 from monitor.segmentation.request import FieldRequest
 
 if TYPE_CHECKING:
     from model.predict import Segmenter
+
+
+STARTS_TRIED = 5
 
 
 class SegmentationWorker:
@@ -39,9 +42,18 @@ class SegmentationWorker:
     def start(self) -> tuple[str, str]:
         """Start the process and load the model. Returns the model's name and SHA-256.
 
-        Raises ModelRefusedError where the model does not match its manifest or canary.
+        Raises ModelRefusedError where the model does not match its manifest or canary, and
+        WorkerError where the process dies again and again.
         """
-        return self._executor().submit(_describe_model).result()
+        for _ in range(STARTS_TRIED):
+            try:
+                return self._executor().submit(_describe_model).result()
+            except BrokenExecutor:
+                self.restart()
+        raise WorkerError(
+            f"the segmentation process died {STARTS_TRIED} times while it loaded the model; is "
+            "there enough memory? See the system's log"
+        )
 
     def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
         try:
