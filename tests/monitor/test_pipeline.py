@@ -1,0 +1,738 @@
+from __future__ import annotations
+
+import os
+import pickle
+from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.config import CalibrationConfig, Config, RecordConfig, SourceConfig
+from monitor.culture import (
+    AlertKind,
+    CaptureState,
+    DishStatus,
+    FieldAreas,
+    FieldMeasurement,
+    PlanStatus,
+    Region,
+    StagePosition,
+)
+from monitor.errors import CaptureError, ModelRefusedError
+from monitor.pipeline import UNLISTED, Pipeline, look_at
+from monitor.record.captures import TakenIn
+from monitor.segmentation.request import FieldRequest
+from tests.monitor.facts import MODEL, NOW, measurement, minutes, sha256_of
+
+OLD, YOUNG = 3600.0, 5.0  # seconds since the file was written; 600 are young
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def passes(self, span: timedelta) -> None:
+        self.now += span
+
+
+@dataclass
+class StandInWorker:
+    """Says of each capture what the test wrote down for it, at once.
+
+    says : file name -> measurement, exception, or None for an answer that never comes
+    in_hand : what it was at when it died
+    """
+
+    says: dict[str, FieldMeasurement | BaseException | None] = field(default_factory=dict)
+    in_hand: str | None = None
+    asked: list[FieldRequest] = field(default_factory=list)
+
+    def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
+        self.asked.append(pickle.loads(pickle.dumps(request)))  # it crosses to another process
+        future: Future[FieldMeasurement] = Future()
+        answer = self.says.get(request.path.name, measurement())
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        elif answer is not None:
+            measured = answer
+            future.set_result(measured)
+        return future
+
+    def died_with(self, future: Future[FieldMeasurement], request_sha256: str) -> bool:
+        return self.in_hand == request_sha256
+
+
+@dataclass
+class Line:
+    """A pipeline over a folder of its own, with a clock that stands still."""
+
+    pipeline: Pipeline
+    worker: StandInWorker
+    clock: Clock
+    folder: Path
+    config: Config
+    store: object
+
+    def drop(self, name: str, content: str | bytes = "", *, age_s: float = OLD) -> Path:
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else (content or name).encode())
+        self.touch(path, age_s)
+        return path
+
+    def touch(self, path: Path, age_s: float) -> None:
+        written = (self.clock.now - timedelta(seconds=age_s)).timestamp()
+        os.utime(path, (written, written))
+
+    def take_in(self, path: Path, source: str = "incubator"):
+        taken = self.pipeline.take_in(path, source)
+        assert taken is not None
+        return taken[1]
+
+    def run(self) -> None:
+        """Everything that is due now, as the daemon would do it."""
+        for _ in range(20):
+            for work in self.pipeline.start_due(100):
+                self.pipeline.finish(work)
+            due = self.store.captures.next_due()
+            if due is None or due > self.clock.now:
+                return
+        raise AssertionError("captures are claimed over and over")
+
+    def capture(self, id_: int):
+        (found,) = self.store.captures.find([id_])
+        return found
+
+    def all(self):
+        return self.store.captures.find(range(1, 1000))
+
+    def read_all(self):
+        self.clock.passes(minutes(5))
+        scans = self.pipeline.complete_scans()
+        return [self.pipeline.read_scan(scan) for scan in scans]
+
+
+@pytest.fixture
+def make_line(store, tmp_path):
+    folder = tmp_path / "captures"
+    folder.mkdir()
+
+    def make(*, patient=True, **settings) -> Line:
+        source = SourceConfig(
+            **({"name": "incubator", "path": folder, "names": "dish-time"} | settings)
+        )
+        config = Config(sources=(source,), record=RecordConfig(folder=tmp_path / "state"))
+        clock, worker = Clock(), StandInWorker()
+        pipeline = Pipeline(config, store, worker, owner="me", clock=clock, patient=patient)
+        return Line(pipeline, worker, clock, folder, config, store)
+
+    return make
+
+
+@pytest.fixture
+def line(make_line) -> Line:
+    return make_line()
+
+
+def name_at(hour: int, dish: str = "dish-07", field: int = 1) -> str:
+    return f"{dish}_20261103T{hour:02}0000Z_f{field}.tif"
+
+
+FIRST = name_at(3)
+TRUNCATED = CaptureError("half of it is missing", reason="truncated")
+
+
+# --- the straight way ---------------------------------------------------------------------------
+
+
+def test_a_settled_file_becomes_a_reading(line):
+    capture = line.take_in(line.drop(FIRST))
+    assert (capture.state, capture.source) == (CaptureState.WAITING, "incubator")
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+    (outcome,) = line.read_all()
+    assert outcome.reading.dish == "dish-07"
+    assert outcome.decision.status is DishStatus.UNDIFFERENTIATED
+    assert line.capture(capture.id).state is CaptureState.RECORDED
+    assert line.pipeline.complete_scans() == []
+
+
+def test_the_worker_gets_all_that_it_needs_and_no_more(line, tmp_path):
+    capture = line.take_in(line.drop(FIRST))
+    line.run()
+    (request,) = line.worker.asked
+    assert request.path == line.folder / FIRST
+    assert request.sha256 == capture.sha256 == sha256_of(FIRST)
+    assert (request.named.dish, request.named.field) == ("dish-07", "1")
+    assert request.settings == line.config.sources[0]
+    assert len(request.settings_sha256) == 64
+    assert request.state_folder == tmp_path / "state"
+
+
+def test_a_path_of_no_source_goes_by_the_unlisted_settings(line, tmp_path):
+    path = tmp_path / "elsewhere" / FIRST
+    path.parent.mkdir()
+    path.write_text("x")
+    line.take_in(path, UNLISTED)
+    line.run()
+    assert line.worker.asked[0].settings == line.config.unlisted
+
+
+def test_no_more_is_started_than_asked_for(line):
+    for hour in range(4):
+        line.take_in(line.drop(name_at(hour)))
+    assert line.pipeline.start_due(0) == []
+    assert line.pipeline.start_due(-1) == []
+    assert len(line.pipeline.start_due(3)) == 3
+    assert len(line.pipeline.start_due(3)) == 1
+
+
+def test_only_the_given_captures_are_started(line):
+    line.take_in(line.drop(name_at(1)))
+    mine = line.take_in(line.drop(name_at(2)))
+    assert [work.capture.id for work in line.pipeline.start_due(9, only=[mine.id])] == [mine.id]
+
+
+def test_a_file_that_was_taken_in_before_is_known(line):
+    path = line.drop(FIRST)
+    first = line.pipeline.take_in(path, "incubator")
+    again = line.pipeline.take_in(path, "incubator")
+    assert [taken[0] for taken in (first, again)] == [TakenIn.NEW, TakenIn.KNOWN]
+    assert len(line.all()) == 1
+
+
+def test_fields_of_one_visit_make_one_reading(line):
+    for number in range(3):
+        line.take_in(line.drop(name_at(3, field=number)))
+    line.run()
+    (outcome,) = line.read_all()
+    assert outcome.reading.captures == 3
+
+
+# --- what may be half written ---------------------------------------------------------------------
+
+
+def test_a_young_file_that_cannot_be_decoded_waits_and_an_old_one_does_not(line):
+    line.worker.says = {name_at(1): TRUNCATED, name_at(2): TRUNCATED}
+    young = line.take_in(line.drop(name_at(1), age_s=YOUNG))
+    old = line.take_in(line.drop(name_at(2), age_s=OLD))
+    line.run()
+    young, old = line.capture(young.id), line.capture(old.id)
+    assert (young.state, young.reason) == (CaptureState.WAITING, "truncated")
+    assert young.next_try_at > line.clock.now
+    assert (old.state, old.reason) == (CaptureState.UNREADABLE, "truncated")
+    assert old.message == "half of it is missing"
+
+
+def test_a_young_file_that_stays_broken_is_unreadable_in_the_end(line):
+    line.worker.says = {FIRST: TRUNCATED}
+    capture = line.take_in(line.drop(FIRST, age_s=YOUNG))
+    tries = 0
+    while line.capture(capture.id).state is CaptureState.WAITING:
+        line.clock.now = max(line.clock.now, line.capture(capture.id).next_try_at)
+        line.run()
+        tries += 1
+        assert tries < 20
+    assert line.capture(capture.id).reason == "truncated"
+    assert minutes(10) <= line.clock.now - NOW < minutes(25)
+
+
+def test_a_program_that_ends_does_not_wait_for_young_files(make_line):
+    line = make_line(patient=False)
+    line.worker.says = {FIRST: TRUNCATED}
+    capture = line.take_in(line.drop(FIRST, age_s=YOUNG))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.UNREADABLE
+
+
+@pytest.mark.parametrize("seen_before_s", [30, 3600])
+def test_a_file_of_the_future_is_as_old_as_our_first_look_at_it(line, seen_before_s):
+    """The imager's clock runs a day ahead."""
+    line.worker.says = {FIRST: None}
+    capture = line.take_in(line.drop(FIRST, age_s=-86_400))
+    (work,) = line.pipeline.start_due(1)
+    line.clock.passes(timedelta(seconds=seen_before_s))
+    work.future.set_exception(TRUNCATED)
+    line.pipeline.finish(work)
+    expected = CaptureState.WAITING if seen_before_s < 600 else CaptureState.UNREADABLE
+    assert line.capture(capture.id).state is expected
+
+
+def test_half_a_file_that_grows_whole_is_one_capture(line):
+    line.worker.says = {FIRST: TRUNCATED}
+    half = line.take_in(line.drop(FIRST, "half", age_s=YOUNG))
+    line.run()
+    line.worker.says = {}
+    whole = line.take_in(line.drop(FIRST, "the whole", age_s=YOUNG))
+    line.run()
+    assert whole.id == half.id
+    assert [capture.state for capture in line.all()] == [CaptureState.MEASURED]
+
+
+def test_half_a_file_is_forgotten_also_when_the_whole_was_noticed_first(line):
+    """The half is still in the worker's queue when the whole file has settled."""
+    line.worker.says = {FIRST: None}
+    line.take_in(line.drop(FIRST, "half", age_s=YOUNG))
+    (work,) = line.pipeline.start_due(1)
+    whole = line.take_in(line.drop(FIRST, "the whole", age_s=YOUNG))
+    work.future.set_exception(CaptureError("other bytes", reason="changed", transient=True))
+    line.pipeline.finish(work)
+    line.worker.says = {}
+    line.run()
+    assert [(capture.id, capture.state) for capture in line.all()] == [
+        (whole.id, CaptureState.MEASURED)
+    ]
+
+
+def test_changed_bytes_are_taken_in_anew_and_measured(line):
+    line.worker.says = {FIRST: None}
+    capture = line.take_in(line.drop(FIRST, "before"))
+    (work,) = line.pipeline.start_due(1)
+    line.drop(FIRST, "after")
+    work.future.set_exception(CaptureError("other bytes", reason="changed", transient=True))
+    line.pipeline.finish(work)
+    line.worker.says = {}
+    line.run()
+    (found,) = line.all()
+    assert (found.id, found.state) == (capture.id, CaptureState.MEASURED)
+    assert found.sha256 == line.worker.asked[-1].sha256 == sha256_of("after")
+
+
+def test_an_empty_young_file_waits_for_its_bytes(line):
+    path = line.folder / FIRST
+    path.touch()
+    line.touch(path, YOUNG)
+    capture = line.take_in(path)
+    assert (capture.state, capture.reason) == (CaptureState.WAITING, "empty")
+    line.run()
+    assert line.worker.asked == []
+    line.drop(FIRST, "bytes at last")
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+def test_an_empty_file_that_stays_empty_is_unreadable(line):
+    path = line.folder / FIRST
+    path.touch()
+    line.touch(path, YOUNG)
+    capture = line.take_in(path)
+    line.clock.passes(minutes(30))
+    line.run()
+    capture = line.capture(capture.id)
+    assert (capture.state, capture.reason) == (CaptureState.UNREADABLE, "empty")
+    assert FIRST in capture.message
+
+
+def test_an_empty_old_file_is_unreadable_at_once(line):
+    path = line.folder / FIRST
+    path.touch()
+    line.touch(path, OLD)
+    assert line.take_in(path).state is CaptureState.UNREADABLE
+
+
+def test_empty_files_are_not_one_capture(line):
+    for hour in (1, 2):
+        path = line.folder / name_at(hour)
+        path.touch()
+        line.touch(path, OLD)
+        line.take_in(path)
+    assert len(line.all()) == 2
+
+
+# --- what cannot be reached -----------------------------------------------------------------------
+
+
+def test_a_transient_trouble_waits_longer_each_time(line):
+    line.worker.says = {FIRST: CaptureError("share gone", reason="io-error", transient=True)}
+    capture = line.take_in(line.drop(FIRST))
+    waits = []
+    for _ in range(4):
+        line.run()
+        due = line.capture(capture.id).next_try_at
+        waits.append((due - line.clock.now).total_seconds())
+        line.clock.now = due
+    assert waits == [5, 10, 20, 40]
+    line.worker.says = {}
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+    assert line.capture(capture.id).reason is None
+
+
+def test_a_file_that_went_away_waits_and_is_measured_when_it_is_back(line):
+    gone = CaptureError("not there", reason="missing", transient=True)
+    line.worker.says = {FIRST: gone}
+    path = line.drop(FIRST)
+    capture = line.take_in(path)
+    path.unlink()
+    line.run()
+    capture = line.capture(capture.id)
+    assert (capture.state, capture.reason) == (CaptureState.WAITING, "missing")
+    line.drop(FIRST)
+    line.worker.says = {}
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+def test_a_file_that_goes_away_before_the_first_look_leaves_no_row(line):
+    assert line.pipeline.take_in(line.folder / "never.tif", "incubator") is None
+    assert line.all() == []
+
+
+def test_a_renamed_file_is_measured_under_its_new_name(line):
+    path = line.drop(FIRST)
+    capture = line.take_in(path)
+    renamed = path.rename(line.folder / name_at(5))
+    assert line.take_in(renamed).id == capture.id
+    line.run()
+    assert line.worker.asked[0].path == renamed
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_waits_until_it_may(line):
+    path = line.drop(FIRST)
+    path.chmod(0)
+    capture = line.take_in(path)
+    assert (capture.state, capture.reason) == (CaptureState.WAITING, "no-permission")
+    path.chmod(0o600)
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+def test_a_fifo_is_no_capture_and_is_never_opened(line):
+    """Opening it would wait for a writer for ever."""
+    path = line.folder / FIRST
+    os.mkfifo(path)
+    capture = line.take_in(path)
+    assert (capture.state, capture.reason) == (CaptureState.UNREADABLE, "not-a-file")
+
+
+def test_a_folder_named_like_a_picture_is_no_capture(line):
+    path = line.folder / FIRST
+    path.mkdir()
+    assert line.take_in(path).reason == "not-a-file"
+
+
+def test_a_link_into_nowhere_is_not_there(line):
+    (line.folder / FIRST).symlink_to(line.folder / "gone")
+    assert line.pipeline.take_in(line.folder / FIRST, "incubator") is None
+    (line.folder / "loop").symlink_to(line.folder / "loop")
+    seen = look_at(line.folder / "loop", "incubator")
+    assert seen is not None
+    assert (seen.problem or ("",))[0] == "io-error"
+    assert seen.transient
+
+
+def test_a_name_that_is_no_text_is_a_capture_like_any_other(line):
+    path = Path(os.fsdecode(os.fsencode(line.folder) + b"/broken-\xff.tif"))
+    path.touch()
+    line.touch(path, OLD)
+    capture = line.take_in(path)
+    assert capture.state is CaptureState.UNREADABLE
+    path.write_text("bytes")
+    line.take_in(path)
+    line.run()
+    assert line.capture(capture.id).reason in ("bad-name", "no-name-match")
+
+
+# --- what cannot be judged ------------------------------------------------------------------------
+
+
+def test_a_name_that_fits_no_pattern_is_said_with_its_reason(line):
+    capture = line.take_in(line.drop("IMG_0042.tif"))
+    fine = line.take_in(line.drop(FIRST))
+    line.run()
+    capture = line.capture(capture.id)
+    assert (capture.state, capture.reason) == (CaptureState.UNREADABLE, "no-name-match")
+    assert "IMG_0042.tif: the name fits no known pattern" in capture.message
+    assert line.capture(fine.id).state is CaptureState.MEASURED
+
+
+def test_a_name_put_right_is_read_without_being_asked(line):
+    path = line.drop("IMG_0042.tif")
+    capture = line.take_in(path)
+    line.run()
+    line.take_in(path.rename(line.folder / FIRST))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+    (outcome,) = line.read_all()
+    assert outcome.reading.dish == "dish-07"
+
+
+def test_an_unexpected_fault_stops_neither_the_next_nor_looks_like_a_number(line, caplog):
+    line.worker.says = {name_at(1): ZeroDivisionError("oh")}
+    broken = line.take_in(line.drop(name_at(1)))
+    fine = line.take_in(line.drop(name_at(2)))
+    line.run()
+    broken = line.capture(broken.id)
+    assert (broken.state, broken.reason) == (CaptureState.UNREADABLE, "internal-error")
+    assert "ZeroDivisionError('oh')" in broken.message
+    assert line.capture(fine.id).state is CaptureState.MEASURED
+    assert "unexpected fault" in caplog.text
+
+
+def test_a_model_that_is_refused_blames_no_capture(line):
+    """After a crash of the worker the model is loaded again, and may have been replaced."""
+    line.worker.says = {FIRST: ModelRefusedError("weights and manifest differ")}
+    capture = line.take_in(line.drop(FIRST))
+    line.run()
+    capture = line.capture(capture.id)
+    assert (capture.state, capture.reason) == (CaptureState.WAITING, "model-refused")
+    line.worker.says = {}
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+# --- a worker that dies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("death", [BrokenProcessPool("died"), CancelledError()])
+def test_only_the_capture_in_hand_is_blamed_for_the_workers_death(line, death):
+    line.worker.says = {name_at(1): None, name_at(2): None}
+    killer = line.take_in(line.drop(name_at(1)))
+    behind = line.take_in(line.drop(name_at(2)))
+    line.worker.in_hand = killer.sha256
+    works = line.pipeline.start_due(2)
+    for work in works:
+        if isinstance(death, CancelledError):
+            work.future.cancel()
+        else:
+            work.future.set_exception(death)
+        line.pipeline.finish(work)
+    killer, behind = line.capture(killer.id), line.capture(behind.id)
+    assert (killer.state, killer.crashes) == (CaptureState.WAITING, 1)
+    assert killer.next_try_at == line.clock.now
+    assert (behind.state, behind.crashes) == (CaptureState.WAITING, 0)
+    assert behind.reason == "worker-died"
+
+
+def test_a_capture_that_kills_the_worker_twice_is_set_aside(line):
+    line.worker.says = {name_at(1): BrokenProcessPool("died")}
+    killer = line.take_in(line.drop(name_at(1)))
+    line.worker.in_hand = killer.sha256
+    fine = line.take_in(line.drop(name_at(2)))
+    line.run()
+    killer = line.capture(killer.id)
+    assert (killer.state, killer.reason) == (CaptureState.UNREADABLE, "kills-worker")
+    assert len([one for one in line.worker.asked if one.path.name == name_at(1)]) == 2
+    assert line.capture(fine.id).state is CaptureState.MEASURED
+
+
+def test_a_worker_that_dies_by_itself_blames_nobody_however_often(line):
+    line.worker.says = {FIRST: BrokenProcessPool("out of memory")}
+    capture = line.take_in(line.drop(FIRST))
+    for _ in range(10):
+        line.run()
+        line.clock.now = line.capture(capture.id).next_try_at
+    assert line.capture(capture.id).crashes == 0
+    line.worker.says = {}
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+def test_an_answer_that_comes_after_the_claim_was_lost_is_not_counted(line, store):
+    line.take_in(line.drop(FIRST))
+    (work,) = line.pipeline.start_due(1)
+    store.captures.release("me", line.clock.now)
+    assert line.pipeline.finish(work) is None
+    assert line.capture(work.capture.id).state is CaptureState.WAITING
+
+
+# --- recorded captures analysed again -------------------------------------------------------------
+
+
+def test_a_recorded_file_written_over_before_it_is_analysed_again_ends_well(line, store):
+    capture = line.take_in(line.drop(FIRST, "first"))
+    line.run()
+    line.read_all()
+    store.captures.reopen(line.clock.now, model_sha256="new model")
+    line.drop(FIRST, "second")
+    line.worker.says = {FIRST: None}
+    (work,) = line.pipeline.start_due(1)
+    work.future.set_exception(CaptureError("other bytes", reason="changed", transient=True))
+    line.pipeline.finish(work)
+    line.worker.says = {}
+    line.run()
+    line.read_all()
+    assert [found.state for found in line.all()] == [CaptureState.RECORDED] * 2
+    assert line.capture(capture.id).sha256 == sha256_of("first")
+
+
+def test_a_recorded_file_that_is_gone_keeps_its_reading(line, store):
+    path = line.drop(FIRST)
+    capture = line.take_in(path)
+    line.run()
+    line.read_all()
+    path.unlink()
+    store.captures.reopen(line.clock.now, model_sha256="new model")
+    line.worker.says = {FIRST: CaptureError("not there", reason="missing", transient=True)}
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.RECORDED
+    assert len(store.dishes.history("dish-07")) == 1
+
+
+# --- decisions ----------------------------------------------------------------------------------
+
+REGION = Region(
+    label=1,
+    area_px=10_000,
+    polygon=((50.0, 50.0), (50.0, 150.0), (150.0, 150.0), (150.0, 50.0)),
+    pick_point=(100.0, 100.0),
+    inscribed_radius_px=50.0,
+    mean_probability=0.9,
+)
+
+
+def scanned(fraction: float, hour: int, **changes) -> FieldMeasurement:
+    """One field of 400 um a side, half full, with one region that is worth removing."""
+    differentiated = round(20_000 * fraction)
+    values = {
+        "shape": (200, 200),
+        "areas": FieldAreas(20_000, 20_000 - differentiated, differentiated),
+        "regions": (REGION,),
+        "acquired_at": NOW.replace(hour=hour, minute=0),
+        "stage": StagePosition(1000.0, 2000.0),
+    }
+    return measurement(**(values | changes))
+
+
+def series(line, *fractions, first_hour=1, **changes):
+    """Scans at consecutive hours, each read when it is complete."""
+    outcomes = []
+    for hour, fraction in enumerate(fractions, start=first_hour):
+        line.worker.says[name_at(hour)] = scanned(fraction, hour, **changes)
+        line.take_in(line.drop(name_at(hour)))
+        line.run()
+        outcomes += line.read_all()
+    return outcomes
+
+
+CALIBRATED = {"calibration": CalibrationConfig(id="scope-1")}
+
+
+def test_a_dish_that_differentiates_alerts_once_and_everybody_is_told(make_line, store):
+    line = make_line(**CALIBRATED)
+    outcomes = series(line, 0.01, 0.2, 0.3, 0.4, 0.5)
+    assert [outcome.decision.alert for outcome in outcomes] == [
+        None,
+        None,
+        AlertKind.RAISED,
+        None,
+        None,
+    ]
+    (alert,) = store.dishes.alerts()
+    assert alert.reading_id == outcomes[2].reading.id
+    mails = [one for one in store.outbox.undelivered() if one.channel == "email"]
+    assert [one.recipient for one in mails] == list(line.config.outlets.email.recipients)
+
+
+def test_each_scan_of_a_differentiating_dish_makes_its_plan_and_ends_the_former(make_line, store):
+    line = make_line(**CALIBRATED)
+    outcomes = series(line, 0.2, 0.3, 0.4)
+    newest, former = store.dishes.plans()
+    assert (newest.status, former.status) == (PlanStatus.DRAFT, PlanStatus.SUPERSEDED)
+    assert newest.reading_id == outcomes[-1].reading.id
+    assert newest.calibration_id == "scope-1"
+    assert newest.model_sha256 == MODEL
+    (target,) = newest.targets
+    assert (target.pick_x_um, target.pick_y_um) == (1001.0, 2001.0)
+
+
+def test_a_dish_that_is_clear_again_has_no_plan_left(make_line, store):
+    line = make_line(**CALIBRATED)
+    outcomes = series(line, 0.2, 0.3, 0.01, 0.01)
+    assert outcomes[-1].decision.alert is AlertKind.CLEARED
+    assert {plan.status for plan in store.dishes.plans()} == {PlanStatus.SUPERSEDED}
+    assert store.dishes.alerts(open_only=True) == []
+
+
+def test_a_scan_that_cannot_be_judged_leaves_plan_and_status_alone(make_line, store):
+    line = make_line(**CALIBRATED)
+    series(line, 0.2, 0.3)
+    series(line, 0.9, first_hour=6, doubts=("out of focus",))
+    (plan,) = store.dishes.plans()
+    assert plan.status is PlanStatus.DRAFT
+    assert store.dishes.dishes()[0].status is DishStatus.DIFFERENTIATING
+
+
+def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog):
+    series(line, 0.2, 0.3)
+    assert len(store.dishes.alerts()) == 1
+    assert store.dishes.plans() == []
+    assert "no removal plan" in caplog.text
+
+
+def test_older_scans_that_come_later_fill_in_the_series_and_alert_nobody(make_line, store):
+    line = make_line(**CALIBRATED)
+    series(line, 0.01, first_hour=20)
+    outcomes = series(line, 0.3, 0.4, 0.5, first_hour=5)
+    assert [outcome.decision.alert for outcome in outcomes] == [None] * 3
+    assert store.dishes.alerts() == []
+    assert store.dishes.plans() == []
+    assert store.dishes.dishes()[0].status is DishStatus.UNDIFFERENTIATED
+    assert [one.at.hour for one in store.dishes.history("dish-07")] == [5, 6, 7, 20]
+
+
+def test_a_late_field_does_not_alert_a_second_time(make_line, store):
+    line = make_line(**CALIBRATED)
+    series(line, 0.2, 0.3)
+    late = name_at(2, field=2)
+    line.worker.says[late] = scanned(0.3, 2)
+    line.take_in(line.drop(late))
+    line.run()
+    (outcome,) = line.read_all()
+    assert (outcome.reading.version, outcome.reading.captures) == (2, 2)
+    assert len(store.dishes.alerts()) == 1
+    newest, former = sorted(store.dishes.plans(), key=lambda plan: plan.reading_id, reverse=True)
+    assert (newest.status, former.status) == (PlanStatus.DRAFT, PlanStatus.SUPERSEDED)
+
+
+def test_settings_changed_between_two_fields_are_both_in_the_readings_hash(line):
+    for number, settings in enumerate(("1" * 64, "2" * 64)):
+        name = name_at(3, field=number)
+        line.worker.says[name] = measurement(settings_sha256=settings)
+        line.take_in(line.drop(name))
+    line.run()
+    (outcome,) = line.read_all()
+    assert outcome.reading.settings_sha256 not in ("1" * 64, "2" * 64)
+    assert len(outcome.reading.settings_sha256) == 64
+
+
+def test_dishes_are_judged_apart(line, store):
+    for dish, fraction in (("dish-01", 0.01), ("dish-02", 0.5)):
+        for hour in (1, 2, 3):
+            name = name_at(hour, dish)
+            line.worker.says[name] = scanned(fraction, hour)
+            line.take_in(line.drop(name))
+    line.run()
+    line.read_all()
+    assert [alert.dish for alert in store.dishes.alerts()] == ["dish-02"]
+
+
+def test_a_scan_is_read_as_soon_as_all_its_fields_are_there(make_line):
+    line = make_line(fields_per_scan=2)
+    for number in (1, 2):
+        line.take_in(line.drop(name_at(3, field=number)))
+    (first, second) = line.pipeline.start_due(2)
+    line.pipeline.finish(first)
+    assert line.pipeline.complete_scans() == []
+    line.pipeline.finish(second)
+    assert len(line.pipeline.complete_scans()) == 1
+
+
+def test_where_captures_belong_is_taken_from_the_name_and_the_source(make_line, store):
+    line = make_line(scan_gap_s=60.0)
+    for number, minute in enumerate((0, 5)):
+        name = name_at(3, field=number)
+        line.worker.says[name] = measurement(acquired_at=NOW + minutes(minute))
+        line.take_in(line.drop(name))
+    line.run()
+    assert len(line.read_all()) == 2
