@@ -87,8 +87,9 @@ class SegmentationWorker:
             # A fresh interpreter: forking a process that has threads and open databases is
             # how daemons come to hang.
             context = multiprocessing.get_context("spawn")
-            # Shared with the process, so that it can still be read when the process is dead.
-            self._in_hand = context.Array("c", 65)
+            # Shared with the process, so that it can still be read when the process is dead; and
+            # without a lock, which a killed process might hold for ever.
+            self._in_hand = context.Array("c", 65, lock=False)
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
                 mp_context=context,
