@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable
+from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -39,11 +41,22 @@ class CalibrationConfig(_Section):
     pixel_to_stage : 2 x 2; how far the stage moves, in pixels, for one step along (column, row);
         rows are x and y. [[1, 0], [0, 1]]: columns run along +x, rows along +y; [[1, 0], [0, -1]]:
         rows run against y. Times the pixel size it is um.
+    pixel_size_um : the one it was made with; captures of another one are then refused
     """
 
     id: str = Field(default="unnamed", min_length=1)
     pixel_to_stage: tuple[_Row, _Row] = Field(default=((1.0, 0.0), (0.0, 1.0)), strict=False)
     rms_um: Annotated[float, Field(ge=0)] | None = None
+    objective: str | None = None
+    pixel_size_um: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] | None = None
+    made_on: date | None = None
+    max_age_days: _Positive | None = None
+
+    @model_validator(mode="after")
+    def _age_needs_a_day(self) -> Self:
+        if self.max_age_days is not None and self.made_on is None:
+            raise ValueError("max_age_days needs made_on, for example made_on: 2026-11-03")
+        return self
 
     @model_validator(mode="after")
     def _is_invertible_and_of_unit_scale(self) -> Self:
@@ -58,14 +71,68 @@ class CalibrationConfig(_Section):
         return self
 
 
+class StageLimitsConfig(_Section):
+    """How far the stage may be sent, um. Nothing outside is ever aimed at."""
+
+    x: _Row
+    y: _Row
+
+    @model_validator(mode="after")
+    def _ranges_are_in_order(self) -> Self:
+        for axis, (low, high) in (("x", self.x), ("y", self.y)):
+            if not (isfinite(low) and isfinite(high) and low < high):
+                raise ValueError(f"{axis} must be [lowest, highest] in um, is [{low}, {high}]")
+        return self
+
+    def hold(self, x_um: float, y_um: float) -> bool:
+        return self.x[0] <= x_um <= self.x[1] and self.y[0] <= y_um <= self.y[1]
+
+
+Direction = Literal["+x", "-x", "+y", "-y"]
+
+
+class VesselConfig(_Section):
+    """What the cells live in, and where it lies on the stage.
+
+    centre_um : stage (x, y) of the centre of well A1, or of the dish
+    columns_run, rows_run : which way the stage's numbers go from well A1 to A2, and from A1 to B1
+    well_pitch_mm, well_diameter_mm : None = what is usual for `kind`
+    """
+
+    kind: Literal["dish", "6-well", "12-well", "24-well", "48-well", "96-well", "384-well"]
+    centre_um: _Row
+    columns_run: Direction = "+x"
+    rows_run: Direction = "+y"
+    well_pitch_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
+    well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.columns_run[1] == self.rows_run[1]:
+            raise ValueError("columns_run and rows_run must be one along x and one along y")
+        if not all(isfinite(value) for value in self.centre_um):
+            raise ValueError("centre_um must be two numbers in um")
+        if self.kind == "dish" and self.well_diameter_mm is None:
+            raise ValueError("a dish needs its well_diameter_mm, for example 35")
+        return self
+
+
 class SourceSettings(_Section):
-    """What holds for the captures of one folder."""
+    """What holds for the captures of one folder.
+
+    objective : a calibration for another one is refused
+    binning : camera pixels a side that are joined into one pixel of a capture
+    """
 
     names: str = Field(default="auto", min_length=1)
     timezone: str = "UTC"
     pixel_size_um: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] | None = None
     well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
+    objective: str | None = None
+    binning: Annotated[int, Field(ge=1, le=16)] = 1
     calibration: CalibrationConfig | None = None
+    vessel: VesselConfig | None = None
+    stage_limits_um: StageLimitsConfig | None = None
     fields_per_scan: Annotated[int, Field(ge=1)] | None = None
     scan_gap_s: _Positive = 900.0
     scan_quiet_s: Annotated[float, Field(ge=0)] = 20.0
@@ -218,10 +285,84 @@ class EmailConfig(_Section):
         return self
 
 
+ExportFormat = Literal[
+    "csv",
+    "json",
+    "csv-mapped",
+    "csv-echo",
+    "pos",
+    "stg",
+    "useq",
+    "geojson",
+    "ome-xml",
+    "imagej-roi",
+]
+PickValue = Literal[
+    "export_id",
+    "dish_id",
+    "plate",
+    "well",
+    "region_id",
+    "order",
+    "pick_x_um",
+    "pick_y_um",
+    "pick_z_um",
+    "frame",
+    "stage_x_um",
+    "stage_y_um",
+    "well_x_um",
+    "well_y_um",
+    "area_um2",
+    "equiv_diameter_um",
+    "inscribed_radius_um",
+    "mean_probability",
+    "calibration_id",
+    "approved_by",
+    "expires_at_utc",
+]
+
+
+class ColumnConfig(_Section):
+    """One column of a pick list for an importer that maps columns: a value, or a fixed text.
+
+    unit : for values in um; decimals : for numbers
+    """
+
+    header: str = Field(min_length=1)
+    value: PickValue | None = None
+    text: str | None = None
+    unit: Literal["um", "mm", "m"] = "um"
+    decimals: Annotated[int, Field(ge=0, le=9)] = 3
+
+    @model_validator(mode="after")
+    def _is_a_value_or_a_text(self) -> Self:
+        if (self.value is None) == (self.text is None):
+            raise ValueError("give either value or text")
+        if self.unit != "um" and not (self.value or "").endswith("_um"):
+            raise ValueError(f"unit {self.unit} goes with lengths only (values that end in _um)")
+        return self
+
+
 class RemovalOutletConfig(_Section):
-    """folder : where the picker looks for plans; None = ``removal`` in the record's folder."""
+    """folder : where the picker looks for plans; None = ``removal`` in the record's folder.
+
+    columns : of the format csv-mapped
+    xy_device, z_device : labels of the stages in Micro-Manager's hardware configuration
+    """
 
     folder: _PathField | None = None
+    formats: tuple[ExportFormat, ...] = Field(default=("csv", "json"), strict=False, min_length=1)
+    columns: tuple[ColumnConfig, ...] = Field(default=(), strict=False)
+    xy_device: str = Field(default="XYStage", min_length=1)
+    z_device: str = Field(default="ZStage", min_length=1)
+
+    @model_validator(mode="after")
+    def _formats_are_sound(self) -> Self:
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError("formats names one of them twice")
+        if "csv-mapped" in self.formats and not self.columns:
+            raise ValueError("csv-mapped needs columns, for example [{header: X, value: pick_x_um}]")
+        return self
 
 
 class OutletsConfig(_Section):
@@ -300,7 +441,7 @@ class Config(_Section):
                             "password_file": None,
                         }
                     ),
-                    removal=RemovalOutletConfig(),
+                    removal=self.outlets.removal.model_copy(update={"folder": None}),
                 ),
             }
         )
@@ -394,7 +535,9 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                         "mailbox": absolute(email.mailbox),
                     }
                 ),
-                removal=RemovalOutletConfig(folder=absolute(config.outlets.removal.folder)),
+                removal=config.outlets.removal.model_copy(
+                    update={"folder": absolute(config.outlets.removal.folder)}
+                ),
             ),
         }
     )

@@ -46,6 +46,11 @@ class PlanStatus(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class CalibrationKind(StrEnum):
+    CAMERA = "camera"  # image pixels -> stage um
+    PICKER = "picker"  # stage um -> picker um
+
+
 @dataclass(frozen=True)
 class StagePosition:
     """Centre of a field of view in the stage's frame, um."""
@@ -238,11 +243,56 @@ class Alert:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How one frame lies in another, fitted from taught points.
+
+    matrix : 2 x 3, the last column a shift. Camera: (column, row) in pixels -> (x, y) in um;
+        only its left 2 x 2 part is used, since each capture says where its centre stands.
+        Picker: stage (x, y) in um -> picker (x, y) in um
+    pixel_size_um, binning : camera: what `matrix` was taught with. None: `matrix` counts in pixels
+        on both sides, and any pixel size goes with it
+    max_age_days : None = does not grow old
+    points : the taught points, four numbers each: row, column, x, y or x, y, picker x, picker y
+    """
+
+    id: str
+    kind: CalibrationKind
+    source: str
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    made_at: datetime | None = None
+    made_by: str | None = None
+    objective: str | None = None
+    pixel_size_um: float | None = None
+    binning: int = 1
+    max_age_days: float | None = None
+    rms_um: float | None = None
+    residuals_um: tuple[float, ...] = ()
+    points: tuple[tuple[float, float, float, float], ...] = ()
+
+    @property
+    def pixel_to_stage(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Of a camera: (column, row) step -> (x, y) step, both in pixels."""
+        (a, b, _), (c, d, _) = self.matrix
+        unit = self.pixel_size_um or 1.0
+        return (a / unit, b / unit), (c / unit, d / unit)
+
+    @property
+    def mirrored(self) -> bool:
+        """One of the two frames is the other's mirror image."""
+        (a, b, _), (c, d, _) = self.matrix
+        return a * d - b * c < 0
+
+
+@dataclass(frozen=True)
 class Target:
     """One region to remove and where to aim. Polygon and pick point in pixels of its capture,
     (row, column); stage coordinates (x, y) in um.
 
-    z_um is None where the instrument gave no height.
+    pick_z_um : None where the instrument gave no height
+    picker_x_um, picker_y_um : the same point in the picker's own frame, where its calibration is
+        known
+    well_x_um, well_y_um : the same point from the centre of its well or dish, x along the plate's
+        columns (1, 2, 3), y up, against its rows (C, B, A); where the vessel is known
     """
 
     region_id: str
@@ -258,11 +308,17 @@ class Target:
     pick_y_um: float
     pick_z_um: float | None
     polygon_px: tuple[tuple[float, float], ...]
+    picker_x_um: float | None = None
+    picker_y_um: float | None = None
+    well_x_um: float | None = None
+    well_y_um: float | None = None
 
 
 @dataclass(frozen=True)
 class RemovalPlan:
-    """Regions of a dish to remove, with pick points in the stage's frame."""
+    """Regions of a dish to remove, with pick points in the stage's frame, and in the picker's
+    where its calibration is known.
+    """
 
     id: str
     dish: str
@@ -277,6 +333,12 @@ class RemovalPlan:
     left_out: tuple[str, ...] = ()
     approved_by: str | None = None
     approved_at: datetime | None = None
+    picker_calibration_id: str | None = None
+
+    @property
+    def frame(self) -> str:
+        """In which frame lists for the picker give their points: "stage" or "picker"."""
+        return "stage" if self.picker_calibration_id is None else "picker"
 
     @property
     def area_um2(self) -> float:
