@@ -70,14 +70,13 @@ def main() -> int:
                         flush=True,
                     )
             _wait_until_quiet(root, stream, daemon)
-            first = _memory(daemon)
             _check(root, stream)
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(30)
     print(
         f"sound after {dict(kills)} kills: {stream.good} captures read, {stream.bad} set aside, "
-        f"{time.monotonic() - began:.0f} s; daemon {first:.0f} MB"
+        f"{time.monotonic() - began:.0f} s"
     )
     return 0
 
@@ -249,10 +248,6 @@ def _states(root: Path) -> Counter[str]:
 def _one(root: Path, query: str) -> object:
     with sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30) as connection:
         return connection.execute(query).fetchone()[0]
-
-
-def _memory(daemon: subprocess.Popen[bytes]) -> float:
-    return float(psutil.Process(daemon.pid).memory_info().rss / 2**20)
 
 
 def _tail(root: Path) -> str:
