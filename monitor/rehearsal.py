@@ -39,6 +39,8 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
     Returns (where it went, None) or ("", why it was not delivered). Raises MonitorError where the
     configured rule does not alert for a dish that is all differentiated.
     """
+    if not config.outlets.email.recipients:
+        return "", "no recipient; set outlets.email.recipients"
     # With the configured mail outlet, but this folder's record; the mailbox stays the real one.
     email = config.outlets.email.model_copy(update={"mailbox": config.mailbox})
     trial = config.model_copy(
