@@ -361,7 +361,7 @@ class RemovalOutletConfig(_Section):
         if len(set(self.formats)) < len(self.formats):
             raise ValueError("formats names one of them twice")
         if "csv-mapped" in self.formats and not self.columns:
-            raise ValueError("csv-mapped needs columns, for example [{header: X, value: pick_x_um}]")
+            raise ValueError("csv-mapped needs columns, such as [{header: X, value: pick_x_um}]")
         return self
 
 

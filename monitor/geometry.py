@@ -1,13 +1,16 @@
-"""Image pixels <-> stage um: the only module that knows both frames.
+"""Image pixels -> stage um -> picker um: the only module that knows all these frames.
 
-Image points are (row, column), pixel centres at whole numbers, row 0 at the top. Stage points are
-(x, y) in um; which way x and y run is the stage's own affair and stands in `pixel_to_stage`.
+Image points are (row, column), pixel centres at whole numbers, row 0 at the top. Stage and picker
+points are (x, y) in um; which way x and y run is the stage's own affair and stands in
+`pixel_to_stage`. `Affine` knows points of two numbers only, first and second; at an image they are
+(column, row). Drawn in docs/geometry.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +19,65 @@ from monitor.culture import StagePosition
 from monitor.errors import CalibrationError
 
 Matrix = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A shift, turn, flip, scaling and skew of the plane: point -> matrix[:, :2] @ point + shift.
+
+    matrix : 2 x 3; its last column is the shift
+    """
+
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+    @classmethod
+    def of(cls, linear: Matrix, shift: Sequence[float]) -> Affine:
+        (a, b), (c, d) = linear
+        return cls(((float(a), float(b), float(shift[0])), (float(c), float(d), float(shift[1]))))
+
+    @property
+    def linear(self) -> NDArray[np.float64]:
+        return np.array(self.matrix)[:, :2]
+
+    @property
+    def shift(self) -> NDArray[np.float64]:
+        return np.array(self.matrix)[:, 2]
+
+    def apply(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Move (N, 2) points. Returns (N, 2) float64."""
+        moved: NDArray[np.float64] = _points(points) @ self.linear.T + self.shift
+        return moved
+
+    def inverse(self) -> Affine:
+        """The way back. Raises CalibrationError where there is none."""
+        linear = self.linear
+        lengths = np.hypot(linear[0], linear[1])
+        if abs(float(np.linalg.det(linear))) <= 1e-9 * float(lengths.prod()):
+            raise CalibrationError(
+                f"the transform {linear.tolist()} maps the plane onto a line; calibrate again"
+            )
+        back = np.linalg.inv(linear)
+        return Affine.of(back.tolist(), (-back @ self.shift).tolist())
+
+    def then(self, other: Affine) -> Affine:
+        """First this, then `other`."""
+        return Affine.of(
+            (other.linear @ self.linear).tolist(),
+            (other.linear @ self.shift + other.shift).tolist(),
+        )
+
+
+def field_to_stage(
+    *,
+    shape: tuple[int, int],
+    pixel_size_um: float,
+    pixel_to_stage: Matrix,
+    centre: StagePosition,
+) -> Affine:
+    """The same as `image_to_stage` as one transform, (column, row) -> (x, y) in um."""
+    step_um = _step_um(pixel_size_um, pixel_to_stage)
+    middle, stage = _centres(shape, centre)
+    return Affine.of(step_um.tolist(), (stage - step_um @ middle[::-1]).tolist())
 
 
 def image_to_stage(
