@@ -33,7 +33,7 @@ from monitor.culture import (
 from monitor.decisions.removal import MeasuredField, plan_removal
 from monitor.decisions.status import can_be_judged, judge
 from monitor.decisions.summary import sum_up
-from monitor.errors import CalibrationError, CaptureError, ModelRefusedError
+from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
 from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
 from monitor.record.store import Store
@@ -89,6 +89,7 @@ class Pipeline:
         self._clock = clock
         self._patient = patient
         self._sources = {source.name: source for source in config.sources}
+        self._faulty_scans: set[int] = set()
 
     def settings(self, source: str) -> SourceSettings:
         return self._sources.get(source, self._config.unlisted)
@@ -281,18 +282,30 @@ class Pipeline:
 
     def complete_scans(self) -> list[int]:
         """Scans that nothing more is expected of."""
-        return self._store.dishes.scans_to_read(
+        complete = self._store.dishes.scans_to_read(
             self._clock(),
             {name: source.scan_quiet_s for name, source in self._sources.items()}
             | {UNLISTED: self._config.unlisted.scan_quiet_s},
             {name: source.fields_per_scan for name, source in self._sources.items()},
         )
+        return [scan for scan in complete if scan not in self._faulty_scans]
 
     def read_scan(self, scan_id: int) -> ScanOutcome | None:
-        """One scan -> its reading and all that follows, in one transaction."""
-        outcome = self._store.dishes.read_scan(
-            scan_id, sum_up=_new_reading, decide=self._decide, now=self._clock()
-        )
+        """One scan -> its reading and all that follows, in one transaction.
+
+        A scan that trips over a fault of ours stays unread until the program begins anew; the
+        others go on.
+        """
+        try:
+            outcome = self._store.dishes.read_scan(
+                scan_id, sum_up=_new_reading, decide=self._decide, now=self._clock()
+            )
+        except MonitorError:
+            raise
+        except Exception:
+            self._faulty_scans.add(scan_id)
+            log.exception("scan=%d: unexpected fault; it is left until the next start", scan_id)
+            return None
         if outcome is not None:
             reading = outcome.reading
             log.info(
@@ -340,6 +353,10 @@ class Pipeline:
             )
         except CalibrationError as problem:
             log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
+            return None
+        except Exception:
+            # The reading and its alert matter more than the plan.
+            log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
 
 

@@ -209,25 +209,32 @@ def _analyse(
     progress: Progress,
 ) -> None:
     """Measure all that is ours, then read the scans that got new fields."""
-    if not tally.mine:
-        return
+    if tally.mine:
+        _measure(pipeline, worker, store, tally, progress)
+    # In the order of time, whatever the files are called: a dish is judged by its newest scan. Also
+    # those that were measured and not read, where an earlier call was cut off.
+    for scan in store.dishes.unread_scans(tally.all):
+        pipeline.read_scan(scan)
+
+
+def _measure(
+    pipeline: Pipeline,
+    worker: SegmentationWorker,
+    store: Store,
+    tally: Tally,
+    progress: Progress,
+) -> None:
     worker.start()
     store.captures.retry(utc_now(), ids=tally.mine, unreadable=False)
     in_work: list[InWork] = []
-    scans: dict[int, None] = {}
     task = progress.add_task("segmenting", total=len(tally.mine))
     while True:
         in_work += pipeline.start_due(IN_WORK - len(in_work), only=tally.mine)
         if in_work:
-            work = in_work.pop(0)
-            scan = pipeline.finish(work)
-            if scan is not None:
-                scans[scan] = None
+            pipeline.finish(in_work.pop(0))
             progress.advance(task)
         elif not store.captures.any_due(utc_now(), ids=tally.mine):
             break
-    for scan in scans:
-        pipeline.read_scan(scan)
 
 
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -179,6 +179,18 @@ class DishRecord:
                 ):
                     ready.append(scan_id)
             return ready
+
+    def unread_scans(self, capture_ids: Collection[int]) -> list[int]:
+        """Scans that hold one of these captures and have news, oldest first."""
+        wanted = set(capture_ids)
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(ScanRow.id, CaptureRow.id)
+                .join(CaptureRow, CaptureRow.scan_id == ScanRow.id)
+                .where(ScanRow.dirty)
+                .order_by(ScanRow.first_at, ScanRow.id)
+            )
+            return list(dict.fromkeys(scan for scan, capture in rows if capture in wanted))
 
     def read_scan(
         self, scan_id: int, *, sum_up: SumUp, decide: Decide, now: datetime

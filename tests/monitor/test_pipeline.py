@@ -4,7 +4,7 @@ import os
 import pickle
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -668,6 +668,32 @@ def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog
     assert len(store.dishes.alerts()) == 1
     assert store.dishes.plans() == []
     assert "no removal plan" in caplog.text
+
+
+def test_a_region_that_no_plan_can_be_made_of_does_not_stop_the_alert(make_line, store, caplog):
+    line = make_line(**CALIBRATED)
+    sliver = replace(REGION, polygon=((50.0, 50.0), (51.0, 50.0)))
+    outcomes = series(line, 0.2, 0.3, regions=(sliver,))
+    assert outcomes[-1].decision.alert is AlertKind.RAISED
+    assert store.dishes.plans() == []
+    assert "no removal plan" in caplog.text
+
+
+def test_a_scan_that_trips_over_a_fault_of_ours_does_not_stop_the_others(line, store, caplog):
+    for dish, areas in (("dish-01", None), ("dish-02", FieldAreas(600, 300, 100))):
+        name = name_at(1, dish)
+        line.worker.says[name] = measurement()
+        line.take_in(line.drop(name))
+        line.run()
+        if areas is None:
+            with store.database.writing() as session:
+                session.connection().exec_driver_sql("UPDATE measurement SET detail = '{}'")
+    first, second = line.read_all()
+    assert first is None
+    assert second.reading.dish == "dish-02"
+    assert "unexpected fault" in caplog.text
+    assert line.pipeline.complete_scans() == []
+    assert [str(capture.state) for capture in line.all()] == ["measured", "recorded"]
 
 
 def test_older_scans_that_come_later_fill_in_the_series_and_alert_nobody(make_line, store):

@@ -155,6 +155,21 @@ def test_complete_scans_come_in_the_order_of_time(store):
     assert scans_ready(store, NOW + minutes(5)) == [scans[1], scans[2], scans[0]]
 
 
+def test_unread_scans_of_given_captures_come_in_the_order_of_time(store):
+    scans = {
+        day: measure(
+            store, f"/{day}", place(key=f"s{day}"), measurement(acquired_at=NOW + hours(24 * day))
+        )
+        for day in (3, 1, 2)
+    }
+    ids = [capture.id for capture in store.captures.find(range(99))]
+    assert store.dishes.unread_scans(ids) == [scans[1], scans[2], scans[3]]
+    read(store, scans[2])
+    assert store.dishes.unread_scans(ids) == [scans[1], scans[3]]
+    assert store.dishes.unread_scans(ids[:1]) == [scans[3]]
+    assert store.dishes.unread_scans([]) == []
+
+
 def test_a_capture_analysed_again_is_waited_for_before_its_scan_is_read_again(store):
     for field in "ab":
         scan = measure(store, f"/{field}", place(key="s1", field=field))
