@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check soak clean
+.PHONY: help setup demo test lint check bench soak clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -28,6 +28,12 @@ lint: $(STAMP)  ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 check: lint test  ## lint, then the tests
+
+bench: $(STAMP)  ## speed, beside the machine's limit and beside others
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	# Cellpose pins a numpy of its own; its network alone needs none of what it pins.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "cellpose==3.1.1.2"
+	$(BIN)/colonywatch benchmark speed
 
 soak: $(STAMP)  ## kill daemon and worker 300 times over a stream of captures, then count
 	$(BIN)/python -m tests.soak.soak --kills 300

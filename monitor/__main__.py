@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import alerts, models, overview, removals, settings, upkeep
+from monitor.commands import alerts, benchmark, models, overview, removals, settings, upkeep
 from monitor.commands.common import FAILED, exit_code, say_error
 from monitor.commands.demo import demo
 from monitor.commands.process import process
@@ -59,6 +59,7 @@ app.command()(settings.doctor)
 app.command()(models.train)
 app.command()(models.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(benchmark.app, name="benchmark")
 app.command()(upkeep.simulate)
 app.command()(upkeep.backup)
 app.command()(upkeep.retry)
