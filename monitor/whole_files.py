@@ -8,6 +8,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+HIDDEN_SUFFIX = ".tmp"
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` so that a reader who polls the folder never sees half of it.
@@ -18,9 +20,24 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError.
     """
+    temporary = stage_whole(path, content)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def stage_whole(path: Path, content: bytes) -> Path:
+    """The first half of `write_whole`: the content is on the disk under a hidden temporary name,
+    which is returned and only needs to be renamed to `path`.
+
+    Raises OSError, and leaves nothing behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
-        prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent
+        prefix=hidden_prefix(path), suffix=HIDDEN_SUFFIX, dir=path.parent
     )
     try:
         with os.fdopen(handle, "wb") as file:
@@ -30,14 +47,19 @@ def write_whole(path: Path, content: bytes) -> None:
         # mkstemp makes files that only their owner may read; pickers and people read these.
         with suppress(PermissionError):
             Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    return Path(temporary)
 
 
-def _sync_folder(folder: Path) -> None:
+def hidden_prefix(path: Path) -> str:
+    """How temporary names for `path` begin. Short: a long name must leave room for the rest."""
+    return f".{path.name[:40]}."
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the folder's names on the disk, where its file system can."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except PermissionError:

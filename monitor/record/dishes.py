@@ -23,6 +23,7 @@ from monitor.culture import (
     Target,
 )
 from monitor.errors import UsageError
+from monitor.geometry import why_overlapping
 from monitor.record.captures import measurement_of
 from monitor.record.database import Database
 from monitor.record.tables import (
@@ -104,6 +105,7 @@ class ScanDecision:
 
 
 Decide = Callable[[ScanFacts, Reading], ScanDecision]
+TakeBack = Callable[[RemovalPlan], None]
 SumUp = Callable[[Sequence[FieldMeasurement]], NewReading]
 
 
@@ -128,8 +130,11 @@ class DishSummary:
 
 
 class DishRecord:
-    def __init__(self, database: Database) -> None:
+    """take_back : called with each plan that ends, before that is on record"""
+
+    def __init__(self, database: Database, *, take_back: TakeBack | None = None) -> None:
         self._database = database
+        self._take_back = take_back
 
     # --- scans and readings --------------------------------------------------------------------
 
@@ -232,7 +237,7 @@ class DishRecord:
             reading = _reading(row, dish.name)
             before = DishStatus(dish.status)
             decision = decide(facts, reading)
-            _carry_out(session, dish, reading, decision, now)
+            _carry_out(session, dish, reading, decision, now, self._take_back)
             return ScanOutcome(reading, before, decision)
 
     def history(self, dish: str, *, model_sha256: str | None = None) -> list[Reading]:
@@ -434,7 +439,7 @@ class DishRecord:
         Raises UsageError where the plan stands elsewhere by now or has expired.
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id)
+            row = _plan_row(session, plan_id, lock=True)
             status = PlanStatus(row.status)
             if status not in allowed:
                 raise UsageError(
@@ -446,13 +451,38 @@ class DishRecord:
                     f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC; the dish's next "
                     "scan makes a new plan"
                 )
+            if to is PlanStatus.APPROVED:
+                _refuse_overlap(session, row)
+            ends = to in (PlanStatus.REJECTED, PlanStatus.DONE) and status is not PlanStatus.DRAFT
+            if ends and self._take_back is not None:
+                self._take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
             row.status = to
             if to is PlanStatus.APPROVED:
                 row.approved_by, row.approved_at = who, now
                 _send_to_picker(session, row.id, now)
-            if to is PlanStatus.REJECTED and status is not PlanStatus.DRAFT:
+            if ends:
                 _withdraw(session, row.id, now)
             session.add(AuditRow(at=now, who=who, what=f"plan {to}", subject=plan_id, note=note))
+            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+
+    def export_plan(
+        self, plan_id: str, *, publish: Callable[[RemovalPlan], None], now: datetime
+    ) -> RemovalPlan:
+        """An approved plan becomes exported, and its files visible, in one transaction.
+
+        publish : shows the files; called while nobody else can end the plan
+        Raises UsageError where the plan is not approved any more or has expired; what `publish`
+        raises leaves the plan approved.
+        """
+        with self._database.writing() as session:
+            row = _plan_row(session, plan_id, lock=True)
+            if row.status != PlanStatus.APPROVED:
+                raise UsageError(f"{plan_id}: is {row.status}, not approved")
+            if row.expires_at <= now:
+                raise UsageError(f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC")
+            publish(_plan(row, session.get_one(DishRow, row.dish_id).name))
+            row.status = PlanStatus.EXPORTED
+            session.add(AuditRow(at=now, who="colonywatch", what="plan exported", subject=plan_id))
             return _plan(row, session.get_one(DishRow, row.dish_id).name)
 
     def expire_plans(self, now: datetime) -> list[str]:
@@ -464,12 +494,17 @@ class DishRecord:
                 )
             ).all()
             for row in rows:
-                _end_plan(session, row, PlanStatus.EXPIRED, now)
+                end_plan(session, row, PlanStatus.EXPIRED, now, self._take_back)
             return [row.id for row in rows]
 
 
 def _carry_out(
-    session: Session, dish: DishRow, reading: Reading, decision: ScanDecision, now: datetime
+    session: Session,
+    dish: DishRow,
+    reading: Reading,
+    decision: ScanDecision,
+    now: datetime,
+    take_back: TakeBack | None,
 ) -> None:
     if decision.status != dish.status:
         dish.status, dish.status_since = decision.status, now
@@ -480,7 +515,7 @@ def _carry_out(
             )
         )
         for row in live:
-            _end_plan(session, row, PlanStatus.SUPERSEDED, now)
+            end_plan(session, row, PlanStatus.SUPERSEDED, now, take_back)
     if decision.alert is not None:
         if decision.alert is AlertKind.CLEARED:
             session.execute(
@@ -511,42 +546,62 @@ def _carry_out(
             )
             for recipient in decision.mail_to
         )
-    plan = decision.plan
-    if plan is not None:
-        session.add(
-            RemovalPlanRow(
-                id=plan.id,
-                dish_id=dish.id,
-                reading_id=reading.id,
-                status=plan.status,
-                created_at=plan.created_at,
-                expires_at=plan.expires_at,
-                approved_by=plan.approved_by,
-                approved_at=plan.approved_at,
-                detail={
-                    "model_sha256": plan.model_sha256,
-                    "settings_sha256": plan.settings_sha256,
-                    "calibration_id": plan.calibration_id,
-                    "left_out": list(plan.left_out),
-                    "targets": [_target_detail(target) for target in plan.targets],
-                },
-            )
-        )
-        session.flush()
-        session.add(
-            AuditRow(
-                at=now,
-                who=plan.approved_by or "colonywatch",
-                what=f"plan {plan.status}",
-                subject=plan.id,
-            )
-        )
-        if plan.status is PlanStatus.APPROVED:
-            _send_to_picker(session, plan.id, now)
+    if decision.plan is not None:
+        _add_plan(session, dish, reading, decision.plan, now)
 
 
-def _end_plan(session: Session, row: RemovalPlanRow, status: PlanStatus, now: datetime) -> None:
+def _add_plan(
+    session: Session, dish: DishRow, reading: Reading, plan: RemovalPlan, now: datetime
+) -> None:
+    row = RemovalPlanRow(
+        id=plan.id,
+        dish_id=dish.id,
+        reading_id=reading.id,
+        status=plan.status,
+        created_at=plan.created_at,
+        expires_at=plan.expires_at,
+        approved_by=plan.approved_by,
+        approved_at=plan.approved_at,
+        detail={
+            "model_sha256": plan.model_sha256,
+            "settings_sha256": plan.settings_sha256,
+            "calibration_id": plan.calibration_id,
+            "picker_calibration_id": plan.picker_calibration_id,
+            "left_out": list(plan.left_out),
+            "targets": [_target_detail(target) for target in plan.targets],
+        },
+    )
+    session.add(row)
+    session.flush()
+    note = None
+    if plan.status is PlanStatus.APPROVED:
+        try:
+            _refuse_overlap(session, row)
+        except UsageError as problem:
+            # What a rule would approve blindly, a person may look at.
+            note = str(problem)
+            row.status, row.approved_by, row.approved_at = PlanStatus.DRAFT, None, None
+    who = row.approved_by or "colonywatch"
+    session.add(AuditRow(at=now, who=who, what=f"plan {row.status}", subject=plan.id, note=note))
+    if row.status == PlanStatus.APPROVED:
+        _send_to_picker(session, plan.id, now)
+
+
+def end_plan(
+    session: Session,
+    row: RemovalPlanRow,
+    status: PlanStatus,
+    now: datetime,
+    take_back: TakeBack | None,
+) -> None:
+    """A plan that may not be carried out any more leaves the picker's folder.
+
+    At once, before anybody can read that it ended; and once more from the outbox, should the
+    folder be out of reach now.
+    """
     if row.status in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+        if take_back is not None:
+            take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
         _withdraw(session, row.id, now)
     row.status = status
     session.add(AuditRow(at=now, who="colonywatch", what=f"plan {status}", subject=row.id))
@@ -729,8 +784,27 @@ def _alert(row: AlertRow, dish: str) -> Alert:
     )
 
 
-def _plan_row(session: Session, plan_id: str) -> RemovalPlanRow:
-    row = session.get(RemovalPlanRow, plan_id)
+def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
+    """Raises UsageError where a plan that the picker may be at work on aims at the same cells."""
+    dish = session.get_one(DishRow, row.dish_id)
+    plan = _plan(row, dish.name)
+    others = session.execute(
+        select(RemovalPlanRow, DishRow.name)
+        .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
+        .where(
+            RemovalPlanRow.status.in_([PlanStatus.APPROVED, PlanStatus.EXPORTED]),
+            RemovalPlanRow.id != row.id,
+            DishRow.source == dish.source,
+        )
+    )
+    for other, name in others:
+        why = why_overlapping(plan, _plan(other, name))
+        if why is not None:
+            raise UsageError(f"{row.id}: {why}; say that {other.id} is done, or reject it, first")
+
+
+def _plan_row(session: Session, plan_id: str, *, lock: bool = False) -> RemovalPlanRow:
+    row = session.get(RemovalPlanRow, plan_id, with_for_update=lock or None)
     if row is None:
         raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
     return row
@@ -747,6 +821,7 @@ def _plan(row: RemovalPlanRow, dish: str) -> RemovalPlan:
         model_sha256=row.detail["model_sha256"],
         settings_sha256=row.detail["settings_sha256"],
         calibration_id=row.detail["calibration_id"],
+        picker_calibration_id=row.detail.get("picker_calibration_id"),
         targets=tuple(_target(one) for one in row.detail["targets"]),
         left_out=tuple(row.detail["left_out"]),
         approved_by=row.approved_by,

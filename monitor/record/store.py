@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.database import Database
-from monitor.record.dishes import DishRecord
+from monitor.record.dishes import DishRecord, TakeBack
 from monitor.record.outbox import Outbox
 from monitor.record.processes import Processes
 
@@ -15,13 +16,17 @@ from monitor.record.processes import Processes
 class Store:
     """The database at `url`, with its schema brought up to date.
 
+    take_back : called with each plan that ends (superseded, expired, rejected, done), before that
+        is on record, so that the picker's folder never holds a plan that has ended
+
     Raises RecordError where it cannot be opened or was written by a newer version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, take_back: TakeBack | None = None) -> None:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
-        self.dishes = DishRecord(self.database)
+        self.dishes = DishRecord(self.database, take_back=take_back)
+        self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)
 

@@ -97,6 +97,10 @@ class DishRow(Base):
     source: Mapped[str] = mapped_column(String(100))
     status: Mapped[str] = mapped_column(String(20), default="unknown")
     status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    severity: Mapped[str | None] = mapped_column(String(20))
+    # The last scan that showed something else than the one before, and how many did not since.
+    last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    repeats: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -147,6 +151,8 @@ class CaptureRow(Base):
     named_dish: Mapped[str | None] = mapped_column(AnyText)
     field: Mapped[str | None] = mapped_column(AnyText)
     acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Hash of the decoded pixels: the same picture under new bytes has the same.
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
 
 
@@ -227,10 +233,17 @@ class ReadingMeasurementRow(Base):
 
 
 class AlertRow(Base):
+    """About a dish, else a source, else the machine."""
+
     __tablename__ = "alert"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"), index=True)
+    dish_id: Mapped[int | None] = mapped_column(ForeignKey("dish.id"), index=True)
+    source: Mapped[str | None] = mapped_column(String(100))
+    topic: Mapped[str] = mapped_column(String(40), server_default="differentiation")
+    severity: Mapped[str] = mapped_column(String(20), server_default="warning")
+    text: Mapped[str | None] = mapped_column(AnyText)
+    held_back: Mapped[str | None] = mapped_column(String(20))
     reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))
     kind: Mapped[str] = mapped_column(String(20))
     status: Mapped[str] = mapped_column(String(20))
@@ -288,6 +301,26 @@ class AuditRow(Base):
     what: Mapped[str] = mapped_column(String(60))
     subject: Mapped[str] = mapped_column(AnyText)
     note: Mapped[str | None] = mapped_column(AnyText)
+
+
+class CalibrationRow(Base):
+    """A fitted calibration. Only ever added to; the newest that is valid counts."""
+
+    __tablename__ = "calibration"
+    __table_args__ = (
+        Index("ix_calibration_source_kind_made_at", "source", "kind", "made_at"),
+        CheckConstraint("kind IN ('camera', 'picker')", name="kind"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    source: Mapped[str] = mapped_column(String(100))
+    objective: Mapped[str | None] = mapped_column(AnyText)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    made_by: Mapped[str] = mapped_column(AnyText)
+    max_age_days: Mapped[float | None]
+    rms_um: Mapped[float | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class ProcessRow(Base):
