@@ -236,6 +236,25 @@ def newest_fit(
     return None
 
 
+def calibration_to_use(
+    kind: CalibrationKind,
+    name: str,
+    settings: SourceSettings,
+    on_record: Sequence[Calibration],
+    now: datetime,
+) -> Calibration | None:
+    """What a source uses now: what the configuration says, else the newest on record that fits.
+
+    on_record : of this source and kind, newest first
+    None where there is none at all. Raises CalibrationError where there is one and it may not be
+    used.
+    """
+    configured = configured_calibration(name, settings) if kind is CalibrationKind.CAMERA else None
+    if configured is None:
+        return newest_fit(on_record, settings, now)
+    return newest_fit([configured], settings, now)
+
+
 # --- the fit ------------------------------------------------------------------------------------
 
 

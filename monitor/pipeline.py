@@ -20,9 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from monitor.capture.names import parse_name
+from monitor.calibration import calibration_to_use
+from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import (
+    Calibration,
+    CalibrationKind,
     Capture,
     DishStatus,
     FieldMeasurement,
@@ -103,6 +106,18 @@ class Pipeline:
             return None
         return self._store.captures.take_in(seen, self._clock())
 
+    def left_out(self, path: Path, source: str) -> str | None:
+        """Why a file of the source is none of ours, such as "channel C1"; None where it is ours.
+
+        It then gets no row: it is no capture, and a change of the settings takes effect at once.
+        """
+        settings = self.settings(source)
+        try:
+            named = parse_name(path, settings.names, settings.zone, settings.start)
+        except CaptureError:
+            return None
+        return left_out(named, settings)
+
     def _look(self, path: Path, source: str) -> SeenFile | None:
         seen = look_at(path, source)
         if seen is None:
@@ -133,7 +148,8 @@ class Pipeline:
                 self._look_again(capture)
                 continue
             try:
-                named = parse_name(capture.path, settings.names, settings.zone)
+                named = parse_name(capture.path, settings.names, settings.zone, settings.start)
+                _refuse_left_out(capture.path, left_out(named, settings))
             except CaptureError as problem:
                 self._set_aside(capture, problem)
                 continue
@@ -340,16 +356,20 @@ class Pipeline:
         )
 
     def _plan(self, facts: ScanFacts, reading: Reading) -> RemovalPlan | None:
-        settings = self.settings(facts.fields[0].source)
+        source = facts.fields[0].source
+        settings = self.settings(source)
         now = self._clock()
         try:
+            camera = self._calibration(CalibrationKind.CAMERA, source, now)
             return plan_removal(
                 _plan_id(reading, now),
                 reading,
                 [MeasuredField(one.capture_sha256, one.measurement) for one in facts.fields],
-                settings.calibration,
+                camera,
                 self._config.decisions.removal,
                 now,
+                settings=settings,
+                picker=self._calibration(CalibrationKind.PICKER, source, now),
             )
         except CalibrationError as problem:
             log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
@@ -358,6 +378,24 @@ class Pipeline:
             # The reading and its alert matter more than the plan.
             log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
+
+    def _calibration(self, kind: CalibrationKind, source: str, now: datetime) -> Calibration | None:
+        on_record = self._store.calibrations.of(source, kind)
+        used = calibration_to_use(kind, source, self.settings(source), on_record, now)
+        if used is not None:
+            where = "the record" if used in on_record else "config.yaml"
+            log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
+        return used
+
+
+def _refuse_left_out(path: Path, why: str | None) -> None:
+    """For captures that were taken in before the settings left them out."""
+    if why is not None:
+        raise CaptureError(
+            f"{shown_name(path)}: is of {why}, which the source's settings `channel` and `plane` "
+            "leave out; correct them, then colonywatch retry",
+            reason="left-out",
+        )
 
 
 def _new_reading(fields: Collection[FieldMeasurement]) -> NewReading:

@@ -6,6 +6,7 @@ said at all.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,10 @@ from shapely import contains_xy, make_valid
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from monitor.config import CalibrationConfig, RemovalConfig
+from monitor.calibration import why_other_pixels
+from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
+    Calibration,
     FieldMeasurement,
     PlanStatus,
     Reading,
@@ -28,9 +31,12 @@ from monitor.culture import (
     Target,
 )
 from monitor.errors import CalibrationError
-from monitor.geometry import image_to_stage
+from monitor.geometry import Affine, image_to_stage
+from monitor.vessels import Vessel
 
 _MAX_SWEEPS = 40
+# Wells differ a little from their drawing. What lies farther outside proves a wrong coordinate.
+_WALL_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,19 +51,26 @@ def plan_removal(
     plan_id: str,
     reading: Reading,
     fields: Sequence[MeasuredField],
-    calibration: CalibrationConfig | None,
+    calibration: Calibration | None,
     limits: RemovalConfig,
     now: datetime,
+    *,
+    settings: SourceSettings | None = None,
+    picker: Calibration | None = None,
 ) -> RemovalPlan | None:
     """A plan for every region that is large, thick and certain enough; None if there is none.
 
     fields : the captures that `reading` is made of
     calibration : how the camera of the dish's source stands on the stage
+    settings : of the source: its vessel, the limits of its stage, its binning
+    picker : how the picker's frame lies on the stage, where it has one of its own
 
     Regions that are refused, or that a neighbouring field shows again, are counted in `left_out`.
 
-    Raises CalibrationError where regions qualify and no stage position can be given for any.
+    Raises CalibrationError where regions qualify and no stage position can be given for any, and
+    where one comes out so far outside its vessel that the coordinates must be wrong.
     """
+    place = _Place(reading.dish, settings or SourceSettings(), calibration, picker)
     refused: Counter[str] = Counter()
     homeless: Counter[str] = Counter()
     found: list[_Found] = []
@@ -67,12 +80,16 @@ def plan_removal(
             if reason is not None:
                 refused[reason] += 1
                 continue
-            missing = _missing(field.measurement, calibration)
+            missing = place.missing(field.measurement)
             if missing is not None:
                 homeless[missing] += 1
                 continue
-            assert calibration is not None
-            found.append(_locate(field, region, calibration))
+            one = place.locate(field, region)
+            outside = place.outside(one.target)
+            if outside is not None:
+                homeless[outside] += 1
+                continue
+            found.append(one)
     if not found:
         if homeless:
             raise CalibrationError(_no_place(reading.dish, homeless))
@@ -95,6 +112,7 @@ def plan_removal(
         model_sha256=reading.model_sha256,
         settings_sha256=reading.settings_sha256,
         calibration_id=calibration.id,
+        picker_calibration_id=None if picker is None else picker.id,
         targets=targets,
         left_out=_left_out(refused, homeless, repeated),
         approved_by="rule" if by_rule else None,
@@ -152,9 +170,11 @@ def _uncross(order: NDArray[np.intp], away: NDArray[np.float64]) -> bool:
 def _reason_to_refuse(
     region: Region, pixel_size_um: float | None, limits: RemovalConfig
 ) -> str | None:
+    if not _has_a_size(region):
+        return "without a size or an outline"
     if region.mean_probability < limits.min_probability:
         return f"too uncertain (probability below {limits.min_probability:g})"
-    if pixel_size_um is None:
+    if pixel_size_um is None or not pixel_size_um > 0:
         return None
     if region.area_px * pixel_size_um**2 < limits.min_region_um2:
         return f"too small (below {limits.min_region_um2:g} µm²)"
@@ -163,17 +183,15 @@ def _reason_to_refuse(
     return None
 
 
-def _missing(measurement: FieldMeasurement, calibration: CalibrationConfig | None) -> str | None:
-    if measurement.pixel_size_um is None:
-        return "no pixel size: set the source's pixel_size_um or well_diameter_mm"
-    if calibration is None:
-        return "no calibration: set the source's calibration"
-    if measurement.stage is None:
-        return (
-            "no stage position in the capture or its name: have the imager write it, or name it "
-            "in the source's name pattern"
-        )
-    return None
+def _has_a_size(region: Region) -> bool:
+    numbers = (region.area_px, region.inscribed_radius_px, *region.pick_point)
+    return (
+        all(math.isfinite(number) for number in numbers)
+        and region.area_px > 0
+        and region.inscribed_radius_px > 0
+        and len(region.polygon) >= 3
+        and bool(np.isfinite(region.polygon).all())
+    )
 
 
 def _no_place(dish: str, homeless: Counter[str]) -> str:
@@ -211,47 +229,116 @@ class _Found:
     outline: BaseGeometry  # in the stage's frame
 
 
-def _locate(field: MeasuredField, region: Region, calibration: CalibrationConfig) -> _Found:
-    measurement = field.measurement
-    pixel_size_um, stage = measurement.pixel_size_um, measurement.stage
-    assert pixel_size_um is not None
-    assert isinstance(stage, StagePosition)
-    # Simplifying an outline can let it cross itself.
-    outline = make_valid(
-        Polygon(
-            image_to_stage(
-                region.polygon,
-                shape=measurement.shape,
-                pixel_size_um=pixel_size_um,
-                pixel_to_stage=calibration.pixel_to_stage,
-                centre=stage,
+@dataclass(frozen=True)
+class _Place:
+    """Where the regions of a dish lie, and whether they may lie there."""
+
+    dish: str
+    settings: SourceSettings
+    calibration: Calibration | None
+    picker: Calibration | None
+
+    def missing(self, measurement: FieldMeasurement) -> str | None:
+        """What keeps the regions of a capture from having a place; None where they have one."""
+        pixel_size_um = measurement.pixel_size_um
+        if pixel_size_um is None:
+            return "no pixel size: set the source's pixel_size_um or well_diameter_mm"
+        if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
+            return f"a pixel size of {pixel_size_um:g} µm: set the source's pixel_size_um"
+        if self.calibration is None:
+            return "no calibration: set the source's calibration, or make one (calibrate)"
+        if measurement.stage is None:
+            return (
+                "no stage position in the capture or its name: have the imager write it, or name "
+                "it in the source's name pattern"
+            )
+        return why_other_pixels(self.calibration, self.settings, pixel_size_um)
+
+    def locate(self, field: MeasuredField, region: Region) -> _Found:
+        """A region for which nothing is `missing`."""
+        measurement, calibration = field.measurement, self.calibration
+        pixel_size_um, stage = measurement.pixel_size_um, measurement.stage
+        assert calibration is not None
+        assert pixel_size_um is not None
+        assert isinstance(stage, StagePosition)
+        # Simplifying an outline can let it cross itself.
+        outline = make_valid(
+            Polygon(
+                image_to_stage(
+                    region.polygon,
+                    shape=measurement.shape,
+                    pixel_size_um=pixel_size_um,
+                    pixel_to_stage=calibration.pixel_to_stage,
+                    centre=stage,
+                )
             )
         )
-    )
-    ((x_um, y_um),) = image_to_stage(
-        [region.pick_point],
-        shape=measurement.shape,
-        pixel_size_um=pixel_size_um,
-        pixel_to_stage=calibration.pixel_to_stage,
-        centre=stage,
-    )
-    middle = Polygon(region.polygon).centroid
-    target = Target(
-        region_id=f"{field.capture_sha256[:12]}-{region.label}",
-        order=0,
-        capture_sha256=field.capture_sha256,
-        acquired_at=measurement.acquired_at,
-        area_um2=region.area_px * pixel_size_um**2,
-        mean_probability=region.mean_probability,
-        inscribed_radius_um=region.inscribed_radius_px * pixel_size_um,
-        centroid_px=(float(middle.x), float(middle.y)),
-        pick_px=region.pick_point,
-        pick_x_um=float(x_um),
-        pick_y_um=float(y_um),
-        pick_z_um=stage.z_um,
-        polygon_px=region.polygon,
-    )
-    return _Found(target, outline)
+        ((x_um, y_um),) = image_to_stage(
+            [region.pick_point],
+            shape=measurement.shape,
+            pixel_size_um=pixel_size_um,
+            pixel_to_stage=calibration.pixel_to_stage,
+            centre=stage,
+        ).tolist()
+        middle = Polygon(region.polygon).centroid
+        target = Target(
+            region_id=f"{field.capture_sha256[:12]}-{region.label}",
+            order=0,
+            capture_sha256=field.capture_sha256,
+            acquired_at=measurement.acquired_at,
+            area_um2=region.area_px * pixel_size_um**2,
+            mean_probability=region.mean_probability,
+            inscribed_radius_um=region.inscribed_radius_px * pixel_size_um,
+            centroid_px=(float(middle.x), float(middle.y)),
+            pick_px=region.pick_point,
+            pick_x_um=x_um,
+            pick_y_um=y_um,
+            pick_z_um=stage.z_um,
+            polygon_px=region.polygon,
+        )
+        return _Found(self._in_other_frames(target), outline)
+
+    def _in_other_frames(self, target: Target) -> Target:
+        x_um, y_um = target.pick_x_um, target.pick_y_um
+        if self.picker is not None:
+            ((picker_x, picker_y),) = Affine(self.picker.matrix).apply([(x_um, y_um)]).tolist()
+            target = replace(target, picker_x_um=picker_x, picker_y_um=picker_y)
+        if self.settings.vessel is not None:
+            try:
+                well_x, well_y = Vessel(self.settings.vessel).offset_um(self.dish, x_um, y_um)
+            except ValueError as problem:
+                raise CalibrationError(f"{self.dish}: no removal plan: {problem}") from problem
+            target = replace(target, well_x_um=well_x, well_y_um=well_y)
+        return target
+
+    def outside(self, target: Target) -> str | None:
+        """Why a target must not be aimed at where it lies; None where it may.
+
+        Raises CalibrationError where it lies so far out that the coordinates must be wrong.
+        """
+        x_um, y_um = target.pick_x_um, target.pick_y_um
+        limits = self.settings.stage_limits_um
+        if limits is not None and not limits.hold(x_um, y_um):
+            return (
+                f"a place (x {x_um:.0f}, y {y_um:.0f} µm) outside the stage limits: check the "
+                "calibration, the stage positions of the captures, and stage_limits_um"
+            )
+        if self.settings.vessel is None:
+            return None
+        vessel = Vessel(self.settings.vessel)
+        assert target.well_x_um is not None
+        assert target.well_y_um is not None
+        offset = target.well_x_um, target.well_y_um
+        if vessel.holds(offset):
+            return None
+        if vessel.holds(offset, -_WALL_TOLERANCE * vessel.diameter_um / 2):
+            return "a place on the wall of the vessel"
+        raise CalibrationError(
+            f"{self.dish}: no removal plan: region {target.region_id} comes out "
+            f"{math.hypot(*offset) / 1000:.1f} mm from the centre of a vessel of "
+            f"{vessel.diameter_um / 1000:g} mm; check the calibration (swapped axes? mm for um?), "
+            "the stage positions of the captures, and the source's vessel"
+        )
 
 
 def _without_repeats(found: Sequence[_Found]) -> tuple[list[_Found], int]:

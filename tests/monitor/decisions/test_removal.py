@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -6,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.config import CalibrationConfig, RemovalConfig
+from monitor.calibration import configured_calibration
+from monitor.config import (
+    CalibrationConfig,
+    RemovalConfig,
+    SourceSettings,
+    StageLimitsConfig,
+    VesselConfig,
+)
 from monitor.culture import (
+    CalibrationKind,
     FieldAreas,
     FieldMeasurement,
     PlanStatus,
@@ -38,7 +47,12 @@ READING = Reading(
     colonies=3,
 )
 LIMITS = RemovalConfig()  # 10 000 um2, 25 um, 0.6, person, 12 h
-CALIBRATION = CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, -1.0)))
+CALIBRATION = configured_calibration(
+    "incubator",
+    SourceSettings(
+        calibration=CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, -1.0)))
+    ),
+)
 
 
 def region(label=1, row=100, column=100, side=60, **changes):
@@ -79,8 +93,8 @@ def field(*regions, sha256="a" * 64, **changes):
     return MeasuredField(sha256, FieldMeasurement(**(values | changes)))
 
 
-def plan(*fields, calibration=CALIBRATION, limits=LIMITS):
-    return plan_removal("p1", READING, fields, calibration, limits, NOW)
+def plan(*fields, calibration=CALIBRATION, limits=LIMITS, **places):
+    return plan_removal("p1", READING, fields, calibration, limits, NOW, **places)
 
 
 def test_a_region_that_qualifies_becomes_a_target_in_the_stage_frame():
@@ -228,3 +242,121 @@ def test_a_tour_of_few_points_is_within_a_tenth_of_the_best():
         best = min(length(points, order) for order in itertools.permutations(range(7)))
         ratios.append(length(points, short_tour(points)) / best)
     assert np.mean(ratios) < 1.10
+
+
+# --- where targets may lie ----------------------------------------------------------------------
+
+# The field's centre is at (5000, 1000): well A1, with rows against y as the camera has it.
+WELL = VesselConfig(kind="96-well", centre_um=(5_000.0, 1_000.0), rows_run="-y")
+
+
+def test_a_target_is_given_from_the_centre_of_its_well_too():
+    (target,) = plan(
+        field(region(row=150, column=300)), settings=SourceSettings(vessel=WELL)
+    ).targets
+    assert (target.well_x_um, target.well_y_um) == (200.0, 100.0)
+
+
+def test_a_picker_with_its_own_frame_gets_its_own_coordinates():
+    picker = replace(
+        CALIBRATION,
+        id="picker-1",
+        kind=CalibrationKind.PICKER,
+        matrix=((0.0, -1.0, 10_000.0), (1.0, 0.0, 500.0)),
+    )
+    result = plan(field(region(row=150, column=300)), picker=picker)
+    (target,) = result.targets
+    assert (target.pick_x_um, target.pick_y_um) == (5200.0, 1100.0)
+    assert (target.picker_x_um, target.picker_y_um) == (8_900.0, 5_700.0)
+    assert (result.frame, result.picker_calibration_id) == ("picker", "picker-1")
+    assert plan(field(region())).frame == "stage"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        (
+            "outside the stage",
+            {"stage_limits_um": StageLimitsConfig(x=(0.0, 4_900.0), y=(0.0, 75_000.0))},
+            r"a place \(x 5200, y 1100 µm\) outside the stage limits: check the calibration",
+        ),
+        (
+            "in another well",
+            {"vessel": VesselConfig(kind="96-well", centre_um=(14_380.0, 11_240.0))},
+            "13.7 mm from the centre of a vessel of 6.4 mm; check the calibration",
+        ),
+        (
+            "in no well",
+            {"vessel": VesselConfig(kind="dish", centre_um=(9e4, 0.0), well_diameter_mm=35.0)},
+            "mm from the centre of a vessel of 35 mm",
+        ),
+        ("mm for um", {"stage_limits_um": StageLimitsConfig(x=(0, 110), y=(0, 75))}, "outside the"),
+        (
+            "on the wall",
+            {"vessel": WELL.model_copy(update={"well_diameter_mm": 0.44})},
+            "a place on the wall of the vessel",
+        ),
+        ("another objective", {"binning": 2}, "expects 4 µm: another objective or another binning"),
+    ],
+)
+def test_a_place_that_cannot_be_right_makes_no_plan(name, settings, said):
+    calibration = replace(
+        CALIBRATION, pixel_size_um=2.0, matrix=((2.0, 0.0, 0.0), (0.0, -2.0, 0.0))
+    )
+    with pytest.raises(CalibrationError, match=said) as raised:
+        plan(
+            field(region(row=150, column=300)),
+            calibration=calibration,
+            settings=SourceSettings(**settings),
+        )
+    assert str(raised.value).startswith("3500003816/A1: no removal plan")
+
+
+def test_a_dish_that_is_no_well_of_the_plate_has_no_place():
+    settings = SourceSettings(vessel=WELL)
+    with pytest.raises(CalibrationError, match="dish-07 is no well of a plate"):
+        plan_removal(
+            "p1",
+            replace(READING, dish="dish-07"),
+            [field(region())],
+            CALIBRATION,
+            LIMITS,
+            NOW,
+            settings=settings,
+        )
+
+
+def test_what_lies_beyond_the_limits_is_left_out_and_said_where_the_rest_has_a_place():
+    limits = StageLimitsConfig(x=(4_500.0, 5_100.0), y=(0.0, 2_000.0))
+    result = plan(
+        field(region(1), region(2, row=300, column=330)),
+        settings=SourceSettings(stage_limits_um=limits),
+    )
+    assert [target.region_id[-1] for target in result.targets] == ["1"]
+    assert result.left_out[0].startswith("1 region cannot be placed on the stage, a place (x 5260")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("no area", {"area_px": 0}),
+        ("a negative area", {"area_px": -3600}),
+        ("no radius", {"inscribed_radius_px": 0.0}),
+        ("a negative radius", {"inscribed_radius_px": -5.0}),
+        ("no outline", {"polygon": ()}),
+        ("a line for an outline", {"polygon": ((1.0, 2.0), (3.0, 4.0))}),
+        ("an outline with a gap", {"polygon": ((1.0, 2.0), (3.0, np.nan), (9.0, 9.0))}),
+        ("nowhere to aim", {"pick_point": (np.nan, 5.0)}),
+    ],
+)
+def test_a_region_without_a_size_is_left_out_whatever_the_limits_are(name, changes):
+    limits = RemovalConfig(min_region_um2=1e-9, min_inscribed_radius_um=0.0, min_probability=0.0)
+    result = plan(field(region(1), region(2, **changes)), limits=limits)
+    assert [target.region_id[-1] for target in result.targets] == ["1"]
+    assert result.left_out == ("1 region is without a size or an outline.",)
+
+
+@pytest.mark.parametrize("pixel_size_um", [0.0, -2.0, np.nan, np.inf])
+def test_a_pixel_without_a_size_places_nothing(pixel_size_um):
+    with pytest.raises(CalibrationError, match="a pixel size of"):
+        plan(field(region(), pixel_size_um=pixel_size_um))
