@@ -235,10 +235,10 @@ def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingFi
             groups.append(FieldGroup(name, kept, share, spread))
         _say(f"{name}: {len(kept)} fields to train on, {len(held[name])} held back")
 
-    take("hipsc_phase", _hipsc(data / "hipsc_phase"), 0.13, 0.3)
-    take("incubator_6well", _plate_imager(data / "incubator_6well"), 0.13, 0.25)
-    take("incubator_96well", _whole_wells(data / "incubator_96well"), 0.06, 0.2)
-    take("spread_cells_phase", _spread_cells(data / "spread_cells_phase"), 0.1, 0.35)
+    take("hipsc_phase", _hipsc(data / "hipsc_phase"), 0.1, 0.3)
+    take("incubator_6well", _plate_imager(data / "incubator_6well"), 0.08, 0.25)
+    take("incubator_96well", _whole_wells(data / "incubator_96well"), 0.05, 0.2)
+    take("spread_cells_phase", _spread_cells(data / "spread_cells_phase"), 0.07, 0.35)
     return groups, held
 
 
@@ -411,7 +411,7 @@ def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | N
 def best_temperature(model: Model, fields: Sequence[LabelledImage]) -> float:
     """The temperature whose probabilities are best calibrated on these fields."""
     errors: dict[float, float] = {}
-    for temperature in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5):
+    for temperature in (0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5):
         manifest = replace(model.manifest, temperature=temperature)
         measured = evaluate(Segmenter(Model(model.network, manifest)), fields)
         errors[temperature] = measured.reliability.expected_calibration_error
