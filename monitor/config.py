@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable
-from datetime import date
+from datetime import UTC, date, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +22,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from monitor.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
-NAME_PRESETS = ("celigo-field", "celigo-well", "incucyte", "dish-time", "dish-folder")
+NAME_PRESETS = (
+    "celigo-field",
+    "celigo-well",
+    "incucyte",
+    "incucyte-elapsed",
+    "incucyte-raw",
+    "imagexpress",
+    "imagexpress-hcs",
+    "operetta",
+    "gen5",
+    "incell",
+    "yokogawa",
+    "micro-manager",
+    "dish-time",
+    "dish-folder",
+)
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
 
 _PathField = Annotated[Path, Field(strict=False)]
@@ -120,12 +135,16 @@ class VesselConfig(_Section):
 class SourceSettings(_Section):
     """What holds for the captures of one folder.
 
+    experiment_start : for names that give the time since the start; without an offset it is in
+        `timezone`
+    channel, plane : of what imagers write into several planes or files, the one to look at
     objective : a calibration for another one is refused
     binning : camera pixels a side that are joined into one pixel of a capture
     """
 
     names: str = Field(default="auto", min_length=1)
     timezone: str = "UTC"
+    experiment_start: Annotated[datetime | None, Field(strict=False)] = None
     pixel_size_um: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] | None = None
     well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
     objective: str | None = None
@@ -137,6 +156,22 @@ class SourceSettings(_Section):
     scan_gap_s: _Positive = 900.0
     scan_quiet_s: Annotated[float, Field(ge=0)] = 20.0
     channel: str | None = None
+    plane: Annotated[int, Field(ge=1)] = 1
+
+    @field_validator("experiment_start", mode="before")
+    @classmethod
+    def _start_is_a_moment(cls, value: object) -> object:
+        if value is None or isinstance(value, datetime):
+            return value
+        try:
+            if isinstance(value, str) and ":" in value:
+                return datetime.fromisoformat(value.strip())
+        except ValueError:
+            pass
+        raise ValueError(
+            "must be a date with a time of day, such as 2026-11-02 03:00, with an offset "
+            "(+09:00, Z) unless it is in the source's timezone"
+        )
 
     @field_validator("timezone")
     @classmethod
@@ -171,6 +206,14 @@ class SourceSettings(_Section):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    @property
+    def start(self) -> datetime | None:
+        """When the experiment began, aware UTC."""
+        start = self.experiment_start
+        if start is None:
+            return None
+        return (start if start.tzinfo else start.replace(tzinfo=self.zone)).astimezone(UTC)
 
 
 class UnlistedSettings(SourceSettings):

@@ -66,7 +66,9 @@ class NamedParts:
 
     dish : full id of the dish, for example ``3500003816/A1``
     scan : key that captures of one visit share; None = group by time
+    plane : height of a Z-stack that has a file a plane, from 1
     acquired_at : aware UTC
+    elapsed_s : since the start of the experiment, where the name says that
     """
 
     dish: str
@@ -74,6 +76,8 @@ class NamedParts:
     field: str | None = None
     scan: str | None = None
     channel: str | None = None
+    plane: int | None = None
+    elapsed_s: float | None = None
     acquired_at: datetime | None = None
     pixel_size_um: float | None = None
     stage: StagePosition | None = None

@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor import systemd
+from monitor.capture.names import shown_name
 from monitor.capture.settling import Settling
 from monitor.capture.watching import Watcher
 from monitor.config import Config, SourceConfig
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 IN_WORK = 2
 TICK_S = 1.0
 BEAT_S = 5.0
+LEFT_OUT_SHOWN = 20
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 AFTER_FAULT_S = 5.0
@@ -51,6 +54,7 @@ class _Source:
     watcher: Watcher
     pending: Settling
     found_by_rescan: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     was_present: bool = True
 
 
@@ -223,6 +227,7 @@ class Daemon:
                     "present": source.watcher.present,
                     "settling": len(source.pending),
                     "found_by_rescan": source.found_by_rescan,
+                    "left_out": dict(source.left_out.most_common(LEFT_OUT_SHOWN)),
                 }
                 for source in self._sources
             ],
@@ -283,6 +288,13 @@ class Daemon:
                     source.pending.gone(path)
                     continue
                 if not source.pending.looked(path, *look, time.monotonic()):
+                    continue
+                why = pipeline.left_out(path, source.config.name)
+                if why is not None:
+                    if not source.left_out[why]:
+                        log.info("source=%s: %s is left out", source.config.name, shown_name(why))
+                    source.left_out[why] += 1
+                    self._known[path] = look
                     continue
                 try:
                     taken = pipeline.take_in(path, source.config.name)

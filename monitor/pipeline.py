@@ -118,6 +118,18 @@ class Pipeline:
             return None
         return left_out(named, settings)
 
+    def left_out(self, path: Path, source: str) -> str | None:
+        """Why a file of the source is none of ours, such as "channel C1"; None where it is ours.
+
+        It then gets no row: it is no capture, and a change of the settings takes effect at once.
+        """
+        settings = self.settings(source)
+        try:
+            named = parse_name(path, settings.names, settings.zone, settings.start)
+        except CaptureError:
+            return None
+        return left_out(named, settings)
+
     def _look(self, path: Path, source: str) -> SeenFile | None:
         seen = look_at(path, source)
         if seen is None:
@@ -386,6 +398,16 @@ class Pipeline:
             where = "the record" if used in on_record else "config.yaml"
             log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
         return used
+
+
+def _refuse_left_out(path: Path, why: str | None) -> None:
+    """For captures that were taken in before the settings left them out."""
+    if why is not None:
+        raise CaptureError(
+            f"{shown_name(path)}: is of {why}, which the source's settings `channel` and `plane` "
+            "leave out; correct them, then colonywatch retry",
+            reason="left-out",
+        )
 
 
 def _refuse_left_out(path: Path, why: str | None) -> None:

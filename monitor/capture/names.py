@@ -6,16 +6,39 @@ from the source. A time that the clock shows twice (end of daylight saving) is t
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from zoneinfo import ZoneInfo
 
-from monitor.config import IMAGE_EXTENSIONS
+from monitor.capture import instruments
+from monitor.capture.name_parts import (
+    WallClock,
+    after_start,
+    as_utc,
+    bad_name,
+    hour_of_24,
+    plain_well,
+    shown_name,
+    stem_of,
+    zone_of,
+)
+from monitor.config import SourceSettings
 from monitor.culture import NamedParts, StagePosition
 from monitor.errors import CaptureError, ConfigError
+
+__all__ = [
+    "PRESETS",
+    "NamePattern",
+    "best_preset",
+    "find_pattern",
+    "left_out",
+    "parse_name",
+    "shown_name",
+]
 
 OWN_PATTERN = "own"
 _AUTO = "auto"
@@ -29,19 +52,10 @@ _TIME = re.compile(
     r"(?P<hour>\d{1,2})[-_:.h]?(?P<minute>\d{2})m?(?:[-_:.]?(?P<second>\d{2})s?(?P<part>\.\d+)?)?"
     r"\s*(?P<ampm>[AaPp][Mm])?\s*(?P<zone>Z|[+-]\d{2}:?\d{2})?"
 )
+_ELAPSED = re.compile(
+    r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m(?:in)?)?(?:(\d{1,7})s)?", re.ASCII
+)
 _BETWEEN_DATE_AND_TIME = "T_ -"
-
-
-def shown_name(path: PurePath | str) -> str:
-    """A file name fit for a message: on one line, printable, whatever its bytes."""
-    name = path if isinstance(path, str) else (path.name or str(path))
-    return "".join(_shown_character(character) for character in name)
-
-
-def _shown_character(character: str) -> str:
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it in paths
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 @dataclass(frozen=True)
@@ -55,18 +69,21 @@ class NamePattern:
     name: str
     description: str
     example: str
-    read: Callable[[PurePath, ZoneInfo], NamedParts | None]
+    read: instruments.Read
     whole_well: bool = False
     automatic: bool = True
 
-    def parse(self, path: PurePath, zone: ZoneInfo) -> NamedParts | None:
+    def parse(
+        self, path: PurePath, zone: ZoneInfo, start: datetime | None = None
+    ) -> NamedParts | None:
         """What the name of `path` says; None where it does not fit the pattern.
 
         path : relative to the source's folder, or absolute
+        start : aware UTC; when the experiment began, for names that give the time since then
         Raises CaptureError (reason ``bad-name``) for a name that fits but says something
         impossible, such as the 31st of February.
         """
-        parts = self.read(path, zone)
+        parts = self.read(path, WallClock(zone, start))
         if parts is not None:
             _check_dish(path, parts.dish)
         return parts
@@ -90,16 +107,19 @@ def find_pattern(spec: str) -> NamePattern | None:
     )
 
 
-def parse_name(path: PurePath, spec: str, zone: ZoneInfo) -> NamedParts:
+def parse_name(
+    path: PurePath, spec: str, zone: ZoneInfo, start: datetime | None = None
+) -> NamedParts:
     """What the name of `path` says by the source's setting `names`.
 
     spec : as in `find_pattern`; "auto" takes the first preset that fits
+    start : as in `NamePattern.parse`
     Raises CaptureError, reason ``no-name-match`` or ``bad-name``; ConfigError as `find_pattern`.
     """
     pattern = find_pattern(spec)
     tried = [pattern] if pattern else [one for one in PRESETS.values() if one.automatic]
     for one in tried:
-        parts = one.parse(path, zone)
+        parts = one.parse(path, zone, start)
         if parts is not None:
             return parts
     names = f"the pattern {spec!r}" if pattern else ", ".join(one.name for one in tried)
@@ -137,167 +157,51 @@ def _check_dish(path: PurePath, dish: str) -> None:
         )
 
 
-def _stem(name: str) -> str:
-    """Name without image extension, and without the ``.ome`` before it."""
-    for extension in IMAGE_EXTENSIONS:
-        if name.lower().endswith(extension):
-            name = name[: -len(extension)]
-            break
-    return name[:-4] if name.lower().endswith(".ome") else name
+# What the light of a channel's name is. Names that say neither are taken.
+_FLUORESCENT = re.compile(
+    r"dapi|hoechst|[ceyg]fp|\brfp|fitc|tritc|cy[357]\b|texas|tx ?red|mcherry|alexa|dsred|fluo",
+    re.IGNORECASE,
+)
 
 
-def _well(text: str) -> str:
-    """``a01`` -> ``A1``: imagers of one lab write the same well in either way."""
-    letters = text.rstrip("0123456789")
-    digits = text[len(letters) :]
-    return letters.upper() + (str(int(digits)) if digits else "")
+def left_out(named: NamedParts, settings: SourceSettings) -> str | None:
+    """Why a file is none of ours, such as "channel C1"; None where it is ours.
+
+    Imagers write each channel and each height of a field into files of their own. One of them
+    says what the dish is like; a second would count the same cells again, and fluorescence shows
+    other things than the model knows. Without a `channel` setting everything is taken whose name
+    does not speak of fluorescence.
+    """
+    channel = named.channel
+    if channel is not None:
+        if settings.channel is None:
+            is_ours = not (
+                _FLUORESCENT.search(channel)
+                or (named.pattern == "incucyte-raw" and re.fullmatch(r"[Cc]\d", channel))
+            )
+        else:
+            is_ours = bool(_channel_keys(channel) & _channel_keys(settings.channel))
+        if not is_ours:
+            return f"channel {channel}"
+    if named.plane is not None and named.plane != settings.plane:
+        return f"plane {named.plane}"
+    return None
 
 
-def _number(path: PurePath, text: str, what: str) -> float:
-    try:
-        return float(text.replace(",", "."))
-    except ValueError as problem:
-        raise _bad(path, f"{shown_name(text)!r} is not a {what}") from problem
-
-
-def _bad(path: PurePath, why: str) -> CaptureError:
-    return CaptureError(
-        f"{shown_name(path)}: the name fits the pattern, but {why}; correct the name, or the "
-        "source's `names`",
-        reason="bad-name",
-    )
-
-
-def _as_utc(path: PurePath, zone: tzinfo, *parts: int) -> datetime:
-    try:
-        return datetime(*parts, tzinfo=zone).astimezone(UTC)  # type: ignore[arg-type, misc]
-    except (ValueError, OverflowError) as problem:
-        raise _bad(path, f"its date or time does not exist ({problem})") from problem
-
-
-def _hour_of_24(path: PurePath, hour: int, half: str | None) -> int:
-    if half is None:
-        return hour
-    if not 1 <= hour <= 12:
-        raise _bad(path, f"{hour} {half} is no time of day")
-    return hour % 12 + (12 if half.upper() == "PM" else 0)
+def _channel_keys(text: str) -> set[str]:
+    """Forms under which a channel may be meant: ``Tsf[Phase Contrast]`` -> phasecontrast, ..."""
+    plain = re.sub(r"[\s_-]", "", text).lower()
+    keys = {plain}
+    bracketed = re.fullmatch(r"[^\[]*\[(.+)\]", plain)
+    if bracketed:
+        keys.add(bracketed[1])
+    number = re.fullmatch(r"(?:ch|c|w)?(\d{1,4})", plain)
+    if number:
+        keys.add(str(int(number[1])))
+    return keys
 
 
 # --- presets ------------------------------------------------------------------------------------
-
-_CELIGO = re.compile(
-    r"(?P<barcode>.+?)_Scan_(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})"
-    r"-(?P<hour>\d{1,2})-(?P<minute>\d{2})-(?P<second>\d{2})-(?P<half>AM|PM)"
-    r"_Well_(?P<well>[A-Za-z]{1,2}\d{1,2})"
-    r"(?:_Xmm(?P<x_mm>-?\d+(?:\.\d+)?)_Ymm(?P<y_mm>-?\d+(?:\.\d+)?))?"
-    r"_(?P<channel>Ch\d+)(?:_(?P<pixel_size>-?\d+(?:\.\d+)?)um)?(?P<resized>_resized)?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def _read_celigo(path: PurePath, zone: ZoneInfo, *, name: str) -> NamedParts | None:
-    found = _CELIGO.fullmatch(_stem(path.name))
-    is_field = name == "celigo-field"
-    if found is None or (found["x_mm"] is not None) != is_field:
-        return None
-    year, month, day, hour, minute, second = (
-        int(found[part]) for part in ("year", "month", "day", "hour", "minute", "second")
-    )
-    hour = _hour_of_24(path, hour, found["half"])
-    acquired_at = _as_utc(path, zone, year, month, day, hour, minute, second)
-    # "-1um" means that the imager did not say, and a resized picture has lost its own scale.
-    pixel_size_um = float(found["pixel_size"] or 0.0) if found["resized"] is None else 0.0
-    stage = None
-    if is_field:
-        stage = StagePosition(_um(found["x_mm"]), _um(found["y_mm"]))
-    return NamedParts(
-        dish=f"{found['barcode']}/{_well(found['well'])}",
-        pattern=name,
-        field=f"x{found['x_mm']}y{found['y_mm']}" if is_field else None,
-        scan=f"{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}",
-        channel=found["channel"],
-        acquired_at=acquired_at,
-        pixel_size_um=pixel_size_um if pixel_size_um > 0 else None,
-        stage=stage,
-    )
-
-
-def _um(mm: str) -> float:
-    return round(float(mm) * 1000.0, 6)
-
-
-_INCUCYTE = re.compile(
-    r"(?:(?P<prefix>.+?)_)?(?P<well>[A-Za-z]{1,2}\d{1,2})_(?P<field>\d+)"
-    r"_(?P<year>\d{4})y(?P<month>\d{2})m(?P<day>\d{2})d_(?P<hour>\d{2})h(?P<minute>\d{2})m",
-    re.ASCII,
-)
-
-
-def _read_incucyte(path: PurePath, zone: ZoneInfo) -> NamedParts | None:
-    found = _INCUCYTE.fullmatch(_stem(path.name))
-    if found is None:
-        return None
-    year, month, day, hour, minute = (
-        int(found[part]) for part in ("year", "month", "day", "hour", "minute")
-    )
-    well = _well(found["well"])
-    return NamedParts(
-        dish=f"{found['prefix']}/{well}" if found["prefix"] else well,
-        pattern="incucyte",
-        field=found["field"],
-        scan=f"{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}",
-        acquired_at=_as_utc(path, zone, year, month, day, hour, minute),
-    )
-
-
-_DISH_TIME = re.compile(
-    r"(?P<dish>.+?)[_ ](?P<year>\d{4})(?P<s>-?)(?P<month>\d{2})(?P=s)(?P<day>\d{2})"
-    r"(?:(?P<t>T)|[_ -])(?P<hour>\d{2})(?P<u>[-:.h]?)(?P<minute>\d{2})m?"
-    r"(?:[-:.]?(?P<second>\d{2})s?(?:\.\d+)?)?"
-    r"(?P<zone>Z|\+\d{2}:?\d{2}|(?(t)-\d{2}:?\d{2}))?"
-    r"(?:[_ ](?:f|field|s|site|p|pos)?(?P<field>\d+))?",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def _read_dish_time(path: PurePath, zone: ZoneInfo) -> NamedParts | None:
-    found = _DISH_TIME.fullmatch(_stem(path.name))
-    if found is None:
-        return None
-    when = [int(found[part] or 0) for part in ("year", "month", "day", "hour", "minute", "second")]
-    return NamedParts(
-        dish=found["dish"],
-        pattern="dish-time",
-        field=found["field"],
-        acquired_at=_as_utc(path, _zone(path, found["zone"], zone), *when),
-    )
-
-
-def _read_dish_folder(path: PurePath, zone: ZoneInfo) -> NamedParts | None:
-    folders = path.parts[:-1]
-    if path.is_absolute():
-        folders = folders[1:][-1:]
-    return NamedParts(dish="/".join(folders), pattern="dish-folder") if folders else None
-
-
-def _zone(path: PurePath, text: str | None, otherwise: tzinfo) -> tzinfo:
-    if not text:
-        return otherwise
-    if text in "Zz":
-        return UTC
-    hours, minutes = int(text[1:3]), int(text[-2:])
-    if hours > 14 or minutes > 59:
-        raise _bad(path, f"{text} is no time zone")
-    offset = timedelta(hours=hours, minutes=minutes)
-    return timezone(-offset if text[0] == "-" else offset)
-
-
-def _celigo(name: str) -> Callable[[PurePath, ZoneInfo], NamedParts | None]:
-    def read(path: PurePath, zone: ZoneInfo) -> NamedParts | None:
-        return _read_celigo(path, zone, name=name)
-
-    return read
-
 
 PRESETS: Mapping[str, NamePattern] = {
     pattern.name: pattern
@@ -307,33 +211,91 @@ PRESETS: Mapping[str, NamePattern] = {
             "plate imager, one file a field: barcode, scan time, well, stage position in mm, "
             "channel, pixel size",
             "3500003816_Scan_2-11-2020-11-59-54-AM_Well_A1_Xmm-0.990_Ymm-2.975_Ch1_1um.tiff",
-            _celigo("celigo-field"),
+            instruments.celigo_field,
         ),
         NamePattern(
             "celigo-well",
             "plate imager, one stitched file a round well: barcode, scan time, well, channel",
             "3500002779_Scan_2-25-2019-8-08-35-AM_Well_B2_Ch1_-1um_resized.tiff",
-            _celigo("celigo-well"),
+            instruments.celigo_well,
             whole_well=True,
         ),
         NamePattern(
             "incucyte",
             "Incucyte export with dates: prefix, well, field, local date and time",
             "VID123_B2_1_2026y11m02d_03h00m.tif",
-            _read_incucyte,
+            instruments.incucyte,
+        ),
+        NamePattern(
+            "incucyte-elapsed",
+            "Incucyte export with the time since the start: prefix, well, field; needs the "
+            "source's experiment_start",
+            "A172_Phase_A7_1_00d04h00m_1.tif",
+            instruments.incucyte_elapsed,
+        ),
+        NamePattern(
+            "incucyte-raw",
+            "Incucyte archive: year and month, day, hour and minute, plate as folders; well, "
+            "field, channel",
+            "EssenFiles/ScanData/2611/02/0300/1012/A1-1-Ph.tif",
+            instruments.incucyte_raw,
+        ),
+        NamePattern(
+            "imagexpress",
+            "ImageXpress (MetaXpress): experiment, well, site, wavelength; TimePoint_n and ZStep_n "
+            "folders",
+            "hips7_B02_s3_w1A1B2C3D4-0123-4567-89AB-CDEF01234567.tif",
+            instruments.imagexpress,
+        ),
+        NamePattern(
+            "imagexpress-hcs",
+            "ImageXpress (HCS.ai): protocol, time point, well, site, wavelength, plane from 0",
+            "timepoint0/ips_t0_C05_s0_w0_z0.tif",
+            instruments.imagexpress_ai,
+        ),
+        NamePattern(
+            "operetta",
+            "Operetta, Opera Phenix (Harmony): row, column, field, plane, channel, time point; the "
+            "plate is the folder",
+            "dish7__2026-11-02T03_00_00-Measurement 1/Images/r01c02f03p01-ch1sk1fk1fl1.tiff",
+            instruments.operetta,
+        ),
+        NamePattern(
+            "gen5",
+            "Cytation, Lionheart (Gen5): well, field, channel, time point; the plate is the folder",
+            "plate7/A1_-1_1_1_Bright Field_001.tif",
+            instruments.gen5,
+        ),
+        NamePattern(
+            "incell",
+            "IN Cell Analyzer: well, field, channel, plane, time point; the plate is the folder",
+            "plate7/A - 01(fld 1 wv TL - Brightfield z 1 time 2 - 2636ms).tif",
+            instruments.incell,
+        ),
+        NamePattern(
+            "yokogawa",
+            "Yokogawa CQ1, CV7000: plate, well, time point, field, plane, channel",
+            "dish7_A01_T0001F001L01A01Z01C01.tif",
+            instruments.yokogawa,
+        ),
+        NamePattern(
+            "micro-manager",
+            "Micro-Manager image stack: prefix, position; the rest is in its OME-XML",
+            "dish-07_3_MMStack_Pos0.ome.tif",
+            instruments.micro_manager,
         ),
         NamePattern(
             "dish-time",
             "dish, date and time, and a field number where there are several",
             "dish-07_20261102T030000Z_f1.ome.tif",
-            _read_dish_time,
+            instruments.dish_time,
         ),
         NamePattern(
             "dish-folder",
             "a folder a dish; the time comes from the picture or from the file's date. Never "
             "chosen by itself, since every picture in any folder fits",
             "dish-07/IMG_0042.png",
-            _read_dish_folder,
+            instruments.dish_folder,
             automatic=False,
         ),
     )
@@ -356,13 +318,13 @@ def _own_pattern(spec: str) -> NamePattern:
             f"names: {spec!r} says nothing of the dish; add a group (?P<dish>...) or (?P<well>...)"
         )
 
-    def read(path: PurePath, zone: ZoneInfo) -> NamedParts | None:
+    def read(path: PurePath, clock: WallClock) -> NamedParts | None:
         for text in _tails(path):
             found = pattern.fullmatch(text)
             if found is not None:
-                return _from_groups(path, found.groupdict(), zone)
+                return _from_groups(path, found.groupdict(), clock)
         found = pattern.search(path.name)
-        return None if found is None else _from_groups(path, found.groupdict(), zone)
+        return None if found is None else _from_groups(path, found.groupdict(), clock)
 
     return NamePattern(OWN_PATTERN, "the lab's own pattern", spec, read, automatic=False)
 
@@ -372,30 +334,49 @@ def _tails(path: PurePath) -> Iterator[str]:
     parts = [part for part in path.parts if part != path.anchor]
     for count in range(1, len(parts) + 1):
         folders = "".join(f"{part}/" for part in parts[-count:-1])
-        yield folders + _stem(parts[-1])
+        yield folders + stem_of(parts[-1])
         yield folders + parts[-1]
 
 
-def _from_groups(path: PurePath, groups: dict[str, str | None], zone: ZoneInfo) -> NamedParts:
+def _from_groups(path: PurePath, groups: dict[str, str | None], clock: WallClock) -> NamedParts:
     said = {name: text for name, text in groups.items() if text}
-    well = _well(said["well"]) if "well" in said else None
+    well = plain_well(said["well"]) if "well" in said else None
     plate = said.get("dish") or said.get("plate") or said.get("barcode")
     dish = "/".join(part for part in (plate, well) if part)
     pixel_size_um = None
     if "pixel_size_um" in said:
         pixel_size_um = _number(path, said["pixel_size_um"], "pixel size")
         if not 0.01 <= pixel_size_um <= 100:
-            raise _bad(path, f"{pixel_size_um} um cannot be the size of a pixel")
+            raise bad_name(path, f"{pixel_size_um} um cannot be the size of a pixel")
+    acquired_at = _time_of(path, said, clock.zone)
+    elapsed = _elapsed_of(path, said)
+    if acquired_at is None and elapsed is not None:
+        acquired_at = after_start(path, clock, elapsed)
     return NamedParts(
         dish=dish,
         pattern=OWN_PATTERN,
         field=said.get("field"),
         scan=said.get("scan") or said.get("elapsed"),
         channel=said.get("channel"),
-        acquired_at=_time_of(path, said, zone),
+        plane=None if "plane" not in said else int(_number(path, said["plane"], "plane")),
+        acquired_at=acquired_at,
+        elapsed_s=None if elapsed is None else elapsed.total_seconds(),
         pixel_size_um=pixel_size_um,
         stage=_stage_of(path, said),
     )
+
+
+def _elapsed_of(path: PurePath, said: Mapping[str, str]) -> timedelta | None:
+    if "elapsed" not in said:
+        return None
+    found = _ELAPSED.fullmatch(said["elapsed"].strip())
+    if found is None or not any(found.groups()):
+        raise bad_name(
+            path,
+            f"{shown_name(said['elapsed'])!r} is no time since a start (00d04h00m, 4h, 240m)",
+        )
+    days, hours, minutes, seconds = (int(text or 0) for text in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _stage_of(path: PurePath, said: Mapping[str, str]) -> StagePosition | None:
@@ -415,7 +396,7 @@ def _time_of(path: PurePath, said: Mapping[str, str], zone: ZoneInfo) -> datetim
     rest = date_text[date.end() :].lstrip(_BETWEEN_DATE_AND_TIME) if date else ""
     time = _TIME.fullmatch(rest + time_text)
     if date is None or (time is None and rest + time_text) or (rest and time_text):
-        raise _bad(
+        raise bad_name(
             path,
             f"{shown_name(f'{date_text} {time_text}'.strip())!r} is not understood as date and "
             "time (known: 20261102, 2026-11-02, 2026y11m02d with 0300, 03-00-59, 03h00m, "
@@ -424,10 +405,10 @@ def _time_of(path: PurePath, said: Mapping[str, str], zone: ZoneInfo) -> datetim
     if time is None:
         # A day without a time of day would put all scans of a day on midnight.
         return None
-    hour = _hour_of_24(path, int(time["hour"]), time["ampm"])
-    return _as_utc(
+    hour = hour_of_24(path, int(time["hour"]), time["ampm"])
+    return as_utc(
         path,
-        _zone(path, time["zone"], zone),
+        zone_of(path, time["zone"], zone),
         int(date["year"]),
         int(date["month"] or date["month_y"]),
         int(date["day"]),
@@ -435,3 +416,13 @@ def _time_of(path: PurePath, said: Mapping[str, str], zone: ZoneInfo) -> datetim
         int(time["minute"]),
         int(time["second"] or 0),
     )
+
+
+def _number(path: PurePath, text: str, what: str) -> float:
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError as problem:
+        raise bad_name(path, f"{shown_name(text)!r} is not a {what}") from problem
+    if not math.isfinite(number):
+        raise bad_name(path, f"{shown_name(text)!r} is not a {what}")
+    return number

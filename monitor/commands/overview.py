@@ -134,6 +134,7 @@ def _sources(config: Config, alive: list[ProcessLife]) -> list[dict[str, Any]]:
                 "present": source.path.is_dir(),
                 "settling": live["settling"] if live else 0,
                 "found_by_rescan": live["found_by_rescan"] if live else 0,
+                "left_out": live.get("left_out", {}) if live else {},
             }
         )
     return found
@@ -158,6 +159,12 @@ def _show_status(document: dict[str, Any]) -> None:
         )
     if document["sources"]:
         out.print(sources)
+    for source in document["sources"]:
+        if source["left_out"]:
+            which = ", ".join(
+                f"{count} of {shown(why)}" for why, count in source["left_out"].items()
+            )
+            say(f"{source['name']}: left out: {which} (settings `channel` and `plane`)")
     captures = document["captures"]
     out.print(
         f"captures: {captures['recorded']} recorded, {captures['waiting']} waiting, "

@@ -52,7 +52,7 @@ class Tally:
     mine: set[int] = field(default_factory=set)
     all: set[int] = field(default_factory=set)
     missing_paths: int = 0
-    ignored: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def process(
@@ -185,6 +185,10 @@ def _take_in(
     files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally, progress: Progress
 ) -> None:
     for path, source in progress.track(files, description="taking in"):
+        why = pipeline.left_out(path, source)
+        if why is not None:
+            tally.left_out[why] += 1
+            continue
         taken = pipeline.take_in(path, source)
         if taken is None:
             say_error(f"{shown(path)}: went away before it could be read")
@@ -249,10 +253,13 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
                 "unreadable": counts["unreadable"],
                 "known": tally.known,
                 "waiting": len(mine) - counts["recorded"] - counts["unreadable"],
+                "left_out": tally.left_out.total(),
                 "dishes": dishes,
             }
         )
         return
+    for why, count in sorted(tally.left_out.items()):
+        say(f"left out: {count} of {shown(why)} (settings `channel` and `plane`)")
     for capture in captures:
         if capture.state in (CaptureState.UNREADABLE, CaptureState.WAITING) and capture.message:
             say(f"{capture.state}: {capture.message}")

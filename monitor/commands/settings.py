@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePath
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from monitor.capture.names import PRESETS, find_pattern, parse_name
+from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out, parse_name
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
     ConfigOption,
@@ -27,11 +28,12 @@ from monitor.commands.common import (
     say,
     shown,
 )
-from monitor.config import Config, find_config
+from monitor.config import Config, SourceSettings, find_config
 from monitor.errors import CaptureError, MonitorError
 
 FREE_BYTES_WANTED = 2 * 2**30
 EXAMPLE = "config.default.yaml"
+DISHES_SHOWN = 12
 
 
 def check_config(
@@ -68,7 +70,9 @@ def example_config() -> str:
 
 
 def name_test(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="File names or paths.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="File names, paths, or folders.")
+    ],
     pattern: Annotated[
         str | None,
         typer.Option("--names", metavar="PRESET", help="A preset or a pattern; default: auto."),
@@ -77,7 +81,7 @@ def name_test(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Show what file names parse to, and by which preset.
+    """Show what file names parse to, and by which preset; of a folder, which preset fits it.
 
     Example: colonywatch name-test dish-07_20261102T030000Z_f1.tif
     """
@@ -87,27 +91,14 @@ def name_test(
         find_pattern(pattern)
     rows: list[dict[str, object]] = []
     for name in names:
-        source = settings.source_of(Path(name).absolute())
-        held = source or settings.unlisted
-        try:
-            parts = parse_name(PurePath(name), pattern or held.names, held.zone)
-        except CaptureError as problem:
-            rows.append({"name": shown(name), "error": str(problem)})
-            continue
-        stage = parts.stage
-        rows.append(
-            {
-                "name": shown(name),
-                "preset": parts.pattern,
-                "dish": parts.dish,
-                "field": parts.field,
-                "scan": parts.scan,
-                "channel": parts.channel,
-                "acquired_at": parts.acquired_at.isoformat() if parts.acquired_at else None,
-                "pixel_size_um": parts.pixel_size_um,
-                "stage_um": [stage.x_um, stage.y_um] if stage else None,
-            }
-        )
+        # A file that is there is named as the daemon would: with all its folders.
+        path = Path(name).absolute() if Path(name).exists() else PurePath(name)
+        held = settings.source_of(Path(name).absolute()) or settings.unlisted
+        spec = pattern or held.names
+        if isinstance(path, Path) and path.is_dir():
+            rows.append(_folder_row(name, path, spec, held))
+        else:
+            rows.append({"name": shown(name)} | _name_row(path, spec, held))
     if as_json:
         print_json(rows)
     else:
@@ -120,6 +111,63 @@ def name_test(
             say(f"presets: {', '.join(PRESETS)}")
     if any("error" in row for row in rows):
         raise typer.Exit(1)
+
+
+def _name_row(path: PurePath, spec: str, held: SourceSettings) -> dict[str, object]:
+    try:
+        parts = parse_name(path, spec, held.zone, held.start)
+    except CaptureError as problem:
+        return {"error": str(problem)}
+    stage = parts.stage
+    row: dict[str, object] = {
+        "preset": parts.pattern,
+        "dish": parts.dish,
+        "field": parts.field,
+        "scan": parts.scan,
+        "channel": parts.channel,
+        "plane": parts.plane,
+        "acquired_at": parts.acquired_at.isoformat() if parts.acquired_at else None,
+        "pixel_size_um": parts.pixel_size_um,
+        "stage_um": [stage.x_um, stage.y_um] if stage else None,
+        "left_out": left_out(parts, held),
+    }
+    if parts.elapsed_s is not None:
+        row["elapsed_s"] = parts.elapsed_s
+        if parts.acquired_at is None:
+            row["note"] = "the time needs the source's experiment_start"
+    return row
+
+
+def _folder_row(name: str, folder: Path, spec: str, held: SourceSettings) -> dict[str, object]:
+    """Which preset fits a folder, how many of its names, and what does not fit."""
+    files = list(list_captures(folder))
+    row: dict[str, object] = {"name": shown(name), "captures": len(files)}
+    if not files:
+        return row | {"error": "holds no pictures"}
+    best = best_preset(files, held.zone)
+    row["preset"] = best[0].name if best else None
+    row["fits"] = best[1] if best else 0
+    row["description"] = best[0].description if best else None
+    left: Counter[str] = Counter()
+    dishes: set[str] = set()
+    wrong: list[str] = []
+    for file in files:
+        try:
+            parts = parse_name(file, spec, held.zone, held.start)
+        except CaptureError as problem:
+            wrong.append(str(problem))
+            continue
+        why = left_out(parts, held)
+        if why is None:
+            dishes.add(parts.dish)
+        else:
+            left[why] += 1
+    row["names"] = spec
+    row["dishes"] = len(dishes)
+    row["first_dishes"] = sorted(dishes)[:DISHES_SHOWN]
+    row["left_out"] = dict(left.most_common(DISHES_SHOWN))
+    row["not_understood"] = len(wrong)
+    return row | ({"error": wrong[0]} if wrong else {})
 
 
 @dataclass(frozen=True)
@@ -230,7 +278,7 @@ def _sources(config: Config) -> list[Finding]:
         fitting = 0
         for file in files[:200]:
             try:
-                parse_name(file, source.names, source.zone)
+                parse_name(file, source.names, source.zone, source.start)
                 fitting += 1
             except CaptureError:
                 pass

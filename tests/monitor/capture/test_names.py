@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
 
@@ -13,9 +13,11 @@ from monitor.capture.names import (
     PRESETS,
     best_preset,
     find_pattern,
+    left_out,
     parse_name,
     shown_name,
 )
+from monitor.config import SourceSettings
 from monitor.culture import StagePosition
 from monitor.errors import CaptureError, ConfigError
 
@@ -249,3 +251,199 @@ def test_no_name_brings_anything_but_a_capture_error(text):
 def test_a_shown_name_keeps_every_byte_recognisable():
     assert shown_name(PurePath(os.fsdecode(b"a\xffb\nc.tif"))) == "a\\xffb\\nc.tif"
     assert shown_name(PurePath("皿.tif")) == "皿.tif"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+HARMONY = "dish7__2026-11-02T03_00_00-Measurement 1/Images"
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "expected"),
+    [
+        (
+            "A172_Phase_A7_1_00d04h00m_1.tif",
+            "incucyte-elapsed",
+            {"dish": "A172_Phase/A7", "field": "1-1", "scan": "00d04h00m", "elapsed_s": 14_400.0},
+        ),
+        ("B02_3_12d23h59m.tif", "incucyte-elapsed", {"dish": "B2", "field": "3"}),
+        (
+            "/mnt/EssenFiles/ScanData/2611/02/0300/1012/A1-4-Ph.tif",
+            "incucyte-raw",
+            {
+                "dish": "1012/A1",
+                "field": "4",
+                "channel": "Ph",
+                "scan": "2026-11-02T03-00",
+                "acquired_at": utc(2026, 11, 2, 2),
+            },
+        ),
+        (
+            "P1/TimePoint_3/ips_B02_s4_w2A1B2C3D4-0123-4567-89AB-CDEF01234567.tif",
+            "imagexpress",
+            {"dish": "ips/B2", "field": "4", "channel": "w2", "scan": "P1/t3", "plane": None},
+        ),
+        (
+            "P1/TimePoint_1/ZStep_2/ips_B02_s4_w1.TIF",
+            "imagexpress",
+            {"dish": "ips/B2", "scan": "P1/t1", "plane": 2},
+        ),
+        ("ips_run_H12_w1.tif", "imagexpress", {"dish": "ips_run/H12", "field": None}),
+        (
+            "P1/timepoint0/ips_t2_C05_s1_w0_z4.tif",
+            "imagexpress-hcs",
+            {"dish": "ips/C5", "field": "1", "channel": "w0", "scan": "P1/t2", "plane": 5},
+        ),
+        (
+            f"{HARMONY}/r02c11f003p02-ch2sk1fk1fl1.tiff",
+            "operetta",
+            {
+                "dish": "dish7/B11",
+                "field": "3",
+                "channel": "ch2",
+                "plane": 2,
+                "acquired_at": utc(2026, 11, 2, 2),
+            },
+        ),
+        (f"{HARMONY}/r01c01f01p01-ch1sk9fk1fl1.tiff", "operetta", {"acquired_at": None}),
+        ("r27c01f01p01-ch1sk1fk1fl1.tiff", "operetta", {"dish": "AA1", "scan": "/t1"}),
+        (
+            "261102_plate7/A1_-1_1_2_Bright Field_003.tif",
+            "gen5",
+            {"dish": "261102_plate7/A1", "field": "2", "channel": "Bright Field"},
+        ),
+        ("p/H12_02_1_1_Phase Contrast_001.tif", "gen5", {"dish": "p/H12", "scan": "p/t1"}),
+        ("p/A1_-1Z2_Bright Field_4_1_001.tif", "gen5", {"field": "4", "plane": 2}),
+        ("p/A1ROI1_02_1_3Z5_GFP_001.tif", "gen5", {"field": "roi1-3", "plane": 5}),
+        (
+            "p/A - 01(fld 1 wv UV - DAPI z 3 time 2 - 2636ms).tif",
+            "incell",
+            {"dish": "p/A1", "field": "1", "channel": "UV - DAPI", "plane": 3, "scan": "p/t2"},
+        ),
+        ("p/H - 12(fld 04 wv TL-Brightfield).tif", "incell", {"dish": "p/H12", "field": "04"}),
+        (
+            "p/A_01_f2_c1_xUV_mDAPI_z3_t2.tif",
+            "incell",
+            {"dish": "p/A1", "field": "2", "channel": "DAPI", "plane": 3, "scan": "p/t2"},
+        ),
+        (
+            "out/run7_B11_T0002F013L01A01Z03C02.tif",
+            "yokogawa",
+            {"dish": "run7/B11", "field": "13", "channel": "C02", "plane": 3, "scan": "out/t2"},
+        ),
+        ("dish-07_3_MMStack_Pos0.ome.tif", "micro-manager", {"dish": "dish-07", "field": "Pos0"}),
+        (
+            "dish-07_12_MMStack_1-Pos_000_001.ome.tif",
+            "micro-manager",
+            {"dish": "dish-07", "field": "1-Pos_000_001"},
+        ),
+        ("p7_1_MMStack_B2-Site_3.ome.tif", "micro-manager", {"dish": "p7/B2", "field": "3"}),
+        ("dish_MMStack.ome.tif", "micro-manager", {"dish": "dish", "field": None}),
+    ],
+)
+def test_what_each_imagers_names_say(name, pattern, expected):
+    parts = parse_name(PurePosixPath(name), "auto", BERLIN)
+    assert parts.pattern == pattern
+    assert {key: getattr(parts, key) for key in expected} == expected
+    claims = [
+        one.name
+        for one in PRESETS.values()
+        if one.automatic and one.parse(PurePosixPath(name), BERLIN)
+    ]
+    assert claims == [pattern], "a name that two presets claim says nothing certain"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A172_A7_1_00d24h00m.tif",
+        "A172_A7_1_00d04h60m.tif",
+        "ScanData/2613/02/0300/1012/A1-1-Ph.tif",
+        "ScanData/2611/02/2500/1012/A1-1-Ph.tif",
+        "r00c01f01p01-ch1sk1fk1fl1.tiff",
+        "r01c01f01p00-ch1sk1fk1fl1.tiff",
+        "p_A01_T0001F001L01A01Z00C01.tif",
+        "big_1_MMStack_Pos0_1.ome.tif",
+        "big_1_MMStack_1.ome.tif",
+    ],
+)
+def test_names_of_an_imager_that_say_something_impossible_are_refused(name):
+    with pytest.raises(CaptureError) as refused:
+        parse_name(PurePosixPath(name), "auto", BERLIN)
+    assert refused.value.reason == "bad-name"
+
+
+def test_the_time_since_the_start_needs_a_start():
+    name = PurePath("A172_A7_1_01d04h30m.tif")
+    assert parse_name(name, "auto", BERLIN).acquired_at is None
+    started = utc(2026, 10, 24, 12)
+    assert parse_name(name, "auto", BERLIN, started).acquired_at == utc(2026, 10, 25, 16, 30)
+
+
+def test_an_own_pattern_understands_the_time_since_the_start():
+    spec = r"(?P<dish>\w+)_(?P<elapsed>[^_]+)"
+    for text, hours in (("36h", 36), ("1d12h", 36), ("2160m", 36), ("00d04h00m", 4)):
+        parts = parse_name(PurePath(f"d1_{text}.tif"), spec, BERLIN, utc(2026, 11, 1))
+        assert parts.acquired_at == utc(2026, 11, 1) + timedelta(hours=hours)
+    with pytest.raises(CaptureError, match="no time since a start"):
+        parse_name(PurePath("d1_36.tif"), spec, BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("zone", "local", "at"),
+    [
+        # Clocks go forward: 02:30 never comes and is read with the offset before the change.
+        ("Europe/Berlin", "20260329_0159", utc(2026, 3, 29, 0, 59)),
+        ("Europe/Berlin", "20260329_0230", utc(2026, 3, 29, 1, 30)),
+        ("Europe/Berlin", "20260329_0300", utc(2026, 3, 29, 1)),
+        # They go back: 02:30 comes twice, and the first is taken.
+        ("Europe/Berlin", "20261025_0230", utc(2026, 10, 25, 0, 30)),
+        ("Europe/Berlin", "20261025_0300", utc(2026, 10, 25, 2)),
+        ("America/Los_Angeles", "20260308_0159", utc(2026, 3, 8, 9, 59)),
+        ("America/Los_Angeles", "20260308_0300", utc(2026, 3, 8, 10)),
+        ("America/Los_Angeles", "20261101_0159", utc(2026, 11, 1, 8, 59)),
+        ("America/Los_Angeles", "20261101_0200", utc(2026, 11, 1, 10)),
+        ("Asia/Tokyo", "20261025_0230", utc(2026, 10, 24, 17, 30)),
+    ],
+)
+def test_the_hour_that_the_clocks_skip_or_repeat(zone, local, at):
+    for name in (
+        f"d_{local}.tif",
+        f"VID_B2_1_{local[:4]}y{local[4:6]}m{local[6:8]}d_{local[9:11]}h{local[11:]}m.tif",
+        f"{local[2:6]}/{local[6:8]}/{local[9:]}/7/B2-1-Ph.tif",
+    ):
+        assert parse_name(PurePosixPath(name), "auto", ZoneInfo(zone)).acquired_at == at, name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "why"),
+    [
+        ("2611/02/0300/7/A1-1-Ph.tif", {}, None),
+        ("2611/02/0300/7/A1-1-C1.tif", {}, "channel C1"),
+        ("2611/02/0300/7/A1-1-C1.tif", {"channel": "c1"}, None),
+        ("2611/02/0300/7/A1-1-Ph.tif", {"channel": "C1"}, "channel Ph"),
+        ("p/A1_-1_1_1_Bright Field_001.tif", {}, None),
+        ("p/A1_-1_1_1_Bright Field_001.tif", {"channel": "brightfield"}, None),
+        ("p/A1_-1_1_1_GFP_001.tif", {}, "channel GFP"),
+        ("p/A1_-1_1_1_Tsf[Phase Contrast]_001.tif", {"channel": "Phase Contrast"}, None),
+        ("p_A01_T0001F001L01A01Z01C01.tif", {"channel": "1"}, None),
+        ("p_A01_T0001F001L01A01Z01C01.tif", {"channel": "ch1"}, None),
+        ("p_A01_T0001F001L01A01Z01C02.tif", {"channel": "1"}, "channel C02"),
+        ("p_A01_T0001F001L01A01Z02C01.tif", {}, "plane 2"),
+        ("p_A01_T0001F001L01A01Z02C01.tif", {"plane": 2}, None),
+        ("dish_20261102_0300.tif", {"channel": "phase", "plane": 3}, None),
+        (FIELD, {}, None),
+        (FIELD, {"channel": "Ch2"}, "channel Ch1"),
+    ],
+)
+def test_files_of_other_channels_and_heights_are_left_out(name, settings, why):
+    named = parse_name(PurePosixPath(name), "auto", BERLIN)
+    assert left_out(named, SourceSettings(**settings)) == why
+
+
+def test_the_start_of_an_experiment_is_in_the_sources_zone():
+    for text in ("2026-10-24 12:00", "2026-10-24T12:00:00+02:00", "2026-10-24 10:00Z"):
+        settings = SourceSettings(timezone="Europe/Berlin", experiment_start=text)
+        assert settings.start == utc(2026, 10, 24, 10), text
+    for text in ("2026-10-24", "yesterday", 7):
+        with pytest.raises(ValueError, match="time of day"):
+            SourceSettings(experiment_start=text)

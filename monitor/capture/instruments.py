@@ -1,0 +1,451 @@
+"""How each kind of imager names its files: one function a kind, path -> what the name says.
+
+Each returns None for a name that is not its own, and raises CaptureError (reason ``bad-name``)
+for one that is and says something impossible. Planes are counted from 1.
+
+Where a name does not say the plate, the folder that holds the pictures does: two plates of one lab
+both have a well A1, and their series must not be joined.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import PurePath
+
+from monitor.capture.name_parts import (
+    WallClock,
+    after_start,
+    as_utc,
+    bad_name,
+    folders_of,
+    hour_of_24,
+    plain_well,
+    stem_of,
+    well_at,
+    zone_of,
+)
+from monitor.culture import NamedParts, StagePosition
+
+Read = Callable[[PurePath, WallClock], NamedParts | None]
+
+# Folders that instruments make below that of the plate.
+_INNER_FOLDER = re.compile(r"images?|timepoint_?\d+|zstep_?\d+|t\d+|data", re.IGNORECASE)
+
+
+def _plate_folder(path: PurePath) -> str | None:
+    outer = (name for name in reversed(folders_of(path)) if not _INNER_FOLDER.fullmatch(name))
+    return next(outer, None)
+
+
+def _dish(plate: str | None, well: str) -> str:
+    return f"{plate}/{well}" if plate else well
+
+
+# --- plate imager with dates in American order (Celigo and its kin) -----------------------------
+
+_CELIGO = re.compile(
+    r"(?P<barcode>.+?)_Scan_(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})"
+    r"-(?P<hour>\d{1,2})-(?P<minute>\d{2})-(?P<second>\d{2})-(?P<half>AM|PM)"
+    r"_Well_(?P<well>[A-Za-z]{1,2}\d{1,2})"
+    r"(?:_Xmm(?P<x_mm>-?\d+(?:\.\d+)?)_Ymm(?P<y_mm>-?\d+(?:\.\d+)?))?"
+    r"_(?P<channel>Ch\d+)(?:_(?P<pixel_size>-?\d+(?:\.\d+)?)um)?(?P<resized>_resized)?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def _celigo(path: PurePath, clock: WallClock, *, name: str) -> NamedParts | None:
+    found = _CELIGO.fullmatch(stem_of(path.name))
+    is_field = name == "celigo-field"
+    if found is None or (found["x_mm"] is not None) != is_field:
+        return None
+    year, month, day, hour, minute, second = (
+        int(found[part]) for part in ("year", "month", "day", "hour", "minute", "second")
+    )
+    hour = hour_of_24(path, hour, found["half"])
+    acquired_at = as_utc(path, clock.zone, year, month, day, hour, minute, second)
+    # "-1um" means that the imager did not say, and a resized picture has lost its own scale.
+    pixel_size_um = float(found["pixel_size"] or 0.0) if found["resized"] is None else 0.0
+    stage = None
+    if is_field:
+        stage = StagePosition(_um(found["x_mm"]), _um(found["y_mm"]))
+    return NamedParts(
+        dish=f"{found['barcode']}/{plain_well(found['well'])}",
+        pattern=name,
+        field=f"x{found['x_mm']}y{found['y_mm']}" if is_field else None,
+        scan=f"{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}",
+        channel=found["channel"],
+        acquired_at=acquired_at,
+        pixel_size_um=pixel_size_um if pixel_size_um > 0 else None,
+        stage=stage,
+    )
+
+
+def _um(mm: str) -> float:
+    return round(float(mm) * 1000.0, 6)
+
+
+def celigo_field(path: PurePath, clock: WallClock) -> NamedParts | None:
+    return _celigo(path, clock, name="celigo-field")
+
+
+def celigo_well(path: PurePath, clock: WallClock) -> NamedParts | None:
+    return _celigo(path, clock, name="celigo-well")
+
+
+# --- Incucyte -----------------------------------------------------------------------------------
+
+_INCUCYTE_FIELD = r"(?:(?P<prefix>.+?)_)?(?P<well>[A-Za-z]{1,2}\d{1,2})_(?P<field>\d+)"
+_INCUCYTE = re.compile(
+    _INCUCYTE_FIELD
+    + r"_(?P<year>\d{4})y(?P<month>\d{2})m(?P<day>\d{2})d_(?P<hour>\d{2})h(?P<minute>\d{2})m",
+    re.ASCII,
+)
+_INCUCYTE_ELAPSED = re.compile(
+    _INCUCYTE_FIELD
+    + r"_(?P<elapsed>(?P<days>\d{2,3})d(?P<hours>\d{2})h(?P<minutes>\d{2})m)(?:_(?P<part>\d+))?",
+    re.ASCII,
+)
+_INCUCYTE_RAW = re.compile(
+    r"(?P<well>[A-Za-z]{1,2}\d{1,2})-(?P<field>\d+)-(?P<channel>[A-Za-z][A-Za-z0-9]{0,7})",
+    re.ASCII,
+)
+
+
+def incucyte(path: PurePath, clock: WallClock) -> NamedParts | None:
+    found = _INCUCYTE.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    year, month, day, hour, minute = (
+        int(found[part]) for part in ("year", "month", "day", "hour", "minute")
+    )
+    return NamedParts(
+        dish=_dish(found["prefix"], plain_well(found["well"])),
+        pattern="incucyte",
+        field=found["field"],
+        scan=f"{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}",
+        acquired_at=as_utc(path, clock.zone, year, month, day, hour, minute),
+    )
+
+
+def incucyte_elapsed(path: PurePath, clock: WallClock) -> NamedParts | None:
+    found = _INCUCYTE_ELAPSED.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    hours, minutes = int(found["hours"]), int(found["minutes"])
+    if hours > 23 or minutes > 59:
+        raise bad_name(path, f"{found['elapsed']} is no time since a start")
+    elapsed = timedelta(days=int(found["days"]), hours=hours, minutes=minutes)
+    return NamedParts(
+        dish=_dish(found["prefix"], plain_well(found["well"])),
+        pattern="incucyte-elapsed",
+        field=found["field"] + (f"-{found['part']}" if found["part"] else ""),
+        scan=found["elapsed"],
+        acquired_at=after_start(path, clock, elapsed),
+        elapsed_s=elapsed.total_seconds(),
+    )
+
+
+def incucyte_raw(path: PurePath, clock: WallClock) -> NamedParts | None:
+    """``.../2611/02/0300/<plate>/A1-1-Ph.tif``: year and month, day, hour and minute, plate."""
+    found = _INCUCYTE_RAW.fullmatch(stem_of(path.name))
+    folders = folders_of(path)[-4:]
+    if found is None or len(folders) < 4:
+        return None
+    month_folder, day, minute_folder, plate = folders
+    if not all(
+        re.fullmatch(pattern, text, re.ASCII)
+        for pattern, text in ((r"\d{4}", month_folder), (r"\d{2}", day), (r"\d{4}", minute_folder))
+    ):
+        return None
+    parts = 2000 + int(month_folder[:2]), int(month_folder[2:]), int(day)
+    hour, minute = int(minute_folder[:2]), int(minute_folder[2:])
+    return NamedParts(
+        dish=f"{plate}/{plain_well(found['well'])}",
+        pattern="incucyte-raw",
+        field=found["field"],
+        scan=f"{parts[0]}-{month_folder[2:]}-{day}T{minute_folder[:2]}-{minute_folder[2:]}",
+        channel=found["channel"],
+        acquired_at=as_utc(path, clock.zone, *parts, hour, minute),
+    )
+
+
+# --- ImageXpress --------------------------------------------------------------------------------
+
+_IMAGEXPRESS = re.compile(
+    r"(?P<experiment>.+?)_(?P<well>[A-Za-z]{1,2}\d{2})(?:_s(?P<site>\d+))?(?:_w(?P<wave>\d))?"
+    r"(?P<guid>[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12})?",
+    re.IGNORECASE | re.ASCII,
+)
+_IMAGEXPRESS_AI = re.compile(
+    r"(?P<protocol>.+)_t(?P<time>\d+)_(?P<well>[A-Za-z]{1,2}\d{2})_s(?P<site>\d+)_w(?P<wave>\d+)"
+    r"_z(?P<plane>\d+)",
+    re.ASCII,
+)
+
+
+def imagexpress(path: PurePath, clock: WallClock) -> NamedParts | None:
+    del clock
+    found = _IMAGEXPRESS.fullmatch(stem_of(path.name))
+    if found is None or not (found["site"] or found["wave"] or found["guid"]):
+        return None
+    step = _folder_number(path, "ZStep")
+    time = _folder_number(path, "TimePoint")
+    return NamedParts(
+        dish=_dish(found["experiment"], plain_well(found["well"])),
+        pattern="imagexpress",
+        field=found["site"],
+        scan=None if time is None else f"{_plate_folder(path) or ''}/t{time}",
+        channel=f"w{found['wave']}" if found["wave"] else None,
+        plane=step,
+    )
+
+
+def _folder_number(path: PurePath, kind: str) -> int | None:
+    for name in folders_of(path)[-2:]:
+        found = re.fullmatch(kind + r"_?(\d{1,6})", name, re.IGNORECASE | re.ASCII)
+        if found:
+            return int(found[1])
+    return None
+
+
+def imagexpress_ai(path: PurePath, clock: WallClock) -> NamedParts | None:
+    del clock
+    found = _IMAGEXPRESS_AI.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    return NamedParts(
+        dish=_dish(found["protocol"], plain_well(found["well"])),
+        pattern="imagexpress-hcs",
+        field=found["site"],
+        scan=f"{_plate_folder(path) or ''}/t{int(found['time'])}",
+        channel=f"w{int(found['wave'])}",
+        plane=_plane(path, found["plane"], first=0),
+    )
+
+
+def _plane(path: PurePath, text: str, *, first: int) -> int:
+    number = int(text) - first + 1
+    if not 1 <= number <= 100_000:
+        raise bad_name(path, f"it has no plane {text}")
+    return number
+
+
+# --- Operetta, Opera Phenix ---------------------------------------------------------------------
+
+_OPERETTA = re.compile(
+    r"r(?P<row>\d{2})c(?P<column>\d{2})f(?P<field>\d{2,4})p(?P<plane>\d{2,4})-ch(?P<channel>\d+)"
+    r"sk(?P<time>\d+)fk\d+fl\d+",
+    re.ASCII,
+)
+_HARMONY = re.compile(
+    r"(?P<plate>.+)__(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})T"
+    r"(?P<hour>\d{2})_(?P<minute>\d{2})_(?P<second>\d{2})-Measurement.*",
+    re.ASCII,
+)
+
+
+def operetta(path: PurePath, clock: WallClock) -> NamedParts | None:
+    found = _OPERETTA.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    well = well_at(int(found["row"]), int(found["column"]))
+    if well is None:
+        raise bad_name(path, f"no plate has row {found['row']} and column {found['column']}")
+    folder = _plate_folder(path)
+    measurement = _HARMONY.fullmatch(folder or "")
+    plate, acquired_at = folder, None
+    if measurement is not None:
+        plate = measurement["plate"]
+        if int(found["time"]) == 1:
+            # The folder has the start of the measurement; later time points only stand in its XML.
+            acquired_at = as_utc(
+                path,
+                clock.zone,
+                *(
+                    int(measurement[part])
+                    for part in ("year", "month", "day", "hour", "minute", "second")
+                ),
+            )
+    return NamedParts(
+        dish=_dish(plate, well),
+        pattern="operetta",
+        field=str(int(found["field"])),
+        scan=f"{folder or ''}/t{int(found['time'])}",
+        channel=f"ch{found['channel']}",
+        plane=_plane(path, found["plane"], first=1),
+        acquired_at=acquired_at,
+    )
+
+
+# --- Cytation, Lionheart (Gen5) -----------------------------------------------------------------
+
+_LABEL = r"(?P<channel>[A-Za-z][A-Za-z0-9 ,\[\]]*)"
+_GEN5 = tuple(
+    re.compile(pattern, re.ASCII)
+    for pattern in (
+        r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)_(?P<index>\d+)_(?P<field>\d+)_"
+        + _LABEL
+        + r"_(?P<time>\d+)",
+        r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)(?:Z(?P<plane>\d+))?_"
+        + _LABEL
+        + r"_(?P<field>\d+)_(?P<index>\d+)_(?P<time>\d+)?",
+        r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)_.{1,80}\[(?P<mode>.{1,80})_"
+        + _LABEL
+        + r"\]_(?P<field>\d+)_(?P<index>\d+)_(?P<time>-?\d+)?",
+        r"(?P<well>[A-Z]{1,2}\d{1,2})ROI(?P<roi>\d+)_(?P<step>\d+)_(?P<index>\d+)_(?P<field>\d+)"
+        r"(?:Z(?P<plane>\d+))?_" + _LABEL + r"_(?P<time>-?\d+)",
+    )
+)
+
+
+def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
+    del clock
+    found = next((one for p in _GEN5 if (one := p.fullmatch(stem_of(path.name)))), None)
+    if found is None:
+        return None
+    said = found.groupdict()
+    field = said["field"] if not said.get("roi") else f"roi{said['roi']}-{said['field']}"
+    plane, time = said.get("plane"), said.get("time")
+    folder = _plate_folder(path)
+    return NamedParts(
+        dish=_dish(folder, plain_well(said["well"] or "")),
+        pattern="gen5",
+        field=field,
+        scan=None if time is None else f"{folder or ''}/t{int(time)}",
+        channel=said["channel"],
+        plane=None if plane is None else _plane(path, plane, first=1),
+    )
+
+
+# --- IN Cell Analyzer ---------------------------------------------------------------------------
+
+_INCELL = (
+    re.compile(
+        r"(?P<row>[A-Z]{1,2}) - (?P<column>\d{1,2})\(fld (?P<field>\d+) wv (?P<channel>.+?)"
+        r"(?: z (?P<plane>\d+))?(?: time (?P<time>\d+) - (?P<ms>\d+)ms)?\)",
+        re.ASCII,
+    ),
+    re.compile(
+        r"(?P<row>[A-Z]{1,2})_(?P<column>\d{1,2})_f(?P<field>\d+)(?:_c(?P<number>\d+))?"
+        r"(?:_x(?P<excitation>[^_]+))?(?:_m(?P<channel>[^_]+))?(?:_z(?P<plane>\d+))?"
+        r"(?:_t(?P<time>\d+))?",
+        re.ASCII,
+    ),
+)
+
+
+def incell(path: PurePath, clock: WallClock) -> NamedParts | None:
+    found = next((one for p in _INCELL if (one := p.fullmatch(stem_of(path.name)))), None)
+    if found is None:
+        return None
+    said = found.groupdict()
+    plane, time, ms = said["plane"], said["time"], said.get("ms")
+    folder = _plate_folder(path)
+    acquired_at, elapsed_s = None, None
+    if ms is not None:
+        if len(ms) > 12:
+            raise bad_name(path, f"{ms} ms is no time since a start")
+        elapsed_s = int(ms) / 1000
+        acquired_at = after_start(path, clock, timedelta(milliseconds=int(ms)))
+    number = f"c{said['number']}" if said.get("number") else None
+    return NamedParts(
+        dish=_dish(folder, plain_well(f"{said['row']}{said['column']}")),
+        pattern="incell",
+        field=said["field"],
+        scan=None if time is None else f"{folder or ''}/t{int(time)}",
+        channel=said["channel"] or number,
+        plane=None if plane is None else _plane(path, plane, first=1),
+        acquired_at=acquired_at,
+        elapsed_s=elapsed_s,
+    )
+
+
+# --- Yokogawa CQ1, CV7000 and their kin ---------------------------------------------------------
+
+_YOKOGAWA = re.compile(
+    r"(?P<plate>.+)_(?P<well>[A-Z]{1,2}\d{2})_T(?P<time>\d{4})F(?P<field>\d{3})L\d{2}A\d{2}"
+    r"Z(?P<plane>\d{2,3})C(?P<channel>\d{2})",
+    re.ASCII,
+)
+
+
+def yokogawa(path: PurePath, clock: WallClock) -> NamedParts | None:
+    del clock
+    found = _YOKOGAWA.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    return NamedParts(
+        dish=_dish(found["plate"], plain_well(found["well"])),
+        pattern="yokogawa",
+        field=str(int(found["field"])),
+        scan=f"{_plate_folder(path) or ''}/t{int(found['time'])}",
+        channel=f"C{found['channel']}",
+        plane=_plane(path, found["plane"], first=1),
+    )
+
+
+# --- Micro-Manager ------------------------------------------------------------------------------
+
+_MICRO_MANAGER = re.compile(r"(?P<prefix>.+?)_MMStack(?:_(?P<position>.+))?", re.ASCII)
+_MM_WELL = re.compile(r"(?P<well>[A-Z]{1,2}\d{1,2})-Site_(?P<site>\d+)", re.ASCII)
+_MM_RUN = re.compile(r"(?P<dish>.+)_\d+", re.ASCII)
+# A file of over 4 GB is split, and the first part holds the description of all.
+_MM_SPLIT = re.compile(r"(?:(?:Default|Pos\d+|.*Pos_\d{3}_\d{3}|.*-Site_\d+)_)?\d{1,2}", re.ASCII)
+
+
+def micro_manager(path: PurePath, clock: WallClock) -> NamedParts | None:
+    """``dish-07_3_MMStack_Pos0.ome.tif``: prefix, run (Micro-Manager counts them), position.
+
+    The time is in the OME-XML. Runs of one prefix in two folders have the same number, so that
+    scans are told apart by time.
+    """
+    del clock
+    found = _MICRO_MANAGER.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    position = found["position"]
+    if position is not None and _MM_SPLIT.fullmatch(position):
+        raise bad_name(path, "it is a further part of a file that was split at 4 GB")
+    run = _MM_RUN.fullmatch(found["prefix"])
+    plate = run["dish"] if run else found["prefix"]
+    in_well = _MM_WELL.fullmatch(position or "")
+    return NamedParts(
+        dish=_dish(plate, plain_well(in_well["well"])) if in_well else plate,
+        pattern="micro-manager",
+        field=in_well["site"] if in_well else position,
+    )
+
+
+# --- plain names --------------------------------------------------------------------------------
+
+_DISH_TIME = re.compile(
+    r"(?P<dish>.+?)[_ ](?P<year>\d{4})(?P<s>-?)(?P<month>\d{2})(?P=s)(?P<day>\d{2})"
+    r"(?:(?P<t>T)|[_ -])(?P<hour>\d{2})(?P<u>[-:.h]?)(?P<minute>\d{2})m?"
+    r"(?:[-:.]?(?P<second>\d{2})s?(?:\.\d+)?)?"
+    r"(?P<zone>Z|\+\d{2}:?\d{2}|(?(t)-\d{2}:?\d{2}))?"
+    r"(?:[_ ](?:f|field|s|site|p|pos)?(?P<field>\d+))?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def dish_time(path: PurePath, clock: WallClock) -> NamedParts | None:
+    found = _DISH_TIME.fullmatch(stem_of(path.name))
+    if found is None:
+        return None
+    when = [int(found[part] or 0) for part in ("year", "month", "day", "hour", "minute", "second")]
+    return NamedParts(
+        dish=found["dish"],
+        pattern="dish-time",
+        field=found["field"],
+        acquired_at=as_utc(path, zone_of(path, found["zone"], clock.zone), *when),
+    )
+
+
+def dish_folder(path: PurePath, clock: WallClock) -> NamedParts | None:
+    del clock
+    folders = path.parts[:-1]
+    if path.is_absolute():
+        folders = folders[1:][-1:]
+    return NamedParts(dish="/".join(folders), pattern="dish-folder") if folders else None
