@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import inspect
+import io
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -9,7 +13,16 @@ from typing import Annotated
 import typer
 
 from monitor.commands import alerts, benchmark, models, overview, removals, settings, upkeep
-from monitor.commands.common import FAILED, exit_code, say_error
+from monitor.commands.common import (
+    DONE,
+    FAILED,
+    MISUSED,
+    exit_code,
+    print_json,
+    say,
+    say_error,
+    shown_lines,
+)
 from monitor.commands.demo import demo
 from monitor.commands.process import process
 from monitor.commands.segment import segment
@@ -66,17 +79,61 @@ app.command()(upkeep.retry)
 app.command()(upkeep.reprocess)
 
 
+def _reflow(commands: typer.Typer) -> None:
+    """Make paragraphs of the docstrings; Typer would keep the line breaks of the code."""
+    for command in commands.registered_commands:
+        if command.callback is not None and command.help is None:
+            text = inspect.getdoc(command.callback) or ""
+            command.help = "\n\n".join(part.replace("\n", " ") for part in text.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
+
+
+_reflow(app)
+
+STOPPED = 130  # what Typer makes of Ctrl-C
+
+
 def main() -> None:
-    """Run a command. Errors meant for people are printed; exits with 0, 1, 2 or 78."""
+    """Run a command. Errors meant for people are printed; exits with 0, 1, 2 or 78, and with 130
+    after Ctrl-C. With --json, a call that fails gives {"error": ..., "exit_code": ...}.
+    """
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a letter gets its code.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except OSError as problem:
+        # What Python itself would write at its end, it shall not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+        if problem.errno != errno.EPIPE:  # a closed pipe, as `head` does, is no fault
+            say_error(f"{problem.filename or 'standard output'}: {problem.strerror}")
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         app()
     except MonitorError as problem:
         say_error(problem)
-        sys.exit(exit_code(problem))
-    except BrokenPipeError:
-        # Somebody closed the pipe, as `head` does; that is no fault.
-        sys.stderr.close()
-        sys.exit(FAILED)
+        code, text = exit_code(problem), shown_lines(str(problem))
+    except SystemExit as end:
+        if end.code == STOPPED:
+            say("stopped")
+        if end.code != MISUSED:
+            return end.code if isinstance(end.code, int) else DONE
+        code, text = MISUSED, "misused: see standard error, or --help"
+    else:
+        return DONE
+    if "--json" in sys.argv:
+        print_json({"error": text, "exit_code": code})
+    return code
 
 
 if __name__ == "__main__":

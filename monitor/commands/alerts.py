@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,13 +17,13 @@ from monitor.commands.common import (
     JsonOption,
     StateOption,
     begin_logging,
+    cell,
     open_config,
     open_store,
-    out,
     percent,
     print_json,
     say,
-    shown,
+    show_table,
 )
 from monitor.culture import Alert
 from monitor.errors import MonitorError, UsageError
@@ -55,14 +56,14 @@ def list_(
     for alert in found:
         table.add_row(
             str(alert.id),
-            shown(alert.dish),
-            str(alert.kind) + (" (closed)" if alert.closed_at else ""),
+            cell(alert.dish),
+            f"{alert.kind}{_rest(alert)}",
             f"{alert.at:%Y-%m-%d %H:%M}",
             percent(alert.fraction),
-            shown(alert.acknowledged_by or "–"),
-            shown(alert.note or ""),
+            cell(alert.acknowledged_by or "–"),
+            cell(alert.note or ""),
         )
-    out.print(table)
+    show_table(table)
 
 
 @app.command()
@@ -122,7 +123,7 @@ def test(
     # The rehearsal draws and plots; the other alert commands do without those libraries.
     from monitor.rehearsal import rehearse_alert
 
-    begin_logging()
+    begin_logging(logging.ERROR)  # the made-up dish's story would look like a real one's
     settings = open_config(config, state)
     if recipient is not None:
         if "@" not in recipient:
@@ -136,6 +137,14 @@ def test(
     if problem is not None:
         raise MonitorError(f"the test alert was not delivered: {problem}")
     say(f"the test alert went to {where}")
+
+
+def _rest(alert: Alert) -> str:
+    if alert.closed_at is not None:
+        return " (closed)"
+    if alert.snoozed_until is not None and alert.snoozed_until > utc_now():
+        return f", rests until {alert.snoozed_until:%Y-%m-%d %H:%M}"
+    return ""
 
 
 def _document(alert: Alert) -> dict[str, object]:

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import measure_renderables
+from rich.table import Table
 
 from monitor.config import Config, find_config, load_config
 from monitor.errors import ConfigError, MonitorError, UsageError
@@ -18,7 +21,16 @@ from monitor.record.store import Store
 
 DONE, FAILED, MISUSED, BAD_CONFIG = 0, 1, 2, 78
 
-out = Console(highlight=False)
+# A pipe or a file has no width: cut or folded lines would be lost on the program that reads them.
+NO_WIDTH = 10_000
+
+
+def _console() -> Console:
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(highlight=False, width=None if on_terminal else NO_WIDTH)
+
+
+out = _console()
 err = Console(stderr=True, highlight=False)
 
 ConfigOption = Annotated[
@@ -71,7 +83,35 @@ def begin_logging(level: int = logging.INFO) -> None:
 
 
 def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    coded = sys.stdout.encoding.lower().replace("-", "")
+    text = json.dumps(document, ensure_ascii=coded != "utf8", indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def show_table(table: Table) -> None:
+    """Print a table, lines folded between words where the terminal is narrow, never within one.
+
+    Where it is too narrow even so, the rows come as blocks of `heading  value`.
+    """
+    unbounded = out.options.update(max_width=NO_WIDTH)
+    sizes = [
+        measure_renderables(out, unbounded, [str(column.header), *column.cells])
+        for column in table.columns
+    ]
+    spare = out.width - (3 * len(sizes) + 1) - sum(size.minimum for size in sizes)
+    if spare >= 0:
+        for column, size in zip(table.columns, sizes, strict=True):
+            more = min(spare, size.maximum - size.minimum)
+            column.width = size.minimum + more
+            spare -= more
+        out.print(table)
+        return
+    names = [str(column.header) for column in table.columns]
+    longest = max(len(name) for name in names)
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        for name, value in zip(names, row, strict=True):
+            out.print(f"{name:<{longest}}  {value}", soft_wrap=True)
+        out.print()
 
 
 def percent(value: float | None) -> str:
@@ -100,7 +140,12 @@ def shown(path: Path | str) -> str:
 
 
 def _escape(text: str) -> str:
-    return shown_lines(text).replace("[", r"\[")
+    return escape(shown_lines(text))
+
+
+def cell(text: Path | str) -> str:
+    """`shown`, and fit for a table: square brackets are letters there, not colours."""
+    return escape(shown(text))
 
 
 def shown_lines(text: str) -> str:

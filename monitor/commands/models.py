@@ -18,6 +18,7 @@ from monitor.commands.common import (
     percent,
     print_json,
     say,
+    show_table,
 )
 from monitor.config import Config
 from monitor.errors import ModelRefusedError, MonitorError
@@ -109,7 +110,7 @@ def evaluate(
                 for measure in ("jaccard", "dice", "precision", "recall")
             ),
         )
-    out.print(table)
+    show_table(table)
     out.print(
         f"{document['images']} images; mean Jaccard {document['mean_jaccard']} (95 % interval "
         f"{low} to {high}); mean error of the differentiated fraction "
@@ -142,7 +143,7 @@ def list_(
         table.add_row(
             row["which"], row["name"], row["sha256"][:12], str(row["um_per_pixel"]), row["folder"]
         )
-    out.print(table)
+    show_table(table)
 
 
 @app.command()

@@ -11,25 +11,29 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from monitor.capture.watching import watch_kind
 from monitor.commands.common import (
+    NO_WIDTH,
     ConfigOption,
     JsonOption,
     StateOption,
     begin_logging,
+    cell,
     open_config,
     open_store,
     out,
     percent,
     print_json,
     say,
+    show_table,
     shown,
 )
 from monitor.config import Config
 from monitor.culture import Reading
-from monitor.errors import UsageError
+from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
@@ -152,13 +156,13 @@ def _show_status(document: dict[str, Any]) -> None:
     for source in document["sources"]:
         sources.add_row(
             source["name"],
-            source["path"],
+            cell(source["path"]),
             source["watched_by"],
             "yes" if source["present"] else "[red]no[/]",
             str(source["found_by_rescan"]),
         )
     if document["sources"]:
-        out.print(sources)
+        show_table(sources)
     for source in document["sources"]:
         if source["left_out"]:
             which = ", ".join(
@@ -168,7 +172,7 @@ def _show_status(document: dict[str, Any]) -> None:
     captures = document["captures"]
     out.print(
         f"captures: {captures['recorded']} recorded, {captures['waiting']} waiting, "
-        f"{captures['unreadable']} unreadable; {document['dishes']} dishes"
+        f"{captures['unreadable']} unreadable; {_several(document['dishes'], 'dish', 'dishes')}"
     )
     out.print(
         f"open alerts: {document['alerts_open']}; messages waiting: {document['outbox_pending']}, "
@@ -181,6 +185,10 @@ def _show_status(document: dict[str, Any]) -> None:
         say(f"{capture['state']} ({capture['reason']}){again}: {capture['message']}")
     if document["captures"]["unreadable"]:
         say("after the cause is gone: colonywatch retry")
+
+
+def _several(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def dishes(
@@ -215,14 +223,14 @@ def dishes(
     for dish in found:
         last = dish.last
         table.add_row(
-            shown(dish.name),
+            cell(dish.name),
             str(dish.status),
             str(dish.scans),
             f"{last.at:%Y-%m-%d %H:%M}" if last else "–",
             percent(last.differentiated_fraction) if last else "–",
             percent(last.confluence) if last else "–",
         )
-    out.print(table)
+    show_table(table)
 
 
 def history(
@@ -246,10 +254,15 @@ def history(
     with open_store(settings) as store:
         readings = store.dishes.history(dish)
         alerts = [alert for alert in store.dishes.alerts() if alert.dish == dish]
-    if form is HistoryFormat.TABLE and target is None:
-        _show_history(readings)
-        return
-    if form is HistoryFormat.PNG:
+    if form is HistoryFormat.TABLE:
+        table = _history_table(readings)
+        if target is None:
+            show_table(table)
+            return
+        text = io.StringIO()
+        Console(file=text, width=NO_WIDTH).print(table)
+        content = text.getvalue().encode()
+    elif form is HistoryFormat.PNG:
         if target is None and sys.stdout.isatty():
             raise UsageError("a picture does not fit a terminal; add --out FILE.png")
         # Matplotlib takes a second to load; only this form pays for it.
@@ -277,7 +290,7 @@ def history(
         try:
             write_whole(target, content)
         except OSError as problem:
-            raise UsageError(f"{target}: cannot be written ({problem.strerror})") from problem
+            raise MonitorError(f"{target}: cannot be written ({problem.strerror})") from problem
         say(f"written to {target}")
 
 
@@ -317,7 +330,7 @@ def _as_csv(readings: list[Reading]) -> str:
     return text.getvalue()
 
 
-def _show_history(readings: list[Reading]) -> None:
+def _history_table(readings: list[Reading]) -> Table:
     table = Table(
         "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies", "doubts"
     )
@@ -336,4 +349,4 @@ def _show_history(readings: list[Reading]) -> None:
             str(reading.colonies),
             ", ".join(reading.doubts),
         )
-    out.print(table)
+    return table

@@ -195,11 +195,12 @@ def _take_in(
             tally.missing_paths += 1
             continue
         outcome, capture = taken
-        if capture.id in tally.all:
+        if capture.id in tally.mine:
             tally.known += 1  # the same bytes under a second name
             continue
         tally.all.add(capture.id)
         if outcome is TakenIn.NEW or capture.state is CaptureState.WAITING:
+            # A second name may say what the first one did not.
             tally.mine.add(capture.id)
         else:
             tally.known += 1

@@ -15,12 +15,14 @@ from monitor.commands.common import (
     JsonOption,
     StateOption,
     begin_logging,
+    cell,
     open_config,
     open_store,
     out,
     percent,
     print_json,
     say,
+    show_table,
     shown,
 )
 from monitor.config import Config
@@ -83,14 +85,14 @@ def list_(
     for plan in plans:
         table.add_row(
             plan.id,
-            shown(plan.dish),
+            cell(plan.dish),
             str(plan.status),
             str(len(plan.targets)),
             f"{plan.area_um2 / 1e6:.3f} mm2",
             f"{plan.created_at:%Y-%m-%d %H:%M}",
             f"{plan.expires_at:%Y-%m-%d %H:%M}",
         )
-    out.print(table)
+    show_table(table)
 
 
 @app.command()
@@ -127,7 +129,7 @@ def show(
             percent(target.mean_probability),
             f"{target.inscribed_radius_um:.0f}",
         )
-    out.print(table)
+    show_table(table)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
 

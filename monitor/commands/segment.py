@@ -18,6 +18,7 @@ from monitor.commands.common import (
     JsonOption,
     StateOption,
     begin_logging,
+    cell,
     open_config,
     out,
     percent,
@@ -173,7 +174,7 @@ def _size_in_name(image: Path, source: SourceSettings) -> float | None:
 
 
 def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
-    table = Table(title=shown(image.name))
+    table = Table(title=cell(image.name))
     for heading in ("class", "share of the image", "area"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, fraction in document["fractions"].items():

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out, parse_name
@@ -21,6 +22,7 @@ from monitor.commands.common import (
     JsonOption,
     StateOption,
     begin_logging,
+    cell,
     open_config,
     open_store,
     out,
@@ -29,7 +31,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, SourceSettings, find_config
-from monitor.errors import CaptureError, MonitorError
+from monitor.errors import CaptureError, ConfigError, MonitorError, UsageError
 
 FREE_BYTES_WANTED = 2 * 2**30
 EXAMPLE = "config.default.yaml"
@@ -51,7 +53,7 @@ def check_config(
         typer.echo(example_config(), nl=False)
         return
     found = open_config(config, state)
-    say(f"{find_config(config) or 'the built-in defaults'}: no problem found")
+    out.print(f"{find_config(config) or 'the built-in defaults'}: no problem found", markup=False)
     for source in found.sources:
         if not source.path.is_dir():
             say(f"source {source.name}: {source.path} is no folder (yet)")
@@ -88,7 +90,10 @@ def name_test(
     begin_logging()
     settings = open_config(config, state)
     if pattern is not None:
-        find_pattern(pattern)
+        try:
+            find_pattern(pattern)
+        except ConfigError as problem:
+            raise UsageError(f"--names: {problem}") from problem
     rows: list[dict[str, object]] = []
     for name in names:
         # A file that is there is named as the daemon would: with all its folders.
@@ -103,9 +108,11 @@ def name_test(
         print_json(rows)
     else:
         for row in rows:
-            table = Table(show_header=False, title=str(row.pop("name")), title_justify="left")
+            table = Table(
+                show_header=False, title=escape(str(row.pop("name"))), title_justify="left"
+            )
             for key, value in row.items():
-                table.add_row(key, "–" if value is None else shown(str(value)))
+                table.add_row(key, "–" if value is None else cell(str(value)))
             out.print(table)
         if any("error" in row for row in rows):
             say(f"presets: {', '.join(PRESETS)}")
@@ -200,7 +207,7 @@ def doctor(
         signs = {True: "[green]ok[/]", False: "[red]fails[/]", None: "[yellow]note[/]"}
         table = Table("", "what", "found", show_lines=False)
         for one in findings:
-            table.add_row(signs[one.ok], one.what, shown(one.text).replace("[", r"\["))
+            table.add_row(signs[one.ok], one.what, cell(one.text))
         out.print(table)
     if any(one.ok is False for one in findings):
         raise typer.Exit(1)

@@ -574,7 +574,7 @@ def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) ->
     if row.path != seen.path:
         file = session.get(FileRow, row.path)
         overwritten = file is not None and file.capture_id != row.id
-        if overwritten or not row.path.exists() or _is_badly_named(row):
+        if overwritten or not row.path.exists() or (_is_badly_named(row) and seen.dish is not None):
             # Later looks must find it.
             row.path, row.named_dish = seen.path, seen.dish
             if _is_badly_named(row):
