@@ -201,6 +201,8 @@ class Daemon:
             log.exception("unexpected fault in %s; it is tried again", job.__name__)
 
     def _deliver(self) -> None:
+        # Before anything is handed out, so that no expired plan stays longer than one round.
+        self._store.dishes.expire_plans(utc_now())
         deliver_due(self._store, self._config, utc_now, stopping=self._stopping.is_set)
 
     def _upkeep(self) -> None:

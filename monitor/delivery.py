@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from monitor.config import Config
 from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.errors import OutletError, UsageError
-from monitor.outlets.picking import withdraw_plan, write_plan
+from monitor.outlets.picking import Handout, Picture, StagedPlan, stage_plan, withdraw_plan
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)
@@ -108,35 +108,83 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
     return send(mail, config.outlets.email, config.mailbox)
 
 
+def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
+    """What a store calls with a plan that ends: its files leave the picker's folder at once.
+
+    A folder out of reach stops nothing; the withdrawal stays in the outbox until it succeeds.
+    """
+
+    def take_back(plan: RemovalPlan) -> None:
+        try:
+            gone = withdraw_plan(plan, config.removal_folder)
+        except OutletError as problem:
+            log.error("%s", problem)
+        else:
+            log.info("plan=%s dish=%s: withdrawn, %d files", plan.id, plan.dish, len(gone))
+
+    return take_back
+
+
+def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
+    """A plan with all that its formats need."""
+    wanted = config.outlets.removal
+    return Handout(
+        plan,
+        pictures={
+            field.capture_sha256: Picture(
+                name=field.capture_name,
+                shape=field.measurement.shape,
+                pixel_size_um=field.measurement.pixel_size_um,
+                stage=field.measurement.stage,
+            )
+            for field in store.dishes.scan_fields(plan.reading_id)
+        },
+        calibration_rms_um=_rms_of(plan, store, config),
+        columns=wanted.columns,
+        xy_device=wanted.xy_device,
+        z_device=wanted.z_device,
+    )
+
+
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
     plan = store.dishes.plan(message.subject_id)
-    if plan.status is PlanStatus.APPROVED:
-        files = write_plan(
-            plan, config.removal_folder, now=now, calibration_rms_um=_rms_of(plan, config)
-        )
-        try:
-            store.dishes.move_plan(
-                plan.id,
-                allowed=[PlanStatus.APPROVED],
-                to=PlanStatus.EXPORTED,
-                who="colonywatch",
-                now=now,
-            )
-        except UsageError as problem:
-            # It was rejected, superseded or expired while it was being written.
-            withdraw_plan(plan, config.removal_folder)
-            raise OutletError(str(problem), permanent=True) from problem
-        return ", ".join(str(file) for file in files)
     if plan.status is PlanStatus.EXPORTED:
         # It was written, and we died before we could say so. The picker may have it by now: writing
         # it once more could remove the same regions twice.
         return str(config.removal_folder)
-    raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
+    if plan.status is not PlanStatus.APPROVED:
+        raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
+    staged = stage_plan(
+        handout_of(plan, store, config),
+        config.removal_folder,
+        now=now,
+        formats=config.outlets.removal.formats,
+    )
+    try:
+        # Shown while nobody can end the plan: what has ended is never to be seen.
+        store.dishes.export_plan(plan.id, publish=lambda _: _show(staged), now=now)
+    except UsageError as problem:
+        # It was rejected, superseded or expired while it was being written.
+        staged.discard()
+        raise OutletError(str(problem), permanent=True) from problem
+    except BaseException:
+        # The record could not be written: not exported, so not to be seen.
+        staged.discard()
+        withdraw_plan(plan, config.removal_folder)
+        raise
+    return ", ".join(str(path) for _, path in staged.files)
 
 
-def _rms_of(plan: RemovalPlan, config: Config) -> float | None:
-    """The residual of the plan's calibration, while it is still the configured one."""
+def _show(staged: StagedPlan) -> None:
+    staged.publish()
+
+
+def _rms_of(plan: RemovalPlan, store: Store, config: Config) -> float | None:
+    """The residual of the plan's calibration, while it is still known."""
     for source in (*config.sources, config.unlisted):
         if source.calibration is not None and source.calibration.id == plan.calibration_id:
             return source.calibration.rms_um
+    for made in store.calibrations.all():
+        if made.id == plan.calibration_id:
+            return made.rms_um
     return None

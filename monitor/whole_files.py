@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 HIDDEN_SUFFIX = ".tmp"
+_LONGEST = 40
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -55,7 +57,11 @@ def stage_whole(path: Path, content: bytes) -> Path:
 
 def hidden_prefix(path: Path) -> str:
     """How temporary names for `path` begin. Short: a long name must leave room for the rest."""
-    return f".{path.name[:40]}."
+    name = path.name
+    if len(name) > _LONGEST:
+        # Names that differ in their end only keep temporary names of their own.
+        name = f"{name[: _LONGEST - 9]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f".{name}."
 
 
 def sync_folder(folder: Path) -> None:

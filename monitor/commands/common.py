@@ -16,6 +16,7 @@ from rich.measure import measure_renderables
 from rich.table import Table
 
 from monitor.config import Config, find_config, load_config
+from monitor.delivery import take_back_from
 from monitor.errors import ConfigError, MonitorError, UsageError
 from monitor.record.store import Store
 
@@ -69,7 +70,7 @@ def open_config(config: Path | None, state: Path | None) -> Config:
 
 def open_store(config: Config) -> Store:
     """The record, its schema up to date. Raises RecordError."""
-    return Store(config.record.database_url)
+    return Store(config.record.database_url, take_back=take_back_from(config))
 
 
 def begin_logging(level: int = logging.INFO) -> None:

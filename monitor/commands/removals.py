@@ -27,9 +27,9 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.culture import PlanStatus, RemovalPlan
-from monitor.delivery import deliver_due
+from monitor.delivery import deliver_due, handout_of
 from monitor.errors import MonitorError, UsageError
-from monitor.outlets.picking.csv_list import plan_as_csv
+from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.json_plan import plan_as_json
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
@@ -41,9 +41,19 @@ PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="Id, as `list`
 WhoOption = Annotated[str | None, typer.Option("--who", help="Default: the user's name.")]
 
 
-class ExportFormat(StrEnum):
+class Format(StrEnum):
+    """The formats as Typer wants them."""
+
     CSV = "csv"
     JSON = "json"
+    CSV_MAPPED = "csv-mapped"
+    CSV_ECHO = "csv-echo"
+    POS = "pos"
+    STG = "stg"
+    USEQ = "useq"
+    GEOJSON = "geojson"
+    OME_XML = "ome-xml"
+    IMAGEJ_ROI = "imagej-roi"
 
 
 @app.command("list")
@@ -199,11 +209,14 @@ def done(
 def export(
     plan: PlanArgument,
     target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
-    form: Annotated[ExportFormat, typer.Option("--format")] = ExportFormat.CSV,
+    form: Annotated[Format, typer.Option("--format")] = Format.CSV,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
     """Write an approved plan to a file of your choice.
+
+    Formats in pixels (geojson, imagej-roi) are a file a capture; with more than one capture the
+    first letters of the capture's hash go before the ending.
 
     Example: colonywatch removals export 20261102-1f3a9c02 --format csv --out picks.csv
     """
@@ -212,17 +225,23 @@ def export(
     with open_store(settings) as store:
         store.dishes.expire_plans(utc_now())
         found = store.dishes.plan(plan)
-    if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
-        raise UsageError(
-            f"{plan}: is {found.status}; only an approved plan is exported "
-            f"(colonywatch removals approve {plan})"
-        )
-    text = plan_as_csv(found) if form is ExportFormat.CSV else plan_as_json(found)
-    try:
-        write_whole(target, text.encode())
-    except OSError as problem:
-        raise MonitorError(f"{target}: cannot be written ({problem.strerror})") from problem
-    say(f"written to {target}")
+        if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+            raise UsageError(
+                f"{plan}: is {found.status}; only an approved plan is exported "
+                f"(colonywatch removals approve {plan})"
+            )
+        handout = handout_of(found, store, settings)
+    contents = FORMATS[form.value].write(handout)
+    for part, content in contents.items():
+        path = target
+        if len(contents) > 1:
+            ending = "".join(target.suffixes) or FORMATS[form.value].suffix
+            path = target.with_name(f"{target.name.removesuffix(ending)}.{part}{ending}")
+        try:
+            write_whole(path, content)
+        except OSError as problem:
+            raise MonitorError(f"{path}: cannot be written ({problem.strerror})") from problem
+        say(f"written to {path}")
 
 
 def _move(

@@ -264,7 +264,7 @@ def files(config):
 def test_an_approved_plan_is_written_where_the_picker_looks(store, config):
     plan_id = with_plan(store)
     assert deliver(store, config) == 1
-    assert files(config) == [".csv", ".json"]
+    assert files(config) == [".csv", ".json", ".sha256"]
     assert store.dishes.plan(plan_id).status is PlanStatus.EXPORTED
     assert '"rms_um": 2.5' in next(config.removal_folder.glob("*.json")).read_text()
 
@@ -275,7 +275,7 @@ def test_a_draft_is_written_only_after_a_person_approved_it(store, config):
     assert files(config) == []
     move(store, plan_id, PlanStatus.APPROVED, PlanStatus.DRAFT)
     assert deliver(store, config) == 1
-    assert files(config) == [".csv", ".json"]
+    assert files(config) == [".csv", ".json", ".sha256"]
 
 
 def test_a_withdrawn_plan_leaves_the_folder(store, config):
@@ -351,7 +351,7 @@ def test_a_picker_folder_that_cannot_be_written_does_not_hold_up_the_mail(store,
     config.removal_folder.unlink()
     clock.now = message.next_try_at
     assert deliver(store, config, clock) == 1
-    assert files(config) == [".csv", ".json"]
+    assert files(config) == [".csv", ".json", ".sha256"]
 
 
 # --- what should not happen -----------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Pick list as CSV: one line a target, columns that importers with a column map can choose from.
 
-UTF-8, comma, lines end with CR LF (RFC 4180). x_px is the column and y_px the row of the capture;
-x_um and y_um are stage coordinates; times are UTC.
+UTF-8, comma, lines end with CR LF (RFC 4180). x_px is the column and y_px the row of the capture,
+pixel centres at whole numbers. pick_x_um and pick_y_um are where to aim, in the frame that `frame`
+names: the stage's, or the picker's where its calibration is known. stage_x_um and stage_y_um are
+the same point on the stage, well_x_um and well_y_um from the centre of its well, x right and y up
+on the plate with A1 at the top left. Times are UTC.
 """
 
 from __future__ import annotations
@@ -9,11 +12,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
-from datetime import UTC, datetime
 
 from model.classes import CellClass
 from monitor.culture import RemovalPlan
+from monitor.outlets.picking.handout import utc_text
+from monitor.outlets.picking.mapped_csv import pick_um
+from monitor.vessels import well_of
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -44,8 +48,12 @@ COLUMNS = (
     "approved_by",
     "approved_at_utc",
     "expires_at_utc",
+    "stage_x_um",
+    "stage_y_um",
+    "well_x_um",
+    "well_y_um",
+    "picker_calibration_id",
 )
-_WELL = re.compile(r"[A-Z]{1,2}[0-9]{1,2}")
 
 
 def plan_as_csv(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -> str:
@@ -55,6 +63,7 @@ def plan_as_csv(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -
     table = csv.DictWriter(text, COLUMNS)
     table.writeheader()
     for target in sorted(plan.targets, key=lambda one: one.order):
+        x_um, y_um, z_um = pick_um(plan, target)
         table.writerow(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -74,29 +83,25 @@ def plan_as_csv(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -
                 "centroid_y_px": f"{target.centroid_px[0]:.2f}",
                 "pick_x_px": f"{target.pick_px[1]:.2f}",
                 "pick_y_px": f"{target.pick_px[0]:.2f}",
-                "pick_x_um": f"{target.pick_x_um:.3f}",
-                "pick_y_um": f"{target.pick_y_um:.3f}",
-                "pick_z_um": "" if target.pick_z_um is None else f"{target.pick_z_um:.3f}",
-                "frame": "stage",
+                "pick_x_um": _um(x_um),
+                "pick_y_um": _um(y_um),
+                "pick_z_um": _um(z_um),
+                "frame": plan.frame,
                 "calibration_id": plan.calibration_id,
-                "calibration_rms_um": ""
-                if calibration_rms_um is None
-                else f"{calibration_rms_um:.3f}",
+                "calibration_rms_um": _um(calibration_rms_um),
                 "order": target.order,
                 "approved_by": plan.approved_by or "",
                 "approved_at_utc": "" if plan.approved_at is None else utc_text(plan.approved_at),
                 "expires_at_utc": utc_text(plan.expires_at),
+                "stage_x_um": _um(target.pick_x_um),
+                "stage_y_um": _um(target.pick_y_um),
+                "well_x_um": _um(target.well_x_um),
+                "well_y_um": _um(target.well_y_um),
+                "picker_calibration_id": plan.picker_calibration_id or "",
             }
         )
     return text.getvalue()
 
 
-def well_of(dish: str) -> str | None:
-    """``A1`` of ``3500003816/A1``; None where the dish is no well of a plate."""
-    _, slash, last = dish.rpartition("/")
-    return last if slash and _WELL.fullmatch(last) else None
-
-
-def utc_text(moment: datetime) -> str:
-    """ISO 8601 with a Z, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _um(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

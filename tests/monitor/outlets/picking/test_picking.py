@@ -18,7 +18,7 @@ from monitor.outlets.picking import (
     withdraw_plan,
     write_plan,
 )
-from monitor.outlets.picking.csv_list import COLUMNS, well_of
+from monitor.outlets.picking.csv_list import COLUMNS
 from tests.monitor.outlets.plans import NOW, PLAN
 
 
@@ -64,26 +64,17 @@ def test_a_line_says_everything_that_a_picker_can_ask():
         "approved_by": "A. Person, lab 3",
         "approved_at_utc": "2026-11-03T09:29:00Z",
         "expires_at_utc": "2026-11-03T21:30:00Z",
+        "stage_x_um": "5200.000",
+        "stage_y_um": "-1100.500",
+        "well_x_um": "",
+        "well_y_um": "",
+        "picker_calibration_id": "",
     }
 
 
 def test_what_is_not_known_is_empty_and_not_zero():
     line = lines()[1]
     assert (line["pick_z_um"], line["calibration_rms_um"]) == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("dish", "well"),
-    [
-        ("3500003816/A1", "A1"),
-        ("plates/p7/AF48", "AF48"),
-        ("dish-07", None),
-        ("A1", None),
-        ("run/dish-07", None),
-    ],
-)
-def test_the_well_is_the_last_part_of_a_plate(dish, well):
-    assert well_of(dish) == well
 
 
 def test_the_document_names_its_schema_units_and_frames():
@@ -104,11 +95,12 @@ def test_the_document_names_its_schema_units_and_frames():
     assert [target["order"] for target in document["targets"]] == [1, 2]
 
 
-def test_a_plan_arrives_as_two_files_the_list_last(tmp_path):
+def test_a_plan_arrives_with_its_list_and_its_checksums_last(tmp_path):
     paths = write_plan(PLAN, tmp_path / "removal", now=NOW)
     assert [path.name for path in paths] == [
         "3500003816_A1_20261103T093000-17.json",
         "3500003816_A1_20261103T093000-17.csv",
+        "3500003816_A1_20261103T093000-17.sha256",
     ]
     assert sorted(path.name for path in (tmp_path / "removal").iterdir()) == sorted(
         path.name for path in paths
@@ -121,7 +113,7 @@ def test_writing_a_plan_again_replaces_its_files(tmp_path):
     write_plan(PLAN, tmp_path, now=NOW)
     exported = replace(PLAN, status=PlanStatus.EXPORTED)
     write_plan(exported, tmp_path, now=NOW)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_withdrawn_plan_leaves_nothing_behind_and_others_alone(tmp_path):
@@ -129,7 +121,7 @@ def test_a_withdrawn_plan_leaves_nothing_behind_and_others_alone(tmp_path):
     write_plan(PLAN, tmp_path, now=NOW)
     write_plan(other, tmp_path, now=NOW)
     gone = withdraw_plan(PLAN, tmp_path)
-    assert [path.suffix for path in gone] == [".csv", ".json"]
+    assert [path.suffix for path in gone] == [".sha256", ".csv", ".json"]
     assert {path.stem for path in tmp_path.iterdir()} == {file_stem(other)}
     assert withdraw_plan(PLAN, tmp_path) == []
     assert withdraw_plan(PLAN, tmp_path / "nowhere") == []

@@ -1,0 +1,93 @@
+"""What a writer gets to see: the plan, the pictures it was made from, and how the site wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from monitor.config import ColumnConfig
+from monitor.culture import RemovalPlan, StagePosition, Target
+from monitor.errors import OutletError
+
+# What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
+# one content a capture by the first letters of its hash.
+Contents = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A capture that a plan was made from.
+
+    shape : (rows, columns)
+    stage : centre of the field of view
+    """
+
+    name: str
+    shape: tuple[int, int]
+    pixel_size_um: float | None = None
+    stage: StagePosition | None = None
+
+
+@dataclass(frozen=True)
+class Handout:
+    """A plan with all that the formats need.
+
+    pictures : by the capture's SHA-256
+    calibration_rms_um : residual of the calibration named in the plan, where it is known
+    """
+
+    plan: RemovalPlan
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    calibration_rms_um: float | None = None
+    columns: tuple[ColumnConfig, ...] = ()
+    xy_device: str = "XYStage"
+    z_device: str = "ZStage"
+
+    @property
+    def targets(self) -> list[Target]:
+        """In the order in which to visit them."""
+        return sorted(self.plan.targets, key=lambda one: one.order)
+
+    def by_capture(self) -> dict[str, list[Target]]:
+        """The targets of each capture, by its SHA-256; in the order in which to visit them."""
+        found: dict[str, list[Target]] = {}
+        for target in self.targets:
+            found.setdefault(target.capture_sha256, []).append(target)
+        return found
+
+    def picture(self, capture_sha256: str) -> Picture:
+        """Raises OutletError where nothing is known of the capture."""
+        try:
+            return self.pictures[capture_sha256]
+        except KeyError:
+            raise OutletError(
+                f"removal plan {self.plan.id}: the size of capture {capture_sha256[:12]} is not "
+                "known; leave the formats in pixels out",
+                permanent=True,
+            ) from None
+
+
+Writer = Callable[[Handout], Contents]
+
+
+def label(target: Target) -> str:
+    """A name for one target that is safe in every format: ``03 0123456789ab-7``."""
+    return f"{target.order:02d} {target.region_id}"
+
+
+def capture_part(capture_sha256: str) -> str:
+    """How a file of one capture is told from those of the others."""
+    return capture_sha256[:12]
+
+
+def to_corner(point: tuple[float, float]) -> tuple[float, float]:
+    """(row, column) with pixel centres at whole numbers -> (x, y) from the top left corner of the
+    top left pixel, as QuPath, ImageJ and OME have it: pixel centres at a half.
+    """
+    return point[1] + 0.5, point[0] + 0.5
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 with a Z, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,121 @@
+"""Pick lists for importers with columns of their own, and the preset that dispensers know.
+
+UTF-8, comma, lines end with CR LF. `pick_x_um` and `pick_y_um` stand in the plan's frame: the
+picker's where its calibration is known, else the stage's. `well_x_um` runs right and `well_y_um` up
+from the centre of the well, on the plate seen with A1 at the top left.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+from monitor.config import ColumnConfig
+from monitor.culture import RemovalPlan, Target
+from monitor.errors import OutletError
+from monitor.outlets.picking.handout import Contents, Handout, utc_text
+from monitor.vessels import well_of
+
+_UM_A_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
+
+# Names as acoustic dispensers have them; offsets are whole um from the centre of the well.
+ECHO = (
+    ColumnConfig(header="Source Plate Name", text="Reagents"),
+    ColumnConfig(header="Source Well", text="A1"),
+    ColumnConfig(header="Destination Plate Name", value="plate"),
+    ColumnConfig(header="Destination Well", value="well"),
+    ColumnConfig(header="Transfer Volume", text=""),
+    ColumnConfig(header="Destination Well X Offset", value="well_x_um", decimals=0),
+    ColumnConfig(header="Destination Well Y Offset", value="well_y_um", decimals=0),
+    ColumnConfig(header="Region", value="region_id"),
+)
+
+
+def values_of(plan: RemovalPlan, target: Target) -> dict[str, str | float | int | None]:
+    """Everything that a column can hold; None where it is not known."""
+    x_um, y_um, z_um = pick_um(plan, target)
+    plate, _, _ = plan.dish.rpartition("/")
+    return {
+        "export_id": plan.id,
+        "dish_id": plan.dish,
+        "plate": plate or plan.dish,
+        "well": well_of(plan.dish),
+        "region_id": target.region_id,
+        "order": target.order,
+        "pick_x_um": x_um,
+        "pick_y_um": y_um,
+        "pick_z_um": z_um,
+        "frame": plan.frame,
+        "stage_x_um": target.pick_x_um,
+        "stage_y_um": target.pick_y_um,
+        "well_x_um": target.well_x_um,
+        "well_y_um": target.well_y_um,
+        "area_um2": target.area_um2,
+        "equiv_diameter_um": 2 * math.sqrt(target.area_um2 / math.pi),
+        "inscribed_radius_um": target.inscribed_radius_um,
+        "mean_probability": target.mean_probability,
+        "calibration_id": plan.calibration_id,
+        "approved_by": plan.approved_by,
+        "expires_at_utc": utc_text(plan.expires_at),
+    }
+
+
+def pick_um(plan: RemovalPlan, target: Target) -> tuple[float, float, float | None]:
+    """Where to aim, in the plan's frame. The picker's height is its own and not known."""
+    if plan.frame == "stage":
+        return target.pick_x_um, target.pick_y_um, target.pick_z_um
+    if target.picker_x_um is None or target.picker_y_um is None:
+        raise OutletError(
+            f"removal plan {plan.id}: region {target.region_id} has no place in the picker's frame",
+            permanent=True,
+        )
+    return target.picker_x_um, target.picker_y_um, None
+
+
+def mapped_csv(handout: Handout) -> Contents:
+    """The columns that the configuration names."""
+    return _write(handout, handout.columns, "outlets.removal.columns")
+
+
+def echo_csv(handout: Handout) -> Contents:
+    """Wells with offsets from their centres, in whole um.
+
+    Raises OutletError where wells or their centres are not known.
+    """
+    return _write(handout, ECHO, "csv-echo")
+
+
+def _write(handout: Handout, columns: tuple[ColumnConfig, ...], what: str) -> Contents:
+    if not columns:
+        raise OutletError(f"no columns are given: set {what}", permanent=True)
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow([column.header for column in columns])
+    for target in handout.targets:
+        values = values_of(handout.plan, target)
+        table.writerow([_cell(column, values, handout.plan) for column in columns])
+    return {"": text.getvalue().encode()}
+
+
+def _cell(
+    column: ColumnConfig, values: dict[str, str | float | int | None], plan: RemovalPlan
+) -> str:
+    if column.value is None:
+        return column.text or ""
+    value = values[column.value]
+    if value is None:
+        if column.value in ("well", "well_x_um", "well_y_um"):
+            raise OutletError(
+                f"removal plan {plan.id} of {plan.dish}: column {column.header!r} needs "
+                f"{column.value}, which is not known; set the source's vessel, or leave the column "
+                "out",
+                permanent=True,
+            )
+        return ""
+    if isinstance(value, float):
+        # Adding 0.0 turns a rounded -0.0 into 0.0.
+        return (
+            f"{round(value / _UM_A_UNIT[column.unit], column.decimals) + 0.0:.{column.decimals}f}"
+        )
+    return str(value)

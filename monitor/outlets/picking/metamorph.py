@@ -1,0 +1,35 @@
+"""MetaMorph and VisiView stage list (``.stg``, version 6.0). Stage frame, um, lines end with CR LF.
+
+The format has no public description; this is the form that programs in the field write. Every
+position has a height, so a plan without heights cannot be written: a made-up one could drive an
+objective into the plate.
+"""
+
+from __future__ import annotations
+
+from monitor.errors import OutletError
+from monitor.outlets.picking.handout import Contents, Handout, label
+
+_HEAD = ('"Stage Memory List", Version 6.0', '0, 0, 0, 0, 0, 0, 0, "um", "um"', "0")
+
+
+def metamorph_stage_list(handout: Handout) -> Contents:
+    """One line a target, in the order in which to visit them.
+
+    Raises OutletError where a target has no height.
+    """
+    lines = [*_HEAD, str(len(handout.targets))]
+    for target in handout.targets:
+        if target.pick_z_um is None:
+            raise OutletError(
+                f"removal plan {handout.plan.id}: region {target.region_id} has no height, and a "
+                ".stg list needs one; have the imager write stage heights, or leave stg out of "
+                "outlets.removal.formats",
+                permanent=True,
+            )
+        x_um, y_um, z_um = target.pick_x_um, target.pick_y_um, target.pick_z_um
+        lines.append(
+            f'"{label(target)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, FALSE, -9999, '
+            'TRUE, TRUE, 0, -1, ""'
+        )
+    return {"": ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")}

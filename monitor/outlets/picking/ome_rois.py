@@ -1,0 +1,108 @@
+"""Regions as OME-XML (schema 2016-06): an image a capture, with its regions and points to aim at.
+
+Shapes are in pixels, x the column and y the row, counted from the top left corner of the picture,
+so that pixel centres stand at a half. The place of each field stands in `Plane`, in um.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from monitor.culture import Target
+from monitor.outlets.picking.handout import Contents, Handout, Picture, label, to_corner
+
+_OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+# What XML 1.0 cannot hold at all, not even escaped.
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def ome_xml_rois(handout: Handout) -> Contents:
+    """One document, without pixels. Raises OutletError where the size of a capture is not known."""
+    ElementTree.register_namespace("", _OME)
+    root = ElementTree.Element(f"{{{_OME}}}OME", {"Creator": "colonywatch"})
+    captures = handout.by_capture()
+    number = 0
+    for index, (sha256, targets) in enumerate(captures.items()):
+        image = _image(root, index, sha256, handout.picture(sha256))
+        for offset in range(len(targets)):
+            ElementTree.SubElement(image, f"{{{_OME}}}ROIRef", {"ID": f"ROI:{number + offset}"})
+        number += len(targets)
+    ordered = [target for targets in captures.values() for target in targets]
+    for number, target in enumerate(ordered):
+        _roi(root, number, target)
+    return {"": ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)}
+
+
+def _image(
+    root: ElementTree.Element, index: int, sha256: str, picture: Picture
+) -> ElementTree.Element:
+    image = ElementTree.SubElement(
+        root, f"{{{_OME}}}Image", {"ID": f"Image:{index}", "Name": _text(picture.name)}
+    )
+    description = ElementTree.SubElement(image, f"{{{_OME}}}Description")
+    description.text = f"capture sha256 {sha256}"
+    size = (
+        {}
+        if picture.pixel_size_um is None
+        else {
+            "PhysicalSizeX": f"{picture.pixel_size_um:.6g}",
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeY": f"{picture.pixel_size_um:.6g}",
+            "PhysicalSizeYUnit": "µm",
+        }
+    )
+    pixels = ElementTree.SubElement(
+        image,
+        f"{{{_OME}}}Pixels",
+        {
+            "ID": f"Pixels:{index}",
+            "DimensionOrder": "XYCZT",
+            "Type": "uint8",
+            "SizeX": str(picture.shape[1]),
+            "SizeY": str(picture.shape[0]),
+            "SizeZ": "1",
+            "SizeC": "1",
+            "SizeT": "1",
+            **size,
+        },
+    )
+    ElementTree.SubElement(pixels, f"{{{_OME}}}Channel", {"ID": f"Channel:{index}:0"})
+    ElementTree.SubElement(pixels, f"{{{_OME}}}MetadataOnly")
+    if picture.stage is not None:
+        plane = {"TheZ": "0", "TheC": "0", "TheT": "0"}
+        for axis, value in zip(
+            "XYZ", (picture.stage.x_um, picture.stage.y_um, picture.stage.z_um), strict=True
+        ):
+            if value is not None:
+                plane |= {f"Position{axis}": f"{value:.3f}", f"Position{axis}Unit": "µm"}
+        ElementTree.SubElement(pixels, f"{{{_OME}}}Plane", plane)
+    return image
+
+
+def _roi(root: ElementTree.Element, number: int, target: Target) -> None:
+    roi = ElementTree.SubElement(
+        root, f"{{{_OME}}}ROI", {"ID": f"ROI:{number}", "Name": label(target)}
+    )
+    union = ElementTree.SubElement(roi, f"{{{_OME}}}Union")
+    corners = " ".join(f"{x:.2f},{y:.2f}" for x, y in map(to_corner, target.polygon_px))
+    ElementTree.SubElement(
+        union,
+        f"{{{_OME}}}Polygon",
+        {"ID": f"Shape:{number}:0", "Text": "differentiated", "Points": corners},
+    )
+    x, y = to_corner(target.pick_px)
+    ElementTree.SubElement(
+        union,
+        f"{{{_OME}}}Point",
+        {"ID": f"Shape:{number}:1", "Text": "pick", "X": f"{x:.2f}", "Y": f"{y:.2f}"},
+    )
+    description = ElementTree.SubElement(roi, f"{{{_OME}}}Description")
+    description.text = (
+        f"differentiated {target.mean_probability:.2f}; stage x {target.pick_x_um:.3f} um, "
+        f"y {target.pick_y_um:.3f} um"
+    )
+
+
+def _text(text: str) -> str:
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)

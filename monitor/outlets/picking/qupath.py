@@ -1,0 +1,83 @@
+"""Regions as GeoJSON for QuPath: one file a capture, in its pixels.
+
+x is the column and y the row, counted from the top left corner of the picture, so that pixel
+centres stand at a half. Rings are closed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from monitor.culture import Target
+from monitor.outlets.picking.handout import Contents, Handout, capture_part, label, to_corner
+
+_NAMESPACE = uuid.UUID("7b0e4bb4-4c4c-4f0e-9d8e-6f0b6a3c5a11")
+
+
+def qupath_geojson(handout: Handout) -> Contents:
+    """Two annotations a target: the region, and the point to aim at."""
+    return {
+        capture_part(sha256): (
+            json.dumps(
+                {
+                    "type": "FeatureCollection",
+                    "features": [
+                        feature
+                        for target in targets
+                        for feature in (_region(handout, target), _point(handout, target))
+                    ],
+                },
+                ensure_ascii=False,
+                allow_nan=False,
+            )
+            + "\n"
+        ).encode()
+        for sha256, targets in handout.by_capture().items()
+    }
+
+
+def _region(handout: Handout, target: Target) -> dict[str, Any]:
+    ring = [_xy(point) for point in target.polygon_px]
+    return _feature(
+        handout, target, "region", {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    )
+
+
+def _point(handout: Handout, target: Target) -> dict[str, Any]:
+    return _feature(handout, target, "pick", {"type": "Point", "coordinates": _xy(target.pick_px)})
+
+
+def _feature(
+    handout: Handout, target: Target, what: str, geometry: dict[str, Any]
+) -> dict[str, Any]:
+    plan = handout.plan
+    return {
+        "type": "Feature",
+        # QuPath takes only UUIDs; the same region of the same plan always has the same one.
+        "id": str(uuid.uuid5(_NAMESPACE, f"{plan.id}/{target.region_id}/{what}")),
+        "geometry": geometry,
+        "properties": {
+            "objectType": "annotation",
+            "name": f"{label(target)} {what}",
+            "classification": {"name": "Differentiated", "color": [213, 94, 0]},
+            "isLocked": True,
+            "measurements": {
+                "Area um^2": round(target.area_um2, 1),
+                "Mean probability": round(target.mean_probability, 4),
+                "Stage x um": round(target.pick_x_um, 3),
+                "Stage y um": round(target.pick_y_um, 3),
+            },
+            "metadata": {
+                "plan": plan.id,
+                "dish": plan.dish,
+                "capture_sha256": target.capture_sha256,
+                "model_sha256": plan.model_sha256,
+            },
+        },
+    }
+
+
+def _xy(point: tuple[float, float]) -> list[float]:
+    return [round(one, 2) for one in to_corner(point)]

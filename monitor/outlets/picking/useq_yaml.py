@@ -1,0 +1,36 @@
+"""Positions as YAML for useq-schema (pymmcore-plus and others). Stage frame, um.
+
+Where the height is not known it is left out, and the stage stays at its height.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from monitor.outlets.picking.handout import Contents, Handout, label, utc_text
+
+
+def useq_sequence(handout: Handout) -> Contents:
+    """A sequence whose positions are the targets, in the order in which to visit them."""
+    plan = handout.plan
+    positions = []
+    for target in handout.targets:
+        position: dict[str, str | float] = {
+            "name": label(target),
+            "x": round(target.pick_x_um, 3),
+            "y": round(target.pick_y_um, 3),
+        }
+        if target.pick_z_um is not None:
+            position["z"] = round(target.pick_z_um, 3)
+        positions.append(position)
+    document = {
+        "metadata": {
+            "export_id": plan.id,
+            "dish_id": plan.dish,
+            "calibration_id": plan.calibration_id,
+            "expires_at_utc": utc_text(plan.expires_at),
+        },
+        "axis_order": "tpgzc",
+        "stage_positions": positions,
+    }
+    return {"": yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()}
