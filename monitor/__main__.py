@@ -113,7 +113,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
         if problem.errno != errno.EPIPE:  # a closed pipe, as `head` does, is no fault
-            say_error(f"{problem.filename or 'standard output'}: {problem.strerror}")
+            say_error(f"{problem.filename or 'the output'}: {problem.strerror}")
     sys.exit(code)
 
 

@@ -63,17 +63,17 @@ def _is_capture_folder(name: str) -> bool:
     return not name.startswith((".", "~")) and name.lower() not in _SERVICE_FOLDERS
 
 
-def list_captures(folder: Path) -> Iterator[Path]:
+def list_captures(folder: Path, *, complain: Callable[[str], None] = log.warning) -> Iterator[Path]:
     """Every capture file below `folder`, folder by folder, each sorted by name.
 
     Regular files only. Links to files within the folder count, links that lead out of it do not,
     and links to folders are not followed (what is in the folder is found without them). A folder
-    that cannot be read is logged and left out; nothing is raised.
+    that cannot be read is left out with a word to `complain`; nothing is raised.
     """
-    return _list(folder, os.path.realpath(folder))
+    return _list(folder, os.path.realpath(folder), complain)
 
 
-def _list(folder: Path, root: str) -> Iterator[Path]:
+def _list(folder: Path, root: str, complain: Callable[[str], None]) -> Iterator[Path]:
     """The captures below `folder`, which lies in the source whose real path is `root`."""
     waiting = [os.fspath(folder)]
     while waiting:
@@ -82,10 +82,9 @@ def _list(folder: Path, root: str) -> Iterator[Path]:
             with os.scandir(here) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as problem:
-            log.warning(
-                "folder %s cannot be listed (%s); its captures are not seen",
-                shown_name(here),
-                problem.strerror,
+            complain(
+                f"folder {shown_name(here)} cannot be listed ({problem.strerror}); "
+                "its captures are not seen"
             )
             continue
         folders = []
@@ -97,7 +96,7 @@ def _list(folder: Path, root: str) -> Iterator[Path]:
                 elif is_capture_name(entry.name) and _is_file_within(entry, root):
                     yield Path(entry.path)
             except OSError as problem:
-                log.warning("%s cannot be looked at (%s)", shown_name(entry.path), problem.strerror)
+                complain(f"{shown_name(entry.path)} cannot be looked at ({problem.strerror})")
         waiting.extend(reversed(folders))
 
 
@@ -327,7 +326,7 @@ class _Handler(FileSystemEventHandler):
         if event.is_directory:
             # A folder that was moved in whole, or made and filled before it was watched.
             if event.event_type != "modified" and all(map(_is_capture_folder, folders)):
-                for path in _list(self._folder / relative, self._root):
+                for path in _list(self._folder / relative, self._root, log.warning):
                     self._tell_file(path)
         elif is_capture_name(folders.pop()) and all(map(_is_capture_folder, folders)):
             self._tell_file(self._folder / relative)

@@ -39,6 +39,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
+        readable=False,  # said by us, with the exit code of a bad configuration
         show_default=False,
         help="Configuration; default: config.yaml here, then /etc/colonywatch/config.yaml.",
     ),

@@ -30,12 +30,17 @@ app = typer.Typer(no_args_is_help=True, help="Models: list, show, verify.")
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", metavar="FOLDER", help="A model; default: the configured one."),
+    typer.Option(
+        "--model", metavar="FOLDER", readable=False, help="A model; default: the configured one."
+    ),
 ]
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with images/ and labels/.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", readable=False, help="Folder with images/ and labels/."),
+    ],
     target: Annotated[Path, typer.Option("--out", metavar="MODEL", help="Folder to write.")],
     base: Annotated[
         Path | None,
@@ -76,7 +81,10 @@ def train(
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with images/ and labels/.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", readable=False, help="Folder with images/ and labels/."),
+    ],
     model: ModelOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,

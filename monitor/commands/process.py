@@ -57,7 +57,9 @@ class Tally:
 
 def process(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Captures, or folders of captures.")
+        list[Path],
+        # Typer would refuse the whole call for one path that cannot be read.
+        typer.Argument(metavar="PATH", readable=False, help="Captures, or folders of captures."),
     ],
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -129,21 +131,29 @@ def _beat(store: Store, owner: str, stopped: threading.Event) -> None:
 def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[Path, str]]:
     """(file, source) for each capture below the paths; problems are said, the rest goes on."""
     seen: set[Path] = set()
+    # Called over the folder that the record lies in, it would read its own pictures.
+    ours = (config.overlay_folder, config.label_folder)
+
+    def complain(text: str) -> None:
+        say_error(f"{text}; the rest goes on")
+        tally.missing_paths += 1
+
     for given in paths:
         path = given.absolute()
         try:
             path.stat()
-            found = sorted(list_captures(path)) if path.is_dir() else [path]
             if path.is_dir():
                 next(path.iterdir(), None)
+                found = sorted(list_captures(path, complain=complain))
+            else:
+                found = [path]
         except OSError as problem:
-            say_error(f"{shown(given)}: cannot be read ({problem.strerror}); the rest goes on")
-            tally.missing_paths += 1
+            complain(f"{shown(given)}: cannot be read ({problem.strerror})")
             continue
         if not found:
             say(f"{shown(given)}: holds no pictures")
         for file in found:
-            if file not in seen:
+            if file not in seen and not any(file.is_relative_to(folder) for folder in ours):
                 seen.add(file)
                 source = config.source_of(file)
                 yield file, source.name if source else UNLISTED

@@ -32,13 +32,20 @@ from monitor.whole_files import write_whole
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="TIFF, OME-TIFF, PNG or JPEG.")],
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", readable=False, help="TIFF, OME-TIFF, PNG or JPEG.")
+    ],
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where label map and overlay go.")
     ],
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="FOLDER", help="A model; default: the configured one."),
+        typer.Option(
+            "--model",
+            metavar="FOLDER",
+            readable=False,
+            help="A model; default: the configured one.",
+        ),
     ] = None,
     pixel_size_um: Annotated[
         float | None,

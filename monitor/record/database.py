@@ -157,7 +157,11 @@ def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
         cause = getattr(problem, "orig", None) or problem
         text = " ".join(str(cause).split())
         if "disk is full" in text:
-            text += "; free some space, work goes on by itself"
+            text += "; free some space: nothing is lost, work goes on from there"
+        elif "disk I/O error" in text:
+            text += "; is the disk full, or its share gone?"
+        elif "readonly" in text:
+            text += "; its folder and files must be writable for this account (or --state DIR)"
         elif "locked" in text:
             text += f"; another program has held it for over {busy_s} s"
         raise RecordError(f"{where}: {text}") from problem
