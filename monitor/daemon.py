@@ -278,7 +278,7 @@ class Daemon:
                 log.info(
                     "source=%s: found by rescan, not by event: %s",
                     notice.source.config.name,
-                    notice.path.name,
+                    shown_name(notice.path),
                 )
             notice.source.pending.noticed(notice.path, now)
 
@@ -336,7 +336,7 @@ class Daemon:
             if time.monotonic() - started.at > limit * IN_WORK:
                 log.error(
                     "capture=%s: no answer for %.0f s; ending the worker",
-                    started.work.capture.path.name,
+                    shown_name(started.work.capture.path),
                     limit * IN_WORK,
                 )
                 worker.restart()

@@ -194,12 +194,13 @@ class Pipeline:
             return None
         except Exception as problem:
             # A fault of ours must neither stop the next capture nor look like a number.
-            log.exception("capture=%s: unexpected fault", capture.path.name)
+            log.exception("capture=%s: unexpected fault", shown_name(capture.path))
             self._store.captures.record_unreadable(
                 capture.id,
                 self._owner,
                 "internal-error",
-                f"{capture.path.name}: unexpected fault in colonywatch: {problem!r}; see the log",
+                f"{shown_name(capture.path)}: unexpected fault in colonywatch: {problem!r}; see "
+                "the log",
                 self._clock(),
             )
             return None
@@ -215,7 +216,7 @@ class Pipeline:
         areas = measured.areas
         log.info(
             "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f",
-            capture.path.name,
+            shown_name(capture.path),
             work.named.dish,
             _number(areas.differentiated_fraction),
             _number(areas.confluence),
@@ -230,11 +231,13 @@ class Pipeline:
                 capture.id,
                 self._owner,
                 "worker-died",
-                f"{capture.path.name}: the segmentation process ended before its turn came",
+                f"{shown_name(capture.path)}: the segmentation process ended before its turn came",
                 now,
             )
             log.warning(
-                "capture=%s: worker died before its turn; next_try=%s", capture.path.name, again
+                "capture=%s: worker died before its turn; next_try=%s",
+                shown_name(capture.path),
+                again,
             )
             return
         quarantined = self._store.captures.record_crash(
@@ -242,7 +245,7 @@ class Pipeline:
         )
         log.error(
             "worker died with capture=%s; %s",
-            capture.path.name,
+            shown_name(capture.path),
             "set aside as unreadable" if quarantined else "tried once more",
         )
 
@@ -280,7 +283,9 @@ class Pipeline:
         seen = self._look(capture.path, capture.source)
         if seen is None:
             gone = problem or CaptureError(
-                f"{capture.path.name}: is not there any more", reason="missing", transient=True
+                f"{shown_name(capture.path)}: is not there any more",
+                reason="missing",
+                transient=True,
             )
             self._wait(capture, gone)
             return
@@ -292,7 +297,7 @@ class Pipeline:
         )
         log.warning(
             "capture=%s waiting reason=%s next_try=%s: %s",
-            capture.path.name,
+            shown_name(capture.path),
             problem.reason,
             again and again.isoformat(timespec="seconds"),
             problem,
@@ -303,7 +308,7 @@ class Pipeline:
             capture.id, self._owner, problem.reason, str(problem), self._clock()
         )
         log.warning(
-            "capture=%s unreadable reason=%s: %s", capture.path.name, problem.reason, problem
+            "capture=%s unreadable reason=%s: %s", shown_name(capture.path), problem.reason, problem
         )
 
     # --- record and decisions ------------------------------------------------------------------
@@ -452,10 +457,13 @@ def look_at(path: Path, source: str) -> SeenFile | None:
     size, mtime_ns = before.st_size, before.st_mtime_ns
     if not stat.S_ISREG(before.st_mode):
         # Opening a FIFO or a device could block for ever.
-        problem_text = f"{path.name}: is no regular file"
+        problem_text = f"{shown_name(path)}: is no regular file"
         return SeenFile(path, source, size, mtime_ns, None, ("not-a-file", problem_text))
     if size == 0:
-        text = f"{path.name}: is empty; if the imager is still writing, it is read when it is done"
+        text = (
+            f"{shown_name(path)}: is empty; if the imager is still writing, it is read when it is "
+            "done"
+        )
         return SeenFile(path, source, 0, mtime_ns, None, ("empty", text))
     try:
         sha256 = hash_file(path)
@@ -470,7 +478,7 @@ def look_at(path: Path, source: str) -> SeenFile | None:
 
 def _unreachable(path: Path, problem: OSError) -> tuple[str, str]:
     reason = "no-permission" if isinstance(problem, PermissionError) else "io-error"
-    return reason, f"{path.name}: cannot be read ({os.strerror(problem.errno or 0)})"
+    return reason, f"{shown_name(path)}: cannot be read ({os.strerror(problem.errno or 0)})"
 
 
 def _number(value: float | None) -> str:

@@ -29,7 +29,9 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from monitor.capture.names import shown_name
+from monitor.capture.descriptions import said_by
+from monitor.capture.metadata import UM, Said, XmlRefusedError, length_um, real
+from monitor.capture.name_parts import shown_name
 from monitor.culture import StagePosition
 from monitor.errors import CaptureError
 
@@ -259,6 +261,17 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
             return Picture(
                 best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
             )
+        said = _said(pages[0], zone)
+        if said is not None:
+            # Gen5 writes a page a channel, MetaMorph a page a file.
+            chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
+            return Picture(
+                _sharpest(chosen, pages)[1],
+                said.pixel_size_um,
+                said.acquired_at,
+                said.stage,
+                "BigTIFF" if is_big else "TIFF",
+            )
         acquired_at = _time_from_exif(pages[0].tags.valueof(34665), zone)
         if description.startswith("ImageJ="):
             settings = _imagej_settings(description)
@@ -272,6 +285,29 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
             )
         pixels = _sharpest(_full_size_pages(pages), pages)[1]
         return Picture(pixels, None, acquired_at, None, "BigTIFF" if is_big else "TIFF")
+
+
+def _said(page: Any, zone: tzinfo) -> Said | None:
+    try:
+        return said_by(str(page.description or ""), zone)
+    except XmlRefusedError as problem:
+        _refuse("corrupt", f"has a description with XML that is not read ({problem})")
+
+
+def _pages_of_channel(pages: Sequence[Any], zone: tzinfo, wanted: str | None) -> list[int]:
+    """The pages of the wanted channel, among those of the first one's size."""
+    chosen = _full_size_pages(pages)
+    said = [_said(pages[index], zone) or Said() for index in chosen]
+    names = [one.channel or "" for one in said]
+    known = list(dict.fromkeys(names))
+    if len(known) == 1 and len(chosen) > 1 and not known[0]:
+        known, names = [str(n + 1) for n in range(len(chosen))], [str(n + 1) for n in chosen]
+    transmitted = [one.channel or "" for one in said if one.transmitted]
+    if wanted is None and transmitted:
+        name = transmitted[0]
+    else:
+        name = known[_choose_channel(known, len(known), wanted)]
+    return [index for index, of in zip(chosen, names, strict=True) if of == name]
 
 
 def _check_ifd_chain(data: bytes) -> None:
@@ -454,22 +490,6 @@ def _from_palette(indices: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
 # --- OME-XML ------------------------------------------------------------------------------------
 
 
-_UM = {
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "dm": 1e5,
-    "m": 1e6,
-    "pm": 1e-6,
-    "Å": 1e-4,
-    "in": 25400.0,
-}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0}
 _TRANSMITTED = re.compile(
     r"bright|\bbf\b|phase|\bph\d?\b|\bdic\b|trans|\btl\b|\btd\b", re.IGNORECASE
@@ -580,8 +600,8 @@ class _Ome:
         unit_x = self._pixels.get("PhysicalSizeXUnit")
         # A unit given for X only holds for both (seen in files of several writers).
         unit_y = self._pixels.get("PhysicalSizeYUnit", unit_x)
-        x = _length_um(self._pixels.get("PhysicalSizeX"), unit_x or "µm")
-        y = _length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
+        x = length_um(self._pixels.get("PhysicalSizeX"), unit_x or "µm")
+        y = length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
         if x is None or not 0.01 <= x <= 100:
             return None
         if y is not None and abs(x - y) > 0.01 * x:
@@ -600,7 +620,7 @@ class _Ome:
             return None
         x, y, z = (
             # By the schema a position without unit is in a frame of the instrument's own.
-            _length_um(
+            length_um(
                 element.get(f"Position{axis}"),
                 element.get(f"Position{axis}Unit", "reference frame"),
             )
@@ -618,7 +638,7 @@ class _Ome:
             if element is None
             else (element.get("DeltaT"), element.get("DeltaTUnit", "s"))
         )
-        seconds = _real(delta)
+        seconds = real(delta)
         try:
             at = datetime.fromisoformat(text.strip())
             at = (at if at.tzinfo else at.replace(tzinfo=self._zone)).astimezone(UTC)
@@ -684,20 +704,6 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _real(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _length_um(text: str | None, unit: str) -> float | None:
-    value, factor = _real(text), _UM.get(unit.strip())
-    # Rounding takes away what changing the unit added: 0.65e-3 mm is 0.65 um.
-    return None if value is None or factor is None else round(value * factor, 9)
-
-
 # --- ImageJ -------------------------------------------------------------------------------------
 
 
@@ -725,13 +731,13 @@ def _imagej_pixel_size_um(settings: Mapping[str, str], page: Any) -> float | Non
     unit = settings.get("unit", "").replace("\\u00B5", "µ")
     resolution = page.tags.valueof(282)
     # ImageJ writes the unit "inch" for any picture that came with dots per inch.
-    if unit in ("", "in", "inch") or unit not in _UM or not resolution:
+    if unit in ("", "in", "inch") or unit not in UM or not resolution:
         return None
     pixels, units = resolution
     if pixels <= 0 or units <= 0:
         return None
     # The fraction carries about seven digits.
-    size_um = float(f"{_UM[unit] * units / pixels:.7g}")
+    size_um = float(f"{UM[unit] * units / pixels:.7g}")
     return size_um if 0.01 <= size_um <= 100 else None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.table import Table
 
 from model.classes import CellClass
-from monitor.capture.names import parse_name
+from monitor.capture.names import PRESETS, parse_name
 from monitor.capture.reading import read_picture
+from monitor.capture.sidecars import read_beside
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -27,6 +27,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, SourceSettings
+from monitor.culture import NamedParts
 from monitor.errors import CaptureError, MonitorError, UsageError
 from monitor.whole_files import write_whole
 
@@ -104,12 +105,21 @@ def segment_file(
 
     source: SourceSettings = config.source_of(image.absolute()) or config.unlisted
     picture = read_picture(image, zone=source.zone, channel=source.channel)
-    named_size = pixel_size_um if pixel_size_um is not None else _size_in_name(image, source)
+    named = _named(image, source)
+    named_size = None if named is None else named.pixel_size_um
+    beside = None if named is None else read_beside(image.absolute(), named.pattern, source.zone)
+    preset = None if named is None else PRESETS.get(named.pattern)
     if pixel_size_um is not None:
-        picture = replace(picture, pixel_size_um=None)
+        picture, named_size, beside = replace(picture, pixel_size_um=None), pixel_size_um, None
     segmenter = load_segmenter(model, config.compute.threads)
     field = segment_picture(
-        segmenter, picture, named_size_um=named_size, settings=source, shown_name=image.name
+        segmenter,
+        picture,
+        named_size_um=named_size,
+        settings=source,
+        shown=shown(image.name),
+        beside_size_um=None if beside is None else beside.pixel_size_um,
+        whole_well=preset is not None and preset.whole_well,
     )
     labels, size = field.labels, field.pixel_size_um
     areas = measure_areas(labels)
@@ -173,9 +183,9 @@ def segment_file(
     }
 
 
-def _size_in_name(image: Path, source: SourceSettings) -> float | None:
+def _named(image: Path, source: SourceSettings) -> NamedParts | None:
     try:
-        return parse_name(image.absolute(), source.names, ZoneInfo("UTC")).pixel_size_um
+        return parse_name(image.absolute(), source.names, source.zone, source.start)
     except CaptureError:
         return None  # any name will do here
 

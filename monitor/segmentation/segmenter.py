@@ -12,8 +12,11 @@ import numpy as np
 
 from model.classes import UNKNOWN, CellClass
 from model.predict import ModelError, Segmentation, Segmenter
+from monitor.capture.metadata import Said
+from monitor.capture.names import PRESETS, shown_name
 from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import Picture, read_picture
+from monitor.capture.sidecars import read_beside
 from monitor.capture.vessel import find_round_well
 from monitor.config import SourceSettings
 from monitor.culture import FieldMeasurement
@@ -60,26 +63,41 @@ def segment_picture(
     *,
     named_size_um: float | None,
     settings: SourceSettings,
-    shown_name: str,
+    shown: str,
+    beside_size_um: float | None = None,
+    whole_well: bool = False,
 ) -> Field:
     """Judge and segment one picture.
 
-    The pixel size is taken from the instrument's metadata, else from the name, else from the
-    settings, else from the diameter of a round well that the picture shows whole.
+    The pixel size is taken from the instrument's metadata, else from a side-car, else from the
+    name, else from the settings, else from the diameter of a round well that the picture shows
+    whole.
+
+    shown : the picture's name, for messages
+    whole_well : the name promises a picture of a whole well; without its rim the dark outside
+        would count as culture
 
     Raises CaptureError where the picture is not fit to be judged.
     """
     well = find_round_well(picture.pixels)
+    if whole_well and well is None:
+        raise CaptureError(
+            f"{shown}: by its name it shows a whole round well, and no rim of one was found; look "
+            "at the picture, or choose another preset in the source's `names`",
+            reason="no-well",
+        )
     inside = well.inside(picture.pixels.shape) if well is not None else None
     try:
         quality = judge(picture.pixels, inside)
     except CaptureError as problem:
         raise CaptureError(
-            f"{shown_name}: {problem}", reason=problem.reason, transient=problem.transient
+            f"{shown}: {problem}", reason=problem.reason, transient=problem.transient
         ) from problem
     size, size_from = None, None
     if picture.pixel_size_um is not None:
         size, size_from = picture.pixel_size_um, "metadata"
+    elif beside_size_um is not None:
+        size, size_from = beside_size_um, "side-car"
     elif named_size_um is not None:
         size, size_from = named_size_um, "name"
     elif settings.pixel_size_um is not None:
@@ -101,16 +119,22 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
     began = time.monotonic()
     picture, mtime = _read_claimed(request)
     named, settings = request.named, request.settings
+    beside = read_beside(request.path, named.pattern, settings.zone) or Said()
+    preset = PRESETS.get(named.pattern)
     field = segment_picture(
         segmenter,
         picture,
         named_size_um=named.pixel_size_um,
         settings=settings,
-        shown_name=request.path.name,
+        shown=shown_name(request.path),
+        beside_size_um=beside.pixel_size_um,
+        whole_well=preset is not None and preset.whole_well,
     )
     acquired_at, acquired_at_from = mtime, "mtime"
     if picture.acquired_at is not None:
         acquired_at, acquired_at_from = picture.acquired_at, "metadata"
+    elif beside.acquired_at is not None:
+        acquired_at, acquired_at_from = beside.acquired_at, "side-car"
     elif named.acquired_at is not None:
         acquired_at, acquired_at_from = named.acquired_at, "name"
     stage = picture.stage if picture.stage is not None else named.stage
@@ -138,7 +162,7 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         write_whole(request.state_folder / overlay, encode_jpeg(image))
     except OSError as problem:
         raise CaptureError(
-            f"{request.path.name}: its overlay cannot be written to {request.state_folder} "
+            f"{shown_name(request.path)}: its overlay cannot be written to {request.state_folder} "
             f"({problem.strerror}); tried again by itself",
             reason="state-folder",
             transient=True,
@@ -175,15 +199,17 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
         sha256 = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
     except FileNotFoundError as problem:
         raise CaptureError(
-            f"{path.name}: is not there any more", reason="missing", transient=True
+            f"{shown_name(path)}: is not there any more", reason="missing", transient=True
         ) from problem
     except OSError as problem:
         raise CaptureError(
-            f"{path.name}: cannot be read ({problem.strerror})", reason="io-error", transient=True
+            f"{shown_name(path)}: cannot be read ({problem.strerror})",
+            reason="io-error",
+            transient=True,
         ) from problem
     if sha256 != request.sha256:
         raise CaptureError(
-            f"{path.name}: changed after it was taken in", reason="changed", transient=True
+            f"{shown_name(path)}: changed after it was taken in", reason="changed", transient=True
         )
     picture = read_picture(
         path, zone=request.settings.zone, data=data, channel=request.settings.channel

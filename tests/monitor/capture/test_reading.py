@@ -566,3 +566,80 @@ def test_a_file_that_may_not_be_read_is_tried_again_later(tmp_path):
     with pytest.raises(CaptureError) as refused:
         read_picture(path, zone=UTC_ZONE)
     assert (refused.value.reason, refused.value.transient) == ("no-permission", True)
+
+
+# --- descriptions of instruments ----------------------------------------------------------------
+
+
+def gen5(channel: str, *, transmitted: bool = False, size: str = "1389.0") -> str:
+    kind = "<BrightField>TRUE</BrightField>" if transmitted else ""
+    return (
+        '<?xml version="1.0" encoding="utf-16"?><BTIImageMetaData><ImageReference>'
+        "<Date>11/02/26</Date><Time>04:00:00</Time></ImageReference><ImageAcquisition>"
+        f'<Channel Color="{channel}">{kind}</Channel><PixelWidth>1992</PixelWidth>'
+        f"<ImageWidthMicrons>{size}</ImageWidthMicrons></ImageAcquisition></BTIImageMetaData>"
+    )
+
+
+def test_gen5_says_size_and_local_time():
+    data = tiff(GREY, description=gen5("Bright Field", transmitted=True), metadata=None)
+    picture = read(data, zone=ZoneInfo("Europe/Berlin"))
+    assert picture.pixel_size_um == pytest.approx(1389 / 1992)
+    assert picture.acquired_at == datetime(2026, 11, 2, 3, tzinfo=UTC)
+
+
+def test_gen5_pages_are_channels_not_heights():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for sharp, text in ((0.0, gen5("GFP 469,525")), (3.0, gen5("Phase", transmitted=True))):
+            plane = blurred(sharp) if sharp else GREY
+            writer.write(plane, photometric="minisblack", description=text, metadata=None)
+    data = file.getvalue()
+    np.testing.assert_array_equal(read(data).pixels, blurred(3.0))
+    np.testing.assert_array_equal(read(data, channel="GFP 469,525").pixels, GREY)
+    assert reason_of(data, channel="DAPI") == "unsupported"
+
+
+@pytest.mark.parametrize("size", ["nan", "", "-5", "1e9", "<x/>"])
+def test_an_impossible_size_of_gen5_is_none(size):
+    data = tiff(GREY, description=gen5("Phase", size=size), metadata=None)
+    assert read(data).pixel_size_um is None
+
+
+def metamorph(**said: str) -> str:
+    props = "".join(
+        f'<prop id="{key.replace("_", "-")}" type="x" value="{value}"/>'
+        for key, value in said.items()
+    )
+    return f"<MetaData><PlaneInfo>{props}</PlaneInfo></MetaData>"
+
+
+def test_metamorph_says_size_place_and_local_time():
+    text = metamorph(
+        spatial_calibration_state="on",
+        spatial_calibration_x="0.65",
+        spatial_calibration_y="0.65",
+        spatial_calibration_units="um",
+        stage_position_x="73296.5",
+        stage_position_y="-25554.2",
+        acquisition_time_local="20261102 04:00:00.500",
+    )
+    data = tiff(GREY, description=text, metadata=None)
+    picture = read(data, zone=ZoneInfo("Europe/Berlin"))
+    assert picture.pixel_size_um == 0.65
+    assert picture.stage == StagePosition(73296.5, -25554.2)
+    assert picture.acquired_at == datetime(2026, 11, 2, 3, 0, 0, 500_000, tzinfo=UTC)
+    off = text.replace('value="on"', 'value="off"')
+    assert read(tiff(GREY, description=off, metadata=None)).pixel_size_um is None
+    pixels = text.replace('value="um"', 'value="pixel"')
+    assert read(tiff(GREY, description=pixels, metadata=None)).pixel_size_um is None
+
+
+def test_entities_in_instruments_xml_are_not_expanded():
+    for text in (gen5("&a;"), metamorph(x="&a;")):
+        hostile = '<!DOCTYPE x [<!ENTITY a "ha">]>' + text.partition("?>")[2]
+        data = tiff(GREY, description=hostile or text, metadata=None)
+        try:
+            assert read(data).pixel_size_um is None
+        except CaptureError as refused:
+            assert refused.reason == "corrupt"

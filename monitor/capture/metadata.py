@@ -1,0 +1,156 @@
+"""What instruments write about a picture, apart from its pixels: lengths, times, their XML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import IO, Any
+from xml.parsers import expat
+
+from monitor.culture import StagePosition
+
+UM = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "dm": 1e5,
+    "m": 1e6,
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "in": 25400.0,
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an instrument says of one picture.
+
+    acquired_at : aware UTC
+    stage : centre of the field in the stage's frame; never a place within a well
+    channel : its name
+    transmitted : whether the instrument calls it brightfield or phase contrast
+    """
+
+    pixel_size_um: float | None = None
+    acquired_at: datetime | None = None
+    stage: StagePosition | None = None
+    channel: str | None = None
+    transmitted: bool = False
+
+
+def real(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def length_um(text: str | None, unit: str) -> float | None:
+    value, factor = real(text), UM.get(unit.strip())
+    # Rounding takes away what changing the unit added: 0.65e-3 mm is 0.65 um.
+    return None if value is None or factor is None else round(value * factor, 9)
+
+
+def square_pixel_um(x: float | None, y: float | None) -> float | None:
+    """The side of a pixel; None where it cannot be one or pixels are not square."""
+    if x is None or not 0.01 <= x <= 100:
+        return None
+    if y is not None and abs(x - y) > 0.01 * x:
+        return None
+    return x
+
+
+def in_utc(moment: datetime, zone: tzinfo) -> datetime | None:
+    """A time of the instrument, in `zone` unless it says otherwise."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+# --- XML ----------------------------------------------------------------------------------------
+
+
+class XmlRefusedError(ValueError):
+    """XML that is damaged, or that holds what no instrument writes."""
+
+
+@dataclass
+class Element:
+    """An element without its children. `name` has no namespace prefix."""
+
+    name: str
+    attributes: Mapping[str, str]
+    text: str = ""
+    depth: int = 0
+    children: dict[str, Element] = field(default_factory=dict)
+
+
+_LONGEST_TEXT = 100_000
+_DEEPEST = 64
+
+
+def elements(source: IO[bytes] | bytes) -> Iterator[Element]:
+    """Every element when it ends, with its first child of each name; read as a stream.
+
+    Raises XmlRefusedError for damaged XML and for any document type: entities can blow up a
+    document of a kilobyte to gigabytes.
+    """
+    ended: list[Element] = []
+    open_: list[Element] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if len(open_) >= _DEEPEST:
+            raise XmlRefusedError("it is nested too deeply")
+        plain = {key.rpartition(":")[2]: value for key, value in attributes.items()}
+        open_.append(Element(name.rpartition(":")[2], plain, depth=len(open_)))
+
+    def text(data: str) -> None:
+        if open_ and len(open_[-1].text) < _LONGEST_TEXT:
+            open_[-1].text += data
+
+    def end(name: str) -> None:
+        done = open_.pop()
+        if open_ and len(open_[-1].children) < 1000:
+            open_[-1].children.setdefault(done.name, done)
+        ended.append(done)
+
+    def doctype(*what: Any) -> None:
+        raise XmlRefusedError("it has a document type, which no instrument writes")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, doctype
+    try:
+        if isinstance(source, bytes):
+            parser.Parse(source, True)
+            yield from ended
+            return
+        while piece := source.read(1 << 20):
+            parser.Parse(piece, False)
+            yield from ended
+            ended.clear()
+        parser.Parse(b"", True)
+        yield from ended
+    except expat.ExpatError as problem:
+        raise XmlRefusedError(str(problem)) from problem
+
+
+def child_text(element: Element, *names: str) -> str | None:
+    """Text below: ``child_text(image, "ImageReference", "Date")``."""
+    for name in names:
+        found = element.children.get(name)
+        if found is None:
+            return None
+        element = found
+    return element.text.strip() or None
