@@ -118,18 +118,6 @@ class Pipeline:
             return None
         return left_out(named, settings)
 
-    def left_out(self, path: Path, source: str) -> str | None:
-        """Why a file of the source is none of ours, such as "channel C1"; None where it is ours.
-
-        It then gets no row: it is no capture, and a change of the settings takes effect at once.
-        """
-        settings = self.settings(source)
-        try:
-            named = parse_name(path, settings.names, settings.zone, settings.start)
-        except CaptureError:
-            return None
-        return left_out(named, settings)
-
     def _look(self, path: Path, source: str) -> SeenFile | None:
         seen = look_at(path, source)
         if seen is None:
