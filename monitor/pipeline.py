@@ -403,16 +403,6 @@ def _refuse_left_out(path: Path, why: str | None) -> None:
         )
 
 
-def _refuse_left_out(path: Path, why: str | None) -> None:
-    """For captures that were taken in before the settings left them out."""
-    if why is not None:
-        raise CaptureError(
-            f"{shown_name(path)}: is of {why}, which the source's settings `channel` and `plane` "
-            "leave out; correct them, then colonywatch retry",
-            reason="left-out",
-        )
-
-
 def _new_reading(fields: Collection[FieldMeasurement]) -> NewReading:
     ordered = list(fields)
     return NewReading(
