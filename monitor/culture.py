@@ -171,7 +171,8 @@ class FieldMeasurement:
     """Everything that one capture says once it is segmented.
 
     shape : (rows, columns) of the capture
-    pixel_size_from : "metadata", "side-car", "name", "source", "well" or None (lengths stay in pixels)
+    pixel_size_from : "metadata", "side-car", "name", "source", "well" or None (lengths stay in
+        pixels)
     acquired_at_from : "metadata", "side-car", "name" or "mtime"
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
