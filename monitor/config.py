@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Hashable
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -258,13 +259,32 @@ class RecordConfig(_Section):
 
 
 class DifferentiationConfig(_Section):
-    """When a dish counts as differentiating. Limits are settings of the lab, not a standard."""
+    """When a dish counts as differentiating. Limits are settings of the lab, not a standard.
+
+    critical_above : second, higher limit; None = there is none. A dish that is raised above it is
+        critical at once
+    worse_by : rise since the last alert that is told once more; None = it is not
+    trend_h : the slope of a series is that of its last hours; None = no slope, no forecast
+    rise_above_per_day, confluence_above, growth_below_per_day, doubtful_for_h : when to say that a
+        dish rises fast, is ready to be passaged, does not grow, cannot be judged; None = not said
+    cooldown_h : for so long after a mail that a dish has risen, it takes worsening or a critical
+        limit to send another one on the same matter
+    """
 
     raise_above: _Fraction = Field(default=0.10)
     clear_below: _Fraction = Field(default=0.05)
+    critical_above: _Fraction | None = Field(default=0.30)
+    critical_clear_below: _Fraction = Field(default=0.20)
+    worse_by: Annotated[float, Field(gt=0, le=1)] | None = Field(default=0.10)
     scans_needed: Annotated[int, Field(ge=1)] = 2
     scans_considered: Annotated[int, Field(ge=1)] = 3
     min_confluence: _Fraction = Field(default=0.005)
+    trend_h: _Positive | None = 30.0
+    rise_above_per_day: Annotated[float, Field(gt=0, le=24)] | None = None
+    confluence_above: Annotated[float, Field(gt=0, le=1)] | None = None
+    growth_below_per_day: Annotated[float, Field(gt=0, le=24)] | None = None
+    doubtful_for_h: _Positive | None = 24.0
+    cooldown_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 12.0
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> Self:
@@ -272,12 +292,37 @@ class DifferentiationConfig(_Section):
             raise ValueError(
                 f"clear_below ({self.clear_below}) must be below raise_above ({self.raise_above})"
             )
+        if self.critical_above is not None and self.critical_clear_below >= self.critical_above:
+            raise ValueError(
+                f"critical_clear_below ({self.critical_clear_below}) must be below critical_above "
+                f"({self.critical_above})"
+            )
         if self.scans_needed > self.scans_considered:
             raise ValueError(
                 f"scans_needed ({self.scans_needed}) cannot exceed scans_considered "
                 f"({self.scans_considered})"
             )
+        if self.trend_h is None:
+            for key in ("rise_above_per_day", "growth_below_per_day"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} needs trend_h, for example trend_h: 30")
         return self
+
+
+class OverrideConfig(_Section):
+    """Other limits for some dishes. The first override that fits a dish counts.
+
+    dishes : shell pattern of the dish's whole name, such as ``3500003816/*``
+    source : only dishes of this source; None = of any
+    limits : keys of `differentiation` with their other values
+    """
+
+    dishes: str = Field(default="*", min_length=1)
+    source: str | None = None
+    limits: dict[str, Any] = Field(min_length=1)
+
+    def fits(self, dish: str, source: str) -> bool:
+        return fnmatchcase(dish, self.dishes) and self.source in (None, source)
 
 
 class RemovalConfig(_Section):
@@ -292,7 +337,33 @@ class RemovalConfig(_Section):
 
 class DecisionsConfig(_Section):
     differentiation: DifferentiationConfig = DifferentiationConfig()
+    overrides: tuple[OverrideConfig, ...] = Field(default=(), strict=False)
     removal: RemovalConfig = RemovalConfig()
+
+    @model_validator(mode="after")
+    def _overrides_give_sound_limits(self) -> Self:
+        for number, override in enumerate(self.overrides):
+            try:
+                self._overridden(override)
+            except ValidationError as problem:
+                first = problem.errors()[0]
+                key = ".".join(str(part) for part in first["loc"])
+                raise ValueError(
+                    f"overrides[{number}].limits{'.' + key if key else ''}: {_allowed(first)}"
+                ) from problem
+        return self
+
+    def limits_for(self, dish: str, source: str) -> DifferentiationConfig:
+        """The limits that hold for a dish."""
+        for override in self.overrides:
+            if override.fits(dish, source):
+                return self._overridden(override)
+        return self.differentiation
+
+    def _overridden(self, override: OverrideConfig) -> DifferentiationConfig:
+        return DifferentiationConfig.model_validate(
+            {**self.differentiation.model_dump(), **override.limits}
+        )
 
 
 class EmailConfig(_Section):
@@ -605,7 +676,9 @@ def _lines(problem: ValidationError, where: Path) -> list[str]:
     for error in problem.errors():
         key = ""
         for part in error["loc"]:
-            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+            # A key with a line break would make two lines of one problem.
+            word = str(part) if str(part).isprintable() else repr(part)
+            key += f"[{part}]" if isinstance(part, int) else f".{word}" if key else word
         lines.append(f"{where}: {key or 'the file'}: {_allowed(error)}")
     return lines
 

@@ -36,6 +36,32 @@ class AlertKind(StrEnum):
     CLEARED = "cleared"
 
 
+class Severity(StrEnum):
+    """How bad. What is critical goes out at any time, whatever holds other mails back."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertTopic(StrEnum):
+    """What an alert is about. Open at most once for each dish, source or machine."""
+
+    # of a dish, by its readings
+    DIFFERENTIATION = "differentiation"
+    RISING = "rising-fast"
+    CONFLUENT = "confluence-reached"
+    GROWTH_STOPPED = "growth-stopped"
+    DOUBTFUL = "doubtful"
+    # by what does not come
+    NO_CAPTURE = "no-new-capture"
+    SAME_PICTURE = "same-picture"
+    SOURCE_SILENT = "source-silent"
+    SOURCE_GONE = "source-gone"
+    DISK_FULL = "disk-nearly-full"
+    MODEL_REFUSED = "model-refused"
+    CLOCK_JUMPED = "clock-jumped"
+
+
 class PlanStatus(StrEnum):
     DRAFT = "draft"
     APPROVED = "approved"
@@ -230,7 +256,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Alert:
-    """A change of a dish's status: a row before it is a message."""
+    """A change of a dish's status, or of what is known of it: a row before it is a message.
+
+    dish : empty where the alert is about a source or the machine
+    source : name of the source that a silence is about
+    text : the alert as a sentence, where its numbers do not say it
+    held_back : why it was not mailed; None = it was, or was never to be
+    """
 
     id: int
     dish: str
@@ -245,6 +277,18 @@ class Alert:
     acknowledged_by: str | None = None
     note: str | None = None
     snoozed_until: datetime | None = None
+    topic: AlertTopic = AlertTopic.DIFFERENTIATION
+    severity: Severity = Severity.WARNING
+    source: str | None = None
+    text: str | None = None
+    held_back: str | None = None
+
+    @property
+    def about(self) -> str:
+        """The dish, the source or the machine, to be shown."""
+        if self.dish:
+            return self.dish
+        return f"source {self.source}" if self.source else "this machine"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
     story = AlertStory(
         alert=alert,
         readings=tuple(readings),
-        limits=config.decisions.differentiation,
+        limits=config.decisions.limits_for(alert.dish, source),
         zone=zone,
         overlay=overlay,
         plan=plan,

@@ -16,13 +16,13 @@ import stat
 from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from monitor.calibration import calibration_to_use
 from monitor.capture.names import left_out, parse_name, shown_name
-from monitor.config import Config, SourceSettings, settings_sha256
+from monitor.config import Config, DifferentiationConfig, SourceSettings, settings_sha256
 from monitor.culture import (
     Calibration,
     CalibrationKind,
@@ -32,13 +32,16 @@ from monitor.culture import (
     NamedParts,
     Reading,
     RemovalPlan,
+    Severity,
 )
+from monitor.decisions.mailing import due_again, mailing, open_topics, told
+from monitor.decisions.notices import forecast_text, judge_notices, next_limit
 from monitor.decisions.removal import MeasuredField, plan_removal
-from monitor.decisions.status import can_be_judged, judge
+from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
-from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
+from monitor.record.dishes import NewAlert, NewReading, ScanDecision, ScanFacts, ScanOutcome
 from monitor.record.store import Store
 from monitor.segmentation.request import FieldRequest, hash_file
 
@@ -344,9 +347,19 @@ class Pipeline:
     def _decide(self, facts: ScanFacts, reading: Reading) -> ScanDecision:
         """What the newest reading of a dish calls for. Older ones only fill in the series."""
         if not facts.is_newest:
-            return ScanDecision(facts.status)
-        limits = self._config.decisions.differentiation
-        judgement = judge(facts.status, [*facts.history, reading], limits)
+            return ScanDecision(facts.status, severity=facts.severity)
+        limits = self._config.decisions.limits_for(reading.dish, facts.fields[0].source)
+        series = [*facts.history, reading]
+        before = standing(facts.status, facts.severity, facts.alerts)
+        judgement = judge(before, series, limits)
+        wanted = []
+        if judgement.alert is not None:
+            severity = judgement.severity or Severity.WARNING
+            ahead = next_limit(series, limits)
+            text = None if ahead is None else f"At the present rate it {forecast_text(ahead)}."
+            wanted.append(NewAlert(judgement.alert, severity=severity, text=text))
+        for notice in judge_notices(open_topics(facts.alerts), series, limits):
+            wanted.append(NewAlert(notice.kind, notice.topic, text=notice.text))
         plan, replaces = None, False
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
@@ -354,11 +367,38 @@ class Pipeline:
                 plan = self._plan(facts, reading)
         return ScanDecision(
             status=judgement.status,
-            alert=judgement.alert,
+            alerts=self._to_be_mailed(wanted, facts, reading, limits),
             plan=plan,
-            mail_to=self._config.outlets.email.recipients,
             replaces_plans=replaces,
+            severity=judgement.severity,
         )
+
+    def _to_be_mailed(
+        self,
+        wanted: list[NewAlert],
+        facts: ScanFacts,
+        reading: Reading,
+        limits: DifferentiationConfig,
+    ) -> tuple[NewAlert, ...]:
+        """The alerts with whom to tell, or why nobody; and those whose snooze is over."""
+        now = self._clock()
+        topics = {alert.topic for alert in wanted}
+        for held in due_again(facts.alerts, now):
+            if held.topic not in topics:
+                wanted.append(NewAlert(held.kind, held.topic, held.severity, text=held.text))
+        found = []
+        for alert in wanted:
+            way = mailing(
+                alert.kind,
+                alert.severity,
+                told(facts.alerts, alert.topic),
+                at=reading.at,
+                now=now,
+                cooldown=timedelta(hours=limits.cooldown_h),
+            )
+            to = self._config.outlets.email.recipients
+            found.append(replace(alert, mail_to=to, held_back=way.held_back, wait=way.wait))
+        return tuple(found)
 
     def _plan(self, facts: ScanFacts, reading: Reading) -> RemovalPlan | None:
         source = facts.fields[0].source

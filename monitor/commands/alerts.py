@@ -24,8 +24,9 @@ from monitor.commands.common import (
     print_json,
     say,
     show_table,
+    shown,
 )
-from monitor.culture import Alert
+from monitor.culture import Alert, AlertTopic, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 
@@ -52,18 +53,25 @@ def list_(
     if not found:
         say("no open alerts" if not everything else "no alerts on record")
         return
-    table = Table("alert", "dish", "what", "scan (UTC)", "differentiated", "acknowledged", "note")
+    table = Table("alert", "about", "what", "at (UTC)", "differentiated", "acknowledged", "note")
     for alert in found:
         table.add_row(
             str(alert.id),
-            cell(alert.dish),
-            f"{alert.kind}{_rest(alert)}",
+            cell(alert.about),
+            f"{_what(alert)}{_rest(alert)}",
             f"{alert.at:%Y-%m-%d %H:%M}",
             percent(alert.fraction),
             cell(alert.acknowledged_by or "–"),
             cell(alert.note or ""),
         )
     show_table(table)
+
+
+def _what(alert: Alert) -> str:
+    """``critical raised``, ``no-new-capture cleared``"""
+    words = [] if alert.topic is AlertTopic.DIFFERENTIATION else [str(alert.topic)]
+    words += ["critical"] if alert.severity is Severity.CRITICAL else []
+    return " ".join([*words, str(alert.kind)])
 
 
 @app.command()
@@ -83,17 +91,20 @@ def ack(
         done = store.dishes.acknowledge(
             alert, who=who or getpass.getuser(), note=note, now=utc_now()
         )
-    say(f"alert {done.id} of {done.dish} acknowledged by {done.acknowledged_by}")
+    say(f"alert {done.id} on {shown(done.about)} acknowledged by {done.acknowledged_by}")
 
 
 @app.command()
 def snooze(
     alert: Annotated[int, typer.Argument(metavar="ALERT", help="Number, as `list` shows it.")],
     hours: Annotated[float, typer.Option("--hours", min=0.01, max=24 * 31)] = 12.0,
+    who: Annotated[str | None, typer.Option("--who", help="Default: the user's name.")] = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Let an alert rest for a while.
+    """No mails on what an alert is about for a while, unless critical.
+
+    What was held back is mailed with the first scan after that, if it still holds.
 
     Example: colonywatch alerts snooze 3 --hours 24
     """
@@ -101,9 +112,10 @@ def snooze(
     now = utc_now()
     with open_store(open_config(config, state)) as store:
         done = store.dishes.snooze(
-            alert, until=now + timedelta(hours=hours), who=getpass.getuser(), now=now
+            alert, until=now + timedelta(hours=hours), who=who or getpass.getuser(), now=now
         )
-    say(f"alert {done.id} of {done.dish} rests until {done.snoozed_until:%Y-%m-%d %H:%M} UTC")
+    rests = f"rests until {done.snoozed_until:%Y-%m-%d %H:%M} UTC"
+    say(f"alert {done.id} on {shown(done.about)} {rests}")
 
 
 @app.command()
@@ -141,10 +153,14 @@ def test(
 
 def _rest(alert: Alert) -> str:
     if alert.closed_at is not None:
-        return " (closed)"
+        return f" (closed{', ' if alert.held_back else ''}{_held(alert)})"
     if alert.snoozed_until is not None and alert.snoozed_until > utc_now():
         return f", rests until {alert.snoozed_until:%Y-%m-%d %H:%M}"
-    return ""
+    return f" ({_held(alert)})" if alert.held_back else ""
+
+
+def _held(alert: Alert) -> str:
+    return f"mail held back: {alert.held_back}" if alert.held_back else ""
 
 
 def _document(alert: Alert) -> dict[str, object]:
@@ -153,8 +169,13 @@ def _document(alert: Alert) -> dict[str, object]:
 
     return {
         "id": alert.id,
-        "dish": alert.dish,
+        "dish": alert.dish or None,
+        "source": alert.source,
+        "topic": str(alert.topic),
         "kind": str(alert.kind),
+        "severity": str(alert.severity),
+        "text": alert.text,
+        "held_back": alert.held_back,
         "status": str(alert.status),
         "at": iso(alert.at),
         "differentiated_fraction": alert.fraction,

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from monitor.commands.common import ConfigOption, StateOption, err, out, percent, say
 from monitor.config import Config, load_config
-from monitor.culture import AlertKind
+from monitor.culture import AlertKind, AlertTopic
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
@@ -110,6 +110,8 @@ def _write_config(folder: Path, port: int, base: Config, state: Path | None) -> 
     (folder / "captures").mkdir()
     decisions = base.decisions.model_dump(mode="json")
     decisions["removal"]["approval"] = "rule"  # nobody is there to say yes
+    # Days pass in a minute: further mails on the same dish would tell nothing new.
+    decisions["differentiation"] |= {"critical_above": None, "worse_by": None}
     held = (state or folder).absolute()
     document = {
         "sources": [
@@ -281,7 +283,9 @@ def _report(
     from monitor.outlets.plots import plot_series
 
     alerts = Counter(
-        alert.dish for alert in store.dishes.alerts() if alert.kind is AlertKind.RAISED
+        alert.dish
+        for alert in store.dishes.alerts()
+        if alert.kind is AlertKind.RAISED and alert.topic is AlertTopic.DIFFERENTIATION
     )
     plans = Counter(plan.dish for plan in store.dishes.plans())
     table = Table(title="What happened")
@@ -311,7 +315,7 @@ def _report(
         )
         plot = plot_series(
             series,
-            config.decisions.differentiation,
+            config.decisions.limits_for(dish.name, dish.source),
             dish=dish.name,
             zone=config.sources[0].zone,
             alerts=[alert for alert in store.dishes.alerts() if alert.dish == dish.name],

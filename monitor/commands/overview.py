@@ -253,6 +253,7 @@ def history(
     settings = open_config(config, state)
     with open_store(settings) as store:
         readings = store.dishes.history(dish)
+        source = store.dishes.source_of(dish)
         alerts = [alert for alert in store.dishes.alerts() if alert.dish == dish]
     if form is HistoryFormat.TABLE:
         table = _history_table(readings)
@@ -270,7 +271,7 @@ def history(
 
         content = plot_series(
             readings,
-            settings.decisions.differentiation,
+            settings.decisions.limits_for(dish, source),
             dish=dish,
             zone=_zone_of(settings, dish, readings),
             alerts=alerts,

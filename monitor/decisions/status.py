@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, DishStatus, Reading
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, Reading, Severity
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a dish stood before its newest reading.
+
+    severity : of a dish that is differentiating; None for any other
+    reported, reported_at : differentiated fraction and time of the reading that was last alerted
+        for, while that alert is open
+    """
+
+    status: DishStatus = DishStatus.UNKNOWN
+    severity: Severity | None = None
+    reported: float | None = None
+    reported_at: datetime | None = None
+
+
+def standing(status: DishStatus, severity: Severity | None, alerts: Sequence[Alert]) -> Standing:
+    """alerts : of the dish, oldest first"""
+    reported = [
+        alert
+        for alert in alerts
+        if alert.topic is AlertTopic.DIFFERENTIATION and alert.closed_at is None
+    ]
+    if not reported:
+        return Standing(status, severity)
+    return Standing(status, severity, reported[-1].fraction, reported[-1].at)
 
 
 @dataclass(frozen=True)
@@ -14,35 +42,64 @@ class Judgement:
     """What the newest reading makes of a dish, and the alert that this change calls for."""
 
     status: DishStatus
+    severity: Severity | None
     alert: AlertKind | None
 
 
-def judge(now: DishStatus, readings: Sequence[Reading], limits: DifferentiationConfig) -> Judgement:
-    """Status after the newest reading; between the two limits it stays as it was.
+def judge(
+    before: Standing, readings: Sequence[Reading], limits: DifferentiationConfig
+) -> Judgement:
+    """Status after the newest reading; between two limits it stays as it was.
 
     readings : one a scan, oldest first, the newest last
 
-    A dish is differentiating when the newest reading and at least `scans_needed` of the last
-    `scans_considered` that can be judged lie above `raise_above`; it is clear again when as many
-    lie below `clear_below`. Readings without a fraction, with too few cells or in doubt do not
-    count, neither for nor against.
+    Each step is taken where the newest reading and at least `scans_needed` of the last
+    `scans_considered` that can be judged call for it. Readings without a fraction, with too few
+    cells or in doubt do not count, neither for nor against.
+
+    raised : above `raise_above`; worsened : above `critical_above` for the first time, or by
+    `worse_by` above what was last reported; cleared : below `clear_below`. A dish that falls below
+    `critical_clear_below` is a warning again, without an alert.
     """
+    stays = Judgement(before.status, before.severity, None)
     if not readings or not can_be_judged(readings[-1], limits):
-        return Judgement(now, None)
+        return stays
     considered = [reading for reading in readings if can_be_judged(reading, limits)]
-    fractions = [
-        reading.differentiated_fraction or 0.0 for reading in considered[-limits.scans_considered :]
-    ]
-    above = [fraction > limits.raise_above for fraction in fractions]
-    below = [fraction < limits.clear_below for fraction in fractions]
-    if above[-1] and sum(above) >= limits.scans_needed:
-        raised = now is not DishStatus.DIFFERENTIATING
-        return Judgement(DishStatus.DIFFERENTIATING, AlertKind.RAISED if raised else None)
-    if now is DishStatus.UNKNOWN:
-        return Judgement(DishStatus.UNDIFFERENTIATED, None)
-    if now is DishStatus.DIFFERENTIATING and below[-1] and sum(below) >= limits.scans_needed:
-        return Judgement(DishStatus.UNDIFFERENTIATED, AlertKind.CLEARED)
-    return Judgement(now, None)
+    considered = considered[-limits.scans_considered :]
+
+    def agreed(holds: Callable[[float], bool], since: datetime | None = None) -> bool:
+        votes = [
+            holds(reading.differentiated_fraction or 0.0)
+            for reading in considered
+            if since is None or reading.at > since
+        ]
+        return bool(votes) and votes[-1] and sum(votes) >= limits.scans_needed
+
+    is_differentiating = before.status is DishStatus.DIFFERENTIATING
+    if is_differentiating and agreed(lambda fraction: fraction < limits.clear_below):
+        return Judgement(DishStatus.UNDIFFERENTIATED, None, AlertKind.CLEARED)
+    is_above = agreed(lambda fraction: fraction > limits.raise_above)
+    if not is_differentiating and not is_above:
+        first = before.status is DishStatus.UNKNOWN
+        return Judgement(DishStatus.UNDIFFERENTIATED, None, None) if first else stays
+
+    critical = limits.critical_above
+    severity = before.severity if is_differentiating else None
+    if critical is not None and agreed(lambda fraction: fraction > critical):
+        severity = Severity.CRITICAL
+    elif severity is None or agreed(lambda fraction: fraction < limits.critical_clear_below):
+        severity = Severity.WARNING
+    if not is_differentiating:
+        return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.RAISED)
+    newly_critical = severity is Severity.CRITICAL and before.severity is not Severity.CRITICAL
+    reported, step = before.reported, limits.worse_by
+    risen = (
+        reported is not None
+        and step is not None
+        and agreed(lambda fraction: fraction >= reported + step, since=before.reported_at)
+    )
+    worsened = newly_critical or risen
+    return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.WORSENED if worsened else None)
 
 
 def can_be_judged(reading: Reading, limits: DifferentiationConfig) -> bool:

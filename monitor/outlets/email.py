@@ -28,7 +28,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from monitor.config import DifferentiationConfig, EmailConfig
-from monitor.culture import Alert, AlertKind, PlanStatus, Reading, RemovalPlan
+from monitor.culture import Alert, AlertKind, AlertTopic, PlanStatus, Reading, RemovalPlan, Severity
 from monitor.errors import OutletError
 from monitor.outlets.plots import plot_series
 from monitor.whole_files import write_whole
@@ -194,28 +194,60 @@ def _facts(story: AlertStory, *, has_overlay: bool) -> dict[str, Any]:
     }
 
 
+_NOTICES = {
+    # topic: (while it lasts, when it is over)
+    AlertTopic.RISING: ("rises fast", "does not rise fast any more"),
+    AlertTopic.CONFLUENT: ("confluent", "not confluent any more"),
+    AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
+    AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
+}
+
+
+_NEXT_STEP = {
+    AlertTopic.RISING: "Look at the picture below before the limit is passed.",
+    AlertTopic.CONFLUENT: "Passage the dish, or raise confluence_above for it.",
+    AlertTopic.GROWTH_STOPPED: "Look at the cells and their medium.",
+    AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
+}
+
+
 def _headline(story: AlertStory, fraction: float | None) -> str:
+    alert = story.alert
     amount = "no cells to judge" if fraction is None else f"{_percent(fraction)} differentiated"
+    if alert.topic in _NOTICES:
+        begun, over = _NOTICES[alert.topic]
+        word = over if alert.kind is AlertKind.CLEARED else begun
+        return word if fraction is None else f"{word}, {amount}"
+    if alert.severity is Severity.CRITICAL and alert.kind is not AlertKind.CLEARED:
+        amount = f"critical, {amount}"
     return {
         AlertKind.RAISED: amount,
         AlertKind.WORSENED: f"getting worse, {amount}",
         AlertKind.CLEARED: f"back to {amount}" if fraction is not None else amount,
-    }[story.alert.kind]
+    }[alert.kind]
 
 
 def _reason(story: AlertStory) -> str:
-    limits = story.limits
+    alert, limits = story.alert, story.limits
+    if alert.topic in _NOTICES:
+        return _clean(alert.text or "")
     scans = (
         f"{limits.scans_needed} of the last {limits.scans_considered} scans"
         if limits.scans_considered > 1
         else "the last scan"
     )
-    return {
-        AlertKind.RAISED: f"Above the limit of {_percent(limits.raise_above)} in {scans}.",
-        AlertKind.WORSENED: "It has gone on rising since it was last reported.",
+    worse = "It has gone on rising since it was last reported."
+    limit = limits.raise_above
+    if alert.severity is Severity.CRITICAL and limits.critical_above is not None:
+        limit = max(limit, limits.critical_above)
+        worse = f"Above the critical limit of {_percent(limit)} in {scans}, or still rising there."
+    reason = {
+        AlertKind.RAISED: f"Above the limit of {_percent(limit)} in {scans}.",
+        AlertKind.WORSENED: worse,
         AlertKind.CLEARED: f"Below the lower limit of {_percent(limits.clear_below)} in {scans}; "
         "the alert is closed.",
-    }[story.alert.kind]
+    }[alert.kind]
+    return f"{reason} {_clean(alert.text)}" if alert.text else reason
 
 
 def _rows(
@@ -252,6 +284,12 @@ def _steps(story: AlertStory) -> list[tuple[str, str | None]]:
         return [("Nothing. This mail shows what an alert looks like and that it arrives.", None)]
     if kind is AlertKind.CLEARED:
         return [("Nothing. To see the whole series:", history)]
+    if story.alert.topic in _NOTICES:
+        return [
+            (_NEXT_STEP[story.alert.topic], None),
+            ("To see the whole series:", history),
+            ("When you have seen to it, say so:", f"colonywatch alerts ack {story.alert.id}"),
+        ]
     steps: list[tuple[str, str | None]] = [
         ("Look at the picture below: are the cells outlined in orange really differentiated?", None)
     ]

@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session
 from monitor.culture import (
     Alert,
     AlertKind,
+    AlertTopic,
     CaptureState,
     DishStatus,
     FieldMeasurement,
     PlanStatus,
     Reading,
     RemovalPlan,
+    Severity,
     Target,
 )
 from monitor.errors import UsageError
@@ -39,6 +41,9 @@ from monitor.record.tables import (
     ScanRow,
 )
 
+# Enough for days of scans every ten minutes.
+_HISTORY = 400
+_ALERTS = 100
 LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
 
 
@@ -56,7 +61,9 @@ class ScanField:
 class ScanFacts:
     """All that a decision on a scan may rest on, as it stands inside the transaction.
 
+    severity : of a dish that is differentiating
     history : readings of the dish's other scans, oldest first
+    alerts : the dish's last alerts on any topic, oldest first
     is_newest : no later scan of this dish has a reading
     """
 
@@ -67,6 +74,8 @@ class ScanFacts:
     history: tuple[Reading, ...]
     next_version: int
     is_newest: bool
+    severity: Severity | None = None
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,19 +98,44 @@ class NewReading:
 
 
 @dataclass(frozen=True)
+class NewAlert:
+    """An alert without what only the database can give.
+
+    mail_to : who gets its mail; a row of the outbox each, so that one bad address holds up nobody
+    held_back : why it is not mailed
+    wait : the mail goes after that, unless the topic is raised again meanwhile
+    """
+
+    kind: AlertKind
+    topic: AlertTopic = AlertTopic.DIFFERENTIATION
+    severity: Severity = Severity.WARNING
+    text: str | None = None
+    mail_to: tuple[str, ...] = ()
+    held_back: str | None = None
+    wait: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
 class ScanDecision:
     """What follows from a reading. Written with it in one transaction, or not at all.
 
-    mail_to : who gets the alert's mail; a row of the outbox each, so that one bad address holds
-        up nobody
+    severity : of a dish that is differentiating
     replaces_plans : plans of the dish that are still alive are superseded
     """
 
     status: DishStatus
-    alert: AlertKind | None = None
+    alerts: tuple[NewAlert, ...] = ()
     plan: RemovalPlan | None = None
-    mail_to: tuple[str, ...] = ()
     replaces_plans: bool = False
+    severity: Severity | None = None
+
+    @property
+    def alert(self) -> AlertKind | None:
+        """What happened to the dish's status."""
+        for alert in self.alerts:
+            if alert.topic is AlertTopic.DIFFERENTIATION:
+                return alert.kind
+        return None
 
 
 Decide = Callable[[ScanFacts, Reading], ScanDecision]
@@ -353,38 +387,32 @@ class DishRecord:
         with self._database.reading() as session:
             query = (
                 select(AlertRow, DishRow.name)
-                .join(DishRow, DishRow.id == AlertRow.dish_id)
+                .outerjoin(DishRow, DishRow.id == AlertRow.dish_id)
                 .order_by(AlertRow.id.desc())
             )
             if open_only:
                 query = query.where(AlertRow.closed_at.is_(None))
-            return [_alert(row, name) for row, name in session.execute(query)]
+            return [alert_of(row, name) for row, name in session.execute(query)]
 
     def alert(self, alert_id: int) -> Alert:
         with self._database.reading() as session:
-            row = session.get(AlertRow, alert_id)
-            if row is None:
-                raise UsageError(f"{alert_id}: there is no alert of this number")
-            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+            return _told(session, _alert_row(session, alert_id))
 
     def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
         with self._database.writing() as session:
-            row = session.get(AlertRow, alert_id)
-            if row is None:
-                raise UsageError(f"{alert_id}: there is no alert of this number")
+            row = _alert_row(session, alert_id)
             row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
             session.add(
                 AuditRow(
                     at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
                 )
             )
-            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+            return _told(session, row)
 
     def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
+        """No mails about what the alert is about until then, unless critical."""
         with self._database.writing() as session:
-            row = session.get(AlertRow, alert_id)
-            if row is None:
-                raise UsageError(f"{alert_id}: there is no alert of this number")
+            row = _alert_row(session, alert_id)
             row.snoozed_until = until
             session.add(
                 AuditRow(
@@ -395,7 +423,12 @@ class DishRecord:
                     note=until.isoformat(),
                 )
             )
-            return _alert(row, session.get_one(DishRow, row.dish_id).name)
+            return _told(session, row)
+
+    def source_of(self, dish: str) -> str:
+        """The source that the dish was first seen in. Raises UsageError."""
+        with self._database.reading() as session:
+            return self._dish(session, dish).source
 
     # --- removal plans -------------------------------------------------------------------------
 
@@ -508,6 +541,7 @@ def _carry_out(
 ) -> None:
     if decision.status != dish.status:
         dish.status, dish.status_since = decision.status, now
+    dish.severity = decision.severity
     if decision.replaces_plans:
         live = session.scalars(
             select(RemovalPlanRow).where(
@@ -516,36 +550,15 @@ def _carry_out(
         )
         for row in live:
             end_plan(session, row, PlanStatus.SUPERSEDED, now, take_back)
-    if decision.alert is not None:
-        if decision.alert is AlertKind.CLEARED:
-            session.execute(
-                update(AlertRow)
-                .where(AlertRow.dish_id == dish.id, AlertRow.closed_at.is_(None))
-                .values(closed_at=now)
-            )
-        alert = AlertRow(
+    for new in decision.alerts:
+        about = AlertRow(
             dish_id=dish.id,
             reading_id=reading.id,
-            kind=decision.alert,
             status=decision.status,
             at=reading.at,
             fraction=reading.differentiated_fraction,
-            created_at=now,
-            closed_at=now if decision.alert is AlertKind.CLEARED else None,
         )
-        session.add(alert)
-        session.flush()
-        session.add_all(
-            OutboxRow(
-                channel="email",
-                subject_id=str(alert.id),
-                recipient=recipient,
-                created_at=now,
-                next_try_at=now,
-                attempts=0,
-            )
-            for recipient in decision.mail_to
-        )
+        add_alert(session, new, about, now)
     if decision.plan is not None:
         _add_plan(session, dish, reading, decision.plan, now)
 
@@ -585,6 +598,69 @@ def _add_plan(
     session.add(AuditRow(at=now, who=who, what=f"plan {row.status}", subject=plan.id, note=note))
     if row.status == PlanStatus.APPROVED:
         _send_to_picker(session, plan.id, now)
+
+
+def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -> int:
+    """Write an alert and its messages. A topic that is cleared closes its open alerts; one that is
+    raised again ends the mail that it was cleared, if that still waits.
+
+    about : the alert's subject and reading; the rest is filled in
+    Returns the alert's number.
+    """
+    same = (
+        AlertRow.topic == new.topic,
+        AlertRow.dish_id.is_not_distinct_from(about.dish_id),
+        AlertRow.source.is_not_distinct_from(about.source),
+    )
+    if new.kind is AlertKind.CLEARED:
+        session.execute(
+            update(AlertRow).where(*same, AlertRow.closed_at.is_(None)).values(closed_at=now)
+        )
+        about.closed_at = now
+    else:
+        cleared = session.scalar(
+            select(AlertRow)
+            .where(*same, AlertRow.kind == AlertKind.CLEARED)
+            .order_by(AlertRow.id.desc())
+            .limit(1)
+        )
+        if cleared is not None:
+            _withdraw_all_clear(session, cleared, now)
+    about.kind, about.topic, about.severity = new.kind, new.topic, new.severity
+    about.text, about.held_back, about.created_at = new.text, new.held_back, now
+    session.add(about)
+    session.flush()
+    if new.held_back is None:
+        session.add_all(
+            OutboxRow(
+                channel="email",
+                subject_id=str(about.id),
+                recipient=recipient,
+                created_at=now,
+                next_try_at=now + new.wait,
+                attempts=0,
+            )
+            for recipient in new.mail_to
+        )
+    return about.id
+
+
+def _withdraw_all_clear(session: Session, cleared: AlertRow, now: datetime) -> None:
+    """The mail that a topic was cleared is not sent, if it still waits for the cooldown to end."""
+    changed = session.execute(
+        update(OutboxRow)
+        .where(
+            OutboxRow.channel == "email",
+            OutboxRow.subject_id == str(cleared.id),
+            OutboxRow.delivered_at.is_(None),
+            OutboxRow.failed_at.is_(None),
+            OutboxRow.attempts == 0,
+            OutboxRow.next_try_at > now,
+        )
+        .values(failed_at=now, last_error="withdrawn")
+    )
+    if changed.rowcount:  # type: ignore[attr-defined]
+        cleared.held_back = "cooldown"
 
 
 def end_plan(
@@ -709,7 +785,13 @@ def _facts(
         .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
         .where(ReadingRow.dish_id == dish.id, ReadingRow.scan_id != scan.id)
         .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-        .limit(60)
+        .limit(_HISTORY)
+    ).all()
+    alerts = session.scalars(
+        select(AlertRow)
+        .where(AlertRow.dish_id == dish.id)
+        .order_by(AlertRow.id.desc())
+        .limit(_ALERTS)
     ).all()
     later = session.scalar(
         select(
@@ -732,6 +814,8 @@ def _facts(
         history=tuple(_reading(row, dish.name) for row in reversed(history)),
         next_version=(version or 0) + 1,
         is_newest=not later,
+        severity=None if dish.severity is None else Severity(dish.severity),
+        alerts=tuple(alert_of(row, dish.name) for row in reversed(alerts)),
     )
 
 
@@ -766,10 +850,23 @@ def _reading(row: ReadingRow, dish: str) -> Reading:
     )
 
 
-def _alert(row: AlertRow, dish: str) -> Alert:
+def _alert_row(session: Session, alert_id: int) -> AlertRow:
+    row = session.get(AlertRow, alert_id)
+    if row is None:
+        raise UsageError(f"{alert_id}: there is no alert of this number; see alerts list --all")
+    return row
+
+
+def _told(session: Session, row: AlertRow) -> Alert:
+    dish = None if row.dish_id is None else session.get_one(DishRow, row.dish_id).name
+    return alert_of(row, dish)
+
+
+def alert_of(row: AlertRow, dish: str | None) -> Alert:
+    """The row as a value of the field."""
     return Alert(
         id=row.id,
-        dish=dish,
+        dish=dish or "",
         kind=AlertKind(row.kind),
         status=DishStatus(row.status),
         reading_id=row.reading_id,
@@ -781,6 +878,11 @@ def _alert(row: AlertRow, dish: str) -> Alert:
         acknowledged_by=row.acknowledged_by,
         note=row.note,
         snoozed_until=row.snoozed_until,
+        topic=AlertTopic(row.topic),
+        severity=Severity(row.severity),
+        source=row.source,
+        text=row.text,
+        held_back=row.held_back,
     )
 
 

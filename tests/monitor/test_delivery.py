@@ -19,7 +19,7 @@ from monitor.culture import AlertKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
 from monitor.outlets.picking import write_plan
-from monitor.record.dishes import ScanDecision
+from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
     NOW,
     hours,
@@ -31,7 +31,13 @@ from tests.monitor.facts import (
     removal_plan,
 )
 
-RAISED = ScanDecision(DishStatus.DIFFERENTIATING, AlertKind.RAISED, mail_to=("a@lab.org",))
+
+def raised_for(*recipients):
+    alert = NewAlert(AlertKind.RAISED, mail_to=recipients)
+    return ScanDecision(DishStatus.DIFFERENTIATING, (alert,))
+
+
+RAISED = raised_for("a@lab.org")
 
 
 @dataclass
@@ -156,7 +162,7 @@ def test_without_a_server_mails_are_files(store, config):
 
 
 def test_every_recipient_has_a_mail_of_his_own_and_one_refusal_holds_up_nobody(store, config):
-    raise_alert(store, replace(RAISED, mail_to=("gone@lab.org", "busy@lab.org", "a@lab.org")))
+    raise_alert(store, raised_for("gone@lab.org", "busy@lab.org", "a@lab.org"))
     postman = Postman({"gone@lab.org": "550 no such user", "busy@lab.org": "451 later"})
     clock = Clock()
     with mail_server(postman) as port:
@@ -235,7 +241,7 @@ def test_a_rehearsal_is_marked_as_a_test(store, config):
 
 
 def test_a_delivery_that_is_told_to_stop_leaves_the_rest_for_later(store, config):
-    raise_alert(store, replace(RAISED, mail_to=("a@lab.org", "b@lab.org", "c@lab.org")))
+    raise_alert(store, raised_for("a@lab.org", "b@lab.org", "c@lab.org"))
     answers = iter([False, True])
     assert deliver(store, config, stopping=lambda: next(answers)) == 1
     assert store.outbox.counts().pending == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,15 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, DishStatus, Reading
-from monitor.decisions.status import can_be_judged, judge
+from monitor.culture import AlertKind, DishStatus, Reading, Severity
+from monitor.decisions.status import Standing, can_be_judged, judge
 
 START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
-LIMITS = DifferentiationConfig()  # above 0.10, below 0.05, 2 of 3, confluence 0.005
+LIMITS = DifferentiationConfig()  # 0.10 and 0.05, critical 0.30 and 0.20, 2 of 3, worse by 0.10
 ONE_OF_ONE = DifferentiationConfig(scans_needed=1, scans_considered=1)
 UNKNOWN, UNDIFFERENTIATED, DIFFERENTIATING = DishStatus
-RAISED, CLEARED = AlertKind.RAISED, AlertKind.CLEARED
+RAISED, WORSENED, CLEARED = AlertKind
+WARNING, CRITICAL = Severity
 HIGH, MIDDLE, LOW = 0.2, 0.07, 0.01
+
+
+def at(number):
+    return START + timedelta(hours=6 * number)
 
 
 def reading(fraction, number=0, **changes):
@@ -24,7 +30,7 @@ def reading(fraction, number=0, **changes):
         "dish": "3500003816/A1",
         "scan_id": number + 1,
         "version": 1,
-        "at": START + timedelta(hours=6 * number),
+        "at": at(number),
         "captures": 20,
         "background_um2": 6e5,
         "undifferentiated_um2": 3e5,
@@ -52,8 +58,13 @@ def as_reading(item, number):
 
 def judged(now, *series, limits=LIMITS):
     readings = [as_reading(item, number) for number, item in enumerate(series)]
-    judgement = judge(now, readings, limits)
+    judgement = judge(standing(now), readings, limits)
     return judgement.status, judgement.alert
+
+
+def standing(status, severity=WARNING, reported=None, reported_at=None):
+    is_differentiating = status is DIFFERENTIATING
+    return Standing(status, severity if is_differentiating else None, reported, reported_at)
 
 
 CASES = {
@@ -140,14 +151,16 @@ def test_what_rests_on_nothing_is_not_judged(item):
 
 def follow(series, limits=LIMITS):
     """The status and all alerts after each reading in turn, as the record would keep them."""
-    status, alerts, readings = UNKNOWN, [], []
+    before, alerts, readings = Standing(), [], []
     for number, item in enumerate(series):
         readings.append(as_reading(item, number))
-        judgement = judge(status, readings, limits)
-        status = judgement.status
+        judgement = judge(before, readings, limits)
+        reported, reported_at = before.reported, before.reported_at
         if judgement.alert is not None:
             alerts.append(judgement.alert)
-    return status, alerts
+            reported, reported_at = readings[-1].differentiated_fraction, readings[-1].at
+        before = Standing(judgement.status, judgement.severity, reported, reported_at)
+    return before.status, alerts
 
 
 def test_a_dish_that_flaps_around_the_upper_limit_alerts_once():
@@ -187,14 +200,16 @@ def rules(draw):
 
 @given(st.lists(readings, max_size=25), rules())
 def test_no_dish_is_ever_raised_twice_without_being_cleared_between(series, limits):
-    status, alerts = follow(series, limits)
+    in_time = [replace(item, at=at(number)) for number, item in enumerate(series)]
+    status, alerts = follow(in_time, limits)
+    assert (status is DIFFERENTIATING) == (bool(alerts) and alerts[-1] is not CLEARED)
+    alerts = [alert for alert in alerts if alert is not WORSENED]
     assert alerts == ([RAISED, CLEARED] * len(alerts))[: len(alerts)]
-    assert (status is DIFFERENTIATING) == (bool(alerts) and alerts[-1] is RAISED)
 
 
 @given(st.lists(readings, min_size=1, max_size=10), rules(), st.sampled_from(DishStatus))
 def test_an_alert_always_has_a_newest_reading_that_shows_it(series, limits, before):
-    judgement = judge(before, series, limits)
+    judgement = judge(standing(before), series, limits)
     newest = series[-1].differentiated_fraction
     if judgement.alert is RAISED:
         assert newest is not None
@@ -202,7 +217,11 @@ def test_an_alert_always_has_a_newest_reading_that_shows_it(series, limits, befo
     if judgement.alert is CLEARED:
         assert newest is not None
         assert newest < limits.clear_below
-    assert (judgement.alert is None) or (judgement.status is not before)
+    if judgement.alert in (RAISED, CLEARED):
+        assert judgement.status is not before
+    if judgement.alert is WORSENED:
+        assert judgement.status is before is DIFFERENTIATING
+    assert (judgement.severity is not None) == (judgement.status is DIFFERENTIATING)
 
 
 @given(st.lists(readings, min_size=1, max_size=10), st.lists(readings, max_size=5))
@@ -210,4 +229,55 @@ def test_readings_that_cannot_be_judged_change_nothing(series, noise):
     unfit = [item for item in noise if not can_be_judged(item, LIMITS)]
     middle = len(series) // 2
     mixed = [*series[:middle], *unfit, *series[middle:]]
-    assert judge(UNDIFFERENTIATED, mixed, LIMITS) == judge(UNDIFFERENTIATED, series, LIMITS)
+    before = standing(UNDIFFERENTIATED)
+    assert judge(before, mixed, LIMITS) == judge(before, series, LIMITS)
+
+
+WORSE_CASES = {
+    # name: (severity, reported fraction, series, severity after, alert)
+    "one critical scan is not enough": (WARNING, 0.15, [0.15, 0.15, 0.4], WARNING, None),
+    "two critical scans": (WARNING, 0.15, [0.15, 0.4, 0.4], CRITICAL, WORSENED),
+    "exactly at the critical limit": (WARNING, 0.25, [0.3, 0.3, 0.3], WARNING, None),
+    "critical stays critical, told once": (CRITICAL, 0.4, [0.4, 0.4, 0.4], CRITICAL, None),
+    "between the critical limits it stays": (CRITICAL, 0.4, [0.4, 0.25, 0.25], CRITICAL, None),
+    "one scan below the lower one": (CRITICAL, 0.4, [0.4, 0.4, 0.15], CRITICAL, None),
+    "a warning again, and nobody is told": (CRITICAL, 0.4, [0.4, 0.15, 0.15], WARNING, None),
+    "ten points up in two scans": (WARNING, 0.12, [0.12, 0.23, 0.24], WARNING, WORSENED),
+    "ten points up in one scan": (WARNING, 0.12, [0.12, 0.12, 0.24], WARNING, None),
+    "nine points up": (WARNING, 0.12, [0.20, 0.21, 0.21], WARNING, None),
+    "up again, but the newest is not": (WARNING, 0.12, [0.24, 0.24, 0.15], WARNING, None),
+    "critical and up again": (CRITICAL, 0.35, [0.46, 0.46], CRITICAL, WORSENED),
+    "nothing was reported yet": (WARNING, None, [0.25, 0.25], WARNING, None),
+}
+
+
+@pytest.mark.parametrize("case", WORSE_CASES)
+def test_what_gets_worse_is_told_once_more(case):
+    severity, reported, series, after, alert = WORSE_CASES[case]
+    before = standing(DIFFERENTIATING, severity, reported, START - timedelta(hours=1))
+    readings = [reading(item, number) for number, item in enumerate(series)]
+    judgement = judge(before, readings, LIMITS)
+    assert (judgement.severity, judgement.alert) == (after, alert)
+
+
+def test_scans_before_the_last_alert_do_not_make_it_worse():
+    """The alert's own scan was a low one: the higher ones before it are no news."""
+    readings = [reading(0.25, 0), reading(0.12, 1), reading(0.23, 2)]
+    before = standing(DIFFERENTIATING, WARNING, 0.12, at(1))
+    assert judge(before, readings, LIMITS).alert is None
+    assert judge(before, [*readings, reading(0.23, 3)], LIMITS).alert is WORSENED
+
+
+def test_a_dish_that_is_found_critical_is_raised_as_critical():
+    judgement = judge(Standing(), [reading(0.5, 0), reading(0.5, 1)], LIMITS)
+    assert (judgement.severity, judgement.alert) == (CRITICAL, RAISED)
+
+
+def test_without_a_second_limit_nothing_is_critical():
+    limits = DifferentiationConfig(critical_above=None, worse_by=None)
+    assert follow([0.2, 0.3, 0.5, 0.7, 0.9, 0.95], limits) == (DIFFERENTIATING, [RAISED])
+
+
+def test_a_dish_that_goes_on_rising_is_told_at_each_step():
+    series = [0.02, 0.12, 0.14, 0.2, 0.25, 0.26, 0.31, 0.32, 0.33]
+    assert follow(series) == (DIFFERENTIATING, [RAISED, WORSENED, WORSENED])

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from monitor.culture import AlertKind, CaptureState, DishStatus, PlanStatus
 from monitor.errors import RecordError, UsageError
-from monitor.record.dishes import ScanDecision
+from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow
 from tests.monitor.facts import (
@@ -29,9 +29,12 @@ from tests.monitor.facts import (
 )
 
 RAISED = ScanDecision(
-    DishStatus.DIFFERENTIATING, AlertKind.RAISED, mail_to=("a@localhost", "b@localhost")
+    DishStatus.DIFFERENTIATING,
+    (NewAlert(AlertKind.RAISED, mail_to=("a@localhost", "b@localhost")),),
 )
-CLEARED = ScanDecision(DishStatus.UNDIFFERENTIATED, AlertKind.CLEARED, mail_to=("a@localhost",))
+CLEARED = ScanDecision(
+    DishStatus.UNDIFFERENTIATED, (NewAlert(AlertKind.CLEARED, mail_to=("a@localhost",)),)
+)
 
 
 def scans_ready(store, now=NOW, *, quiet_s=20.0, expected=None):

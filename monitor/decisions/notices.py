@@ -1,0 +1,178 @@
+"""What else a dish's series says: it rises fast, is ready to be passaged, stops growing, or cannot
+be judged. Each topic is raised once and cleared once; between the two it stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from monitor.config import DifferentiationConfig
+from monitor.culture import AlertKind, AlertTopic, Reading
+from monitor.decisions.status import can_be_judged
+from monitor.decisions.trend import Forecast, Trend, forecast, trend
+
+# A passage takes most cells away; noise does not take a quarter.
+CLEARED_BELOW = 0.75
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A topic that begins or ends with the newest reading, and the sentence for it."""
+
+    topic: AlertTopic
+    kind: AlertKind
+    text: str
+
+
+def judge_notices(
+    open_topics: Collection[AlertTopic],
+    readings: Sequence[Reading],
+    limits: DifferentiationConfig,
+) -> tuple[Notice, ...]:
+    """What the newest reading begins or ends.
+
+    readings : one a scan, oldest first, the newest last
+    """
+    if not readings:
+        return ()
+    found = []
+    for topic, rule in _RULES.items():
+        notice = rule(topic in open_topics, readings, limits)
+        if notice is not None:
+            kind, text = notice
+            found.append(Notice(topic, kind, text))
+    return tuple(found)
+
+
+def fraction_trend(readings: Sequence[Reading], limits: DifferentiationConfig) -> Trend | None:
+    """How the differentiated fraction runs; readings that cannot be judged are left out."""
+    return _trend(readings, limits, lambda reading: reading.differentiated_fraction)
+
+
+def next_limit(readings: Sequence[Reading], limits: DifferentiationConfig) -> Forecast | None:
+    """When the dish will pass the next limit above it; None where that cannot be said."""
+    found = fraction_trend(readings, limits)
+    if found is None:
+        return None
+    above = sorted({limits.raise_above, limits.critical_above or limits.raise_above})
+    ahead = [limit for limit in above if limit > found.level]
+    return forecast(found, ahead[0]) if ahead else None
+
+
+def forecast_text(found: Forecast) -> str:
+    """``will pass 30 % in 9 to 14 h``"""
+    earliest = max(1, round(found.earliest_h))
+    if found.latest_h is None:
+        return f"will pass {found.limit:.0%} in {earliest} h at the earliest".replace("%", " %")
+    latest = max(1, round(found.latest_h))
+    span = f"{earliest} h" if earliest == latest else f"{earliest} to {latest} h"
+    return f"will pass {found.limit:.0%} in {span}".replace("%", " %")
+
+
+_Change = tuple[AlertKind, str] | None
+
+
+def _rising(is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig) -> _Change:
+    limit = limits.rise_above_per_day
+    found = fraction_trend(readings, limits)
+    if limit is None or found is None:
+        return (AlertKind.CLEARED, "Rising is not watched any more.") if is_open else None
+    low, high = found.low_per_h * 24 * 100, found.high_per_h * 24 * 100
+    rate = f"{low:.0f} to {high:.0f} points a day, seen over {found.hours:.0f} h"
+    if not is_open and low > limit * 100:
+        ahead = next_limit(readings, limits)
+        then = f"; it {forecast_text(ahead)}" if ahead is not None else ""
+        return AlertKind.RAISED, f"The differentiated share rises by {rate}{then}."
+    if is_open and found.slope_per_h * 24 < limit / 2:
+        return AlertKind.CLEARED, f"The differentiated share does not rise fast any more ({rate})."
+    return None
+
+
+def _confluent(
+    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
+) -> _Change:
+    limit = limits.confluence_above
+    if limit is None:
+        return (AlertKind.CLEARED, "Confluence is not watched any more.") if is_open else None
+    known = [one for one in readings if one.confluence is not None and not one.doubts]
+    if not known or known[-1] is not readings[-1]:
+        return None
+    values = [one.confluence or 0.0 for one in known[-limits.scans_considered :]]
+    newest = f"{100 * values[-1]:.0f} %"
+    if not is_open and _agreed([value > limit for value in values], limits):
+        return AlertKind.RAISED, f"The cells cover {newest}: time to passage the dish."
+    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], limits):
+        return AlertKind.CLEARED, f"The cells cover {newest} by now."
+    return None
+
+
+def _growth_stopped(
+    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
+) -> _Change:
+    limit = limits.growth_below_per_day
+    found = _trend(readings, limits, lambda reading: reading.confluence)
+    if limit is None or found is None or found.level <= 0 or limits.trend_h is None:
+        ended = is_open and limit is None
+        return (AlertKind.CLEARED, "Growth is not watched any more.") if ended else None
+    # As a share of what is there, so that one limit holds for small and large colonies.
+    low, high = found.low_per_h * 24 / found.level, found.high_per_h * 24 / found.level
+    rate = f"{100 * low:.0f} to {100 * high:.0f} % a day, seen over {found.hours:.0f} h"
+    is_long = found.hours >= limits.trend_h / 2
+    if not is_open and is_long and high < limit:
+        return AlertKind.RAISED, f"The cells hardly grow: {rate}."
+    if is_open and low > limit:
+        return AlertKind.CLEARED, f"The cells grow again: {rate}."
+    return None
+
+
+def _doubtful(is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig) -> _Change:
+    limit = limits.doubtful_for_h
+    newest = readings[-1]
+    if is_open and (limit is None or not newest.doubts):
+        return AlertKind.CLEARED, "The dish can be judged again."
+    if is_open or limit is None or not newest.doubts:
+        return None
+    first = newest
+    for reading in reversed(readings):
+        if not reading.doubts:
+            break
+        first = reading
+    lasting = newest.at - first.at
+    if lasting < timedelta(hours=limit):
+        return None
+    why = ", ".join(newest.doubts)
+    hours = lasting.total_seconds() / 3600
+    return (
+        AlertKind.RAISED,
+        f"No scan could be judged for {hours:.0f} h ({why}). While that lasts, nothing is said "
+        "about differentiation.",
+    )
+
+
+_RULES: dict[AlertTopic, Callable[[bool, Sequence[Reading], DifferentiationConfig], _Change]] = {
+    AlertTopic.RISING: _rising,
+    AlertTopic.CONFLUENT: _confluent,
+    AlertTopic.GROWTH_STOPPED: _growth_stopped,
+    AlertTopic.DOUBTFUL: _doubtful,
+}
+
+
+def _agreed(votes: Sequence[bool], limits: DifferentiationConfig) -> bool:
+    return votes[-1] and sum(votes) >= limits.scans_needed
+
+
+def _trend(
+    readings: Sequence[Reading],
+    limits: DifferentiationConfig,
+    value: Callable[[Reading], float | None],
+) -> Trend | None:
+    if limits.trend_h is None:
+        return None
+    fit = [one for one in readings if can_be_judged(one, limits)]
+    if not fit or fit[-1] is not readings[-1]:
+        return None
+    return trend(
+        [one.at for one in fit], [value(one) or 0.0 for one in fit], window_h=limits.trend_h
+    )
