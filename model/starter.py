@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import math
+import multiprocessing
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,9 @@ def simulated_fields(count: int, work: Path, jobs: int = 1) -> list[TrainingFiel
         np.memmap(flats, np.float16, "w+", shape=shape).flush()
         np.memmap(labels, np.uint8, "w+", shape=shape).flush()
         tasks = [(i, flats, labels, FIRST_TRAINING_SEED + i, count) for i in range(count)]
-        with concurrent.futures.ProcessPoolExecutor(jobs) as workers:
+        # Forking a process whose libraries hold threads is how programs come to hang.
+        fresh = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=fresh) as workers:
             for number in workers.map(_simulate_into, tasks, chunksize=8):
                 if number % 200 == 199:
                     _say(f"simulated {number + 1} of {count} fields")

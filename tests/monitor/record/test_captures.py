@@ -366,7 +366,7 @@ def test_what_a_killed_program_held_is_given_back_at_once(database_file, number)
     with Store(url) as store:
         for name in "abc":
             take(store, f"/in/{name}.tif")
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     ready = context.Event()
     child = context.Process(target=claim_and_wait, args=(url, ready))
     child.start()
