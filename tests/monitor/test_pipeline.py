@@ -798,13 +798,12 @@ def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog
     assert "no removal plan" in caplog.text
 
 
-def test_a_region_that_no_plan_can_be_made_of_does_not_stop_the_alert(make_line, store, caplog):
+def test_a_region_that_no_plan_can_be_made_of_does_not_stop_the_alert(make_line, store):
     line = make_line(**CALIBRATED)
     sliver = replace(REGION, polygon=((50.0, 50.0), (51.0, 50.0)))
     outcomes = series(line, 0.2, 0.3, regions=(sliver,))
     assert outcomes[-1].decision.alert is AlertKind.RAISED
     assert store.dishes.plans() == []
-    assert "no removal plan" in caplog.text
 
 
 def test_a_scan_that_trips_over_a_fault_of_ours_does_not_stop_the_others(line, store, caplog):
