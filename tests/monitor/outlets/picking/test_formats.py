@@ -1,0 +1,347 @@
+"""Each format is read back by its own library where there is one."""
+
+import csv
+import io
+import json
+import re
+import warnings
+import zipfile
+from dataclasses import replace
+from typing import get_args
+
+import geojson
+import numpy as np
+import pytest
+import roifile
+import yaml
+from shapely.geometry import Point, shape
+
+from monitor.commands.removals import Format
+from monitor.config import ColumnConfig, ExportFormat, PickValue
+from monitor.culture import StagePosition
+from monitor.errors import OutletError
+from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
+from monitor.outlets.picking.mapped_csv import values_of
+from tests.monitor.outlets.plans import PLAN, TARGET
+
+A, B = "a" * 64, "b" * 64
+# A region of the second capture, with no height.
+OTHER = replace(
+    TARGET,
+    region_id="bbbbbbbbbbbb-1",
+    order=2,
+    capture_sha256=B,
+    pick_px=(10.0, 20.0),
+    centroid_px=(10.0, 20.0),
+    pick_x_um=-300.25,
+    pick_y_um=7.5,
+    polygon_px=((0.0, 10.0), (0.0, 30.0), (20.0, 30.0), (20.0, 10.0)),
+)
+LAST = replace(TARGET, region_id="aaaaaaaaaaaa-2", order=3, pick_x_um=5300.0)
+TWO_CAPTURES = replace(PLAN, targets=(LAST, OTHER, TARGET))
+PICTURES = {
+    A: Picture("plate_A1_f1.tif", (1536, 2048), 2.0, StagePosition(5000.0, -1000.0, 250.0)),
+    B: Picture("plate\x00_A1_f2 <&>.tif", (1000, 1200)),
+}
+HANDOUT = Handout(TWO_CAPTURES, PICTURES)
+
+
+def written(name, handout=HANDOUT):
+    return FORMATS[name].write(handout)
+
+
+def only(name, handout=HANDOUT):
+    (content,) = written(name, handout).values()
+    return content
+
+
+def rows(name, handout):
+    return list(csv.reader(io.StringIO(only(name, handout).decode(), newline="")))
+
+
+def in_well(plan, x_um=120.4, y_um=-80.6):
+    return replace(
+        plan,
+        targets=tuple(replace(one, well_x_um=x_um, well_y_um=y_um) for one in plan.targets),
+    )
+
+
+def in_picker(plan):
+    targets = tuple(replace(one, picker_x_um=11.0, picker_y_um=22.0) for one in plan.targets)
+    return replace(plan, targets=targets, picker_calibration_id="picker-1")
+
+
+# --- all formats --------------------------------------------------------------------------------
+
+
+def test_every_format_of_the_configuration_has_its_writer_and_can_be_asked_for():
+    assert set(FORMATS) == set(get_args(ExportFormat)) == {str(one) for one in Format}
+
+
+def test_the_endings_differ():
+    assert len({one.suffix for one in FORMATS.values()}) == len(FORMATS)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_the_same_plan_gives_the_same_bytes(name):
+    columns = (ColumnConfig(header="X", value="pick_x_um"),)
+    handout = Handout(in_well(TWO_CAPTURES), PICTURES, columns=columns)
+    assert written(name, handout) == written(name, handout)
+
+
+def test_files_come_in_the_order_of_writing_whatever_the_order_asked_for():
+    endings = list(write_formats(HANDOUT, ["csv", "pos", "geojson", "json"]))
+    assert endings == [".aaaaaaaaaaaa.geojson", ".bbbbbbbbbbbb.geojson", ".pos", ".json", ".csv"]
+
+
+# --- the picker's and the well's frame ----------------------------------------------------------
+
+
+def test_lists_for_the_picker_name_the_frame_that_they_are_in():
+    line = dict(zip(*rows("csv", Handout(in_picker(in_well(PLAN))))[:2], strict=True))
+    assert (line["pick_x_um"], line["pick_y_um"], line["frame"]) == ("11.000", "22.000", "picker")
+    assert (line["stage_x_um"], line["stage_y_um"]) == ("5200.000", "-1100.500")
+    assert (line["well_x_um"], line["well_y_um"]) == ("120.400", "-80.600")
+    # The stage's height is not the picker's.
+    assert (line["pick_z_um"], line["picker_calibration_id"]) == ("", "picker-1")
+
+
+def test_the_document_has_all_frames_by_name():
+    document = json.loads(only("json", Handout(in_picker(in_well(PLAN)))))
+    target = document["targets"][0]
+    assert (document["frame"], document["picker_calibration"]) == ("picker", {"id": "picker-1"})
+    assert target["pick_stage_um"] == {"x": 5200.0, "y": -1100.5, "z": 250.0}
+    assert target["pick_picker_um"] == {"x": 11.0, "y": 22.0}
+    assert target["pick_well_um"] == {"x": 120.4, "y": -80.6}
+
+
+def test_a_target_without_a_place_in_the_pickers_frame_is_not_aimed_at_on_the_stage_instead():
+    with pytest.raises(OutletError, match="no place in the picker's frame") as raised:
+        only("csv", Handout(replace(PLAN, picker_calibration_id="picker-1")))
+    assert raised.value.permanent
+
+
+@pytest.mark.parametrize("name", ["pos", "stg", "useq"])
+def test_stage_lists_stay_in_the_stages_frame(name):
+    plan = replace(PLAN, targets=(TARGET,))
+    assert written(name, Handout(plan)) == written(name, Handout(in_picker(plan)))
+
+
+# --- columns of one's own -----------------------------------------------------------------------
+
+
+def test_an_importer_gets_its_own_columns_and_units():
+    columns = (
+        ColumnConfig(header="Plate", value="plate"),
+        ColumnConfig(header="Tool", text="tip, 200 µm"),
+        ColumnConfig(header="X (mm)", value="pick_x_um", unit="mm", decimals=4),
+        ColumnConfig(header="Y (mm)", value="pick_y_um", unit="mm", decimals=4),
+        ColumnConfig(header="Z", value="pick_z_um", decimals=0),
+        ColumnConfig(header="No", value="order"),
+    )
+    assert rows("csv-mapped", Handout(PLAN, columns=columns)) == [
+        ["Plate", "Tool", "X (mm)", "Y (mm)", "Z", "No"],
+        ["3500003816", "tip, 200 µm", "5.2000", "-1.1005", "250", "1"],
+        ["3500003816", "tip, 200 µm", "5.2000", "-1.1005", "", "2"],
+    ]
+
+
+def test_every_value_that_the_configuration_allows_is_known():
+    assert set(values_of(PLAN, TARGET)) == set(get_args(PickValue))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"header": "X"},
+        {"header": "X", "value": "pick_x_um", "text": "both"},
+        {"header": "", "text": "a"},
+        {"header": "X", "value": "pick_x"},
+        {"header": "P", "value": "mean_probability", "unit": "mm"},
+        {"header": "X", "value": "pick_x_um", "unit": "inch"},
+        {"header": "X", "value": "pick_x_um", "decimals": -1},
+    ],
+)
+def test_a_column_that_says_nothing_clear_is_refused(column):
+    with pytest.raises(ValueError):
+        ColumnConfig(**column)
+
+
+def test_a_dispenser_gets_wells_and_whole_micrometres_from_their_centres():
+    table = rows("csv-echo", Handout(in_well(PLAN, 120.4, -0.3)))
+    line = dict(zip(table[0], table[1], strict=True))
+    assert (line["Destination Plate Name"], line["Destination Well"]) == ("3500003816", "A1")
+    assert line["Destination Well X Offset"] == "120"
+    assert line["Destination Well Y Offset"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (PLAN, "needs well_x_um, which is not known"),
+        (in_well(replace(PLAN, dish="dish-07")), "wel"),
+    ],
+)
+def test_a_dispenser_gets_nothing_where_the_well_or_its_centre_is_not_known(plan, said):
+    with pytest.raises(OutletError, match=said) as raised:
+        only("csv-echo", Handout(plan))
+    assert raised.value.permanent
+
+
+def test_no_columns_are_no_list():
+    with pytest.raises(OutletError, match=r"set outlets\.removal\.columns"):
+        only("csv-mapped", Handout(PLAN))
+
+
+# --- microscopes --------------------------------------------------------------------------------
+
+
+def plain(entry):
+    """A Micro-Manager property map as plain values."""
+    if isinstance(entry, dict) and "type" in entry:
+        values = entry.get("array", [entry.get("scalar")])
+        found = [plain(value) for value in values]
+        return found if "array" in entry else found[0]
+    if isinstance(entry, dict):
+        return {key: plain(value) for key, value in entry.items()}
+    return entry
+
+
+def test_micro_manager_finds_positions_with_its_own_device_names():
+    handout = replace(HANDOUT, plan=PLAN, xy_device="XY", z_device="PIZ")
+    document = json.loads(only("pos", handout))
+    assert document["format"] == "Micro-Manager Property Map"
+    assert (document["major_version"], document["encoding"]) == (2, "UTF-8")
+    first, second = plain(document["map"])["StagePositions"]
+    assert (first["Label"], first["DefaultXYStage"]) == ("01 aaaaaaaaaaaa-1", "XY")
+    assert first["DevicePositions"] == [
+        {"Device": "XY", "Position_um": [5200.0, -1100.5]},
+        {"Device": "PIZ", "Position_um": [250.0]},
+    ]
+    assert first["Properties"]["region_id"] == "aaaaaaaaaaaa-1"
+    # The second has no height: it must not move the focus.
+    assert second["DevicePositions"] == [{"Device": "XY", "Position_um": [5200.0, -1100.5]}]
+    assert second["DefaultZStage"] == ""
+
+
+def test_a_stage_list_has_its_head_its_count_and_a_line_a_target():
+    content = only("stg").decode("ascii")
+    assert content.endswith("\r\n")
+    assert "\n" not in content.replace("\r\n", "")
+    lines = content.split("\r\n")[:-1]
+    assert lines[:4] == [
+        '"Stage Memory List", Version 6.0',
+        '0, 0, 0, 0, 0, 0, 0, "um", "um"',
+        "0",
+        "3",
+    ]
+    fields = [next(csv.reader([line], skipinitialspace=True)) for line in lines[4:]]
+    assert [line[:4] for line in fields] == [
+        ["01 aaaaaaaaaaaa-1", "5200.000", "-1100.500", "250.000"],
+        ["02 bbbbbbbbbbbb-1", "-300.250", "7.500", "250.000"],
+        ["03 aaaaaaaaaaaa-2", "5300.000", "-1100.500", "250.000"],
+    ]
+    assert {len(line) for line in fields} == {13}
+
+
+def test_a_stage_list_makes_up_no_height():
+    with pytest.raises(OutletError, match="has no height, and a") as raised:
+        only("stg", Handout(PLAN))
+    assert raised.value.permanent
+
+
+def test_useq_reads_its_positions_back(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        from useq import MDASequence
+    path = tmp_path / "plan.useq.yaml"
+    path.write_bytes(only("useq", Handout(PLAN)))
+    sequence = MDASequence.from_file(path)
+    assert [(one.name, one.x, one.y, one.z) for one in sequence.stage_positions] == [
+        ("01 aaaaaaaaaaaa-1", 5200.0, -1100.5, 250.0),
+        ("02 aaaaaaaaaaaa-2", 5200.0, -1100.5, None),
+    ]
+    assert sequence.metadata["export_id"] == PLAN.id
+    assert [event.pos_name for event in sequence] == ["01 aaaaaaaaaaaa-1", "02 aaaaaaaaaaaa-2"]
+    assert yaml.safe_load(path.read_text())["metadata"]["calibration_id"] == "scope-1"
+
+
+# --- regions on pictures ------------------------------------------------------------------------
+
+
+def test_qupath_gets_one_file_a_capture():
+    assert list(written("geojson")) == ["a" * 12, "b" * 12]
+
+
+def test_qupath_reads_closed_rings_with_the_point_to_aim_at_inside():
+    for content in written("geojson").values():
+        collection = geojson.loads(content)
+        assert collection.is_valid
+        for region, pick in zip(
+            collection["features"][::2], collection["features"][1::2], strict=True
+        ):
+            ring = region["geometry"]["coordinates"][0]
+            assert ring[0] == ring[-1]
+            assert shape(region["geometry"]).contains(Point(pick["geometry"]["coordinates"]))
+            assert region["properties"]["objectType"] == "annotation"
+            assert isinstance(region["properties"]["measurements"], dict)
+            for feature in (region, pick):
+                assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", feature["id"])
+
+
+def test_qupath_has_x_to_the_right_and_counts_from_the_pictures_corner():
+    features = json.loads(written("geojson")["a" * 12])["features"]
+    # Row 150, column 300: the middle of that pixel is half a pixel from its corner.
+    assert features[1]["geometry"]["coordinates"] == [300.5, 150.5]
+    assert features[0]["geometry"]["coordinates"][0][1] == [330.5, 120.5]
+    assert features[0]["properties"]["measurements"]["Area um^2"] == 14_400.0
+    assert features[0]["properties"]["metadata"]["capture_sha256"] == A
+
+
+def test_ome_reads_an_image_a_capture_with_its_regions():
+    from ome_types import from_xml
+
+    document = from_xml(only("ome-xml").decode())
+    first, second = document.images
+    assert (first.pixels.size_x, first.pixels.size_y) == (2048, 1536)
+    assert (first.pixels.physical_size_x, first.pixels.physical_size_y) == (2.0, 2.0)
+    plane = first.pixels.planes[0]
+    assert (plane.position_x, plane.position_y, plane.position_z) == (5000.0, -1000.0, 250.0)
+    assert plane.position_x_unit.value == "µm"
+    assert second.name == "plate\N{REPLACEMENT CHARACTER}_A1_f2 <&>.tif"
+    assert second.pixels.physical_size_x is None
+    held = [[ref.id for ref in image.roi_refs] for image in document.images]
+    assert held == [["ROI:0", "ROI:1"], ["ROI:2"]]
+    assert [roi.name for roi in document.rois] == [
+        "01 aaaaaaaaaaaa-1",
+        "03 aaaaaaaaaaaa-2",
+        "02 bbbbbbbbbbbb-1",
+    ]
+    polygon, point = document.rois[2].union
+    assert polygon.points == "10.50,0.50 30.50,0.50 30.50,20.50 10.50,20.50"
+    assert (point.x, point.y) == (20.5, 10.5)
+    assert (polygon.the_z, polygon.the_c, polygon.the_t) == (None, None, None)
+
+
+def test_ome_says_nothing_of_a_capture_whose_size_is_not_known():
+    with pytest.raises(OutletError, match="the size of capture aaaaaaaaaaaa is not known"):
+        only("ome-xml", Handout(PLAN))
+
+
+def test_imagej_reads_polygons_and_points(tmp_path):
+    path = tmp_path / "plan.roi.zip"
+    path.write_bytes(written("imagej-roi")["a" * 12])
+    rois = roifile.roiread(path)
+    assert [roi.name for roi in rois] == [
+        "01 aaaaaaaaaaaa-1 region",
+        "01 aaaaaaaaaaaa-1 pick",
+        "03 aaaaaaaaaaaa-2 region",
+        "03 aaaaaaaaaaaa-2 pick",
+    ]
+    assert [roi.roitype for roi in rois[:2]] == [roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.POINT]
+    corners = np.array([[270.5, 120.5], [330.5, 120.5], [330.5, 180.5], [270.5, 180.5]])
+    assert np.array_equal(rois[0].coordinates(), corners)
+    assert rois[1].coordinates().tolist() == [[300.5, 150.5]]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(set(archive.namelist())) == 4
