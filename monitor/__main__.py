@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from monitor.commands import alerts, benchmark, models, overview, removals, settings, upkeep
+from monitor.commands.calibrate import calibrate
 from monitor.commands.common import (
     DONE,
     FAILED,
@@ -73,6 +74,7 @@ app.command()(models.train)
 app.command()(models.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
+app.command()(calibrate)
 app.command()(upkeep.simulate)
 app.command()(upkeep.backup)
 app.command()(upkeep.retry)
