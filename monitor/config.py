@@ -39,7 +39,20 @@ NAME_PRESETS = (
     "dish-time",
     "dish-folder",
 )
-IMAGE_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".png", ".jpg", ".jpeg")
+IMAGE_EXTENSIONS = (
+    ".tif",
+    ".tiff",
+    ".btf",
+    ".tf8",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    # Read where the extra of that name is installed.
+    ".nd2",
+    ".lif",
+    ".czi",
+    ".oib",
+)
 
 _PathField = Annotated[Path, Field(strict=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -7,6 +7,7 @@ end before its pixels are decoded.
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 import math
@@ -14,6 +15,7 @@ import os
 import re
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,15 @@ import numpy.typing as npt
 import tifffile
 
 from monitor.capture.descriptions import said_by
-from monitor.capture.metadata import UM, Said, XmlRefusedError, length_um, real
+from monitor.capture.foreign import ForeignRefusedError, Stack
+from monitor.capture.metadata import (
+    UM,
+    Said,
+    XmlRefusedError,
+    length_um,
+    real,
+    square_pixel_um,
+)
 from monitor.capture.name_parts import shown_name
 from monitor.culture import StagePosition
 from monitor.errors import CaptureError
@@ -49,10 +59,14 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+# Start of the file, extra (and module) that reads it, name.
+_FOREIGN = (
+    (b"ZISRAWFILE", "czi", "Zeiss CZI"),
+    (b"\xda\xce\xbe\x0a", "nd2", "Nikon ND2"),
+    (b"\x70\0\0\0", "lif", "Leica LIF"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "oib", "Olympus OIB"),
+)
 _OTHER_FORMATS = (
-    (b"ZISRAWFILE", "Zeiss CZI"),
-    (b"\xda\xce\xbe\x0a", "Nikon ND2"),
-    (b"\x70\0\0\0", "Leica LIF"),
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -66,6 +80,7 @@ _NOW = {
     "empty": "the imager may still be writing it; if it stays so, export it again",
     "truncated": "the imager may still be writing it; if it stays so, export it again",
     "corrupt": "export or copy it again",
+    "needs-extra": "install it, then colonywatch retry",
     "not-an-image": "TIFF, PNG and JPEG can be read; remove it or correct its name",
     "unsupported": "export one grey or RGB plane as TIFF or PNG",
     "too-large": "export it smaller, or in tiles",
@@ -84,7 +99,8 @@ class Picture:
     pixel_size_um : from the instrument's metadata only; dots per inch are no calibration
     acquired_at : aware UTC
     stage : centre of the field as the file says it
-    format : "TIFF", "BigTIFF", "OME-TIFF", "ImageJ TIFF", "PNG" or "JPEG"
+    format : "TIFF", "BigTIFF", "OME-TIFF", "ImageJ TIFF", "PNG", "JPEG" or, where the extra is
+        installed, "Nikon ND2", "Leica LIF", "Zeiss CZI", "Olympus OIB"
     """
 
     pixels: npt.NDArray[Any]
@@ -105,8 +121,8 @@ def read_picture(
         is labelled as brightfield or phase contrast, else the first
 
     A Z-stack gives its sharpest plane. RGB becomes luminance, a palette its grey values.
-    Raises CaptureError with reason empty, not-an-image, truncated, corrupt, too-large, unsupported
-    or, transient, no-permission, io-error, missing. Nothing else, whatever the bytes.
+    Raises CaptureError with reason empty, not-an-image, truncated, corrupt, too-large, unsupported,
+    needs-extra or, transient, no-permission, io-error, missing. Nothing else, whatever the bytes.
     """
     try:
         if data is None:
@@ -174,10 +190,56 @@ def _read(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
         _refuse("truncated", f"ends after {len(data)} bytes")
     if not any(data[:4096]):
         _refuse("empty", "starts with zeros only")
+    for magic, extra, name in _FOREIGN:
+        if data.startswith(magic):
+            return _read_foreign(data, zone, channel, extra, name)
     for magic, name in _OTHER_FORMATS:
         if data.startswith(magic):
             _refuse("unsupported", f"is a file of format {name}, which is not read here")
     _refuse("not-an-image", f"is no TIFF, PNG or JPEG (starts with {data[:8]!r})")
+
+
+def _read_foreign(data: bytes, zone: tzinfo, channel: str | None, extra: str, name: str) -> Picture:
+    """A microscope's own format, by the library that is an extra of this package."""
+    try:
+        reader = importlib.import_module(f"monitor.capture.{extra}_format")
+    except ModuleNotFoundError:
+        _refuse(
+            "needs-extra",
+            f"is a file of format {name}, whose reader is not installed: "
+            f'pip install "colonywatch[{extra}]"',
+        )
+
+    def choose(stack: Stack) -> Picture:
+        height, width = stack.shape
+        _check_size(height, width, height * width * stack.bytes_a_pixel, len(data))
+        if not 1 <= stack.heights <= MAX_PAGES or not 1 <= len(stack.channels) <= MAX_PAGES:
+            _refuse("corrupt", f"declares {stack.heights} heights")
+        chosen = 0
+        if len(stack.channels) > 1:
+            chosen = _choose_channel(stack.channels, len(stack.channels), channel)
+        best, best_sharpness = None, -1.0
+        for z in range(stack.heights):
+            pixels = _plain(_grey(np.asarray(stack.plane(z, chosen))))
+            if pixels.shape != stack.shape:
+                _refuse("corrupt", f"declares {width} x {height} pixels and has others")
+            sharpness = _sharpness(pixels) if stack.heights > 1 else 0.0
+            if sharpness > best_sharpness:
+                best, best_sharpness = pixels, sharpness
+        if best is None:
+            _refuse("corrupt", "holds no plane whose sharpness can be told")
+        size_um = square_pixel_um(*stack.pixel_size_um)
+        return Picture(best.copy(), size_um, stack.acquired_at, stack.stage, name)
+
+    try:
+        with warnings.catch_warnings():
+            # A library that only warns goes on with a blank plane.
+            warnings.simplefilter("error", UserWarning)
+            picture = reader.read_stack(data, zone, choose)
+    except ForeignRefusedError as problem:
+        _refuse(problem.reason, str(problem))
+    assert isinstance(picture, Picture)
+    return picture
 
 
 def _check_size(height: int, width: int, decoded_bytes: int, file_bytes: int) -> None:

@@ -439,7 +439,7 @@ def test_random_bytes_bring_nothing_but_a_capture_error(data, magic):
         (b"well A1 looks fine today", "not-an-image"),
         (b"\x89PN", "truncated"),
         (b"GIF89a" + bytes(50), "unsupported"),
-        (b"ZISRAWFILE" + bytes(50), "unsupported"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "unsupported"),
     ],
 )
 def test_what_is_no_picture_is_named(data, reason):

@@ -1,0 +1,103 @@
+"""Small LIF and CZI files, written by hand: no library writes them."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+
+def lif(planes: np.ndarray, *, pixel_size_um: float = 0.65, images: int = 1) -> bytes:
+    """A LIF file of uint8 planes, (C, Z, H, W)."""
+    channels, heights, rows, columns = planes.shape
+
+    def dimension(number: int, count: int, step: int, length_m: float) -> str:
+        return (
+            f'<DimensionDescription DimID="{number}" NumberOfElements="{count}" Origin="0" '
+            f'Length="{length_m!r}" Unit="m" BitInc="0" BytesInc="{step}"/>'
+        )
+
+    plane = rows * columns
+    channel = "".join(
+        '<ChannelDescription DataType="0" ChannelTag="0" Resolution="8" '
+        'NameOfMeasuredQuantity="" Min="0" Max="255" Unit="" LUTName="Gray" IsLUTInverted="0" '
+        f'BytesInc="{number * heights * plane}" BitInc="0"/>'
+        for number in range(channels)
+    )
+    dimensions = dimension(1, columns, 1, pixel_size_um * 1e-6 * (columns - 1))
+    dimensions += dimension(2, rows, columns, pixel_size_um * 1e-6 * (rows - 1))
+    if heights > 1:
+        dimensions += dimension(3, heights, plane, 1e-5)
+    elements = "".join(
+        f'<Element Name="field{number}" UniqueID="u{number}"><Data><Image>'
+        f"<ImageDescription><Channels>{channel}</Channels><Dimensions>{dimensions}</Dimensions>"
+        '</ImageDescription><TimeStampList NumberOfTimeStamps="1">'
+        "1dd1234aabbccdd</TimeStampList></Image></Data>"
+        f'<Memory Size="{planes.size}" MemoryBlockID="MemBlock_{number}"/></Element>'
+        for number in range(images)
+    )
+    xml = (
+        '<LMSDataContainerHeader Version="2"><Element Name="run.lif" UniqueID="r"><Data/>'
+        f'<Memory Size="0" MemoryBlockID="MemBlock_r"/><Children>{elements}</Children></Element>'
+        "</LMSDataContainerHeader>"
+    ).encode("utf-16-le")
+    file = struct.pack("<IIBI", 0x70, len(xml) + 5, 0x2A, len(xml) // 2) + xml
+    for number in range(images):
+        name = f"MemBlock_{number}".encode("utf-16-le")
+        file += struct.pack(
+            "<IIBQBI", 0x70, len(name) + 14, 0x2A, planes.size, 0x2A, len(name) // 2
+        )
+        file += name + planes.astype(np.uint8).tobytes()
+    return file
+
+
+def czi(
+    tiles: list[tuple[dict[str, int], np.ndarray]],
+    *,
+    pixel_size_um: float = 0.65,
+    channels: tuple[str, ...] = ("Phase",),
+) -> bytes:
+    """A CZI file of uint8 tiles: ({"X": start, "Y": ..., "Z": ..., "C": ..., "S": ...}, (H, W))."""
+
+    def segment(kind: bytes, body: bytes) -> bytes:
+        return struct.pack("<16sqq", kind, len(body), len(body)) + body
+
+    def entry(where: dict[str, int], tile: np.ndarray, position: int) -> bytes:
+        sizes = {"X": tile.shape[1], "Y": tile.shape[0]}
+        starts = {"X": 0, "Y": 0} | where
+        body = struct.pack("<2siqiiBB4si", b"DV", 0, position, 0, 0, 0, 0, b"", len(starts))
+        for axis, start in starts.items():
+            size = sizes.get(axis, 1)
+            body += struct.pack("<4siifi", axis.encode(), start, size, float(start), size)
+        return body
+
+    named = "".join(
+        f'<Channel Id="Channel:{number}" Name="{name}"/>' for number, name in enumerate(channels)
+    )
+    distances = "".join(
+        f'<Distance Id="{axis}"><Value>{pixel_size_um * 1e-6!r}</Value></Distance>' for axis in "XY"
+    )
+    xml = (
+        "<ImageDocument><Metadata><Information><Image>"
+        "<AcquisitionDateAndTime>2026-11-02T03:00:00.1234567Z</AcquisitionDateAndTime>"
+        f"<Dimensions><Channels>{named}</Channels></Dimensions></Image></Information>"
+        f"<Scaling><Items>{distances}</Items></Scaling></Metadata></ImageDocument>"
+    ).encode()
+    metadata = segment(
+        b"ZISRAWMETADATA", struct.pack("<ii", len(xml), 0) + bytes(248) + xml + bytes(7)
+    )
+    header_bytes = 32 + 512
+    file = bytes(header_bytes) + metadata
+    entries = b""
+    for where, tile in tiles:
+        described = entry(where, tile, len(file))
+        entries += described
+        body = struct.pack("<iiq", 0, 0, tile.size) + described
+        body += bytes(max(240 - len(described), 0)) + tile.astype(np.uint8).tobytes()
+        file += segment(b"ZISRAWSUBBLOCK", body)
+    directory_at = len(file)
+    file += segment(b"ZISRAWDIRECTORY", struct.pack("<i", len(tiles)) + bytes(124) + entries)
+    header = struct.pack(
+        "<iiii16s16siqqiq", 1, 0, 0, 0, b"", b"", 0, directory_at, header_bytes, 0, 0
+    )
+    return segment(b"ZISRAWFILE", header.ljust(512, b"\0")) + file[header_bytes:]

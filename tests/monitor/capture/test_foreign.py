@@ -1,0 +1,140 @@
+"""Microscopes' own formats. ND2 and OIB are only tried on damaged bytes: nothing writes them."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import cv2
+import numpy as np
+import pytest
+
+from monitor.capture.reading import read_picture
+from monitor.errors import CaptureError
+from tests.monitor.capture.foreign_files import czi, lif
+from tests.monitor.capture.pictures import colonies
+
+ZONE = ZoneInfo("UTC")
+SHARP = colonies((96, 128))
+DULL = cv2.GaussianBlur(SHARP, (0, 0), 3)
+LIBRARIES = {"czi": "czifile", "lif": "liffile", "nd2": "nd2", "oib": "oiffile"}
+MAGIC = {
+    "czi": b"ZISRAWFILE",
+    "lif": b"\x70\0\0\0",
+    "nd2": b"\xda\xce\xbe\x0a",
+    "oib": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+}
+
+
+def needs(extra: str) -> None:
+    if importlib.util.find_spec(LIBRARIES[extra]) is None:
+        pytest.skip(f'needs pip install "colonywatch[{extra}]"')
+
+
+def read(data: bytes, **how):
+    return read_picture(Path("dish-1.xyz"), **({"zone": ZONE, "data": data} | how))
+
+
+def reason_of(data: bytes, **how) -> str:
+    with pytest.raises(CaptureError) as refused:
+        read(data, **how)
+    return refused.value.reason
+
+
+@pytest.mark.parametrize("extra", LIBRARIES)
+def test_without_the_extra_its_name_is_said(extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, LIBRARIES[extra], None)
+    monkeypatch.delitem(sys.modules, f"monitor.capture.{extra}_format", raising=False)
+    with pytest.raises(CaptureError, match=rf'pip install "colonywatch\[{extra}\]"') as refused:
+        read(MAGIC[extra] + bytes(100))
+    assert refused.value.reason == "needs-extra"
+
+
+@pytest.mark.parametrize("extra", LIBRARIES)
+def test_what_only_begins_like_such_a_file_is_refused(extra):
+    needs(extra)
+    chance = random.Random(7)
+    for size in (0, 1, 8, 40, 600, 5000):
+        for junk in (bytes(size), chance.randbytes(size)):
+            assert reason_of(MAGIC[extra] + junk) in {"corrupt", "truncated", "unsupported"}
+
+
+def test_a_lif_file_gives_its_sharpest_plane_its_size_and_its_time():
+    needs("lif")
+    picture = read(lif(np.stack([[DULL, SHARP, DULL]]), pixel_size_um=0.65))
+    np.testing.assert_array_equal(picture.pixels, SHARP)
+    assert picture.pixel_size_um == pytest.approx(0.65, rel=1e-6)
+    assert picture.acquired_at is not None and picture.acquired_at.tzinfo == UTC
+    assert picture.format == "Leica LIF"
+
+
+def test_a_lif_file_gives_the_channel_that_is_asked_for():
+    needs("lif")
+    data = lif(np.stack([[DULL], [SHARP]]))
+    np.testing.assert_array_equal(read(data).pixels, DULL)
+    np.testing.assert_array_equal(read(data, channel="2").pixels, SHARP)
+    assert reason_of(data, channel="3") == "unsupported"
+
+
+def test_a_lif_file_of_several_fields_is_refused():
+    needs("lif")
+    assert reason_of(lif(SHARP[None, None], images=2)) == "unsupported"
+
+
+def test_a_czi_file_gives_its_sharpest_plane_its_size_and_its_time():
+    needs("czi")
+    data = czi([({"Z": z, "C": 0}, plane) for z, plane in enumerate([DULL, SHARP, DULL])])
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels, SHARP)
+    assert picture.pixel_size_um == 0.65
+    assert picture.acquired_at == datetime(2026, 11, 2, 3, 0, 0, 123456, tzinfo=UTC)
+
+
+def test_a_czi_file_gives_transmitted_light_or_the_channel_that_is_asked_for():
+    needs("czi")
+    data = czi([({"C": 0}, DULL), ({"C": 1}, SHARP)], channels=("DAPI", "Phase"))
+    np.testing.assert_array_equal(read(data).pixels, SHARP)
+    np.testing.assert_array_equal(read(data, channel="dapi").pixels, DULL)
+
+
+def test_a_czi_mosaic_is_put_together_and_must_be_whole():
+    needs("czi")
+    tiles = [
+        ({"Y": row, "X": column, "M": number}, SHARP[row : row + 48, column : column + 64])
+        for number, (row, column) in enumerate([(0, 0), (0, 64), (48, 0), (48, 64)])
+    ]
+    np.testing.assert_array_equal(read(czi(tiles)).pixels, SHARP)
+    assert reason_of(czi([tiles[0], tiles[3]])) == "truncated"
+
+
+@pytest.mark.parametrize("axis", ["S", "T"])
+def test_a_czi_file_of_several_fields_or_times_is_refused(axis):
+    needs("czi")
+    assert reason_of(czi([({axis: n}, SHARP) for n in range(2)])) == "unsupported"
+
+
+@pytest.mark.parametrize("extra", ["lif", "czi"])
+def test_no_picture_comes_from_such_a_file_cut_anywhere(extra):
+    needs(extra)
+    data = lif(SHARP[None, None]) if extra == "lif" else czi([({"C": 0}, SHARP)])
+    for cut in {*range(0, len(data), len(data) // 50), *range(len(data) - 8, len(data))}:
+        assert reason_of(data[:cut]) in {"corrupt", "truncated", "empty", "not-an-image"}, cut
+
+
+@pytest.mark.parametrize("extra", ["lif", "czi"])
+def test_damage_brings_nothing_but_a_capture_error(extra):
+    needs(extra)
+    whole = lif(SHARP[None, None]) if extra == "lif" else czi([({"C": 0}, SHARP)])
+    for seed in range(80):
+        chance = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 4, 20])):
+            data[chance.randrange(1500)] = chance.randrange(256)
+        try:
+            assert read(bytes(data)).pixels.ndim == 2
+        except CaptureError as refused:
+            assert not refused.transient
