@@ -60,6 +60,9 @@ def plan_removal(
 ) -> RemovalPlan | None:
     """A plan for every region that is large, thick and certain enough; None if there is none.
 
+    Cells move: a plan is good for `expires_h` after its scan. A scan that is older by now, as in a
+    backfill, makes none.
+
     fields : the captures that `reading` is made of
     calibration : how the camera of the dish's source stands on the stage
     settings : of the source: its vessel, the limits of its stage, its binning
@@ -70,6 +73,9 @@ def plan_removal(
     Raises CalibrationError where regions qualify and no stage position can be given for any, and
     where one comes out so far outside its vessel that the coordinates must be wrong.
     """
+    expires_at = reading.at + timedelta(hours=limits.expires_h)
+    if expires_at <= now:
+        return None
     place = _Place(reading.dish, settings or SourceSettings(), calibration, picker)
     refused: Counter[str] = Counter()
     homeless: Counter[str] = Counter()
@@ -108,7 +114,7 @@ def plan_removal(
         reading_id=reading.id,
         status=PlanStatus.APPROVED if by_rule else PlanStatus.DRAFT,
         created_at=now,
-        expires_at=now + timedelta(hours=limits.expires_h),
+        expires_at=expires_at,
         model_sha256=reading.model_sha256,
         settings_sha256=reading.settings_sha256,
         calibration_id=calibration.id,

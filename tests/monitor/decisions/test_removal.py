@@ -115,7 +115,7 @@ def test_the_plan_names_what_it_rests_on_and_when_it_ends():
     assert (result.model_sha256, result.settings_sha256) == ("m" * 64, "s" * 64)
     assert result.calibration_id == "scope-1"
     assert result.created_at == NOW
-    assert result.expires_at == NOW + timedelta(hours=12)
+    assert result.expires_at == READING.at + timedelta(hours=12)  # from the scan on
 
 
 def test_a_plan_waits_for_a_person():
@@ -128,7 +128,12 @@ def test_a_rule_may_approve_where_the_configuration_says_so():
     result = plan(field(region()), limits=RemovalConfig(approval="rule", expires_h=1.0))
     assert result.status is PlanStatus.APPROVED
     assert (result.approved_by, result.approved_at) == ("rule", NOW)
-    assert result.expires_at == NOW + timedelta(hours=1)
+    assert result.expires_at == READING.at + timedelta(hours=1)
+
+
+def test_a_scan_of_long_ago_makes_no_plan():
+    """A backfill reads scans of last year; the cells have moved since."""
+    assert plan(field(region()), limits=RemovalConfig(expires_h=0.05)) is None
 
 
 @pytest.mark.parametrize(
