@@ -158,7 +158,10 @@ def _refusal(path: Path, reason: str, what: str) -> CaptureError:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        # Without O_NONBLOCK a FIFO of that name would hold the reader for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            # To open a device can already do something: wind a tape, take an input's data.
+            _refuse("not-an-image", "is no regular file")
+        # Without O_NONBLOCK a FIFO that took the file's place would hold the reader for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             about = os.fstat(handle)
@@ -436,6 +439,8 @@ def _check_page(page: Any, data: bytes) -> None:
         _refuse(reason, f"has pixels of {page.bitspersample} bits of an unknown kind")
     decoded_bytes = math.prod(page.shaped) * page.dtype.itemsize
     _check_size(int(page.imagelength), int(page.imagewidth), decoded_bytes, len(data))
+    if page.tags.valueof(277) == 0:
+        _refuse("corrupt", "declares no samples a pixel")
     if page.imagedepth != 1:
         _refuse("unsupported", "has three-dimensional tiles")
     offsets, byte_counts = page.dataoffsets, page.databytecounts

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from model.predict import ModelError, Segmentation, Segmenter
@@ -187,7 +190,15 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         quality=field.quality.measures,
         doubts=field.quality.doubts,
         took_s=time.monotonic() - began,
+        fingerprint=_fingerprint(picture.pixels),
     )
+
+
+def _fingerprint(pixels: NDArray[Any]) -> str:
+    """Hash of what the picture shows, whatever its file says beside it."""
+    found = hashlib.sha256(f"{pixels.dtype} {pixels.shape}".encode())
+    found.update(np.ascontiguousarray(pixels).data)
+    return found.hexdigest()
 
 
 def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
@@ -195,6 +206,12 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
     path = request.path
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CaptureError(
+                f"{shown_name(path)}: changed after it was taken in",
+                reason="changed",
+                transient=True,
+            )
         data = path.read_bytes() if status.st_size <= IN_MEMORY_BYTES else None
         sha256 = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
     except FileNotFoundError as problem:

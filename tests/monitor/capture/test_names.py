@@ -6,7 +6,7 @@ from pathlib import PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.capture.names import (
@@ -447,3 +447,33 @@ def test_the_start_of_an_experiment_is_in_the_sources_zone():
     for text in ("2026-10-24", "yesterday", 7):
         with pytest.raises(ValueError, match="time of day"):
             SourceSettings(experiment_start=text)
+
+
+EXAMPLES = [preset.example for preset in PRESETS.values()]
+
+
+@given(
+    st.sampled_from(EXAMPLES),
+    st.lists(
+        st.tuples(
+            st.integers(0, 120), st.integers(0, 3), st.text("0123456789/_-. aZ\n\u0663", max_size=9)
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([None, utc(2026, 11, 2), datetime.max.replace(tzinfo=UTC)]),
+)
+@settings(max_examples=400, deadline=None)
+def test_names_like_an_imagers_bring_nothing_but_a_capture_error(name, changes, start):
+    """Names that nearly fit reach deeper than random text does."""
+    for at, removed, added in changes:
+        name = name[:at] + added + name[at + removed :]
+    try:
+        parts = parse_name(PurePosixPath(name), "auto", BERLIN, start)
+    except CaptureError as refused:
+        assert refused.reason in {"no-name-match", "bad-name"}
+        assert str(refused).isprintable()
+    else:
+        assert parts.dish.isprintable() and parts.dish.strip()
+        assert parts.acquired_at is None or parts.acquired_at.tzinfo == UTC
+        assert parts.plane is None or parts.plane >= 1
+        left_out(parts, SourceSettings())
