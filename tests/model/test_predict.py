@@ -185,7 +185,7 @@ def test_the_starter_model_finds_an_empty_dish_empty() -> None:
     chance = np.random.default_rng(0)
     noise = chance.normal(128, 3, (600, 600))
     labels = Segmenter.load().segment(np.clip(noise, 0, 255).astype(np.uint8), 1.5).labels
-    assert (labels == CellClass.BACKGROUND).mean() > 0.98
+    assert (labels == CellClass.BACKGROUND).mean() > 0.95
 
 
 @shipped
