@@ -21,6 +21,8 @@ from monitor.config import (
 )
 from monitor.culture import (
     AlertKind,
+    Calibration,
+    CalibrationKind,
     CaptureState,
     DishStatus,
     FieldAreas,
@@ -796,6 +798,71 @@ def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog
     assert len(store.dishes.alerts()) == 1
     assert store.dishes.plans() == []
     assert "no removal plan" in caplog.text
+
+
+def taught(kind=CalibrationKind.CAMERA, **changes):
+    """A calibration as it was taught on the day before."""
+    values = {
+        "id": f"{kind}-1",
+        "kind": kind,
+        "source": "incubator",
+        "matrix": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+        "made_at": NOW - timedelta(hours=24),
+        "made_by": "A. Person",
+        "max_age_days": 90.0,
+    }
+    return Calibration(**(values | changes))
+
+
+def test_a_plan_aims_by_the_newest_calibration_on_record(line, store, caplog):
+    caplog.set_level("INFO")
+    store.calibrations.add(taught(id="old", made_at=NOW - timedelta(hours=48)))
+    store.calibrations.add(taught())
+    series(line, 0.2, 0.3)
+    (plan,) = store.dishes.plans()
+    assert (plan.calibration_id, plan.frame) == ("camera-1", "stage")
+    assert "source=incubator: camera calibration camera-1 from the record" in caplog.text
+
+
+def test_the_configuration_wins_over_the_record(make_line, store, caplog):
+    caplog.set_level("INFO")
+    store.calibrations.add(taught())
+    series(make_line(**CALIBRATED), 0.2, 0.3)
+    assert [plan.calibration_id for plan in store.dishes.plans()] == ["scope-1"]
+    assert "camera calibration scope-1 from config.yaml" in caplog.text
+
+
+def test_a_plan_is_in_the_pickers_frame_where_that_is_known(make_line, store):
+    store.calibrations.add(
+        taught(CalibrationKind.PICKER, matrix=((1.0, 0.0, 1000.0), (0.0, 1.0, -500.0)))
+    )
+    series(make_line(**CALIBRATED), 0.2, 0.3)
+    (plan,) = store.dishes.plans()
+    assert (plan.frame, plan.picker_calibration_id) == ("picker", "picker-1")
+    (target,) = plan.targets
+    assert target.picker_x_um == target.pick_x_um + 1000
+    assert target.picker_y_um == target.pick_y_um - 500
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "changes", "said"),
+    [
+        ("too old", CalibrationKind.CAMERA, {"max_age_days": 0.5}, "its limit is 0.5 days"),
+        ("another objective", CalibrationKind.CAMERA, {"objective": "10x"}, "the objective 10x"),
+        ("another pixel size", CalibrationKind.CAMERA, {"pixel_size_um": 1.0}, "expects 1 µm"),
+        ("a picker's too", CalibrationKind.PICKER, {"max_age_days": 0.5}, "its limit is 0.5 days"),
+    ],
+)
+def test_a_calibration_that_does_not_hold_makes_an_alert_and_no_plan(
+    line, store, caplog, name, kind, changes, said
+):
+    if kind is CalibrationKind.PICKER:
+        store.calibrations.add(taught())
+    store.calibrations.add(taught(kind, **changes))
+    series(line, 0.2, 0.3)
+    assert len(store.dishes.alerts()) == 1
+    assert store.dishes.plans() == []
+    assert said in caplog.text
 
 
 def test_a_region_that_no_plan_can_be_made_of_does_not_stop_the_alert(make_line, store):
