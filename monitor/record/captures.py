@@ -574,7 +574,7 @@ def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) ->
     if row.path != seen.path:
         file = session.get(FileRow, row.path)
         overwritten = file is not None and file.capture_id != row.id
-        if overwritten or not row.path.exists() or (_is_badly_named(row) and seen.dish is not None):
+        if overwritten or not row.path.exists() or (_lacks_a_dish(row) and seen.dish is not None):
             # Later looks must find it.
             row.path, row.named_dish = seen.path, seen.dish
             if _is_badly_named(row):
@@ -588,6 +588,11 @@ def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) ->
 
 def _is_badly_named(row: CaptureRow) -> bool:
     return row.state == CaptureState.UNREADABLE and row.reason in ("no-name-match", "bad-name")
+
+
+def _lacks_a_dish(row: CaptureRow) -> bool:
+    waits = row.state == CaptureState.WAITING and row.scan_id is None
+    return _is_badly_named(row) or (waits and row.named_dish is None)
 
 
 def _forget_if_replaced(session: Session, row: CaptureRow) -> None:
