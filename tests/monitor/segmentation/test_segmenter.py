@@ -1,0 +1,133 @@
+"""What a picture's scale rests on, and when a picture is refused before it is segmented."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.predict import Segmentation
+from monitor.capture.reading import Picture
+from monitor.config import SourceSettings
+from monitor.culture import NamedParts
+from monitor.errors import CaptureError
+from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.segmenter import measure, segment_picture
+from tests.monitor.capture.corpus import tiff
+from tests.monitor.capture.pictures import colonies, round_well
+
+YOKOGAWA = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
+
+
+class StandInSegmenter:
+    """Calls everything background."""
+
+    name, sha256 = "stand-in", "0" * 64
+
+    def segment(self, pixels, pixel_size_um, *, inside=None):
+        labels = np.zeros(pixels.shape, np.uint8)
+        return Segmentation(labels, np.ones((3, 4, 4), np.float32) / 3, pixel_size_um, None, 0.0)
+
+
+def picture(pixels=None, size=None) -> Picture:
+    return Picture(colonies() if pixels is None else pixels, size, None, None, "TIFF")
+
+
+WELL = round_well(900, radius=340.0)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "beside", "name", "source", "expected"),
+    [
+        (0.5, 0.6, 0.7, 0.8, (0.5, "metadata")),
+        (None, 0.6, 0.7, 0.8, (0.6, "side-car")),
+        (None, None, 0.7, 0.8, (0.7, "name")),
+        (None, None, None, 0.8, (0.8, "source")),
+        (None, None, None, None, (None, None)),
+    ],
+)
+def test_the_order_of_trust_for_the_pixel_size(metadata, beside, name, source, expected):
+    field = segment_picture(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        picture(size=metadata),
+        named_size_um=name,
+        beside_size_um=beside,
+        settings=SourceSettings(pixel_size_um=source),
+        shown="dish.tif",
+    )
+    assert (field.pixel_size_um, field.pixel_size_from) == expected
+
+
+def test_a_whole_well_gives_the_scale_where_nothing_else_does():
+    field = segment_picture(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        picture(WELL),
+        named_size_um=None,
+        settings=SourceSettings(well_diameter_mm=6.4),
+        shown="well.tif",
+        whole_well=True,
+    )
+    assert field.pixel_size_from == "well"
+    assert field.pixel_size_um == pytest.approx(6400 / 680, rel=0.02)
+    assert (field.labels == 255).mean() > 0.4, "the dark outside is no culture"
+
+
+def test_a_picture_of_a_whole_well_without_a_rim_is_refused():
+    """Its dark outside would count as culture without cells."""
+    with pytest.raises(CaptureError, match=r"well\.tif: .*no rim") as refused:
+        segment_picture(
+            StandInSegmenter(),  # type: ignore[arg-type]
+            picture(),
+            named_size_um=None,
+            settings=SourceSettings(),
+            shown="well.tif",
+            whole_well=True,
+        )
+    assert refused.value.reason == "no-well" and not refused.value.transient
+
+
+def request(path: Path, state: Path, named: NamedParts) -> FieldRequest:
+    return FieldRequest(path, hash_file(path), named, SourceSettings(), "5" * 64, state)
+
+
+def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
+    path = tmp_path / "p7_A01_T0001F001L01A01Z01C01.tif"
+    path.write_bytes(tiff(colonies((200, 300))))
+    (tmp_path / "MeasurementData.mlf").write_text(
+        f'<m {YOKOGAWA}><bts:MeasurementRecord bts:Time="2026-11-02T03:00:00Z">{path.name}'
+        "</bts:MeasurementRecord></m>"
+    )
+    (tmp_path / "MeasurementDetail.mrf").write_text(
+        f'<m {YOKOGAWA}><bts:MeasurementChannel bts:HorizontalPixelDimension="0.65"/></m>'
+    )
+    measured = measure(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        request(path, tmp_path / "state", NamedParts("p7/A1", "yokogawa")),
+    )
+    assert (measured.pixel_size_um, measured.pixel_size_from) == (0.65, "side-car")
+    assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
+    assert measured.acquired_at_from == "side-car"
+
+
+def test_a_file_that_became_something_else_is_not_opened(tmp_path):
+    path = tmp_path / "dish_20261102_0300.tif"
+    path.write_bytes(tiff())
+    asked = request(path, tmp_path / "state", NamedParts("dish", "dish-time"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CaptureError) as refused:
+        measure(StandInSegmenter(), asked)  # type: ignore[arg-type]
+    assert refused.value.reason == "changed"
+
+
+def test_a_name_with_a_line_break_stays_on_one_line_of_the_message(tmp_path):
+    path = tmp_path / "dish\n7_20261102_0300.tif"
+    path.write_bytes(tiff()[:2000])
+    with pytest.raises(CaptureError) as refused:
+        measure(
+            StandInSegmenter(),  # type: ignore[arg-type]
+            request(path, tmp_path / "state", NamedParts("dish", "dish-time")),
+        )
+    assert str(refused.value).isprintable()
