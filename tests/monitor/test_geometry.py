@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from monitor.culture import StagePosition
 from monitor.errors import CalibrationError
-from monitor.geometry import image_to_stage, stage_to_image
+from monitor.geometry import Affine, field_to_stage, image_to_stage, stage_to_image
 
 CENTRE = StagePosition(10_000.0, -2_000.0)
 IDENTITY = ((1.0, 0.0), (0.0, 1.0))
@@ -116,3 +116,48 @@ def test_points_that_are_no_pairs_are_a_mistake_of_the_caller():
             pixel_to_stage=IDENTITY,
             centre=CENTRE,
         )
+
+
+# --- the whole way ------------------------------------------------------------------------------
+
+
+@given(
+    points=st.lists(
+        st.tuples(st.floats(-500, 20_000), st.floats(-500, 20_000)), min_size=1, max_size=20
+    ),
+    rows=st.integers(1, 20_000),
+    columns=st.integers(1, 20_000),
+    pixel_size_um=st.floats(0.01, 100),
+    pixel_to_stage=orientations(),
+    to_picker=orientations(),
+    x_um=finite,
+    y_um=finite,
+)
+def test_from_pixel_over_stage_to_picker_and_back_is_closer_than_a_hundredth_of_a_micrometre(
+    points, rows, columns, pixel_size_um, pixel_to_stage, to_picker, x_um, y_um
+):
+    frame = {
+        "shape": (rows, columns),
+        "pixel_size_um": pixel_size_um,
+        "pixel_to_stage": pixel_to_stage,
+        "centre": StagePosition(x_um, y_um),
+    }
+    to_stage = field_to_stage(**frame)
+    whole_way = to_stage.then(Affine.of(to_picker, (y_um, -x_um)))
+    columns_first = np.array(points)[:, ::-1]
+    assert np.abs(to_stage.apply(columns_first) - image_to_stage(points, **frame)).max() < 0.01
+    back = whole_way.inverse().apply(whole_way.apply(columns_first))
+    assert np.abs(back - columns_first).max() * pixel_size_um < 0.01
+
+
+def test_first_this_then_that():
+    quarter_turn = Affine.of(((0, -1), (1, 0)), (0, 0))
+    shift = Affine.of(((1, 0), (0, 1)), (10, 0))
+    assert quarter_turn.then(shift).apply([(1, 0)]).tolist() == [[10.0, 1.0]]
+    assert shift.then(quarter_turn).apply([(1, 0)]).tolist() == [[0.0, 11.0]]
+
+
+@pytest.mark.parametrize("linear", [((0, 0), (0, 0)), ((1, 2), (2, 4)), ((1e-6, 0), (1, 0))])
+def test_a_transform_onto_a_line_has_no_way_back(linear):
+    with pytest.raises(CalibrationError, match="onto a line; calibrate again"):
+        Affine.of(linear, (0, 0)).inverse()
