@@ -48,6 +48,7 @@ from monitor.errors import CaptureError
 MAX_PIXELS = 2_500_000_000
 MAX_FILE_BYTES = 8 * 2**30
 MAX_PAGES = 4096
+MAX_COMPANION_BYTES = 64 * 2**20
 # Noise alone keeps a real capture from shrinking more than about 40 times, even with the dark
 # outside of a round well; above this a small file is a trap or holds no picture.
 MAX_SHRINKAGE = 250
@@ -80,6 +81,7 @@ _NOW = {
     "empty": "the imager may still be writing it; if it stays so, export it again",
     "truncated": "the imager may still be writing it; if it stays so, export it again",
     "corrupt": "export or copy it again",
+    "no-companion": "copy it into the same folder, then colonywatch retry",
     "needs-extra": "install it, then colonywatch retry",
     "not-an-image": "TIFF, PNG and JPEG can be read; remove it or correct its name",
     "unsupported": "export one grey or RGB plane as TIFF or PNG",
@@ -122,12 +124,13 @@ def read_picture(
 
     A Z-stack gives its sharpest plane. RGB becomes luminance, a palette its grey values.
     Raises CaptureError with reason empty, not-an-image, truncated, corrupt, too-large, unsupported,
-    needs-extra or, transient, no-permission, io-error, missing. Nothing else, whatever the bytes.
+    needs-extra, no-companion or, transient, no-permission, io-error, missing. Nothing else,
+    whatever the bytes.
     """
     try:
         if data is None:
             data = _read_bytes(path)
-        picture = _read(data, zone, channel)
+        picture = _read(data, zone, channel, path)
         return _checked(picture)
     except _UnreadableError as unreadable:
         raise _refusal(path, unreadable.reason, str(unreadable)) from unreadable
@@ -180,11 +183,11 @@ def _read_bytes(path: Path) -> bytes:
         _refuse("io-error", f"cannot be read ({problem})")
 
 
-def _read(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
+def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
     if not data:
         _refuse("empty", "is empty (0 bytes)")
     if data.startswith(_TIFF_MAGIC):
-        return _read_tiff(data, zone, channel)
+        return _read_tiff(data, zone, channel, path)
     if data.startswith(_PNG_MAGIC):
         return _read_png(data, zone)
     if data.startswith(_JPEG_MAGIC):
@@ -307,7 +310,7 @@ def _sharpness(pixels: npt.NDArray[Any]) -> float:
 # --- TIFF ---------------------------------------------------------------------------------------
 
 
-def _read_tiff(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
+def _read_tiff(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
     _check_ifd_chain(data)
     # tifffile would look for the other files of an OME-TIFF set; bytes have no neighbours.
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
@@ -319,7 +322,7 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None) -> Picture:
             _check_page(page, data)
 
         if _is_ome(description):
-            ome = _Ome(description, zone)
+            ome = _Ome(description, zone, path)
             planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
             best = _sharpest([plane.page for plane in planes], pages)
             plane = next(plane for plane in planes if plane.page == best[0])
@@ -573,17 +576,25 @@ class _OmePlane:
 class _Ome:
     """What the OME-XML of a file says of its one image."""
 
-    def __init__(self, text: str, zone: tzinfo) -> None:
+    def __init__(self, text: str, zone: tzinfo, path: Path) -> None:
         root = _parse_xml(text)
-        namespace = root.tag[: root.tag.index("}") + 1] if root.tag.startswith("{") else ""
+        namespace = _namespace(root)
+        uuid = root.get("UUID")
+        elsewhere = root.find(f"{namespace}BinaryOnly")
+        if elsewhere is not None and not root.findall(f"{namespace}Image"):
+            uuid = elsewhere.get("UUID")
+            root = _parse_xml(_companion(path, elsewhere.get("MetadataFile", "")))
+            namespace = _namespace(root)
         self._namespace = namespace
         self._zone = zone
-        self._uuid = root.get("UUID")
+        self._uuid = uuid
         images = root.findall(f"{namespace}Image")
-        if not images and root.find(f"{namespace}BinaryOnly") is not None:
-            _refuse(
-                "unsupported", "keeps its description in another file (companion.ome), not read"
-            )
+        if len(images) > 1 and uuid is not None:
+            # The description of a set names all fields of view; this file holds one of them.
+            place = f"{namespace}Pixels/{namespace}TiffData/{namespace}UUID"
+            images = [
+                image for image in images if any(one.text == uuid for one in image.findall(place))
+            ] or images
         if len(images) != 1:
             _refuse("unsupported", f"holds {len(images)} images; one field of view a file is read")
         self._image = images[0]
@@ -714,6 +725,35 @@ class _Ome:
         except (ValueError, OverflowError):
             return None
         return at
+
+
+def _namespace(root: ElementTree.Element) -> str:
+    return root.tag[: root.tag.index("}") + 1] if root.tag.startswith("{") else ""
+
+
+def _companion(path: Path, name: str) -> str:
+    """The OME-XML that a file of a set leaves to another: a companion, or the set's first TIFF.
+
+    Only a file of the same folder: a name in a picture must not make us read anything else.
+    """
+    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+        _refuse("unsupported", "leaves its description to a file that is not in its folder")
+    beside = path.parent / name
+    try:
+        about = beside.lstat()
+        if not stat.S_ISREG(about.st_mode):
+            _refuse("unsupported", "leaves its description to what is no regular file")
+        if name.lower().endswith((".tif", ".tiff", ".btf", ".tf8")):
+            with tifffile.TiffFile(beside, _multifile=False) as tiff:
+                return str(tiff.pages.first.description or "")
+        if about.st_size > MAX_COMPANION_BYTES:
+            _refuse("too-large", f"has a description of {about.st_size / 2**20:.0f} MiB")
+        return beside.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        _refuse("no-companion", f"leaves its description to {shown_name(name)}, which is not there")
+    except (OSError, UnicodeDecodeError, tifffile.TiffFileError) as problem:
+        why = shown_name(str(problem))[:200]
+        _refuse("no-companion", f"leaves its description to {shown_name(name)} ({why})")
 
 
 def _is_ome(description: str) -> bool:

@@ -643,3 +643,61 @@ def test_entities_in_instruments_xml_are_not_expanded():
             assert read(data).pixel_size_um is None
         except CaptureError as refused:
             assert refused.reason == "corrupt"
+
+
+# --- sets of OME-TIFF files ---------------------------------------------------------------------
+
+
+def set_of_fields(tmp_path, *, main: str) -> list[Path]:
+    """Two fields in two files; what both show stands in a companion, or in the first file."""
+    namespace = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    images = "".join(
+        f'<Image ID="Image:{n}"><Pixels ID="Pixels:{n}" DimensionOrder="XYZCT" Type="uint8" '
+        f'SizeX="83" SizeY="61" SizeZ="1" SizeC="1" SizeT="1" PhysicalSizeX="0.{n + 5}">'
+        f'<TiffData IFD="0" PlaneCount="1"><UUID FileName="f{n}.ome.tif">urn:uuid:{n}</UUID>'
+        "</TiffData></Pixels></Image>"
+        for n in range(2)
+    )
+    paths = []
+    for n in range(2):
+        text = (
+            f'<OME {namespace} UUID="urn:uuid:{n}"><BinaryOnly MetadataFile="{main}" '
+            f'UUID="urn:uuid:{n}"/></OME>'
+        )
+        if n == 0 and main == "f0.ome.tif":
+            text = f'<OME {namespace} UUID="urn:uuid:0">{images}</OME>'
+        path = tmp_path / f"f{n}.ome.tif"
+        path.write_bytes(tiff(GREY + np.uint8(n), description=text, metadata=None))
+        paths.append(path)
+    if main.endswith(".companion.ome"):
+        (tmp_path / main).write_text(f'<?xml version="1.0"?><OME {namespace}>{images}</OME>')
+    return paths
+
+
+@pytest.mark.parametrize("main", ["set.companion.ome", "f0.ome.tif"])
+def test_a_file_of_a_set_finds_its_field_in_the_description_of_all(tmp_path, main):
+    for n, path in enumerate(set_of_fields(tmp_path, main=main)):
+        picture = read_picture(path, zone=UTC_ZONE)
+        np.testing.assert_array_equal(picture.pixels, GREY + np.uint8(n))
+        assert picture.pixel_size_um == pytest.approx(0.5 + n / 10)
+
+
+def test_a_description_that_is_not_there_is_missed_by_name(tmp_path):
+    first, _ = set_of_fields(tmp_path, main="set.companion.ome")
+    (tmp_path / "set.companion.ome").unlink()
+    with pytest.raises(CaptureError, match=r"set\.companion\.ome, which is not there") as refused:
+        read_picture(first, zone=UTC_ZONE)
+    assert refused.value.reason == "no-companion"
+
+
+@pytest.mark.parametrize(
+    "main", ["../set.companion.ome", "/etc/passwd", "..", "", "fifo.companion.ome", "self.ome.tif"]
+)
+def test_a_picture_does_not_make_us_read_anything_else(tmp_path, main):
+    os.mkfifo(tmp_path / "fifo.companion.ome")
+    text = f'<OME><BinaryOnly MetadataFile="{main}" UUID="u"/></OME>'
+    path = tmp_path / "self.ome.tif"
+    path.write_bytes(tiff(GREY, description=text, metadata=None))
+    with pytest.raises(CaptureError) as refused:
+        read_picture(path, zone=UTC_ZONE)
+    assert refused.value.reason == "unsupported"
