@@ -240,7 +240,10 @@ class UnlistedSettings(SourceSettings):
 
 
 class SourceConfig(SourceSettings):
-    """One folder that an imager writes into. It is read, never written."""
+    """One folder that an imager writes into. It is read, never written.
+
+    expected_interval_h : how often each dish is scanned; None = its silence is not noticed
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: _PathField
@@ -249,6 +252,7 @@ class SourceConfig(SourceSettings):
     young_s: Annotated[float, Field(ge=0)] = 600.0
     rescan_s: _Positive = 60.0
     poll_s: _Positive = 5.0
+    expected_interval_h: _Positive | None = None
 
 
 class SegmentationConfig(_Section):
@@ -338,6 +342,24 @@ class OverrideConfig(_Section):
         return fnmatchcase(dish, self.dishes) and self.source in (None, source)
 
 
+class SilenceConfig(_Section):
+    """When it is said that nothing new comes, or soon will not.
+
+    intervals : so many of a source's `expected_interval_h` may pass without a new capture
+    forget_after_days : a dish that is silent for longer is not missed any more
+    same_pictures : so many scans in a row with the very same picture are a stuck camera; None = not
+    disk_free_gib, clock_jump_s : None = not watched
+    """
+
+    intervals: Annotated[float, Field(ge=1.2, le=100)] = 2.5
+    forget_after_days: _Positive = 14.0
+    same_pictures: Annotated[int, Field(ge=2)] | None = 3
+    source_gone_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
+    disk_free_gib: _Positive | None = 2.0
+    clock_jump_s: Annotated[float, Field(ge=5, allow_inf_nan=False)] | None = 120.0
+    cooldown_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 12.0
+
+
 class RemovalConfig(_Section):
     """Which regions are worth removing, and who says yes."""
 
@@ -351,6 +373,7 @@ class RemovalConfig(_Section):
 class DecisionsConfig(_Section):
     differentiation: DifferentiationConfig = DifferentiationConfig()
     overrides: tuple[OverrideConfig, ...] = Field(default=(), strict=False)
+    silence: SilenceConfig = SilenceConfig()
     removal: RemovalConfig = RemovalConfig()
 
     @model_validator(mode="after")

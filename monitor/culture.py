@@ -202,6 +202,7 @@ class FieldMeasurement:
     acquired_at_from : "metadata", "side-car", "name" or "mtime"
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
+    fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
     """
 
     shape: tuple[int, int]
@@ -223,6 +224,7 @@ class FieldMeasurement:
     quality: dict[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     took_s: float = 0.0
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)

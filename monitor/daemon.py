@@ -31,6 +31,7 @@ from monitor.errors import ModelRefusedError, RecordError
 from monitor.pipeline import InWork, Pipeline, utc_now
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
+from monitor.vigil import Vigil
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
+VIGIL_S = 30.0
 AFTER_FAULT_S = 5.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
 STUCK_S = 120.0
@@ -87,6 +89,7 @@ class Daemon:
         self._model: tuple[str, str] = ("", "")
         self._owner = ""
         self._sources: list[_Source] = []
+        self._vigil = Vigil(config, store, clock=utc_now)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Ask the daemon to end. May be called from any thread or as a signal handler."""
@@ -191,6 +194,7 @@ class Daemon:
         every(OUTBOX_S, self._deliver)
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
+        every(VIGIL_S, self._watch_for_silence)
 
     def _guarded(self, job: Any, *arguments: Any) -> None:
         try:
@@ -210,6 +214,9 @@ class Daemon:
         given_back = self._store.processes.bury_dead(utc_now())
         if given_back:
             log.warning("took over %d captures of a program that died", given_back)
+
+    def _watch_for_silence(self) -> None:
+        self._vigil.look({one.config.name: one.watcher.present for one in self._sources})
 
     def _beat(self) -> None:
         if time.monotonic() - self._loop_at < STUCK_S:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.config import Config
 from monitor.culture import Message, PlanStatus, RemovalPlan
+from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import Handout, Picture, StagedPlan, stage_plan, withdraw_plan
 from monitor.record.store import Store
@@ -75,9 +76,17 @@ def _deliver(
 
 def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: bool) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
-    from monitor.outlets.email import AlertStory, compose, send
+    from monitor.outlets.email import AlarmStory, AlertStory, compose, compose_alarm, send
 
     alert = store.dishes.alert(int(message.subject_id))
+    if alert.topic in SILENCES:
+        mail = compose_alarm(
+            AlarmStory(alert, _zone_of(alert.source, config), test=rehearsal),
+            sender=config.outlets.email.sender,
+            recipients=[message.recipient],
+            message_id=f"alert-{alert.id}-{message.id}",
+        )
+        return send(mail, config.outlets.email, config.mailbox)
     readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
@@ -87,12 +96,11 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
             worst = fields[0].measurement.overlay
             overlay = config.record.folder / worst if worst else None
         plan = store.dishes.plan_for_reading(alert.reading_id)
-    zone = next((one.zone for one in config.sources if one.name == source), ZoneInfo("UTC"))
     story = AlertStory(
         alert=alert,
         readings=tuple(readings),
         limits=config.decisions.limits_for(alert.dish, source),
-        zone=zone,
+        zone=_zone_of(source, config),
         overlay=overlay,
         plan=plan,
         source=source,
@@ -144,6 +152,12 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
         xy_device=wanted.xy_device,
         z_device=wanted.z_device,
     )
+
+
+def _zone_of(source: str | None, config: Config) -> ZoneInfo:
+    """The source's zone; for what is of no source, the one that all sources share."""
+    zones = {one.zone for one in config.sources if source in (None, one.name)}
+    return zones.pop() if len(zones) == 1 else ZoneInfo("UTC")
 
 
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:

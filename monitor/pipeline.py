@@ -37,6 +37,7 @@ from monitor.culture import (
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
 from monitor.decisions.removal import MeasuredField, plan_removal
+from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
@@ -384,7 +385,7 @@ class Pipeline:
         now = self._clock()
         topics = {alert.topic for alert in wanted}
         for held in due_again(facts.alerts, now):
-            if held.topic not in topics:
+            if held.topic not in topics | SILENCES:
                 wanted.append(NewAlert(held.kind, held.topic, held.severity, text=held.text))
         found = []
         for alert in wanted:

@@ -73,7 +73,7 @@ def demo(
     start = (utc_now() - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
     mailbox = (state or folder) / "mailbox"
     with _mail_server(mailbox) as port:
-        config_file = _write_config(folder, port, base, state)
+        config_file = _write_config(folder, port, hours, base, state)
         config = load_config(config_file)
         with (
             _daemon(config_file, folder / "daemon.log") as process,
@@ -106,12 +106,15 @@ def _clear(folder: Path) -> None:
         raise MonitorError(f"{folder}: cannot be made ({problem.strerror})") from problem
 
 
-def _write_config(folder: Path, port: int, base: Config, state: Path | None) -> Path:
+def _write_config(folder: Path, port: int, hours: float, base: Config, state: Path | None) -> Path:
     (folder / "captures").mkdir()
     decisions = base.decisions.model_dump(mode="json")
     decisions["removal"]["approval"] = "rule"  # nobody is there to say yes
+    # The simulated days lie in the past; for a plan, each is today.
+    decisions["removal"]["expires_h"] = hours + 24
     # Days pass in a minute: further mails on the same dish would tell nothing new.
     decisions["differentiation"] |= {"critical_above": None, "worse_by": None}
+    decisions["silence"] |= {"disk_free_gib": None, "clock_jump_s": None}  # not of the demo
     held = (state or folder).absolute()
     document = {
         "sources": [

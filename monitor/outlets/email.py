@@ -71,6 +71,138 @@ class AlertStory:
     test: bool = False
 
 
+@dataclass(frozen=True)
+class AlarmStory:
+    """Everything that a mail about a silence tells.
+
+    zone : of the lab
+    test : as in an alert's story
+    """
+
+    alert: Alert
+    zone: ZoneInfo
+    test: bool = False
+
+
+def compose_alarm(
+    story: AlarmStory, *, sender: str, recipients: Sequence[str], message_id: str
+) -> EmailMessage:
+    """The mail about what does not come, or comes again: HTML and plain text, no pictures.
+
+    Raises OutletError (permanent) where there is nobody to send it to.
+    """
+    alert = story.alert
+    begun, over, step = _ALARMS[alert.topic]
+    is_over = alert.kind is AlertKind.CLEARED
+    where = _name(alert.about)
+    headline = over if is_over else begun
+    subject = f"{where}: {headline}"
+    steps: list[tuple[str, str | None]] = [("Nothing.", None)]
+    if not is_over:
+        steps = [
+            (step, None),
+            ("To see what the daemon sees:", "colonywatch status"),
+            ("When you have seen to it, say so:", f"colonywatch alerts ack {alert.id}"),
+            (
+                "To hear no more for a day:",
+                f"colonywatch alerts snooze {alert.id} --hours 24",
+            ),
+        ]
+    colour = _COLOURS[AlertKind.WORSENED if alert.severity is Severity.CRITICAL else alert.kind]
+    facts = {
+        "subject": f"[test] {subject}" if story.test else subject,
+        "is_test": story.test,
+        "where": where[:1].upper() + where[1:] if not alert.dish else where,
+        "headline": headline[:1].upper() + headline[1:],
+        "colour": _COLOURS[AlertKind.CLEARED] if is_over else colour,
+        "reason": _clean(alert.text or ""),
+        "steps": steps,
+        "alert_id": alert.id,
+        "at": _local(alert.at, story.zone),
+    }
+    message = _envelope(
+        alert,
+        facts["subject"],
+        story.zone,
+        sender=sender,
+        recipients=recipients,
+        message_id=message_id,
+        urgent=not is_over and not story.test,
+    )
+    message.set_content(_templates().get_template("alarm.txt.j2").render(facts))
+    message.add_alternative(_templates().get_template("alarm.html.j2").render(facts), "html")
+    return message
+
+
+def _envelope(
+    alert: Alert,
+    subject: object,
+    zone: ZoneInfo,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    message_id: str,
+    urgent: bool,
+) -> EmailMessage:
+    if not recipients:
+        raise OutletError(
+            f"alert {alert.id} on {_clean(alert.about)}: no recipient; set "
+            "outlets.email.recipients",
+            permanent=True,
+        )
+    message = EmailMessage(policy=_POLICY)
+    message["Subject"] = subject
+    message["From"] = _clean(sender)
+    message["To"] = ", ".join(_clean(recipient) for recipient in recipients)
+    message["Date"] = format_datetime(alert.created_at.astimezone(zone))
+    message["Message-ID"] = f"<{_plain_id(message_id)}>"
+    # Keeps holiday notices from answering (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    if urgent:
+        message["Importance"] = "high"
+    return message
+
+
+_ALARMS = {
+    # topic: (while it lasts, when it is over, what to do)
+    AlertTopic.NO_CAPTURE: (
+        "no new captures",
+        "new captures again",
+        "Is the dish still in the incubator, and does the imager still visit it?",
+    ),
+    AlertTopic.SAME_PICTURE: (
+        "the same picture again and again",
+        "pictures differ again",
+        "Look at the imager: is it stuck, or does it write one frame under new names?",
+    ),
+    AlertTopic.SOURCE_SILENT: (
+        "no new captures",
+        "new captures again",
+        "Look at the imager: does it run, and does it write where colonywatch looks?",
+    ),
+    AlertTopic.SOURCE_GONE: (
+        "folder gone",
+        "folder back",
+        "Is the share mounted, and does the machine that serves it run?",
+    ),
+    AlertTopic.DISK_FULL: (
+        "disk nearly full",
+        "room on the disk again",
+        "Make room on the disk that holds the record.",
+    ),
+    AlertTopic.MODEL_REFUSED: (
+        "model refused, captures wait",
+        "model accepted again",
+        "Put the model's folder right or name another in segmentation.model, then restart.",
+    ),
+    AlertTopic.CLOCK_JUMPED: (
+        "the clock jumped",
+        "the clock runs evenly",
+        "Check the machine's time and its time server.",
+    ),
+}
+
+
 def compose(
     story: AlertStory, *, sender: str, recipients: Sequence[str], message_id: str
 ) -> EmailMessage:
@@ -80,12 +212,6 @@ def compose(
 
     Raises OutletError (permanent) where there is nobody to send it to.
     """
-    if not recipients:
-        raise OutletError(
-            f"alert {story.alert.id} on {_clean(story.alert.dish)}: no recipient; set "
-            "outlets.email.recipients",
-            permanent=True,
-        )
     overlay = None if story.overlay is None else _picture_for_mail(story.overlay)
     plot = plot_series(
         story.readings,
@@ -96,16 +222,15 @@ def compose(
     )
     facts = _facts(story, has_overlay=overlay is not None)
 
-    message = EmailMessage(policy=_POLICY)
-    message["Subject"] = facts["subject"]
-    message["From"] = _clean(sender)
-    message["To"] = ", ".join(_clean(recipient) for recipient in recipients)
-    message["Date"] = format_datetime(story.alert.created_at.astimezone(story.zone))
-    message["Message-ID"] = f"<{_plain_id(message_id)}>"
-    # Keeps holiday notices from answering (RFC 3834).
-    message["Auto-Submitted"] = "auto-generated"
-    if story.alert.kind in (AlertKind.RAISED, AlertKind.WORSENED) and not story.test:
-        message["Importance"] = "high"
+    message = _envelope(
+        story.alert,
+        facts["subject"],
+        story.zone,
+        sender=sender,
+        recipients=recipients,
+        message_id=message_id,
+        urgent=story.alert.kind is not AlertKind.CLEARED and not story.test,
+    )
     message.set_content(_templates().get_template("alert.txt.j2").render(facts))
     message.add_alternative(_templates().get_template("alert.html.j2").render(facts), "html")
     (_, html) = message.iter_parts()

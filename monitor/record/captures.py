@@ -208,6 +208,7 @@ class CaptureRecord:
             row.reason = row.message = row.claimed_by = row.next_try_at = None
             row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
             row.scan_id, row.named_dish = scan.id, place.dish
+            row.fingerprint = measured.fingerprint
             scan.first_at = min(scan.first_at, measured.acquired_at)
             scan.last_at = max(scan.last_at, measured.acquired_at)
             scan.last_taken_at, scan.dirty = now, True
@@ -355,6 +356,24 @@ class CaptureRecord:
             )
             return [_capture(row) for row in rows]
 
+    def any_in_hand(self, now: datetime) -> bool:
+        """Is a capture due, in work, or measured and not read yet?"""
+        due = (CaptureRow.state == CaptureState.WAITING) & (CaptureRow.next_try_at <= now)
+        at_work = CaptureRow.state.in_([CaptureState.WORKING, CaptureState.MEASURED])
+        with self._database.reading() as session:
+            return session.scalar(select(CaptureRow.id).where(due | at_work).limit(1)) is not None
+
+    def first_waiting_for(self, reason: str) -> Capture | None:
+        """The oldest capture that waits for this reason."""
+        with self._database.reading() as session:
+            row = session.scalar(
+                select(CaptureRow)
+                .where(CaptureRow.state == CaptureState.WAITING, CaptureRow.reason == reason)
+                .order_by(CaptureRow.id)
+                .limit(1)
+            )
+            return None if row is None else _capture(row)
+
     def find(self, ids: Collection[int]) -> list[Capture]:
         found: list[Capture] = []
         wanted = sorted(ids)
@@ -429,6 +448,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         quality=detail["quality"],
         doubts=tuple(detail["doubts"]),
         took_s=detail["took_s"],
+        fingerprint=capture.fingerprint,
     )
 
 

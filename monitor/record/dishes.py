@@ -271,6 +271,8 @@ class DishRecord:
             reading = _reading(row, dish.name)
             before = DishStatus(dish.status)
             decision = decide(facts, reading)
+            if facts.is_newest:
+                _note_what_is_new(session, dish, facts, reading, now)
             _carry_out(session, dish, reading, decision, now, self._take_back)
             return ScanOutcome(reading, before, decision)
 
@@ -598,6 +600,32 @@ def _add_plan(
     session.add(AuditRow(at=now, who=who, what=f"plan {row.status}", subject=plan.id, note=note))
     if row.status == PlanStatus.APPROVED:
         _send_to_picker(session, plan.id, now)
+
+
+def _note_what_is_new(
+    session: Session, dish: DishRow, facts: ScanFacts, reading: Reading, now: datetime
+) -> None:
+    """Does the newest scan show something else than the one before? Bytes alone do not say."""
+    shown = {field.measurement.fingerprint for field in facts.fields}
+    before: set[str | None] = set()
+    if facts.history:
+        before = set(
+            session.scalars(
+                select(CaptureRow.fingerprint)
+                .join(MeasurementRow, MeasurementRow.capture_id == CaptureRow.id)
+                .join(
+                    ReadingMeasurementRow,
+                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
+                )
+                .where(ReadingMeasurementRow.reading_id == facts.history[-1].id)
+            )
+        )
+    if shown == before and None not in shown:
+        # A late field or another model reads the same scan again: it repeats nothing.
+        dish.repeats += 1 if facts.next_version == 1 else 0
+        return
+    # An imager whose clock runs ahead must not make its silence to come unheard.
+    dish.repeats, dish.last_new_at = 0, min(reading.at, now)
 
 
 def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from monitor.record.alarms import AlarmRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.database import Database
@@ -27,6 +28,7 @@ class Store:
         self.captures = CaptureRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
+        self.alarms = AlarmRecord(self.database)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)
 

@@ -1,0 +1,254 @@
+"""What does not come, and what would keep it from coming. Pure rules: silence must be noticed.
+
+A capture counts by when it was taken and by what it shows: a camera that writes the same frame over
+and over, or an old backlog, is silence too. One cause makes one alarm: a source that is silent as a
+whole is one alarm, not one for each dish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.config import SilenceConfig
+from monitor.culture import Alert, AlertTopic, Severity
+
+GIB = 2**30
+SILENCES = frozenset(
+    {
+        AlertTopic.NO_CAPTURE,
+        AlertTopic.SAME_PICTURE,
+        AlertTopic.SOURCE_SILENT,
+        AlertTopic.SOURCE_GONE,
+        AlertTopic.DISK_FULL,
+        AlertTopic.MODEL_REFUSED,
+        AlertTopic.CLOCK_JUMPED,
+    }
+)
+# A source that gave another dish's capture within so many intervals is alive.
+_ALIVE_INTERVALS = 1.5
+# Room that must be free again, as a multiple of the limit, before the disk counts as freed.
+_FREED = 1.25
+
+OVER = {
+    AlertTopic.NO_CAPTURE: "New captures of the dish come again.",
+    AlertTopic.SAME_PICTURE: "The captures of the dish differ again.",
+    AlertTopic.SOURCE_SILENT: "New captures come again.",
+    AlertTopic.SOURCE_GONE: "The folder is back.",
+    AlertTopic.DISK_FULL: "There is room on the disk again.",
+    AlertTopic.MODEL_REFUSED: "No capture waits for the model any more.",
+    AlertTopic.CLOCK_JUMPED: "The clock has run evenly for an hour.",
+}
+
+
+@dataclass(frozen=True)
+class DishLife:
+    """last_new_at : when the last scan was taken that showed something else than the one before
+
+    repeats : scans since that showed the very same picture
+    """
+
+    dish: str
+    source: str
+    last_new_at: datetime
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class SourceLife:
+    """interval_h : how often each of its dishes is expected; None = not known
+
+    watched_since : since when somebody looks; a source that never gave anything is silent since
+    gone_since : when its folder was found missing
+    """
+
+    name: str
+    interval_h: float | None
+    watched_since: datetime
+    gone_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MachineLife:
+    """free_bytes : room for the record; None = cannot be said
+
+    refusal : why captures wait for the model
+    clock_jumped_at, clock_jump_s : the last jump of the wall clock against a steady one
+    busy : captures wait to be judged; what they show is not known yet
+    """
+
+    free_bytes: int | None = None
+    refusal: str | None = None
+    clock_jumped_at: datetime | None = None
+    clock_jump_s: float = 0.0
+    busy: bool = False
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something is wrong with a dish, else with a source, else with the machine."""
+
+    topic: AlertTopic
+    text: str
+    dish: str | None = None
+    source: str | None = None
+    severity: Severity = Severity.WARNING
+
+    @property
+    def key(self) -> AlarmKey:
+        return self.topic, self.dish or "", self.source or ""
+
+
+AlarmKey = tuple[AlertTopic, str, str]
+
+
+def key_of(alert: Alert) -> AlarmKey:
+    return alert.topic, alert.dish, alert.source or ""
+
+
+def what_is_wrong(
+    now: datetime,
+    dishes: Sequence[DishLife],
+    sources: Sequence[SourceLife],
+    machine: MachineLife,
+    limits: SilenceConfig,
+    open_now: Collection[AlarmKey],
+) -> tuple[Alarm, ...]:
+    """Everything that is wrong at this moment.
+
+    open_now : what was wrong when last looked; some of it ends later than it begins
+    """
+    found: list[Alarm] = []
+    for source in sources:
+        own = [dish for dish in dishes if dish.source == source.name]
+        alarms = _source_alarms(now, source, own, limits, open_now)
+        # While captures wait, or nothing can be judged, nobody can say that none are new.
+        unsure = machine.busy or machine.refusal is not None
+        found += [
+            alarm
+            for alarm in alarms
+            if alarm.topic is AlertTopic.SOURCE_GONE or not unsure or alarm.key in open_now
+        ]
+    for dish in dishes:
+        if limits.same_pictures is not None and dish.repeats + 1 >= limits.same_pictures:
+            found.append(
+                Alarm(
+                    AlertTopic.SAME_PICTURE,
+                    f"The last {dish.repeats + 1} scans show the very same picture, so they say "
+                    f"nothing new. The last new one is of {_at(dish.last_new_at)}. Is the camera "
+                    "stuck?",
+                    dish=dish.dish,
+                    source=dish.source,
+                )
+            )
+    return (*found, *_machine_alarms(now, machine, limits, open_now))
+
+
+def changes(
+    open_now: Sequence[Alert], wrong: Sequence[Alarm]
+) -> tuple[tuple[Alarm, ...], tuple[Alarm, ...]]:
+    """(what has begun, what is over), against the open alerts."""
+    known = {key_of(alert): alert for alert in open_now}
+    present = {alarm.key for alarm in wrong}
+    begun = tuple(alarm for alarm in wrong if alarm.key not in known)
+    over = tuple(
+        Alarm(alert.topic, OVER[alert.topic], alert.dish or None, alert.source, alert.severity)
+        for key, alert in known.items()
+        if key not in present
+    )
+    return begun, over
+
+
+def _source_alarms(
+    now: datetime,
+    source: SourceLife,
+    dishes: Sequence[DishLife],
+    limits: SilenceConfig,
+    open_now: Collection[AlarmKey],
+) -> list[Alarm]:
+    if source.gone_since is not None:
+        # Whatever is missing is missing for that reason.
+        gone = Alarm(
+            AlertTopic.SOURCE_GONE,
+            f"The folder of source {source.name} cannot be seen since {_at(source.gone_since)}. "
+            "Nothing is treated as deleted; watching goes on when it is back.",
+            source=source.name,
+        )
+        lasting = now - source.gone_since >= timedelta(seconds=limits.source_gone_s)
+        return [gone] if lasting or gone.key in open_now else []
+    if source.interval_h is None:
+        return []
+    interval = timedelta(hours=source.interval_h)
+    allowed = interval * limits.intervals
+    newest = max((dish.last_new_at for dish in dishes), default=source.watched_since)
+    expected = f"expected every {source.interval_h:g} h"
+    if now - newest > allowed:
+        return [
+            Alarm(
+                AlertTopic.SOURCE_SILENT,
+                f"No new capture of any dish of source {source.name} since {_at(newest)}; "
+                f"{expected}.",
+                source=source.name,
+            )
+        ]
+    found = []
+    for dish in dishes:
+        alarm = Alarm(
+            AlertTopic.NO_CAPTURE,
+            f"No new capture of the dish since {_at(dish.last_new_at)}, while other dishes of "
+            f"source {source.name} go on; {expected}. Was it taken out?",
+            dish=dish.dish,
+            source=source.name,
+        )
+        age = now - dish.last_new_at
+        # The dish whose turn comes first is late first, when the whole source fell silent.
+        is_alive = now - newest <= interval * _ALIVE_INTERVALS
+        is_recent = age <= timedelta(days=limits.forget_after_days)
+        # A stuck camera has its own alarm.
+        if dish.repeats or age <= allowed:
+            continue
+        if alarm.key in open_now or (is_alive and is_recent):
+            found.append(alarm)
+    return found
+
+
+def _machine_alarms(
+    now: datetime,
+    machine: MachineLife,
+    limits: SilenceConfig,
+    open_now: Collection[AlarmKey],
+) -> list[Alarm]:
+    found = []
+    if limits.disk_free_gib is not None and machine.free_bytes is not None:
+        alarm = Alarm(
+            AlertTopic.DISK_FULL,
+            f"{machine.free_bytes / GIB:.1f} GiB are left for the record. When nothing is left, "
+            "captures wait and nothing is judged.",
+            severity=Severity.CRITICAL,
+        )
+        needed = limits.disk_free_gib * (_FREED if alarm.key in open_now else 1.0)
+        if machine.free_bytes < needed * GIB:
+            found.append(alarm)
+    if machine.refusal is not None:
+        found.append(
+            Alarm(
+                AlertTopic.MODEL_REFUSED,
+                f"Captures wait, since the model is refused: {machine.refusal}",
+                severity=Severity.CRITICAL,
+            )
+        )
+    jumped = machine.clock_jumped_at
+    if jumped is not None and now - jumped < timedelta(hours=1):
+        found.append(
+            Alarm(
+                AlertTopic.CLOCK_JUMPED,
+                f"The machine's clock jumped by {machine.clock_jump_s:+.0f} s. Times of captures "
+                "without a time of their own, and what is due when, may be wrong.",
+            )
+        )
+    return found
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,165 @@
+"""Watches what does not come: dishes, sources, room, model, clock -> alarms and their mails."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from monitor.config import Config
+from monitor.culture import Alert, AlertKind
+from monitor.decisions.mailing import mailing, told
+from monitor.decisions.silence import (
+    SILENCES,
+    Alarm,
+    DishLife,
+    MachineLife,
+    SourceLife,
+    changes,
+    key_of,
+    what_is_wrong,
+)
+from monitor.record.dishes import NewAlert
+from monitor.record.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def steady_now() -> float:
+    """Seconds on a clock that nobody sets; it goes on while the machine sleeps, where it can."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+def free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+class Vigil:
+    """One look at a time; remembers between looks what only time can tell.
+
+    clock, steady : the wall clock and one that nobody sets, so that a jump is seen
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        clock: Callable[[], datetime],
+        steady: Callable[[], float] = steady_now,
+        room: Callable[[Path], int | None] = free_bytes,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._steady = steady
+        self._room = room
+        self._began = clock()
+        self._gone_since: dict[str, datetime] = {}
+        self._last = clock(), steady()
+        self._jump: tuple[datetime, float] | None = None
+
+    def look(self, present: Mapping[str, bool]) -> list[Alert]:
+        """Raise what is wrong, clear what is over. Returns what was written.
+
+        present : name of a source -> can its folder be seen?
+        """
+        now = self._clock()
+        self._compare_clocks(now)
+        dishes = [
+            DishLife(sign.dish, sign.source, sign.last_new_at, sign.repeats)
+            for sign in self._store.alarms.signs()
+        ]
+        open_now = self._store.alarms.open(SILENCES)
+        wrong = what_is_wrong(
+            now,
+            dishes,
+            self._sources(present, now),
+            self._machine(now),
+            self._config.decisions.silence,
+            {key_of(alert) for alert in open_now},
+        )
+        begun, over = changes(open_now, wrong)
+        return [
+            *self._write(begun, AlertKind.RAISED, now),
+            *self._write(over, AlertKind.CLEARED, now),
+        ]
+
+    def _compare_clocks(self, now: datetime) -> None:
+        limit = self._config.decisions.silence.clock_jump_s
+        wall, steady = self._last
+        self._last = now, self._steady()
+        jump = (now - wall).total_seconds() - (self._last[1] - steady)
+        if limit is not None and abs(jump) > limit:
+            self._jump = now, jump
+
+    def _sources(self, present: Mapping[str, bool], now: datetime) -> list[SourceLife]:
+        for name, there in present.items():
+            if there:
+                self._gone_since.pop(name, None)
+            else:
+                self._gone_since.setdefault(name, now)
+        return [
+            SourceLife(
+                source.name,
+                source.expected_interval_h,
+                self._began,
+                self._gone_since.get(source.name),
+            )
+            for source in self._config.sources
+        ]
+
+    def _machine(self, now: datetime) -> MachineLife:
+        waiting = self._store.captures.first_waiting_for("model-refused")
+        jumped_at, jump_s = self._jump or (None, 0.0)
+        return MachineLife(
+            free_bytes=self._room(self._config.record.folder),
+            refusal=None if waiting is None else waiting.message or "see the log",
+            clock_jumped_at=jumped_at,
+            clock_jump_s=jump_s,
+            busy=self._store.captures.any_in_hand(now),
+        )
+
+    def _write(self, alarms: Sequence[Alarm], kind: AlertKind, now: datetime) -> list[Alert]:
+        written = []
+        for alarm in alarms:
+
+            def way(alerts: Sequence[Alert], alarm: Alarm = alarm) -> NewAlert:
+                return self._told_how(alarm, kind, alerts, now)
+
+            alert = self._store.alarms.write(
+                kind, alarm.topic, way, dish=alarm.dish, source=alarm.source, now=now
+            )
+            if alert is not None:
+                written.append(alert)
+                log.warning("%s %s: %s: %s", alarm.topic, kind, alert.about, alarm.text)
+        return written
+
+    def _told_how(
+        self, alarm: Alarm, kind: AlertKind, alerts: Sequence[Alert], now: datetime
+    ) -> NewAlert:
+        way = mailing(
+            kind,
+            alarm.severity,
+            told(alerts, alarm.topic),
+            at=now,
+            now=now,
+            cooldown=timedelta(hours=self._config.decisions.silence.cooldown_h),
+        )
+        return NewAlert(
+            kind,
+            alarm.topic,
+            alarm.severity,
+            text=alarm.text,
+            mail_to=self._config.outlets.email.recipients,
+            held_back=way.held_back,
+            wait=way.wait,
+        )

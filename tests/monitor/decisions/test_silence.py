@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.config import SilenceConfig
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, Severity
+from monitor.decisions.silence import (
+    GIB,
+    OVER,
+    SILENCES,
+    Alarm,
+    DishLife,
+    MachineLife,
+    SourceLife,
+    changes,
+    what_is_wrong,
+)
+
+NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
+LIMITS = SilenceConfig()  # 2.5 intervals, 14 days, 3 same pictures, 300 s, 2 GiB
+WELL = MachineLife(free_bytes=50 * GIB)
+NO_CAPTURE, SAME_PICTURE = AlertTopic.NO_CAPTURE, AlertTopic.SAME_PICTURE
+SOURCE_SILENT, SOURCE_GONE = AlertTopic.SOURCE_SILENT, AlertTopic.SOURCE_GONE
+DISK_FULL, MODEL_REFUSED = AlertTopic.DISK_FULL, AlertTopic.MODEL_REFUSED
+CLOCK_JUMPED = AlertTopic.CLOCK_JUMPED
+
+
+def ago(hours):
+    return NOW - timedelta(hours=hours)
+
+
+def dish(name, hours, repeats=0):
+    return DishLife(name, "incubator", ago(hours), repeats)
+
+
+def source(interval_h=6.0, watched_h=1000.0, gone_s=None):
+    gone = None if gone_s is None else NOW - timedelta(seconds=gone_s)
+    return SourceLife("incubator", interval_h, ago(watched_h), gone)
+
+
+CASES = {
+    # name: (dishes, source, machine, open before, what is wrong)
+    "all is well": ([dish("A", 3), dish("B", 4)], source(), WELL, [], []),
+    "late, within what is allowed": ([dish("A", 15), dish("B", 1)], source(), WELL, [], []),
+    "a dish is missing": (
+        [dish("A", 16), dish("B", 1)], source(), WELL, [], [(NO_CAPTURE, "A", "incubator")],
+    ),
+    "no interval is known": ([dish("A", 500)], source(None), WELL, [], []),
+    "a dish of long ago": ([dish("A", 24 * 15), dish("B", 1)], source(), WELL, [], []),
+    "a dish of long ago that is missed already": (
+        [dish("A", 24 * 15), dish("B", 1)], source(), WELL, [(NO_CAPTURE, "A", "incubator")],
+        [(NO_CAPTURE, "A", "incubator")],
+    ),
+    "the source falls silent: its first dish does not alarm before": (
+        [dish("A", 16), dish("B", 14)], source(), WELL, [], [],
+    ),
+    "all dishes are silent: one alarm": (
+        [dish("A", 18), dish("B", 16)], source(), WELL, [], [(SOURCE_SILENT, "", "incubator")],
+    ),
+    "the only dish is silent": (
+        [dish("A", 16)], source(), WELL, [], [(SOURCE_SILENT, "", "incubator")],
+    ),
+    "nothing ever came": ([], source(watched_h=16), WELL, [], [(SOURCE_SILENT, "", "incubator")]),
+    "nothing came yet": ([], source(watched_h=14), WELL, [], []),
+    "two the same": ([dish("A", 3, 1)], source(), WELL, [], []),
+    "three the same": ([dish("A", 3, 2)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")]),
+    "a stuck camera is one alarm": (
+        [dish("A", 30, 5), dish("B", 1)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")],
+    ),
+    "captures wait to be judged: nobody can say that none come": (
+        [dish("A", 16)], source(), MachineLife(busy=True), [], [],
+    ),
+    "silent already, whatever waits by now": (
+        [dish("A", 16)], source(), MachineLife(busy=True), [(SOURCE_SILENT, "", "incubator")],
+        [(SOURCE_SILENT, "", "incubator")],
+    ),
+    "without a model nothing is new: one alarm": (
+        [dish("A", 16)], source(), MachineLife(refusal="wrong hash"), [], [(MODEL_REFUSED, "", "")],
+    ),
+    "the folder is gone": ([], source(gone_s=300), WELL, [], [(SOURCE_GONE, "", "incubator")]),
+    "the folder is gone for a moment": ([], source(gone_s=299), WELL, [], []),
+    "what is gone is not silent too": (
+        [dish("A", 99)], source(gone_s=9999), WELL, [], [(SOURCE_GONE, "", "incubator")],
+    ),
+    "the disk is nearly full": ([], source(None), MachineLife(GIB), [], [(DISK_FULL, "", "")]),
+    "a little room is not enough": (
+        [], source(None), MachineLife(int(2.1 * GIB)), [(DISK_FULL, "", "")], [(DISK_FULL, "", "")],
+    ),
+    "the same little room, never alarmed": ([], source(None), MachineLife(int(2.1 * GIB)), [], []),
+    "room again": ([], source(None), MachineLife(int(2.6 * GIB)), [(DISK_FULL, "", "")], []),
+    "room that cannot be told": ([], source(None), MachineLife(None), [], []),
+    "the model is refused": (
+        [], source(None), MachineLife(50 * GIB, "wrong hash"), [], [(MODEL_REFUSED, "", "")],
+    ),
+    "the clock jumped": (
+        [], source(None), MachineLife(None, None, ago(0.5), -3600), [], [(CLOCK_JUMPED, "", "")],
+    ),
+    "the clock jumped long ago": (
+        [], source(None), MachineLife(50 * GIB, None, ago(1), -3600), [], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_silence_is_noticed_and_one_cause_is_one_alarm(case):
+    dishes, of, machine, before, expected = CASES[case]
+    # A source of dishes that are scanned again and again has something new.
+    found = what_is_wrong(NOW, dishes, [of], machine, LIMITS, before)
+    assert [alarm.key for alarm in found] == expected
+    assert all(alarm.text for alarm in found)
+
+
+def test_what_the_lab_does_not_watch_does_not_alarm():
+    limits = SilenceConfig(same_pictures=None, disk_free_gib=None, clock_jump_s=None)
+    machine = MachineLife(free_bytes=0)
+    assert what_is_wrong(NOW, [dish("A", 3, 9)], [source()], machine, limits, []) == ()
+
+
+def alert(topic, dish="", source=None, **changes):
+    values = {
+        "id": 1, "dish": dish, "kind": AlertKind.RAISED, "status": DishStatus.UNKNOWN,
+        "reading_id": None, "at": NOW, "fraction": None, "created_at": NOW, "topic": topic,
+        "source": source,
+    }  # fmt: skip
+    return Alert(**(values | changes))
+
+
+def test_an_alarm_begins_once_and_ends_once():
+    gone = Alarm(SOURCE_GONE, "gone", source="incubator")
+    full = Alarm(DISK_FULL, "full", severity=Severity.CRITICAL)
+    assert changes([], [gone, full]) == ((gone, full), ())
+    known = [alert(SOURCE_GONE, source="incubator"), alert(DISK_FULL, severity=Severity.CRITICAL)]
+    assert changes(known, [gone, full]) == ((), ())
+    begun, (over,) = changes(known, [gone])
+    assert begun == ()
+    assert (over.key, over.text, over.severity) == (full.key, OVER[DISK_FULL], Severity.CRITICAL)
+
+
+def test_every_silence_has_words_for_its_end():
+    assert set(OVER) == SILENCES
