@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -477,3 +477,9 @@ def test_names_like_an_imagers_bring_nothing_but_a_capture_error(name, changes, 
         assert parts.acquired_at is None or parts.acquired_at.tzinfo == UTC
         assert parts.plane is None or parts.plane >= 1
         left_out(parts, SourceSettings())
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_every_preset_stands_in_the_documentation(preset):
+    text = (Path(__file__).parents[3] / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert f"| `{preset.name}` | `{preset.example}`" in text
