@@ -137,12 +137,18 @@ def incucyte_elapsed(path: PurePath, clock: WallClock) -> NamedParts | None:
     if hours > 23 or minutes > 59:
         raise bad_name(path, f"{found['elapsed']} is no time since a start")
     elapsed = timedelta(days=int(found["days"]), hours=hours, minutes=minutes)
+    acquired_at = after_start(path, clock, elapsed)
     return NamedParts(
         dish=_dish(found["prefix"], plain_well(found["well"])),
         pattern="incucyte-elapsed",
         field=found["field"] + (f"-{found['part']}" if found["part"] else ""),
-        scan=found["elapsed"],
-        acquired_at=after_start(path, clock, elapsed),
+        # Two experiments of one prefix must not share a scan because both have a fourth hour.
+        scan=(
+            f"{_plate_folder(path) or ''}/{found['elapsed']}"
+            if acquired_at is None
+            else acquired_at.isoformat()
+        ),
+        acquired_at=acquired_at,
         elapsed_s=elapsed.total_seconds(),
     )
 

@@ -263,7 +263,7 @@ HARMONY = "dish7__2026-11-02T03_00_00-Measurement 1/Images"
         (
             "A172_Phase_A7_1_00d04h00m_1.tif",
             "incucyte-elapsed",
-            {"dish": "A172_Phase/A7", "field": "1-1", "scan": "00d04h00m", "elapsed_s": 14_400.0},
+            {"dish": "A172_Phase/A7", "field": "1-1", "scan": "/00d04h00m", "elapsed_s": 14_400.0},
         ),
         ("B02_3_12d23h59m.tif", "incucyte-elapsed", {"dish": "B2", "field": "3"}),
         (
@@ -376,7 +376,12 @@ def test_the_time_since_the_start_needs_a_start():
     name = PurePath("A172_A7_1_01d04h30m.tif")
     assert parse_name(name, "auto", BERLIN).acquired_at is None
     started = utc(2026, 10, 24, 12)
-    assert parse_name(name, "auto", BERLIN, started).acquired_at == utc(2026, 10, 25, 16, 30)
+    timed = parse_name(name, "auto", BERLIN, started)
+    assert timed.acquired_at == utc(2026, 10, 25, 16, 30)
+    later = parse_name(name, "auto", BERLIN, utc(2026, 11, 24, 12))
+    assert timed.scan != later.scan, "the same hour of two experiments is two visits"
+    folders = [parse_name(PurePath(folder) / name, "auto", BERLIN).scan for folder in ("a", "b")]
+    assert folders[0] != folders[1]
 
 
 def test_an_own_pattern_understands_the_time_since_the_start():
