@@ -52,6 +52,7 @@ IMAGE_EXTENSIONS = (
     ".lif",
     ".czi",
     ".oib",
+    ".ozx",
 )
 
 _PathField = Annotated[Path, Field(strict=False)]

@@ -66,6 +66,7 @@ _FOREIGN = (
     (b"\xda\xce\xbe\x0a", "nd2", "Nikon ND2"),
     (b"\x70\0\0\0", "lif", "Leica LIF"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "oib", "Olympus OIB"),
+    (b"PK\x03\x04", "zarr", "OME-Zarr"),
 )
 _OTHER_FORMATS = (
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
@@ -102,7 +103,8 @@ class Picture:
     acquired_at : aware UTC
     stage : centre of the field as the file says it
     format : "TIFF", "BigTIFF", "OME-TIFF", "ImageJ TIFF", "PNG", "JPEG" or, where the extra is
-        installed, "Nikon ND2", "Leica LIF", "Zeiss CZI", "Olympus OIB"
+        installed, "Nikon ND2", "Leica LIF", "Zeiss CZI", "Olympus OIB",
+        "OME-Zarr"
     """
 
     pixels: npt.NDArray[Any]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import random
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,12 +23,13 @@ from tests.monitor.capture.pictures import colonies
 ZONE = ZoneInfo("UTC")
 SHARP = colonies((96, 128))
 DULL = cv2.GaussianBlur(SHARP, (0, 0), 3)
-LIBRARIES = {"czi": "czifile", "lif": "liffile", "nd2": "nd2", "oib": "oiffile"}
+LIBRARIES = {"czi": "czifile", "lif": "liffile", "nd2": "nd2", "oib": "oiffile", "zarr": "zarr"}
 MAGIC = {
     "czi": b"ZISRAWFILE",
     "lif": b"\x70\0\0\0",
     "nd2": b"\xda\xce\xbe\x0a",
     "oib": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "zarr": b"PK\x03\x04",
 }
 
 
@@ -138,3 +141,81 @@ def test_damage_brings_nothing_but_a_capture_error(extra):
             assert read(bytes(data)).pixels.ndim == 2
         except CaptureError as refused:
             assert not refused.transient
+
+
+# --- OME-Zarr -----------------------------------------------------------------------------------
+
+
+def ozx(pixels: np.ndarray, folder: Path, *, version=2, labels=("DAPI", "Phase"), drop=None, **how):
+    """(C, Z, Y, X) as a zipped OME-Zarr; `drop` leaves out parts whose name holds it."""
+    import zarr
+    from zarr.storage import ZipStore
+
+    path = folder / "whole.zip"
+    path.unlink(missing_ok=True)
+    store = ZipStore(path, mode="w")
+    group = zarr.create_group(store, zarr_format=version)
+    array = group.create_array(
+        "0", shape=pixels.shape, chunks=(1, 1, 48, 64), dtype=pixels.dtype, **how
+    )
+    array[:] = pixels
+    unit = {"type": "space", "unit": "micrometer"}
+    axes = [{"name": "c", "type": "channel"}, *({"name": axis, **unit} for axis in "zyx")]
+    scale = {"type": "scale", "scale": [1.0, 2.0, 0.65, 0.65]}
+    about = {
+        "multiscales": [
+            {
+                "axes": axes,
+                "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+            }
+        ],
+        "omero": {"channels": [{"label": label} for label in labels]},
+    }
+    group.attrs.update(about if version == 2 else {"ome": about})
+    store.close()
+    parts: dict[str, bytes] = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():  # the last of a name counts
+            parts[member.filename] = archive.read(member)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in parts.items():
+            if drop is None or drop not in name:
+                archive.writestr(name, data)
+    return file.getvalue()
+
+
+BOTH = np.stack([[DULL, DULL, DULL], [DULL, SHARP, DULL]])
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_a_zipped_ome_zarr_gives_size_channel_and_sharpest_plane(tmp_path, version):
+    needs("zarr")
+    data = ozx(BOTH, tmp_path, version=version)
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels, SHARP)
+    assert (picture.pixel_size_um, picture.format) == (0.65, "OME-Zarr")
+    np.testing.assert_array_equal(read(data, channel="DAPI").pixels, DULL)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_a_zarr_with_parts_that_are_not_there_is_no_picture(tmp_path):
+    """They would be read as zeros: a dish without cells."""
+    needs("zarr")
+    assert reason_of(ozx(BOTH, tmp_path, drop="0/1.1.0.0")) == "truncated"
+    whole = ozx(BOTH, tmp_path)
+    for cut in range(4, len(whole), len(whole) // 20):
+        assert reason_of(whole[:cut]) in {"truncated", "corrupt"}
+
+
+def test_other_archives_are_no_pictures():
+    needs("zarr")
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("notes.txt", "well A1")
+    assert reason_of(file.getvalue()) == "unsupported"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(".zattrs", bytes(100 * 2**20))
+    assert reason_of(file.getvalue()) == "too-large"
