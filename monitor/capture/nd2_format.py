@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ from monitor.capture.foreign import ForeignRefusedError, Stack, refuse_more_than
 from monitor.culture import StagePosition
 
 T = TypeVar("T")
+
+# What the library runs into where a file leaves something out; NameError for a channel without
+# a fluorescent probe.
+_NOT_SAID = (AttributeError, TypeError, ValueError, LookupError, NameError)
 
 
 def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
@@ -32,9 +37,11 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
 
         def plane(z: int, c: int) -> npt.NDArray[Any]:
             frame = file.read_frame(z)
+            if not frame.any():
+                # The library gives zeros for a frame that an interrupted run never wrote.
+                raise ForeignRefusedError("truncated", f"has no pixels for height {z + 1}")
             return frame if channels == 1 else frame[c]
 
-        voxel = file.voxel_size()
         return use(
             Stack(
                 shape=(rows, columns),
@@ -42,23 +49,44 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 heights=heights,
                 channels=_channels(file, channels),
                 plane=plane,
-                pixel_size_um=(voxel.x, voxel.y),
-                stage=_stage(file),
+                pixel_size_um=_pixel_size_um(file),
+                stage=_stage(file, heights),
             )
         )
 
 
-def _channels(file: Any, count: int) -> tuple[str, ...]:
+def _pixel_size_um(file: Any) -> tuple[float | None, float | None]:
+    """Only where the file says that it is calibrated: the library's default is 1 um."""
     try:
-        names = [str(one.channel.name) for one in file.metadata.channels]
-    except (AttributeError, TypeError):
-        names = []
+        volume = file.metadata.channels[0].volume
+        x, y = (
+            float(size) if is_known else None
+            for size, is_known in zip(
+                volume.axesCalibration[:2], volume.axesCalibrated[:2], strict=True
+            )
+        )
+    except _NOT_SAID:
+        return None, None
+    return x, y
+
+
+def _channels(file: Any, count: int) -> tuple[str, ...]:
+    if count == 1:
+        return ("",)
+    names = [str(one.channel.name) for one in file.metadata.channels]
     return tuple([*names, *[""] * count][:count])
 
 
-def _stage(file: Any) -> StagePosition | None:
+def _stage(file: Any, heights: int) -> StagePosition | None:
     try:
-        at = file.frame_metadata(0).channels[0].position.stagePositionUm
-        return StagePosition(float(at.x), float(at.y), float(at.z))
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError):
+        with warnings.catch_warnings():
+            # It also wants the frames' times, and warns where there are none.
+            warnings.simplefilter("ignore")
+            at = file.frame_metadata(0).channels[0].position.stagePositionUm
+        # Where the file has no position the library says zero.
+        if at.x == at.y == 0:
+            return None
+        # Which of several heights is the sharpest is not known here.
+        return StagePosition(float(at.x), float(at.y), float(at.z) if heights == 1 else None)
+    except _NOT_SAID:
         return None

@@ -1,10 +1,13 @@
-"""Small LIF and CZI files, written by hand: no library writes them."""
+"""Small LIF, CZI and ND2 files, written by hand: no library writes them."""
 
 from __future__ import annotations
 
 import struct
 
 import numpy as np
+
+# Where the stage of the ND2 files stood, um.
+STAGE = {"X": 1200.5, "Y": -350.25, "Z": 12.0}
 
 
 def lif(planes: np.ndarray, *, pixel_size_um: float = 0.65, images: int = 1) -> bytes:
@@ -101,3 +104,84 @@ def czi(
         "<iiii16s16siqqiq", 1, 0, 0, 0, b"", b"", 0, directory_at, header_bytes, 0, 0
     )
     return segment(b"ZISRAWFILE", header.ljust(512, b"\0")) + file[header_bytes:]
+
+
+def nd2(
+    frames: list[np.ndarray | None],
+    *,
+    pixel_size_um: float | None = 0.65,
+    channels: tuple[str, ...] = ("Phase",),
+) -> bytes:
+    """An ND2 file of uint8 frames, one a height; None is a frame that was not written.
+
+    frames : (H, W), or (H, W, C) with several channels. Version 3: chunks and a map of them.
+    """
+    shape = next(frame.shape[:2] for frame in frames if frame is not None)
+    places: dict[bytes, tuple[int, int]] = {}
+    file = b""
+
+    def named(kind: int, name: str, value: bytes) -> bytes:
+        text = (name + "\0").encode("utf-16-le")
+        return struct.pack("<BB", kind, len(name) + 1) + text + value
+
+    def number(name: str, value: int) -> bytes:
+        return named(3, name, struct.pack("<I", value))
+
+    def level(name: str, items: list[bytes]) -> bytes:
+        body = b"".join(items)
+        head = named(11, name, b"")
+        length = len(head) + 12 + len(body)
+        return head + struct.pack("<IQ", len(items), length) + body + bytes(8 * len(items))
+
+    def chunk(name: bytes, data: bytes, reserve: int) -> None:
+        nonlocal file
+        places[name] = (len(file), len(data))
+        file += struct.pack("<IIQ", 0x0ABECEDA, reserve, len(data)) + name.ljust(reserve, b"\0")
+        file += data
+
+    chunk(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver3.0".ljust(64, b"\0"), 32)
+    places.clear()
+    attributes = {
+        "uiWidth": shape[1],
+        "uiWidthBytes": shape[1] * len(channels),
+        "uiHeight": shape[0],
+        "uiComp": len(channels),
+        "uiBpcInMemory": 8,
+        "uiBpcSignificant": 8,
+        "uiSequenceCount": len(frames),
+        "eCompression": 2,
+    }
+    said = level("SLxImageAttributes", [number(name, one) for name, one in attributes.items()])
+    chunk(b"ImageAttributesLV!", said, 80)
+    planes = [
+        level(
+            f"a{n}",
+            [
+                named(8, "sDescription", (name + "\0").encode("utf-16-le")),
+                level("pFluorescentProbe", [number("m_uiColor", 1)]),
+            ],
+        )
+        for n, name in enumerate(channels)
+    ]
+    about = [
+        named(1, "bCalibrated", struct.pack("<B", pixel_size_um is not None)),
+        named(6, "dCalibration", struct.pack("<d", pixel_size_um or 0.0)),
+        *(named(6, f"d{axis}Pos", struct.pack("<d", at)) for axis, at in STAGE.items()),
+        level("sPicturePlanes", [number("uiCount", len(planes)), level("sPlaneNew", planes)]),
+    ]
+    for index in range(len(frames)):
+        chunk(f"ImageMetadataSeqLV|{index}!".encode(), level("SLxPictureMetadata", about), 80)
+    if len(frames) > 1:
+        count = number("uiCount", len(frames))
+        stack = level("SLxExperiment", [number("eType", 4), level("uLoopPars", [count])])
+        chunk(b"ImageMetadataLV!", stack, 80)
+    for index, frame in enumerate(frames):
+        if frame is not None:
+            data = bytes(8) + frame.astype(np.uint8).tobytes()
+            chunk(f"ImageDataSeq|{index}!".encode(), data, 4072)
+    chunk(b"CustomData|AcqTimesCache!", struct.pack(f"<{len(frames)}d", *range(len(frames))), 80)
+    at = len(file)
+    table = b"".join(name + struct.pack("<QQ", *place) for name, place in places.items())
+    table += b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", at)
+    file += struct.pack("<IIQ", 0x0ABECEDA, 32, len(table)) + b"ND2 FILEMAP SIGNATURE NAME 0001!"
+    return file + table

@@ -1,4 +1,4 @@
-"""Microscopes' own formats. ND2 and OIB are only tried on damaged bytes: nothing writes them."""
+"""Microscopes' own formats. OIB is only tried on damaged bytes: nothing free writes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from monitor.capture.reading import read_picture
+from monitor.culture import StagePosition
 from monitor.errors import CaptureError
-from tests.monitor.capture.foreign_files import czi, lif
+from tests.monitor.capture.foreign_files import STAGE, czi, lif, nd2
 from tests.monitor.capture.pictures import colonies
 
 ZONE = ZoneInfo("UTC")
@@ -120,23 +121,58 @@ def test_a_czi_file_of_several_fields_or_times_is_refused(axis):
     assert reason_of(czi([({axis: n}, SHARP) for n in range(2)])) == "unsupported"
 
 
-@pytest.mark.parametrize("extra", ["lif", "czi"])
+def test_an_nd2_file_gives_its_sharpest_plane_its_size_and_its_place():
+    needs("nd2")
+    picture = read(nd2([DULL, SHARP, DULL]))
+    np.testing.assert_array_equal(picture.pixels, SHARP)
+    assert picture.pixel_size_um == 0.65
+    assert picture.stage == StagePosition(STAGE["X"], STAGE["Y"], None)
+    assert read(nd2([SHARP])).stage == StagePosition(STAGE["X"], STAGE["Y"], STAGE["Z"])
+    assert picture.format == "Nikon ND2"
+
+
+def test_an_nd2_file_without_calibration_has_no_size():
+    """The library says 1 um then."""
+    needs("nd2")
+    assert read(nd2([SHARP], pixel_size_um=None)).pixel_size_um is None
+
+
+def test_an_nd2_file_gives_transmitted_light_or_the_channel_that_is_asked_for():
+    needs("nd2")
+    data = nd2([np.dstack([DULL, SHARP])], channels=("DAPI", "Phase"))
+    np.testing.assert_array_equal(read(data).pixels, SHARP)
+    np.testing.assert_array_equal(read(data, channel="DAPI").pixels, DULL)
+
+
+def test_a_frame_that_an_interrupted_run_never_wrote_is_missed():
+    """The library gives zeros for it."""
+    needs("nd2")
+    assert reason_of(nd2([SHARP, None])) == "truncated"
+
+
+def whole_file(extra: str) -> bytes:
+    if extra == "lif":
+        return lif(SHARP[None, None])
+    return czi([({"C": 0}, SHARP)]) if extra == "czi" else nd2([SHARP])
+
+
+@pytest.mark.parametrize("extra", ["lif", "czi", "nd2"])
 def test_no_picture_comes_from_such_a_file_cut_anywhere(extra):
     needs(extra)
-    data = lif(SHARP[None, None]) if extra == "lif" else czi([({"C": 0}, SHARP)])
+    data = whole_file(extra)
     for cut in {*range(0, len(data), len(data) // 50), *range(len(data) - 8, len(data))}:
         assert reason_of(data[:cut]) in {"corrupt", "truncated", "empty", "not-an-image"}, cut
 
 
-@pytest.mark.parametrize("extra", ["lif", "czi"])
+@pytest.mark.parametrize("extra", ["lif", "czi", "nd2"])
 def test_damage_brings_nothing_but_a_capture_error(extra):
     needs(extra)
-    whole = lif(SHARP[None, None]) if extra == "lif" else czi([({"C": 0}, SHARP)])
+    whole = whole_file(extra)
     for seed in range(80):
         chance = random.Random(seed)
         data = bytearray(whole)
         for _ in range(chance.choice([1, 4, 20])):
-            data[chance.randrange(1500)] = chance.randrange(256)
+            data[chance.randrange(1500) * chance.choice([1, -1])] = chance.randrange(256)
         try:
             assert read(bytes(data)).pixels.ndim == 2
         except CaptureError as refused:
