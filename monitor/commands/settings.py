@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from monitor.calibration import calibration_to_use
 from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out, parse_name
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
@@ -31,7 +32,15 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, SourceSettings, find_config
-from monitor.errors import CaptureError, ConfigError, MonitorError, UsageError
+from monitor.culture import CalibrationKind
+from monitor.errors import (
+    CalibrationError,
+    CaptureError,
+    ConfigError,
+    MonitorError,
+    UsageError,
+)
+from monitor.pipeline import utc_now
 
 FREE_BYTES_WANTED = 2 * 2**30
 EXAMPLE = "config.default.yaml"
@@ -196,7 +205,17 @@ def doctor(
     begin_logging()
     settings = open_config(config, state)
     findings = [Finding("configuration", True, "no problem found")]
-    for look in (_state_folder, _database, _model, _sources, _inotify, _mail, _picker):
+    checks = (
+        _state_folder,
+        _database,
+        _model,
+        _sources,
+        _calibrations,
+        _inotify,
+        _mail,
+        _picker,
+    )
+    for look in checks:
         try:
             findings += look(settings)
         except (MonitorError, OSError) as problem:
@@ -298,8 +317,26 @@ def _sources(config: Config) -> list[Finding]:
                 f"names fit in {fitting} of {looked}",
             )
         )
-        if source.calibration is None:
-            found.append(Finding(what, None, "no calibration: no removal plans from it"))
+    return found
+
+
+def _calibrations(config: Config) -> list[Finding]:
+    found = []
+    with open_store(config) as store:
+        for source in config.sources:
+            for kind in CalibrationKind:
+                what = f"source {source.name}"
+                on_record = store.calibrations.of(source.name, kind)
+                try:
+                    used = calibration_to_use(kind, source.name, source, on_record, utc_now())
+                except CalibrationError as problem:
+                    found.append(Finding(what, None, f"no removal plans from it: {problem}"))
+                    continue
+                if used is not None:
+                    found.append(Finding(what, True, f"{kind} calibration {used.id}"))
+                elif kind is CalibrationKind.CAMERA:
+                    text = "no calibration: no removal plans from it (colonywatch calibrate)"
+                    found.append(Finding(what, None, text))
     return found
 
 
