@@ -49,10 +49,11 @@ def plot_residuals(fit: Fit, points: Points, *, title: str) -> bytes:
                 arrowprops={"arrowstyle": "-|>", "color": _MISSED, "lw": 2},
                 zorder=4,
             )
+        pulls_down = bool(pull[1] > 0) == camera
         axes.annotate(
             f"{number}: {miss:.2f} µm",
             place,
-            xytext=(0, -20),
+            xytext=(0, 12 if pulls_down else -20),
             textcoords="offset points",
             ha="center",
             size=12,
