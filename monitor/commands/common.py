@@ -80,7 +80,8 @@ def begin_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format=clock + "%(levelname)s %(name)s %(message)s"
     )
-    for noisy in ("apscheduler", "alembic", "tifffile", "matplotlib", "watchdog", "PIL"):
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that overlaps is no news
+    for noisy in ("alembic", "tifffile", "matplotlib", "watchdog", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
