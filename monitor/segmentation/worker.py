@@ -96,6 +96,13 @@ class SegmentationWorker:
                 initializer=_begin,
                 initargs=(self._model, self._threads, os.getpid(), self._in_hand),
             )
+            # Ctrl-C goes to the whole process group, also to a process that has no handler yet.
+            # What starts while the signal is held back never gets it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self._pool.submit(os.getpid)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._pool
 
 

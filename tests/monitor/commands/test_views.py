@@ -1,0 +1,320 @@
+"""`status`, `dishes`, `history`, `alerts`, `removals`: what is on record, in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.monitor.commands.calls import DONE, FAILED, LIMIT_S, MISUSED, call, command, spawn
+
+
+def is_aware_utc(text: str) -> bool:
+    return datetime.fromisoformat(text).tzinfo == UTC
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --- status ----------------------------------------------------------------------------------
+
+
+def test_status_gives_what_was_promised(state, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("sources: [{name: incubator, path: captures}]\n")
+    answer = call("status", "--json", "--state", state, "--config", config)
+    assert answer.code == DONE
+    found = answer.document
+    assert found["daemon"]["alive"] is False
+    assert found["captures"] == {"recorded": 2, "unreadable": 0, "waiting": 0}
+    (source,) = found["sources"]
+    assert source["name"] == "incubator"
+    assert source["path"] == str(tmp_path / "captures")
+    assert source["watched_by"] in ("events", "polling")
+    assert source["present"] is False
+    assert (found["dishes"], found["alerts_open"], found["outbox_pending"]) == (1, 1, 0)
+
+
+def test_status_of_nothing_is_all_zero_and_no_fault(tmp_path):
+    found = call("status", "--json", "--state", tmp_path / "state", folder=tmp_path).document
+    assert found["captures"] == {"recorded": 0, "unreadable": 0, "waiting": 0}
+    assert (found["dishes"], found["alerts_open"], found["outbox_pending"]) == (0, 0, 0)
+    assert found["sources"] == []
+
+
+def test_status_in_words_says_how_to_start_the_daemon(state):
+    answer = call("status", "--state", state)
+    assert answer.code == DONE
+    assert "daemon not running; start it with: colonywatch run" in answer.out
+    assert "2 recorded, 0 waiting, 0 unreadable; 1 dish\n" in answer.out
+
+
+# --- dishes and history ----------------------------------------------------------------------
+
+
+def test_dishes_as_json_have_their_latest_reading(state):
+    (dish,) = call("dishes", "--json", "--state", state).document
+    assert (dish["dish"], dish["status"], dish["scans"]) == ("dish-07", "differentiating", 2)
+    assert dish["last"]["at"] == "2026-11-02T09:00:00+00:00"
+
+
+def test_no_dish_is_an_empty_list_in_json_and_a_hint_in_words(tmp_path):
+    assert call("dishes", "--json", "--state", tmp_path).document == []
+    words = call("dishes", "--state", tmp_path)
+    assert words.out == ""
+    assert "colonywatch process FOLDER" in words.err
+
+
+def test_history_as_json_gives_what_was_promised(state):
+    answer = call("history", "dish-07", "--format", "json", "--state", state)
+    assert answer.code == DONE
+    found = answer.document
+    assert [one["at"] for one in found] == [
+        "2026-11-02T03:00:00+00:00",
+        "2026-11-02T09:00:00+00:00",
+    ]
+    for one in found:
+        assert is_aware_utc(one["at"])
+        assert (one["dish"], one["captures"], one["pixel_size_um"]) == ("dish-07", 1, 2.0)
+        areas = [
+            one[f"{name}_um2"] for name in ("background", "undifferentiated", "differentiated")
+        ]
+        assert all(map(is_number, areas))
+        assert sum(areas) == pytest.approx(256 * 256 * 4)
+        cells = areas[1] + areas[2]
+        assert one["differentiated_fraction"] == pytest.approx(areas[2] / cells)
+        assert one["confluence"] == pytest.approx(cells / sum(areas))
+        assert len(one["model_sha256"]) == 64
+
+
+def test_history_as_csv_says_the_same_as_json(state):
+    rows = list(
+        csv.DictReader(
+            io.StringIO(call("history", "dish-07", "--format", "csv", "--state", state).out)
+        )
+    )
+    found = call("history", "dish-07", "--format", "json", "--state", state).document
+    for row, one in zip(rows, found, strict=True):
+        assert row["at"] == one["at"]
+        assert float(row["differentiated_um2"]) == one["differentiated_um2"]
+
+
+def test_history_as_a_table_has_a_line_a_scan(state):
+    answer = call("history", "dish-07", "--state", state)
+    assert [line for line in answer.out.splitlines() if "2026-11-02 03:00" in line]
+    assert [line for line in answer.out.splitlines() if "2026-11-02 09:00" in line]
+
+
+def test_history_as_a_picture_goes_into_a_pipe(state, tmp_path):
+    target = tmp_path / "a1.png"
+    assert (
+        call("history", "dish-07", "--format", "png", "--out", target, "--state", state).code == 0
+    )
+    picture = cv2.imread(str(target))
+    assert picture is not None
+    assert min(picture.shape[:2]) > 200
+    piped = call_bytes("history", "dish-07", "--format", "png", "--state", str(state))
+    assert piped.startswith(b"\x89PNG")
+
+
+def call_bytes(*words: str) -> bytes:
+    return subprocess.run(
+        command(*words), stdout=subprocess.PIPE, timeout=LIMIT_S, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "png"])
+def test_history_goes_into_a_file_and_leaves_standard_output_empty(form, state, tmp_path):
+    target = tmp_path / "new" / f"history.{form}"
+    answer = call("history", "dish-07", "--format", form, "--out", target, "--state", state)
+    assert (answer.code, answer.out) == (DONE, "")
+    assert f"written to {target}" in answer.err
+    content = target.read_bytes()
+    assert {
+        "table": lambda: "┃ differentiated ┃" in content.decode(),
+        "csv": lambda: content.startswith(b"at,dish,captures,"),
+        "json": lambda: len(json.loads(content)) == 2,
+        "png": lambda: content.startswith(b"\x89PNG"),
+    }[form]()
+
+
+def test_history_says_where_it_could_not_be_written(state, tmp_path):
+    answer = call("history", "dish-07", "--format", "csv", "--out", tmp_path, "--state", state)
+    assert answer.code == FAILED
+    assert f"{tmp_path}: cannot be written" in answer.err
+
+
+# --- alerts ----------------------------------------------------------------------------------
+
+
+def test_alerts_as_json(state):
+    (alert,) = call("alerts", "list", "--json", "--state", state).document
+    assert (alert["dish"], alert["kind"]) == ("dish-07", "raised")
+    assert isinstance(alert["id"], int)
+    assert is_aware_utc(alert["created_at"])
+    assert 0 <= alert["differentiated_fraction"] <= 1
+    assert alert["acknowledged_at"] is None
+
+
+def test_an_alert_is_acknowledged_and_rests(state):
+    (alert,) = call("alerts", "list", "--json", "--state", state).document
+    number = str(alert["id"])
+    done = call("alerts", "ack", number, "--who", "Ada", "--note", "[cut] out", "--state", state)
+    assert done.code == DONE
+    assert "acknowledged by Ada" in done.err
+    assert call("alerts", "snooze", number, "--hours", "2", "--state", state).code == DONE
+    (after,) = call("alerts", "list", "--json", "--state", state).document
+    assert (after["acknowledged_by"], after["note"]) == ("Ada", "[cut] out")
+    assert is_aware_utc(after["snoozed_until"])
+    table = call("alerts", "list", "--state", state).out
+    assert "[cut] out" in table
+    assert "rests until" in table
+
+
+def test_a_test_alert_lands_in_the_mailbox_and_nowhere_else(state):
+    answer = call("alerts", "test", "--to", "me@lab.example", "--state", state)
+    assert answer.code == DONE
+    # Mails of the processing lie there too; this one speaks of a made-up dish.
+    mails = [path.read_text() for path in (state / "mailbox").glob("*.eml")]
+    assert sum("To: me@lab.example" in mail for mail in mails) == 1
+    assert [dish["dish"] for dish in call("dishes", "--json", "--state", state).document] == [
+        "dish-07"
+    ]
+
+
+# --- removals --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(state: Path) -> dict[str, Any]:
+    """The plan of the newest scan, which waits for a yes."""
+    plans = call("removals", "list", "--json", "--state", state).document
+    drafts = [one for one in plans if one["status"] == "draft"]
+    assert len(drafts) == 1, plans
+    found: dict[str, Any] = drafts[0]
+    return found
+
+
+def test_removals_as_json_give_what_was_promised(plan):
+    assert isinstance(plan["id"], str)
+    assert plan["dish"] == "dish-07"
+    assert is_aware_utc(plan["created_at"])
+    assert is_aware_utc(plan["expires_at"])
+    assert plan["created_at"] < plan["expires_at"]
+    assert isinstance(plan["targets"], int)
+    assert plan["targets"] >= 1
+    assert is_number(plan["area_um2"])
+    assert plan["area_um2"] > 0
+
+
+def test_no_plan_is_an_empty_list(tmp_path):
+    assert call("removals", "list", "--json", "--state", tmp_path).document == []
+
+
+def test_a_plan_is_shown_in_words_and_as_json(plan, state):
+    words = call("removals", "show", plan["id"], "--state", state)
+    assert words.code == DONE
+    assert f"plan {plan['id']} of dish-07" in words.out
+    shown = call("removals", "show", plan["id"], "--json", "--state", state).document
+    assert isinstance(shown, dict)
+
+
+def test_a_plan_that_nobody_approved_is_not_exported(plan, state, tmp_path):
+    target = tmp_path / "picks.csv"
+    answer = call("removals", "export", plan["id"], "--out", target, "--state", state)
+    assert answer.code == MISUSED
+    assert f"colonywatch removals approve {plan['id']}" in answer.err
+    assert not target.exists()
+
+
+def test_an_approved_plan_reaches_the_picker_and_a_file_of_ones_own(plan, state, tmp_path):
+    before = {path.name for path in (state / "removal").glob("*")}
+    approved = call("removals", "approve", plan["id"], "--who", "Ada", "--state", state)
+    assert approved.code == DONE, approved.err
+    assert f"plan {plan['id']} of dish-07 approved by Ada" in approved.err
+    assert {path.name for path in (state / "removal").glob("*")} - before
+    target = tmp_path / "picks.json"
+    answer = call(
+        "removals", "export", plan["id"], "--format", "json", "--out", target, "--state", state
+    )
+    assert answer.code == DONE, answer.err
+    json.loads(target.read_text())
+    assert call("removals", "done", plan["id"], "--state", state).code == DONE
+    again = call("removals", "approve", plan["id"], "--state", state)
+    assert again.code != DONE
+    assert plan["id"] in again.err
+
+
+def test_a_rejected_plan_stays_away_from_the_picker(plan, state):
+    answer = call("removals", "reject", plan["id"], "--note", "dead cells", "--state", state)
+    assert answer.code == DONE
+    assert call("removals", "approve", plan["id"], "--state", state).code != DONE
+
+
+# --- upkeep ----------------------------------------------------------------------------------
+
+
+def test_a_backup_can_be_used_as_a_record(state, tmp_path):
+    copy = tmp_path / "copy" / "colonywatch.sqlite"
+    assert call("backup", copy, "--state", state).code == DONE
+    assert call("dishes", "--json", "--state", copy.parent).document[0]["dish"] == "dish-07"
+
+
+def test_a_backup_that_cannot_be_written_is_said(state, tmp_path):
+    (tmp_path / "file").write_text("")
+    answer = call("backup", tmp_path / "file" / "copy.sqlite", "--state", state)
+    assert answer.code == FAILED
+    assert "the backup failed" in answer.err
+
+
+def test_retry_says_what_is_due(state):
+    found = call("retry", "--json", "--state", state).document
+    assert found == {"captures": 0, "messages": 0, "daemon_alive": False}
+
+
+def test_simulate_writes_captures_with_their_truth_beside_them(tmp_path):
+    answer = call("simulate", tmp_path / "out", "--dishes", "1", "--hours", "0")
+    assert answer.code == DONE, answer.err
+    (capture,) = (tmp_path / "out").rglob("*.ome.tif")
+    (truth,) = (tmp_path / "out-truth").rglob("*.png")
+    labels = cv2.imread(str(truth), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(labels)) <= {0, 1, 2, 255}
+    assert capture.name.split(".")[0] == truth.stem
+
+
+def test_simulate_refuses_a_time_that_is_none(tmp_path):
+    answer = call("simulate", tmp_path / "out", "--start", "yesterday")
+    assert answer.code == MISUSED
+    assert "yesterday: is no time" in answer.err
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def test_the_model_of_the_record_is_the_one_that_models_lists(state):
+    (starter,) = call("models", "list", "--json").document
+    reading = call("history", "dish-07", "--format", "json", "--state", state).document[0]
+    assert reading["model_sha256"] == starter["sha256"]
+
+
+def test_a_model_that_is_whole_is_verified():
+    assert call("models", "verify").code == DONE
+
+
+def test_the_card_of_the_model_is_shown():
+    assert "#" in call("models", "show").out
+
+
+def test_the_command_runs_as_a_module_and_tells_its_version():
+    answer = spawn("--version")
+    assert answer.code == DONE
+    assert answer.out.strip()
