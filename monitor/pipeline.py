@@ -185,15 +185,17 @@ class Pipeline:
             self._wait(capture, CaptureError(str(problem), reason="model-refused", transient=True))
             return None
         except Exception as problem:
-            # A fault of ours must neither stop the next capture nor look like a number.
+            # A fault of ours stops no other capture, is no number, and is not the capture's:
+            # it waits, until a newer version perhaps can read it.
             log.exception("capture=%s: unexpected fault", shown_name(capture.path))
-            self._store.captures.record_unreadable(
-                capture.id,
-                self._owner,
-                "internal-error",
-                f"{shown_name(capture.path)}: unexpected fault in colonywatch: {problem!r}; see "
-                "the log",
-                self._clock(),
+            self._wait(
+                capture,
+                CaptureError(
+                    f"{shown_name(capture.path)}: unexpected fault in colonywatch: {problem!r}; "
+                    "see the log",
+                    reason="internal-error",
+                    transient=True,
+                ),
             )
             return None
         place = ScanPlace(

@@ -230,7 +230,10 @@ def _watch_it_happen(
         recorded = progress.add_task("captures recorded by the daemon", total=visits * DISHES)
 
         def caught_up(behind: int) -> bool:
-            count = store.captures.counts()["recorded"]
+            counts = store.captures.counts()
+            count = counts["recorded"]
+            if counts["unreadable"]:
+                raise MonitorError(store.captures.troubled()[0].message or "unreadable capture")
             progress.update(recorded, completed=count)
             return count >= len(truths) - behind
 
