@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench soak clean
+.PHONY: help setup demo test lint check bench soak bench-alerts clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -37,6 +37,9 @@ bench: $(STAMP)  ## speed, beside the machine's limit and beside others
 
 soak: $(STAMP)  ## kill daemon and worker 300 times over a stream of captures, then count
 	$(BIN)/python -m tests.soak.soak --kills 300
+
+bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simulated series; writes docs/alerts.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.alerts
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist

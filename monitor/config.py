@@ -282,7 +282,8 @@ class DifferentiationConfig(_Section):
     critical_above : second, higher limit; None = there is none. A dish that is raised above it is
         critical at once
     worse_by : rise since the last alert that is told once more; None = it is not
-    trend_h : the slope of a series is that of its last hours; None = no slope, no forecast
+    trend_h : the slope of a series is that of its last hours; None = no slope, no forecast. A
+        series that surely rises to a limit passes it with one scan
     rise_above_per_day, confluence_above, growth_below_per_day, doubtful_for_h : when to say that a
         dish rises fast, is ready to be passaged, does not grow, cannot be judged; None = not said
     cooldown_h : for so long after a mail that a dish has risen, it takes worsening or a critical
@@ -294,8 +295,8 @@ class DifferentiationConfig(_Section):
     critical_above: _Fraction | None = Field(default=0.30)
     critical_clear_below: _Fraction = Field(default=0.20)
     worse_by: Annotated[float, Field(gt=0, le=1)] | None = Field(default=0.10)
-    scans_needed: Annotated[int, Field(ge=1)] = 2
-    scans_considered: Annotated[int, Field(ge=1)] = 3
+    scans_needed: Annotated[int, Field(ge=1)] = 3
+    scans_considered: Annotated[int, Field(ge=1)] = 4
     min_confluence: _Fraction = Field(default=0.005)
     trend_h: _Positive | None = 30.0
     rise_above_per_day: Annotated[float, Field(gt=0, le=24)] | None = None

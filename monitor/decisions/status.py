@@ -8,6 +8,11 @@ from datetime import datetime
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, Reading, Severity
+from monitor.decisions.trend import trend
+
+# Of a limit. Measured with the defaults on simulated series (docs/alerts.md): lower is earlier and
+# more often wrong.
+NEAR = 0.7
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ def judge(
 
     Each step is taken where the newest reading and at least `scans_needed` of the last
     `scans_considered` that can be judged call for it. Readings without a fraction, with too few
-    cells or in doubt do not count, neither for nor against.
+    cells or in doubt do not count, neither for nor against. A step upwards is taken at the newest
+    reading's word where the series of the last `trend_h` surely rises and its level is near the
+    limit too: what debris or condensation does to two or three scans of a flat series is no rise.
 
     raised : above `raise_above`; worsened : above `critical_above` for the first time, or by
     `worse_by` above what was last reported; cleared : below `clear_below`. A dish that falls below
@@ -75,17 +82,23 @@ def judge(
         ]
         return bool(votes) and votes[-1] and sum(votes) >= limits.scans_needed
 
+    def passed(limit: float) -> bool:
+        if agreed(lambda fraction: fraction > limit):
+            return True
+        newest = readings[-1].differentiated_fraction or 0.0
+        return newest > limit and _rises_to(limit, readings, limits)
+
     is_differentiating = before.status is DishStatus.DIFFERENTIATING
     if is_differentiating and agreed(lambda fraction: fraction < limits.clear_below):
         return Judgement(DishStatus.UNDIFFERENTIATED, None, AlertKind.CLEARED)
-    is_above = agreed(lambda fraction: fraction > limits.raise_above)
+    is_above = passed(limits.raise_above)
     if not is_differentiating and not is_above:
         first = before.status is DishStatus.UNKNOWN
         return Judgement(DishStatus.UNDIFFERENTIATED, None, None) if first else stays
 
     critical = limits.critical_above
     severity = before.severity if is_differentiating else None
-    if critical is not None and agreed(lambda fraction: fraction > critical):
+    if critical is not None and passed(critical):
         severity = Severity.CRITICAL
     elif severity is None or agreed(lambda fraction: fraction < limits.critical_clear_below):
         severity = Severity.WARNING
@@ -100,6 +113,19 @@ def judge(
     )
     worsened = newly_critical or risen
     return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.WORSENED if worsened else None)
+
+
+def _rises_to(limit: float, readings: Sequence[Reading], limits: DifferentiationConfig) -> bool:
+    """Does the series surely rise, and is its robust level near `limit` already?"""
+    if limits.trend_h is None:
+        return False
+    fit = [reading for reading in readings if can_be_judged(reading, limits)]
+    found = trend(
+        [reading.at for reading in fit],
+        [reading.differentiated_fraction or 0.0 for reading in fit],
+        window_h=limits.trend_h,
+    )
+    return found is not None and found.rises and found.level > NEAR * limit
 
 
 def can_be_judged(reading: Reading, limits: DifferentiationConfig) -> bool:

@@ -356,23 +356,34 @@ def _reason(story: AlertStory) -> str:
     alert, limits = story.alert, story.limits
     if alert.topic in _NOTICES:
         return _clean(alert.text or "")
-    scans = (
-        f"{limits.scans_needed} of the last {limits.scans_considered} scans"
-        if limits.scans_considered > 1
-        else "the last scan"
-    )
+    scans = _scans(limits)
     worse = "It has gone on rising since it was last reported."
     limit = limits.raise_above
     if alert.severity is Severity.CRITICAL and limits.critical_above is not None:
         limit = max(limit, limits.critical_above)
-        worse = f"Above the critical limit of {_percent(limit)} in {scans}, or still rising there."
+        worse = f"Above the critical limit of {_percent(limit)}, or still rising there."
+    counted = [one for one in story.readings if one.differentiated_fraction is not None]
+    above = [
+        one
+        for one in counted[-limits.scans_considered :]
+        if (one.differentiated_fraction or 0.0) > limit and not one.doubts
+    ]
+    seen = scans
+    if len(above) < limits.scans_needed:
+        seen = "the last scan, at the end of a series that surely rises"
     reason = {
-        AlertKind.RAISED: f"Above the limit of {_percent(limit)} in {scans}.",
+        AlertKind.RAISED: f"Above the limit of {_percent(limit)} in {seen}.",
         AlertKind.WORSENED: worse,
         AlertKind.CLEARED: f"Below the lower limit of {_percent(limits.clear_below)} in {scans}; "
         "the alert is closed.",
     }[alert.kind]
     return f"{reason} {_clean(alert.text)}" if alert.text else reason
+
+
+def _scans(limits: DifferentiationConfig) -> str:
+    if limits.scans_considered == 1:
+        return "the last scan"
+    return f"{limits.scans_needed} of the last {limits.scans_considered} scans"
 
 
 def _rows(

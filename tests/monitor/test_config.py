@@ -145,8 +145,8 @@ WRONG = {
         "must be below",
     ),
     "more scans than considered": (
-        "decisions: {differentiation: {scans_needed: 4}}",
-        "scans_needed (4) cannot exceed scans_considered (3)",
+        "decisions: {differentiation: {scans_needed: 5}}",
+        "scans_needed (5) cannot exceed scans_considered (4)",
     ),
     "no number": ("decisions: {differentiation: {raise_above: .nan}}", "less than or equal to 1"),
     "endless": (one_source("settle_s: .inf"), "less than or equal to 3600"),

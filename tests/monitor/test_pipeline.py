@@ -38,6 +38,7 @@ from monitor.record.captures import TakenIn
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.facts import MODEL, NOW, measurement, minutes, sha256_of
 
+TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3)
 OLD, YOUNG = 3600.0, 5.0  # seconds since the file was written; 600 are young
 
 
@@ -140,7 +141,7 @@ def make_line(store, tmp_path):
         config = Config(
             sources=(source,),
             record=RecordConfig(folder=tmp_path / "state"),
-            decisions=decisions or DecisionsConfig(),
+            decisions=decisions or DecisionsConfig(differentiation=TWO_OF_THREE),
         )
         clock, worker = Clock(), StandInWorker()
         pipeline = Pipeline(config, store, worker, owner="me", clock=clock, patient=patient)
@@ -487,7 +488,7 @@ def test_an_unexpected_fault_stops_neither_the_next_nor_looks_like_a_number(line
     fine = line.take_in(line.drop(name_at(2)))
     line.run()
     broken = line.capture(broken.id)
-    assert (broken.state, broken.reason) == (CaptureState.UNREADABLE, "internal-error")
+    assert (broken.state, broken.reason) == (CaptureState.WAITING, "internal-error")
     assert "ZeroDivisionError('oh')" in broken.message
     assert line.capture(fine.id).state is CaptureState.MEASURED
     assert "unexpected fault" in caplog.text
@@ -759,7 +760,7 @@ def test_a_dish_that_cannot_be_judged_for_a_day_is_told_once_and_its_end_too(mak
 
 def test_a_dish_has_the_limits_of_the_first_override_that_fits_it(make_line, store):
     override = OverrideConfig(dishes="dish-0?", limits={"raise_above": 0.5})
-    line = make_line(decisions=DecisionsConfig(overrides=(override,)))
+    line = make_line(decisions=DecisionsConfig(differentiation=TWO_OF_THREE, overrides=(override,)))
     outcomes = series(line, 0.2, 0.3, 0.6, 0.6)
     assert [outcome.decision.alert for outcome in outcomes] == [None, None, None, AlertKind.RAISED]
 

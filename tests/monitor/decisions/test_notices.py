@@ -15,7 +15,11 @@ GROWTH_STOPPED, DOUBTFUL = AlertTopic.GROWTH_STOPPED, AlertTopic.DOUBTFUL
 RAISED, _, CLEARED = AlertKind
 DEFAULT = DifferentiationConfig()
 ALL = DifferentiationConfig(
-    rise_above_per_day=0.10, confluence_above=0.70, growth_below_per_day=0.05
+    scans_needed=2,
+    scans_considered=3,
+    rise_above_per_day=0.10,
+    confluence_above=0.70,
+    growth_below_per_day=0.05,
 )
 
 

@@ -12,7 +12,9 @@ from monitor.culture import AlertKind, DishStatus, Reading, Severity
 from monitor.decisions.status import Standing, can_be_judged, judge
 
 START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
-LIMITS = DifferentiationConfig()  # 0.10 and 0.05, critical 0.30 and 0.20, 2 of 3, worse by 0.10
+# 0.10 and 0.05, critical 0.30 and 0.20, worse by 0.10
+LIMITS = DifferentiationConfig(scans_needed=2, scans_considered=3)
+THREE_OF_FOUR = DifferentiationConfig()
 ONE_OF_ONE = DifferentiationConfig(scans_needed=1, scans_considered=1)
 UNKNOWN, UNDIFFERENTIATED, DIFFERENTIATING = DishStatus
 RAISED, WORSENED, CLEARED = AlertKind
@@ -281,3 +283,32 @@ def test_without_a_second_limit_nothing_is_critical():
 def test_a_dish_that_goes_on_rising_is_told_at_each_step():
     series = [0.02, 0.12, 0.14, 0.2, 0.25, 0.26, 0.31, 0.32, 0.33]
     assert follow(series) == (DIFFERENTIATING, [RAISED, WORSENED, WORSENED])
+
+
+RISE_CASES = {
+    # name: (series, is it raised with its newest scan?)
+    "a series that surely rises": ([0.01, 0.03, 0.05, 0.07, 0.085, 0.11], True),
+    "a rise that is too short to be sure": ([0.05, 0.07, 0.085, 0.11], False),
+    "a jump in a flat series": ([0.01, 0.02, 0.01, 0.02, 0.01, 0.4], False),
+    "a jump of two scans in a flat series": ([0.01, 0.02, 0.01, 0.02, 0.4, 0.4], False),
+    "three of four, whatever the trend": ([0.02, 0.01, 0.02, 0.4, 0.4, 0.4], True),
+    "a rise far below the limit and a jump": ([0.0, 0.005, 0.01, 0.015, 0.02, 0.4], False),
+    "a rise that has not passed it": ([0.01, 0.03, 0.05, 0.07, 0.08, 0.095], False),
+}
+
+
+@pytest.mark.parametrize("case", RISE_CASES)
+def test_a_sure_rise_needs_one_scan_and_anything_else_three_of_four(case):
+    series, is_raised = RISE_CASES[case]
+    readings = [reading(item, number) for number, item in enumerate(series)]
+    judgement = judge(standing(UNDIFFERENTIATED), readings, THREE_OF_FOUR)
+    assert (judgement.alert is RAISED) == is_raised
+
+
+def test_without_a_trend_only_the_count_decides():
+    limits = DifferentiationConfig(trend_h=None)
+    readings = [
+        reading(item, number)
+        for number, item in enumerate(RISE_CASES["a series that surely rises"][0])
+    ]
+    assert judge(standing(UNDIFFERENTIATED), readings, limits).alert is None

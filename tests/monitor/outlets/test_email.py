@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.config import DifferentiationConfig, EmailConfig
-from monitor.culture import AlertKind, PlanStatus
+from monitor.culture import AlertKind, AlertTopic, PlanStatus, Severity
 from monitor.errors import OutletError
 from monitor.outlets.email import AlertStory, compose, send
 from tests.monitor.outlets.plans import PLAN
@@ -165,6 +165,34 @@ def test_an_overlay_that_cannot_be_read_is_said_to_be_missing(tmp_path, content)
     assert "is missing here" in html_of(message)
 
 
+def test_the_mail_says_what_the_alert_rests_on():
+    counted = composed(readings=series(0.06, 0.11, 0.12, 0.14))
+    assert "Above the limit of 10 % in 3 of the last 4 scans." in text_of(counted)
+    readings = series(0.06, 0.31, 0.32, 0.34)
+    critical = replace(alert(readings), severity=Severity.CRITICAL, text="It will rain.")
+    said = text_of(composed(readings=readings, alert=critical))
+    assert "Critical, 34 % differentiated" in said
+    assert "Above the limit of 30 % in 3 of the last 4 scans. It will rain." in said
+
+
+NOTICE_CASES = {
+    AlertTopic.RISING: ("rises fast", "does not rise fast any more"),
+    AlertTopic.CONFLUENT: ("confluent", "not confluent any more"),
+    AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
+    AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
+}
+
+
+@pytest.mark.parametrize("topic", NOTICE_CASES)
+def test_a_notice_says_what_begins_and_what_ends(topic):
+    readings = series(0.01, 0.02)
+    for kind, words in zip((AlertKind.RAISED, AlertKind.CLEARED), NOTICE_CASES[topic], strict=True):
+        one = replace(alert(readings, kind), topic=topic, text="So it is.")
+        mail = composed(readings=readings, alert=one)
+        assert f": {words}, 2 % differentiated" in mail["Subject"]
+        assert "So it is." in text_of(mail)
+
+
 @pytest.mark.parametrize("body", [text_of, html_of])
 def test_both_forms_say_the_facts_in_the_time_of_the_lab(body):
     said = body(composed())
@@ -175,7 +203,7 @@ def test_both_forms_say_the_facts_in_the_time_of_the_lab(body):
         "45 %",
         "20 fields, 31 colonies",
         "Sun 25 Oct 2026, 06:00 (Asia/Tokyo)",
-        "Above the limit of 10 % in 2 of the last 3 scans.",
+        "Above the limit of 10 % in the last scan, at the end of a series that surely rises.",
         "model 0123456789ab",
         "settings fedcba987654",
         "colonywatch alerts ack 5",
