@@ -36,8 +36,8 @@ def test_an_alert_is_in_time_late_early_or_false(found, in_time, missed, false):
 
 
 def test_one_limit_alerts_at_each_crossing():
-    flat = series([0.0] * 6, [0.2, 0.0, 0.2, 0.2, 0.0, 0.3])
-    assert alerts_by_threshold(flat, LIMIT, 6.0) == [0, 2, 5]
+    flat = series([0.0] * 6, [0.2, 0.0, 0.0, 0.2, 0.0, 0.3])
+    assert alerts_by_threshold(flat, LIMIT, 6.0) == [0, 3, 5]
     assert alerts_by_rule(flat, LIMITS, 6.0) == []
 
 
