@@ -52,12 +52,16 @@ def fraction_trend(readings: Sequence[Reading], limits: DifferentiationConfig) -
 
 
 def next_limit(readings: Sequence[Reading], limits: DifferentiationConfig) -> Forecast | None:
-    """When the dish will pass the next limit above it; None where that cannot be said."""
+    """When the dish will pass the next limit above it; None where that cannot be said.
+
+    The newest reading may have passed a limit that the level of the series lies below.
+    """
     found = fraction_trend(readings, limits)
     if found is None:
         return None
     above = sorted({limits.raise_above, limits.critical_above or limits.raise_above})
-    ahead = [limit for limit in above if limit > found.level]
+    reached = max(found.level, readings[-1].differentiated_fraction or 0.0)
+    ahead = [limit for limit in above if limit > reached]
     return forecast(found, ahead[0]) if ahead else None
 
 

@@ -115,6 +115,13 @@ def test_a_dish_on_its_way_is_told_when_it_will_pass_the_next_limit():
     assert beyond.limit == 0.30
 
 
+def test_a_limit_that_the_newest_scan_has_passed_is_not_ahead():
+    late = fractions(0.0, 0.015, 0.03, 0.045, 0.06, 0.12)
+    found = next_limit(late, DEFAULT)
+    assert found is None or found.limit == 0.30
+    assert next_limit(late, DifferentiationConfig(critical_above=None)) is None
+
+
 @pytest.mark.parametrize(
     ("found", "text"),
     [
