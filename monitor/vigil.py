@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monitor.config import Config
 from monitor.culture import Alert, AlertKind
-from monitor.decisions.mailing import mailing, told
+from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.silence import (
     SILENCES,
     Alarm,
@@ -91,6 +91,7 @@ class Vigil:
         return [
             *self._write(begun, AlertKind.RAISED, now),
             *self._write(over, AlertKind.CLEARED, now),
+            *self._tell_again(open_now, wrong, now),
         ]
 
     def _compare_clocks(self, now: datetime) -> None:
@@ -141,6 +142,35 @@ class Vigil:
             if alert is not None:
                 written.append(alert)
                 log.warning("%s %s: %s: %s", alarm.topic, kind, alert.about, alarm.text)
+        return written
+
+    def _tell_again(
+        self, open_now: Sequence[Alert], wrong: Sequence[Alarm], now: datetime
+    ) -> list[Alert]:
+        """What a snooze held back and is still wrong when the snooze is over."""
+        newest = {key_of(alert): alert for alert in open_now}
+        written = []
+        for alarm in wrong:
+            held = newest.get(alarm.key)
+            if held is None or held.held_back != SNOOZED:
+                continue
+
+            def way(alerts: Sequence[Alert], alarm: Alarm = alarm) -> NewAlert | None:
+                if not any(one.topic is alarm.topic for one in due_again(alerts, now)):
+                    return None
+                return self._told_how(alarm, AlertKind.RAISED, alerts, now)
+
+            alert = self._store.alarms.write(
+                AlertKind.RAISED,
+                alarm.topic,
+                way,
+                dish=alarm.dish,
+                source=alarm.source,
+                now=now,
+                again=True,
+            )
+            if alert is not None:
+                written.append(alert)
         return written
 
     def _told_how(

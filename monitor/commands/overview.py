@@ -32,7 +32,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import Reading
+from monitor.culture import AlertTopic, Reading
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.processes import ProcessLife
@@ -254,7 +254,11 @@ def history(
     with open_store(settings) as store:
         readings = store.dishes.history(dish)
         source = store.dishes.source_of(dish)
-        alerts = [alert for alert in store.dishes.alerts() if alert.dish == dish]
+        alerts = [
+            alert
+            for alert in store.dishes.alerts()
+            if alert.dish == dish and alert.topic is AlertTopic.DIFFERENTIATION
+        ]
     if form is HistoryFormat.TABLE:
         table = _history_table(readings)
         if target is None:

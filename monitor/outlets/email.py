@@ -218,7 +218,7 @@ def compose(
         story.limits,
         dish=_name(story.alert.dish),
         zone=story.zone,
-        alerts=(story.alert,),
+        alerts=() if story.alert.topic in _NOTICES else (story.alert,),
     )
     facts = _facts(story, has_overlay=overlay is not None)
 

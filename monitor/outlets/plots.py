@@ -93,10 +93,14 @@ def _draw_fraction(
     top = min(104.0, max(1.5 * raise_above, 1.25 * highest))
     axes.set_ylim(-0.015 * top, top)
     axes.axhspan(raise_above, top, color="#fdecea", zorder=0)
-    for level, style, text in (
+    lines = [
         (raise_above, "--", f"alert above {raise_above:g} %"),
         (clear_below, ":", f"clear below {clear_below:g} %"),
-    ):
+    ]
+    critical = (limits.critical_above or 0.0) * 100
+    if raise_above < critical < 0.93 * top:
+        lines.append((critical, "-.", f"critical above {critical:g} %"))
+    for level, style, text in lines:
         axes.axhline(level, color=_INK, linestyle=style, linewidth=1.4, zorder=2)
         axes.annotate(
             text, (0, level), (6, 3), xycoords=("axes fraction", "data"),

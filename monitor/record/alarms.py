@@ -29,7 +29,7 @@ class DishSign:
     repeats: int
 
 
-Way = Callable[[Sequence[Alert]], NewAlert]
+Way = Callable[[Sequence[Alert]], NewAlert | None]
 
 
 class AlarmRecord:
@@ -70,11 +70,14 @@ class AlarmRecord:
         dish: str | None,
         source: str | None,
         now: datetime,
+        again: bool = False,
     ) -> Alert | None:
         """Raise or clear an alarm, with its mails and an audit line, in one transaction.
 
-        way : the alerts on the same dish, source or machine, oldest first -> how it is told
-        None where another program has done it already.
+        way : the alerts on the same dish, source or machine, oldest first -> how it is told; None =
+            not now
+        again : raise it once more while it is open
+        None where nothing was written, or another program has done it already.
         """
         with self._database.writing() as session:
             row = (
@@ -87,7 +90,7 @@ class AlarmRecord:
                 AlertRow.dish_id.is_not_distinct_from(dish_id),
                 AlertRow.source.is_not_distinct_from(source),
             )
-            if _is_open(session, topic, about) != (kind is AlertKind.CLEARED):
+            if _is_open(session, topic, about) != (again or kind is AlertKind.CLEARED):
                 return None
             # A snooze of a dish holds for whatever is told of it.
             same = AlertRow.dish_id == dish_id if dish_id is not None else about[1]
@@ -95,6 +98,8 @@ class AlarmRecord:
                 select(AlertRow).where(same).order_by(AlertRow.id.desc()).limit(100)
             ).all()
             new = way([alert_of(one, dish) for one in reversed(history)])
+            if new is None:
+                return None
             alert = AlertRow(
                 dish_id=dish_id,
                 source=source,

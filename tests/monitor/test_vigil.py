@@ -178,6 +178,27 @@ def test_an_alarm_can_be_snoozed_and_what_is_held_back_is_recorded(world):
     assert world.mails() == ["source incubator: folder gone"]
 
 
+def test_what_is_still_wrong_when_the_snooze_is_over_is_told(world):
+    world.look(GONE)
+    world.passes(timedelta(seconds=300))
+    world.look(GONE)
+    (alert,) = world.store.dishes.alerts()
+    until = world.now + hours(24)
+    world.store.dishes.snooze(alert.id, until=until, who="a", now=world.now)
+    world.look(HERE)
+    world.look(GONE)
+    world.passes(timedelta(hours=1))
+    assert world.look(GONE) == [("source-gone", "raised", "source incubator")]
+    world.mails()
+    assert world.store.dishes.alerts()[0].held_back == "snoozed"
+    world.passes(hours(22))
+    assert world.look(GONE) == []
+    world.passes(hours(1))
+    assert world.look(GONE) == [("source-gone", "raised", "source incubator")]
+    assert world.mails() == ["source incubator: folder gone"]
+    assert world.look(GONE) == []
+
+
 def test_a_mail_about_silence_says_what_to_do_and_escapes_names(world):
     world.scan("1", "a", dish="<b>dish</b>")
     world.scan("1", "b", dish="dish-2")
