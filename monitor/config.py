@@ -386,8 +386,12 @@ class DecisionsConfig(_Section):
             except ValidationError as problem:
                 first = problem.errors()[0]
                 key = ".".join(str(part) for part in first["loc"])
+                wrong = _allowed(first)
+                if first["type"] == "extra_forbidden":
+                    known = ", ".join(DifferentiationConfig.model_fields)
+                    wrong = f"is not a known key; allowed here: {known}"
                 raise ValueError(
-                    f"overrides[{number}].limits{'.' + key if key else ''}: {_allowed(first)}"
+                    f"overrides[{number}].limits{'.' + key if key else ''}: {wrong}"
                 ) from problem
         return self
 
@@ -551,6 +555,17 @@ class Config(_Section):
         names = [source.name for source in self.sources]
         for name in sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two sources are called {name!r}; each needs its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_name_sources(self) -> Self:
+        known = {source.name for source in self.sources} | {"unlisted"}
+        for number, override in enumerate(self.decisions.overrides):
+            if self.sources and override.source is not None and override.source not in known:
+                raise ValueError(
+                    f"decisions.overrides[{number}].source: no source is called "
+                    f"{override.source!r}; known: {', '.join(sorted(known))}"
+                )
         return self
 
     @property

@@ -148,6 +148,27 @@ WRONG = {
         "decisions: {differentiation: {scans_needed: 5}}",
         "scans_needed (5) cannot exceed scans_considered (4)",
     ),
+    "critical limits the wrong way round": (
+        "decisions: {differentiation: {critical_above: 0.2, critical_clear_below: 0.3}}",
+        "critical_clear_below (0.3) must be below critical_above (0.2)",
+    ),
+    "a limit on a slope without a slope": (
+        "decisions: {differentiation: {trend_h: null, rise_above_per_day: 0.1}}",
+        "rise_above_per_day needs trend_h",
+    ),
+    "an override that makes no sense": (
+        "decisions: {overrides: [{dishes: 'A*', limits: {raise_above: 0.01}}]}",
+        "overrides[0].limits: clear_below (0.05) must be below raise_above (0.01)",
+    ),
+    "an override of an unknown key": (
+        "decisions: {overrides: [{limits: {raise_abov: 0.2}}]}",
+        "overrides[0].limits.raise_abov: is not a known key; allowed here: raise_above, clear_below",
+    ),
+    "an override for a source that is not there": (
+        "{sources: [{name: a, path: p}], decisions: "
+        "{overrides: [{source: b, limits: {raise_above: 0.2}}]}}",
+        "no source is called 'b'; known: a, unlisted",
+    ),
     "no number": ("decisions: {differentiation: {raise_above: .nan}}", "less than or equal to 1"),
     "endless": (one_source("settle_s: .inf"), "less than or equal to 3600"),
     "a truth value": (one_source("pixel_size_um: true"), "valid number (is True)"),
@@ -439,3 +460,23 @@ def test_the_settings_hash_is_the_same_wherever_things_lie(tmp_path):
 def test_a_listed_folder_and_an_unlisted_path_of_equal_settings_have_equal_hashes():
     config = parsed(one_source("well_diameter_mm: 6.4"))
     assert settings_sha256(config, config.sources[0]) == settings_sha256(config, UnlistedSettings())
+
+
+def test_the_first_override_that_fits_a_dish_gives_its_limits():
+    text = """
+decisions:
+  differentiation: {raise_above: 0.2}
+  overrides:
+    - {dishes: "35*/A?", limits: {raise_above: 0.3}}
+    - {dishes: "35*", source: left, limits: {clear_below: 0.01}}
+"""
+    decisions = parse_config(text, where=WHERE).decisions
+    found = [
+        decisions.limits_for(dish, source)
+        for dish, source in (("35/A1", "left"), ("35/B1", "left"), ("35/B1", "right"))
+    ]
+    assert [(one.raise_above, one.clear_below) for one in found] == [
+        (0.3, 0.05),
+        (0.2, 0.01),
+        (0.2, 0.05),
+    ]
