@@ -162,7 +162,7 @@ WRONG = {
     ),
     "an override of an unknown key": (
         "decisions: {overrides: [{limits: {raise_abov: 0.2}}]}",
-        "overrides[0].limits.raise_abov: is not a known key; allowed here: raise_above, clear_below",
+        "overrides[0].limits.raise_abov: is not a known key; allowed here: raise_above, ",
     ),
     "an override for a source that is not there": (
         "{sources: [{name: a, path: p}], decisions: "
