@@ -1,4 +1,4 @@
-"""The real process with the real model; a FIFO holds it in the middle of a capture."""
+"""The real process with the real model; SIGSTOP holds it in the middle of a capture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
-from concurrent.futures import wait as wait_for
 from pathlib import Path
 
 import cv2
@@ -115,31 +114,43 @@ def test_a_state_folder_that_cannot_be_written_lets_the_capture_wait(running, ca
     assert (caught.value.reason, caught.value.transient) == ("state-folder", True)
 
 
+def stop_in_the_middle(worker: SegmentationWorker, pid: int, sha256: str) -> None:
+    """Freeze the worker as soon as it says that it has this capture in hand."""
+    until = time.monotonic() + LIMIT_S
+    while worker._in_hand.value != sha256.encode():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGSTOP)
+
+
 @needs_model
 @pytest.mark.parametrize("end", ["killed", "restarted because it was stuck"])
 def test_a_death_in_the_middle_blames_the_capture_in_hand_alone(running, capture, tmp_path, end):
     running.start()
-    stuck = tmp_path / "stuck.tif"
-    os.mkfifo(stuck)
-    in_hand = running.submit(request_for(stuck, tmp_path / "state", "a" * 64))
-    behind = running.submit(request_for(capture, tmp_path / "state"))
+    large = tmp_path / "large_20261103T030000Z.png"  # takes seconds
+    cv2.imwrite(str(large), np.tile(cv2.imread(str(capture), cv2.IMREAD_GRAYSCALE), (5, 5)))
+    sha256 = hash_file(large)
     pid = process_of(running)
-    with stuck.open("wb"):  # opens as soon as the worker reads
-        if end == "killed":
-            os.kill(pid, signal.SIGKILL)
-        else:
-            running.restart()
-        _, late = wait_for([in_hand, behind], LIMIT_S)
-    assert not late
+    in_hand = running.submit(request_for(large, tmp_path / "state"))
+    stop_in_the_middle(running, pid, sha256)
+    behind = running.submit(request_for(capture, tmp_path / "state"))
+    if end == "killed":
+        os.kill(pid, signal.SIGKILL)
+    else:
+        running.restart()
+    until = time.monotonic() + LIMIT_S
+    while not (in_hand.done() and behind.done()):  # as the daemon asks
+        assert time.monotonic() < until
+        time.sleep(0.01)
     assert in_hand.cancelled() or isinstance(in_hand.exception(), BrokenExecutor)
     assert behind.cancelled() or isinstance(behind.exception(), BrokenExecutor)
-    assert running.died_with(in_hand, "a" * 64)
+    assert running.died_with(in_hand, sha256)
     assert not running.died_with(behind, hash_file(capture))
     again = running.submit(request_for(capture, tmp_path / "state"))
     assert again.result(LIMIT_S).shape == (480, 480)
     assert process_of(running) != pid
     assert not psutil.pid_exists(pid)
-    assert running.died_with(in_hand, "a" * 64)  # also when the next one is at work
+    assert running.died_with(in_hand, sha256)  # also when the next one is at work
 
 
 @needs_model
