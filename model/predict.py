@@ -68,6 +68,7 @@ class Segmenter:
         self.name = model.manifest.name
         self.sha256 = model.manifest.sha256
         self.um_per_pixel = model.manifest.um_per_pixel
+        self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
         self._network = model.network.folded()
         self._tile_px = tile_px
 

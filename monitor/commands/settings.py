@@ -82,7 +82,7 @@ def example_config() -> str:
 
 def name_test(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="File names, paths, or folders.")
+        list[str], typer.Argument(metavar="NAME", help="File names, paths, or folders.")
     ],
     pattern: Annotated[
         str | None,

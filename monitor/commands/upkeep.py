@@ -37,6 +37,13 @@ def run(config: ConfigOption = None, state: StateOption = None) -> None:
             "no source is configured: there is nothing to watch. Give one in config.yaml, for "
             "example sources: [{name: incubator, path: captures}]"
         )
+    for source in settings.sources:
+        if settings.record.folder.is_relative_to(source.path):
+            raise ConfigError(
+                f"record.folder: {settings.record.folder} lies in the folder of source "
+                f"{source.name}, so our own overlays would be taken for captures; choose a folder "
+                "outside"
+            )
     with open_store(settings) as store:
         try:
             run_daemon(settings, store)

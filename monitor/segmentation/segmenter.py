@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,11 @@ def segment_picture(
     elif well is not None and settings.well_diameter_mm is not None:
         size, size_from = settings.well_diameter_mm * 1000 / (2 * well.radius_px), "well"
     segmentation = segmenter.segment(picture.pixels, size, inside=inside)
+    if min(picture.pixels.shape) * (size or segmentation.assumed_pixel_size_um or 0) < (
+        segmenter.window_um
+    ):
+        # The model never saw a whole window of it; what it says there is a guess.
+        quality = replace(quality, doubts=(*quality.doubts, "too-small"))
     labels = segmentation.labels
     if inside is not None:
         labels = np.where(inside, labels, np.uint8(UNKNOWN))

@@ -392,3 +392,14 @@ def test_a_full_output_is_one_line_and_ends_with_1(state):
     assert process.returncode == FAILED
     assert "No space left on device" in process.stderr
     assert len(process.stderr.splitlines()) == 1
+
+
+def test_a_record_inside_a_source_is_refused(tmp_path):
+    """The daemon would take its own overlays for captures."""
+    (tmp_path / "config.yaml").write_text(
+        "sources: [{name: inc, path: scans}]\nrecord: {folder: scans/state}\n"
+    )
+    (tmp_path / "scans").mkdir()
+    answer = call("run", "--config", tmp_path / "config.yaml")
+    assert answer.code == BAD_CONFIG
+    assert "record.folder" in answer.err

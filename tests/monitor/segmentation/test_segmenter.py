@@ -24,7 +24,7 @@ YOKOGAWA = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
 class StandInSegmenter:
     """Calls everything background."""
 
-    name, sha256 = "stand-in", "0" * 64
+    name, sha256, window_um = "stand-in", "0" * 64, 240.0
 
     def segment(self, pixels, pixel_size_um, *, inside=None):
         labels = np.zeros(pixels.shape, np.uint8)
@@ -131,3 +131,18 @@ def test_a_name_with_a_line_break_stays_on_one_line_of_the_message(tmp_path):
             request(path, tmp_path / "state", NamedParts("dish", "dish-time")),
         )
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("size_um", "doubts"), [(2.0, ()), (0.1, ("too-small",))], ids=["a field", "a corner of one"]
+)
+def test_what_shows_less_than_a_window_is_in_doubt(size_um, doubts):
+    """The model says something of any picture; of a single cell it is a guess."""
+    field = segment_picture(
+        StandInSegmenter(),
+        picture(size=size_um),
+        named_size_um=None,
+        settings=SourceSettings(),
+        shown="x.tif",
+    )
+    assert field.quality.doubts == doubts
