@@ -297,7 +297,7 @@ class DifferentiationConfig(_Section):
     worse_by: Annotated[float, Field(gt=0, le=1)] | None = Field(default=0.10)
     scans_needed: Annotated[int, Field(ge=1)] = 3
     scans_considered: Annotated[int, Field(ge=1)] = 4
-    min_confluence: _Fraction = Field(default=0.005)
+    min_confluence: _Fraction = Field(default=0.02)
     trend_h: _Positive | None = 30.0
     rise_above_per_day: Annotated[float, Field(gt=0, le=24)] | None = None
     confluence_above: Annotated[float, Field(gt=0, le=1)] | None = None
