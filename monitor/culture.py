@@ -228,6 +228,23 @@ class FieldMeasurement:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What the fields of one scan add up to. Areas are None where a pixel size is missing."""
+
+    at: datetime
+    captures: int
+    background_um2: float | None
+    undifferentiated_um2: float | None
+    differentiated_um2: float | None
+    differentiated_fraction: float | None
+    confluence: float | None
+    uncertainty: float
+    pixel_size_um: float | None
+    colonies: int
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reading:
     """What one scan says about a dish at one time: one point of the dish's series.
 

@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from monitor.culture import FieldMeasurement
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What the fields of one scan add up to. Areas are None where a pixel size is missing."""
-
-    at: datetime
-    captures: int
-    background_um2: float | None
-    undifferentiated_um2: float | None
-    differentiated_um2: float | None
-    differentiated_fraction: float | None
-    confluence: float | None
-    uncertainty: float
-    pixel_size_um: float | None
-    colonies: int
-    doubts: tuple[str, ...]
+from monitor.culture import FieldMeasurement, Summary
 
 
 def sum_up(fields: Sequence[FieldMeasurement]) -> Summary:

@@ -22,6 +22,7 @@ from monitor.culture import (
     Reading,
     RemovalPlan,
     Severity,
+    Summary,
     Target,
 )
 from monitor.errors import UsageError
@@ -79,20 +80,9 @@ class ScanFacts:
 
 
 @dataclass(frozen=True)
-class NewReading:
+class NewReading(Summary):
     """A reading without the numbers that only the database can give."""
 
-    at: datetime
-    captures: int
-    background_um2: float | None
-    undifferentiated_um2: float | None
-    differentiated_um2: float | None
-    differentiated_fraction: float | None
-    confluence: float | None
-    uncertainty: float
-    pixel_size_um: float | None
-    colonies: int
-    doubts: tuple[str, ...]
     model_sha256: str
     settings_sha256: str
 
