@@ -288,6 +288,7 @@ class DifferentiationConfig(_Section):
         dish rises fast, is ready to be passaged, does not grow, cannot be judged; None = not said
     cooldown_h : for so long after a mail that a dish has risen, it takes worsening or a critical
         limit to send another one on the same matter
+    mail_within_h : an alert on a scan of longer ago is put on record and not mailed; None = mailed
     """
 
     raise_above: _Fraction = Field(default=0.10)
@@ -304,6 +305,7 @@ class DifferentiationConfig(_Section):
     growth_below_per_day: Annotated[float, Field(gt=0, le=24)] | None = None
     doubtful_for_h: _Positive | None = 24.0
     cooldown_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 12.0
+    mail_within_h: _Positive | None = 168.0
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> Self:

@@ -398,6 +398,9 @@ class Pipeline:
                 at=reading.at,
                 now=now,
                 cooldown=timedelta(hours=limits.cooldown_h),
+                oldest=None
+                if limits.mail_within_h is None
+                else timedelta(hours=limits.mail_within_h),
             )
             to = self._config.outlets.email.recipients
             found.append(replace(alert, mail_to=to, held_back=way.held_back, wait=way.wait))

@@ -1,4 +1,5 @@
-"""Which alerts become a mail at once, and which are held back. Nothing that is critical is held."""
+"""Which alerts become a mail at once, and which are held back. Of the present, nothing that is
+critical is held."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from monitor.culture import Alert, AlertKind, AlertTopic, Severity
 
 SNOOZED = "snoozed"
 COOLING = "cooldown"
+OLD = "old scan"
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,19 @@ def mailing(
     at: datetime,
     now: datetime,
     cooldown: timedelta,
+    oldest: timedelta | None = None,
 ) -> Mailing:
     """Is this alert mailed?
 
     at : time of the alert, in the frame of `history.raised_at`
+    oldest : alerts of longer ago are on record only; a backfill of last year alarms nobody
 
     Snoozed: only what is critical. Else: worsening and what is critical always. A topic that is
     raised again within the cooldown is held back. That it was cleared is told when the cooldown is
     over, so that a dish which comes and goes makes one mail.
     """
+    if oldest is not None and now - at > oldest:
+        return Mailing(held_back=OLD)
     snoozed = history.snoozed_until is not None and history.snoozed_until > now
     if severity is Severity.CRITICAL and kind is not AlertKind.CLEARED:
         return Mailing()

@@ -99,11 +99,13 @@ class _Stream:
         self._fields = [
             dish.field(hour, shape=(256, 256), pixel_size_um=3.0) for hour in (0.0, 20.0, 40.0)
         ]
+        # Of this week: what is older is not mailed.
+        self._start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=4)
         self.good = self.bad = 0
 
     def write_next(self, chance: random.Random) -> None:
         number = self.good + self.bad
-        at = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(hours=number)
+        at = self._start + timedelta(minutes=5 * number)
         name = f"dish-{number % 5:02d}_{at:%Y%m%dT%H%M%SZ}_f1"
         if chance.random() < 0.1:
             # Half a PNG: no decoder may make a picture of it.

@@ -56,3 +56,18 @@ def test_nothing_critical_is_ever_held_back(kind, snoozed_until, raised_at, cool
     history = MailHistory(snoozed_until, raised_at)
     got = mailing(kind, CRITICAL, history, at=NOW, now=NOW, cooldown=hours(cooldown))
     assert got == Mailing()
+
+
+@pytest.mark.parametrize("severity", [WARNING, CRITICAL])
+def test_an_alert_on_a_scan_of_long_ago_is_only_put_on_record(severity):
+    """A backfill of last year's captures alarms nobody."""
+    old = NOW - hours(200)
+    week = hours(168)
+    held = mailing(
+        AlertKind.RAISED, severity, MailHistory(), at=old, now=NOW, cooldown=hours(12), oldest=week
+    )
+    assert held == Mailing(held_back="old scan")
+    new = mailing(
+        AlertKind.RAISED, severity, MailHistory(), at=NOW, now=NOW, cooldown=hours(12), oldest=week
+    )
+    assert new == Mailing()
