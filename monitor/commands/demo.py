@@ -253,7 +253,9 @@ def _watch_it_happen(
             progress.update(written, completed=len(truths))
             if len(truths) % DISHES == 0:
                 # The imager needs hours between its rounds; here it waits for the daemon.
-                _wait("the daemon", lambda: caught_up(DISHES), process, CATCH_UP_S)
+                _wait("the daemon", lambda: caught_up(0), process, CATCH_UP_S)
+                # And hours for the mail: it should speak of the plan before the next scan ends it.
+                _wait("the mail", lambda: store.outbox.counts().pending == 0, process, CATCH_UP_S)
                 if plain:
                     say(
                         f"hour {scan.hours:5.1f}: {len(truths)} captures written, "
