@@ -81,12 +81,6 @@ class CaptureRecord:
 
     # --- first sight ---------------------------------------------------------------------------
 
-    def is_known_file(self, path: Path, size: int, mtime_ns: int) -> bool:
-        """Was this very file taken in before? Saves hashing it again at each look."""
-        with self._database.reading() as session:
-            file = session.get(FileRow, path)
-            return file is not None and (file.size, file.mtime_ns) == (size, mtime_ns)
-
     def known_files(self) -> dict[Path, tuple[int, int]]:
         """Every file that was taken in: path -> (size, mtime_ns) as last seen."""
         with self._database.reading() as session:

@@ -84,7 +84,7 @@ def test_any_file_name_comes_back_byte_for_byte(store, name):
     take_in = store.captures.take_in
     capture = take_in(seen(path), NOW)[1]
     assert os.fsencode(capture.path) == b"/in/" + name
-    assert store.captures.is_known_file(path, len(str(path)), 1_000)
+    assert store.captures.known_files()[path] == (len(str(path)), 1_000)
     assert list(store.captures.known_files()) == [path]
     assert take_in(seen(path), NOW)[1].id == capture.id
 
