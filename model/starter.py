@@ -600,10 +600,9 @@ their labels are another network's and their pixel size is a guess
 
 - No real differentiated iPS cells were learnt from: what counts as differentiated comes from
   simulation and from other spread cells. Expect it to miss kinds that look like neither.
-- Contrast is scaled by that of the image itself: in an empty dish grain is all there is to see. Of 40
-  pictures of white noise the median had 0.3 % called cells, the worst 8 %; grain as coarse as cells is
-  called cells throughout. The
-  uncertainty is then above 0.5 where few cells are found.
+- Contrast is scaled by that of the image itself: in an empty dish grain is all there is to see.
+  Of 40 pictures of white noise the median had 0.3 % called cells, the worst 8 %; grain as coarse
+  as cells is called cells throughout. The uncertainty is then above 0.5 where few cells are found.
 - The dark wall of a round well may be called cells: leave a strip of 100 um along it outside.
 - Very dense differentiated sheets and colonies out of focus are often taken for each other.
 - Clumps of dead cells and thick colony centres may be called either class of cells.
