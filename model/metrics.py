@@ -1,21 +1,32 @@
 """How good a segmentation is: measures over pixels whose class is known.
 
-Everything comes from one confusion matrix, counted over all test pixels together. The intersection
-and the union of a class are taken from the same matrix, so that a map of nothing but background
-cannot score well by its background.
+Areas come from one confusion matrix, counted over all test pixels together. The intersection and
+the union of a class are taken from the same matrix, so that a map of nothing but background cannot
+score well by its background. Outlines are measured apart (`boundary_matches`), since a class border
+is a small part of the area; so is whether a probability means what it says (`reliability`).
+
+Counts of images can be added up, so a score of many images pools their pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import hypot
+from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from model.pmf import CLASSES
+
+BINS: Final = 15
+"""Of a reliability diagram."""
+
+TOLERANCE_SHARE: Final = 0.02
+"""Of the image's diagonal: how far an outline may be off and still count as found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +71,142 @@ class Confusion:
         return np.diag(self.counts), self.counts.sum(axis=1), self.counts.sum(axis=0)
 
 
-def confusion(truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Confusion:
+def confusion(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int = CLASSES
+) -> Confusion:
     """Counts of pixels whose true class is known.
 
     truth, labels : same shape, classes or 255; where the truth is known but the prediction is 255
         (outside the vessel) nothing was said, and the pixel is not counted
-    Raises ValueError for shapes that differ.
+    Raises ValueError for shapes that differ and for values that are no class.
     """
+    known = _known(truth, labels, classes)
+    index = truth[known].astype(np.int64) * classes + labels[known]
+    return Confusion(np.bincount(index, minlength=classes**2).reshape(classes, classes))
+
+
+def _known(truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> NDArray[np.bool_]:
     if truth.shape != labels.shape:
         raise ValueError(f"truth is {truth.shape}, prediction {labels.shape}: they must be equal")
-    known = (truth != UNKNOWN) & (labels != UNKNOWN)
-    index = truth[known].astype(np.int64) * CLASSES + labels[known]
-    return Confusion(np.bincount(index, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
+    known = np.asarray((truth != UNKNOWN) & (labels != UNKNOWN))
+    largest = int(max(truth[known].max(initial=0), labels[known].max(initial=0)))
+    if largest >= classes:
+        raise ValueError(f"a pixel has the value {largest}; the {classes} classes begin at 0")
+    return known
+
+
+# --------------------------------------------------------------------------------- outlines
+
+
+@dataclass(frozen=True, eq=False)
+class BoundaryMatches:
+    """Pixels of class borders that lie near a border of the other map.
+
+    said, said_right : (C,) int64, predicted border pixels of a class; those near a true one
+    true, found : (C,) int64, true border pixels of a class; those near a predicted one
+    """
+
+    said: NDArray[np.int64]
+    said_right: NDArray[np.int64]
+    true: NDArray[np.int64]
+    found: NDArray[np.int64]
+
+    def __add__(self, other: BoundaryMatches) -> BoundaryMatches:
+        return BoundaryMatches(
+            self.said + other.said,
+            self.said_right + other.said_right,
+            self.true + other.true,
+            self.found + other.found,
+        )
+
+    @property
+    def f_score(self) -> NDArray[np.float64]:
+        """(C,) harmonic mean of precision and recall; NaN for a class without any border."""
+        precision, recall = _ratio(self.said_right, self.said), _ratio(self.found, self.true)
+        # Where only one of the maps has a border of the class, none of it was right.
+        precision[(self.said == 0) & (self.true > 0)] = 0.0
+        recall[(self.true == 0) & (self.said > 0)] = 0.0
+        total = precision + recall
+        return np.where(total > 0, 2 * precision * recall / np.where(total > 0, total, 1), total)
+
+    @property
+    def mean_f_score(self) -> float:
+        """Mean over the classes that have a border in truth or prediction."""
+        return _mean(self.f_score)
+
+
+def boundary_matches(
+    truth: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    *,
+    tolerance_px: float | None = None,
+    classes: int = CLASSES,
+) -> BoundaryMatches:
+    """Class borders of one map held against those of the other.
+
+    A border pixel of a class has a neighbour (above, below, left, right) of another class; both
+    must be known. The picture's edge is no border, and neither is the edge of what is unknown; but
+    a border may well run through the unknown, so a predicted border pixel near such an edge counts
+    as right.
+
+    truth, labels : (H, W) uint8, classes or 255
+    tolerance_px : how far apart borders may lie; by default 2 % of the image's diagonal
+    Raises ValueError for shapes that differ and for values that are no class.
+    Source: boundary F1 (Csurka et al., BMVC 2013), here with unknown pixels.
+    """
+    known = _known(truth, labels, classes)
+    if tolerance_px is None:
+        tolerance_px = boundary_tolerance_px(truth.shape)
+    unsure = _touches(known, ~known)
+    counts = np.zeros((4, classes), dtype=np.int64)
+    for value in range(classes):
+        true = _border(truth == value, known)
+        said = _border(labels == value, known)
+        counts[0, value], counts[2, value] = np.count_nonzero(said), np.count_nonzero(true)
+        counts[1, value] = np.count_nonzero(said & _within(true | unsure, tolerance_px))
+        counts[3, value] = np.count_nonzero(true & _within(said, tolerance_px))
+    return BoundaryMatches(*counts)
+
+
+def boundary_f_score(
+    truth: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    tolerance_px: float | None = None,
+    *,
+    classes: int = CLASSES,
+) -> float:
+    """Mean boundary F-score of one image (`boundary_matches`); NaN where there is no border."""
+    found = boundary_matches(truth, labels, tolerance_px=tolerance_px, classes=classes)
+    return found.mean_f_score
+
+
+def boundary_tolerance_px(shape: tuple[int, ...]) -> float:
+    """The usual tolerance of outlines: 2 % of the diagonal of an image (H, W), at least a pixel."""
+    return max(1.0, TOLERANCE_SHARE * hypot(shape[0], shape[1]))
+
+
+def _border(inside: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return _touches(inside & known, ~inside & known)
+
+
+def _touches(of: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of the first that have a neighbour in the second."""
+    near = np.zeros(of.shape, dtype=bool)
+    near[1:] |= other[:-1]
+    near[:-1] |= other[1:]
+    near[:, 1:] |= other[:, :-1]
+    near[:, :-1] |= other[:, 1:]
+    return near & of
+
+
+def _within(border: NDArray[np.bool_], distance_px: float) -> NDArray[np.bool_]:
+    if not border.any():
+        return np.zeros(border.shape, dtype=bool)
+    away = cv2.distanceTransform((~border).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away <= distance_px)
+
+
+# -------------------------------------------------------------------------------- fractions
 
 
 def differentiated_fraction(labels: NDArray[np.uint8]) -> float | None:
@@ -93,11 +228,16 @@ def fraction_error(truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> float
     return abs((differentiated_fraction(labels[known]) or 0.0) - true)
 
 
+# ------------------------------------------------------------------------------ calibration
+
+
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """How often a probability is right, by size of the probability.
 
-    counts, confidence, accuracy : (bins,) of pixels whose winning probability falls in the bin
+    counts : (bins,) int64, pixels whose probability falls in the bin
+    confidence_sum : (bins,) float64, sum of those probabilities
+    right : (bins,) int64, pixels of the bin where what was said is so
     """
 
     counts: NDArray[np.int64]
@@ -112,6 +252,16 @@ class Reliability:
         )
 
     @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(bins,) mean probability; NaN for an empty bin."""
+        return _ratio(self.confidence_sum, self.counts)
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """(bins,) share that is right; NaN for an empty bin."""
+        return _ratio(self.right, self.counts)
+
+    @property
     def expected_calibration_error(self) -> float:
         """Mean difference of confidence and accuracy, bins weighted by pixels; NaN for none."""
         total = int(self.counts.sum())
@@ -121,23 +271,45 @@ class Reliability:
 
 
 def reliability(
-    truth: NDArray[np.uint8], probabilities: NDArray[np.float32], bins: int = 15
+    truth: NDArray[np.uint8], probabilities: NDArray[np.float32], bins: int = BINS
 ) -> Reliability:
-    """Confidence against accuracy.
+    """Confidence of the winning class against how often it is right.
 
     truth : (H, W) uint8, classes or 255
     probabilities : (C, H, W) float32
     """
     known = truth != UNKNOWN
     values = probabilities[:, known]
-    confidence = values.max(axis=0).astype(np.float64)
-    right = values.argmax(axis=0) == truth[known]
+    return _binned(values.max(axis=0), values.argmax(axis=0) == truth[known], bins)
+
+
+def class_reliability(
+    truth: NDArray[np.uint8], probabilities: NDArray[np.float32], bins: int = BINS
+) -> tuple[Reliability, ...]:
+    """For each class: its probability, won or not, against how often a pixel is of that class.
+
+    A pmf is meant as a share, so every probability must hold and not only the winner's.
+
+    truth : (H, W) uint8, classes or 255
+    probabilities : (C, H, W) float32
+    """
+    known = truth != UNKNOWN
+    true = truth[known]
+    return tuple(
+        _binned(plane[known], true == value, bins) for value, plane in enumerate(probabilities)
+    )
+
+
+def _binned(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int) -> Reliability:
     place = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
     return Reliability(
         np.bincount(place, minlength=bins),
         np.bincount(place, weights=confidence, minlength=bins).astype(np.float64),
         np.bincount(place, weights=right, minlength=bins).astype(np.int64),
     )
+
+
+# ------------------------------------------------------------------------------------ chance
 
 
 def bootstrap_interval(
@@ -154,6 +326,82 @@ def bootstrap_interval(
     ]
     low, high = np.nanquantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def paired_bootstrap(
+    differences: Sequence[float] | NDArray[np.float64],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """Mean difference of two methods on the same images, and its interval.
+
+    differences : one number an image; NaN (undefined there) is left out
+    Returns mean, low, high: percentiles when the images are drawn anew with replacement. NaN for
+        no image; one image alone says nothing of chance, so low and high are NaN then.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if values.size < 2:
+        return _mean(values), float("nan"), float("nan")
+    means = values[_draws(values.size, resamples, seed)].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(values.mean()), float(low), float(high)
+
+
+def paired_bootstrap_of_jaccard(
+    first: Sequence[Confusion],
+    second: Sequence[Confusion],
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """How far the first method's pooled mean Jaccard is ahead, and its interval.
+
+    first, second : confusions of the same images in the same order
+    Returns difference, low, high, as `paired_bootstrap`; each draw pools the same images for both.
+    Raises ValueError where the two do not have equally many images.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} images against {len(second)}: they must be the same")
+    if not first:
+        return float("nan"), float("nan"), float("nan")
+    ours, theirs = (np.stack([one.counts for one in some]) for some in (first, second))
+    whole = Confusion(ours.sum(axis=0)).mean_jaccard - Confusion(theirs.sum(axis=0)).mean_jaccard
+    if len(first) < 2:
+        return whole, float("nan"), float("nan")
+    ahead = [
+        Confusion(ours[some].sum(axis=0)).mean_jaccard
+        - Confusion(theirs[some].sum(axis=0)).mean_jaccard
+        for some in _draws(len(ours), resamples, seed)
+    ]
+    low, high = np.nanquantile(ahead, [(1 - level) / 2, (1 + level) / 2])
+    return whole, float(low), float(high)
+
+
+def _draws(images: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, images, (resamples, images))
+
+
+def rank_correlation(
+    first: Sequence[float] | NDArray[np.float64], second: Sequence[float] | NDArray[np.float64]
+) -> float:
+    """Spearman's rank correlation, ties at their mean rank; NaN where either does not vary."""
+    ranks = []
+    for values in (first, second):
+        _, place, counts = np.unique(
+            np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True
+        )
+        last = np.cumsum(counts)
+        ranks.append((last - (counts - 1) / 2)[place])
+    if len(ranks[0]) != len(ranks[1]):
+        raise ValueError(f"{len(ranks[0])} values against {len(ranks[1])}: they must be pairs")
+    if any(np.ptp(one) == 0 if one.size else True for one in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
