@@ -206,11 +206,11 @@ class Daemon:
 
     def _deliver(self) -> None:
         # Before anything is handed out, so that no expired plan stays longer than one round.
-        self._store.dishes.expire_plans(utc_now())
+        self._store.plans.expire(utc_now())
         deliver_due(self._store, self._config, utc_now, stopping=self._stopping.is_set)
 
     def _upkeep(self) -> None:
-        self._store.dishes.expire_plans(utc_now())
+        self._store.plans.expire(utc_now())
         given_back = self._store.processes.bury_dead(utc_now())
         if given_back:
             log.warning("took over %d captures of a program that died", given_back)

@@ -69,7 +69,7 @@ def _deliver(
     if message.channel == "removal":
         return _hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
-        withdraw_plan(store.dishes.plan(message.subject_id), config.removal_folder)
+        withdraw_plan(store.plans.plan(message.subject_id), config.removal_folder)
         return str(config.removal_folder)
     raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
 
@@ -95,7 +95,7 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
             source = fields[0].source
             worst = fields[0].measurement.overlay
             overlay = config.record.folder / worst if worst else None
-        plan = store.dishes.plan_for_reading(alert.reading_id)
+        plan = store.plans.for_reading(alert.reading_id)
     story = AlertStory(
         alert=alert,
         readings=tuple(readings),
@@ -161,7 +161,7 @@ def _zone_of(source: str | None, config: Config) -> ZoneInfo:
 
 
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
-    plan = store.dishes.plan(message.subject_id)
+    plan = store.plans.plan(message.subject_id)
     if plan.status is PlanStatus.EXPORTED:
         # It was written, and we died before we could say so. The picker may have it by now: writing
         # it once more could remove the same regions twice.
@@ -176,7 +176,7 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
     )
     try:
         # Shown while nobody can end the plan: what has ended is never to be seen.
-        store.dishes.export_plan(plan.id, publish=lambda _: _show(staged), now=now)
+        store.plans.export(plan.id, publish=lambda _: _show(staged), now=now)
     except UsageError as problem:
         # It was rejected, superseded or expired while it was being written.
         staged.discard()

@@ -295,7 +295,7 @@ def _report(
         for alert in store.dishes.alerts()
         if alert.kind is AlertKind.RAISED and alert.topic is AlertTopic.DIFFERENTIATION
     )
-    plans = Counter(plan.dish for plan in store.dishes.plans())
+    plans = Counter(plan.dish for plan in store.plans.all())
     table = Table(title="What happened")
     for heading in (
         "dish",

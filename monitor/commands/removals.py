@@ -66,8 +66,8 @@ def list_(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        store.dishes.expire_plans(utc_now())
-        plans = store.dishes.plans()
+        store.plans.expire(utc_now())
+        plans = store.plans.all()
     if as_json:
         print_json(
             [
@@ -118,7 +118,7 @@ def show(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        found = store.dishes.plan(plan)
+        found = store.plans.plan(plan)
     if as_json:
         typer.echo(plan_as_json(found))
         return
@@ -160,7 +160,7 @@ def approve(
     with open_store(settings) as store:
         done = _move(store, plan, [PlanStatus.DRAFT], PlanStatus.APPROVED, who)
         deliver_due(store, settings, utc_now, stopping=lambda: False)
-        now = store.dishes.plan(plan)
+        now = store.plans.plan(plan)
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
     if now.status is PlanStatus.EXPORTED:
         say(f"handed to the picker in {settings.removal_folder}")
@@ -223,8 +223,8 @@ def export(
     begin_logging()
     settings: Config = open_config(config, state)
     with open_store(settings) as store:
-        store.dishes.expire_plans(utc_now())
-        found = store.dishes.plan(plan)
+        store.plans.expire(utc_now())
+        found = store.plans.plan(plan)
         if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
             raise UsageError(
                 f"{plan}: is {found.status}; only an approved plan is exported "
@@ -252,6 +252,6 @@ def _move(
     who: str | None,
     note: str | None = None,
 ) -> RemovalPlan:
-    return store.dishes.move_plan(
+    return store.plans.move(
         plan, allowed=allowed, to=to, who=who or getpass.getuser(), now=utc_now(), note=note
     )

@@ -1,4 +1,4 @@
-"""Dishes, their scans, readings, alerts and removal plans."""
+"""Dishes, their scans, readings and alerts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import Session
@@ -18,17 +17,15 @@ from monitor.culture import (
     CaptureState,
     DishStatus,
     FieldMeasurement,
-    PlanStatus,
     Reading,
     RemovalPlan,
     Severity,
     Summary,
-    Target,
 )
 from monitor.errors import UsageError
-from monitor.geometry import why_overlapping
 from monitor.record.captures import measurement_of
 from monitor.record.database import Database
+from monitor.record.plans import TakeBack, add_plan, supersede_plans
 from monitor.record.tables import (
     AlertRow,
     AuditRow,
@@ -38,14 +35,12 @@ from monitor.record.tables import (
     OutboxRow,
     ReadingMeasurementRow,
     ReadingRow,
-    RemovalPlanRow,
     ScanRow,
 )
 
 # Enough for days of scans every ten minutes.
 _HISTORY = 400
 _ALERTS = 100
-LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,6 @@ class ScanDecision:
 
 
 Decide = Callable[[ScanFacts, Reading], ScanDecision]
-TakeBack = Callable[[RemovalPlan], None]
 SumUp = Callable[[Sequence[FieldMeasurement]], NewReading]
 
 
@@ -422,106 +416,6 @@ class DishRecord:
         with self._database.reading() as session:
             return self._dish(session, dish).source
 
-    # --- removal plans -------------------------------------------------------------------------
-
-    def plans(self) -> list[RemovalPlan]:
-        """Newest first."""
-        with self._database.reading() as session:
-            rows = session.execute(
-                select(RemovalPlanRow, DishRow.name)
-                .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
-                .order_by(RemovalPlanRow.created_at.desc(), RemovalPlanRow.id)
-            )
-            return [_plan(row, name) for row, name in rows]
-
-    def plan(self, plan_id: str) -> RemovalPlan:
-        with self._database.reading() as session:
-            row = _plan_row(session, plan_id)
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
-
-    def plan_for_reading(self, reading_id: int) -> RemovalPlan | None:
-        with self._database.reading() as session:
-            row = session.scalar(
-                select(RemovalPlanRow).where(RemovalPlanRow.reading_id == reading_id)
-            )
-            if row is None:
-                return None
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
-
-    def move_plan(
-        self,
-        plan_id: str,
-        *,
-        allowed: Sequence[PlanStatus],
-        to: PlanStatus,
-        who: str,
-        now: datetime,
-        note: str | None = None,
-    ) -> RemovalPlan:
-        """Change a plan's status, compare-and-set: of two people who decide, one wins.
-
-        An approval puts the plan into the outbox for the picker in the same transaction.
-        Raises UsageError where the plan stands elsewhere by now or has expired.
-        """
-        with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
-            status = PlanStatus(row.status)
-            if status not in allowed:
-                raise UsageError(
-                    f"{plan_id}: is {status}; only a plan that is "
-                    f"{' or '.join(allowed)} can become {to}"
-                )
-            if to in (PlanStatus.APPROVED, PlanStatus.EXPORTED) and row.expires_at <= now:
-                raise UsageError(
-                    f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC; the dish's next "
-                    "scan makes a new plan"
-                )
-            if to is PlanStatus.APPROVED:
-                _refuse_overlap(session, row)
-            ends = to in (PlanStatus.REJECTED, PlanStatus.DONE) and status is not PlanStatus.DRAFT
-            if ends and self._take_back is not None:
-                self._take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
-            row.status = to
-            if to is PlanStatus.APPROVED:
-                row.approved_by, row.approved_at = who, now
-                _send_to_picker(session, row.id, now)
-            if ends:
-                _withdraw(session, row.id, now)
-            session.add(AuditRow(at=now, who=who, what=f"plan {to}", subject=plan_id, note=note))
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
-
-    def export_plan(
-        self, plan_id: str, *, publish: Callable[[RemovalPlan], None], now: datetime
-    ) -> RemovalPlan:
-        """An approved plan becomes exported, and its files visible, in one transaction.
-
-        publish : shows the files; called while nobody else can end the plan
-        Raises UsageError where the plan is not approved any more or has expired; what `publish`
-        raises leaves the plan approved.
-        """
-        with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
-            if row.status != PlanStatus.APPROVED:
-                raise UsageError(f"{plan_id}: is {row.status}, not approved")
-            if row.expires_at <= now:
-                raise UsageError(f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC")
-            publish(_plan(row, session.get_one(DishRow, row.dish_id).name))
-            row.status = PlanStatus.EXPORTED
-            session.add(AuditRow(at=now, who="colonywatch", what="plan exported", subject=plan_id))
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
-
-    def expire_plans(self, now: datetime) -> list[str]:
-        """Plans whose time is over become expired, and leave the picker's folder."""
-        with self._database.writing() as session:
-            rows = session.scalars(
-                select(RemovalPlanRow).where(
-                    RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= now
-                )
-            ).all()
-            for row in rows:
-                end_plan(session, row, PlanStatus.EXPIRED, now, self._take_back)
-            return [row.id for row in rows]
-
 
 def _carry_out(
     session: Session,
@@ -535,13 +429,7 @@ def _carry_out(
         dish.status, dish.status_since = decision.status, now
     dish.severity = decision.severity
     if decision.replaces_plans:
-        live = session.scalars(
-            select(RemovalPlanRow).where(
-                RemovalPlanRow.dish_id == dish.id, RemovalPlanRow.status.in_(LIVE_PLANS)
-            )
-        )
-        for row in live:
-            end_plan(session, row, PlanStatus.SUPERSEDED, now, take_back)
+        supersede_plans(session, dish, now, take_back)
     for new in decision.alerts:
         about = AlertRow(
             dish_id=dish.id,
@@ -552,44 +440,7 @@ def _carry_out(
         )
         add_alert(session, new, about, now)
     if decision.plan is not None:
-        _add_plan(session, dish, reading, decision.plan, now)
-
-
-def _add_plan(
-    session: Session, dish: DishRow, reading: Reading, plan: RemovalPlan, now: datetime
-) -> None:
-    row = RemovalPlanRow(
-        id=plan.id,
-        dish_id=dish.id,
-        reading_id=reading.id,
-        status=plan.status,
-        created_at=plan.created_at,
-        expires_at=plan.expires_at,
-        approved_by=plan.approved_by,
-        approved_at=plan.approved_at,
-        detail={
-            "model_sha256": plan.model_sha256,
-            "settings_sha256": plan.settings_sha256,
-            "calibration_id": plan.calibration_id,
-            "picker_calibration_id": plan.picker_calibration_id,
-            "left_out": list(plan.left_out),
-            "targets": [_target_detail(target) for target in plan.targets],
-        },
-    )
-    session.add(row)
-    session.flush()
-    note = None
-    if plan.status is PlanStatus.APPROVED:
-        try:
-            _refuse_overlap(session, row)
-        except UsageError as problem:
-            # What a rule would approve blindly, a person may look at.
-            note = str(problem)
-            row.status, row.approved_by, row.approved_at = PlanStatus.DRAFT, None, None
-    who = row.approved_by or "colonywatch"
-    session.add(AuditRow(at=now, who=who, what=f"plan {row.status}", subject=plan.id, note=note))
-    if row.status == PlanStatus.APPROVED:
-        _send_to_picker(session, plan.id, now)
+        add_plan(session, dish, reading, decision.plan, now)
 
 
 def _note_what_is_new(
@@ -679,62 +530,6 @@ def _withdraw_all_clear(session: Session, cleared: AlertRow, now: datetime) -> N
     )
     if changed.rowcount:  # type: ignore[attr-defined]
         cleared.held_back = "cooldown"
-
-
-def end_plan(
-    session: Session,
-    row: RemovalPlanRow,
-    status: PlanStatus,
-    now: datetime,
-    take_back: TakeBack | None,
-) -> None:
-    """A plan that may not be carried out any more leaves the picker's folder.
-
-    At once, before anybody can read that it ended; and once more from the outbox, should the
-    folder be out of reach now.
-    """
-    if row.status in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
-        if take_back is not None:
-            take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
-        _withdraw(session, row.id, now)
-    row.status = status
-    session.add(AuditRow(at=now, who="colonywatch", what=f"plan {status}", subject=row.id))
-
-
-def _send_to_picker(session: Session, plan_id: str, now: datetime) -> None:
-    session.add(
-        OutboxRow(
-            channel="removal",
-            subject_id=plan_id,
-            recipient="picker",
-            created_at=now,
-            next_try_at=now,
-            attempts=0,
-        )
-    )
-
-
-def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
-    session.execute(
-        update(OutboxRow)
-        .where(
-            OutboxRow.channel == "removal",
-            OutboxRow.subject_id == plan_id,
-            OutboxRow.delivered_at.is_(None),
-            OutboxRow.failed_at.is_(None),
-        )
-        .values(failed_at=now, last_error="withdrawn")
-    )
-    session.add(
-        OutboxRow(
-            channel="withdrawal",
-            subject_id=plan_id,
-            recipient="picker",
-            created_at=now,
-            next_try_at=now,
-            attempts=0,
-        )
-    )
 
 
 def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow, CaptureRow]]:
@@ -901,65 +696,4 @@ def alert_of(row: AlertRow, dish: str | None) -> Alert:
         source=row.source,
         text=row.text,
         held_back=row.held_back,
-    )
-
-
-def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
-    """Raises UsageError where a plan that the picker may be at work on aims at the same cells."""
-    dish = session.get_one(DishRow, row.dish_id)
-    plan = _plan(row, dish.name)
-    others = session.execute(
-        select(RemovalPlanRow, DishRow.name)
-        .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
-        .where(
-            RemovalPlanRow.status.in_([PlanStatus.APPROVED, PlanStatus.EXPORTED]),
-            RemovalPlanRow.id != row.id,
-            DishRow.source == dish.source,
-        )
-    )
-    for other, name in others:
-        why = why_overlapping(plan, _plan(other, name))
-        if why is not None:
-            raise UsageError(f"{row.id}: {why}; say that {other.id} is done, or reject it, first")
-
-
-def _plan_row(session: Session, plan_id: str, *, lock: bool = False) -> RemovalPlanRow:
-    row = session.get(RemovalPlanRow, plan_id, with_for_update=lock or None)
-    if row is None:
-        raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
-    return row
-
-
-def _plan(row: RemovalPlanRow, dish: str) -> RemovalPlan:
-    return RemovalPlan(
-        id=row.id,
-        dish=dish,
-        reading_id=row.reading_id,
-        status=PlanStatus(row.status),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        model_sha256=row.detail["model_sha256"],
-        settings_sha256=row.detail["settings_sha256"],
-        calibration_id=row.detail["calibration_id"],
-        picker_calibration_id=row.detail.get("picker_calibration_id"),
-        targets=tuple(_target(one) for one in row.detail["targets"]),
-        left_out=tuple(row.detail["left_out"]),
-        approved_by=row.approved_by,
-        approved_at=row.approved_at,
-    )
-
-
-def _target_detail(target: Target) -> dict[str, Any]:
-    return {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
-
-
-def _target(detail: dict[str, Any]) -> Target:
-    return Target(
-        **{
-            **detail,
-            "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
-            "centroid_px": tuple(detail["centroid_px"]),
-            "pick_px": tuple(detail["pick_px"]),
-            "polygon_px": tuple(tuple(point) for point in detail["polygon_px"]),
-        }
     )

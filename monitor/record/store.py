@@ -9,8 +9,9 @@ from monitor.record.alarms import AlarmRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.database import Database
-from monitor.record.dishes import DishRecord, TakeBack
+from monitor.record.dishes import DishRecord
 from monitor.record.outbox import Outbox
+from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
 
 
@@ -27,6 +28,7 @@ class Store:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
+        self.plans = PlanRecord(self.database, take_back=take_back)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alarms = AlarmRecord(self.database)
         self.outbox = Outbox(self.database)

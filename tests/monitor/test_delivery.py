@@ -259,7 +259,7 @@ def with_plan(store, plan=APPROVED):
 
 
 def move(store, plan_id, to, allowed):
-    return store.dishes.move_plan(plan_id, allowed=[allowed], to=to, who="A. Person", now=NOW)
+    return store.plans.move(plan_id, allowed=[allowed], to=to, who="A. Person", now=NOW)
 
 
 def files(config):
@@ -271,7 +271,7 @@ def test_an_approved_plan_is_written_where_the_picker_looks(store, config):
     plan_id = with_plan(store)
     assert deliver(store, config) == 1
     assert files(config) == [".csv", ".json", ".sha256"]
-    assert store.dishes.plan(plan_id).status is PlanStatus.EXPORTED
+    assert store.plans.plan(plan_id).status is PlanStatus.EXPORTED
     assert '"rms_um": 2.5' in next(config.removal_folder.glob("*.json")).read_text()
 
 
@@ -317,7 +317,7 @@ def test_a_plan_superseded_while_it_is_being_written_is_taken_back(store, config
 
     deliver(store, config, clock)
     assert files(config) == []
-    assert store.dishes.plan(plan_id).status is PlanStatus.SUPERSEDED
+    assert store.plans.plan(plan_id).status is PlanStatus.SUPERSEDED
     assert store.outbox.counts().failed == 0
 
 
@@ -334,7 +334,7 @@ def test_a_plan_that_was_written_before_we_died_is_not_written_again(store, conf
     """The picker may have taken the files by now, and would remove the regions twice."""
     plan_id = with_plan(store)
     message = store.outbox.take_due(NOW)
-    write_plan(store.dishes.plan(plan_id), config.removal_folder, now=NOW)
+    write_plan(store.plans.plan(plan_id), config.removal_folder, now=NOW)
     move(store, plan_id, PlanStatus.EXPORTED, PlanStatus.APPROVED)
     for path in config.removal_folder.iterdir():
         path.unlink()  # the picker took them
@@ -353,7 +353,7 @@ def test_a_picker_folder_that_cannot_be_written_does_not_hold_up_the_mail(store,
     assert len(mails(config.mailbox)) == 1
     (message,) = store.outbox.undelivered()
     assert (message.channel, message.failed_at) == ("removal", None)
-    assert store.dishes.plan(APPROVED.id).status is PlanStatus.APPROVED
+    assert store.plans.plan(APPROVED.id).status is PlanStatus.APPROVED
     config.removal_folder.unlink()
     clock.now = message.next_try_at
     assert deliver(store, config, clock) == 1

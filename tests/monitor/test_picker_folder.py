@@ -109,7 +109,7 @@ def refuse_partial(path):
 
 def refuse_unfit(store, config):
     """Every plan that can be seen may be carried out, by what is on record this moment."""
-    plans = {file_stem(plan): plan for plan in store.dishes.plans()}
+    plans = {file_stem(plan): plan for plan in store.plans.all()}
     for path in seen(config.removal_folder):
         plan = plans[path.name.split(".")[0]]
         assert plan.status in MAY_BE_SEEN, f"{path.name} is {plan.status}"
@@ -173,7 +173,7 @@ def test_a_program_that_is_killed_leaves_nothing_that_may_not_be_carried_out(con
         last = next_plan(again, "last", at=end)
         deliver(again, config, end)
         refuse_unfit(again, config)
-        live = [plan for plan in again.dishes.plans() if plan.status in MAY_BE_SEEN]
+        live = [plan for plan in again.plans.all() if plan.status in MAY_BE_SEEN]
         assert [(plan.id, plan.status) for plan in live] == [(last, PlanStatus.EXPORTED)]
         assert len(seen(config.removal_folder)) == 6
         assert hidden(config.removal_folder) == []
@@ -191,12 +191,12 @@ def exported(store, config, name="a"):
 
 def end_it(store, how, plan_id):
     if how == "expired":
-        store.dishes.expire_plans(NOW + hours(12))
+        store.plans.expire(NOW + hours(12))
     elif how == "superseded":
         next_plan(store, "newer", at=NOW + hours(1), approved=False)
     else:
         to = PlanStatus.REJECTED if how == "rejected" else PlanStatus.DONE
-        store.dishes.move_plan(plan_id, allowed=[PlanStatus.EXPORTED], to=to, who="A", now=NOW)
+        store.plans.move(plan_id, allowed=[PlanStatus.EXPORTED], to=to, who="A", now=NOW)
 
 
 WAYS = ["expired", "superseded", "rejected", "done"]
@@ -224,7 +224,7 @@ def test_a_plan_whose_folder_was_out_of_reach_is_withdrawn_when_it_is_back(
     config.removal_folder.rename(away)
     config.removal_folder.write_text("something else is mounted here")
     end_it(line, how, plan_id)
-    assert line.dishes.plan(plan_id).status is PlanStatus(
+    assert line.plans.plan(plan_id).status is PlanStatus(
         how if how != "superseded" else "superseded"
     )
     config.removal_folder.unlink()
@@ -262,7 +262,7 @@ def test_a_record_that_fails_in_the_middle_shows_nothing(line, config, caplog):
         )
     assert deliver(line, config) == 0
     assert seen(config.removal_folder) == []
-    assert line.dishes.plan("plan-a").status is PlanStatus.APPROVED
+    assert line.plans.plan("plan-a").status is PlanStatus.APPROVED
     with line.database.writing() as session:
         session.connection().exec_driver_sql("DROP TRIGGER no_export")
     assert deliver(line, config, NOW + hours(1)) == 1

@@ -768,7 +768,7 @@ def test_a_dish_has_the_limits_of_the_first_override_that_fits_it(make_line, sto
 def test_each_scan_of_a_differentiating_dish_makes_its_plan_and_ends_the_former(make_line, store):
     line = make_line(**CALIBRATED)
     outcomes = series(line, 0.2, 0.3, 0.4)
-    newest, former = store.dishes.plans()
+    newest, former = store.plans.all()
     assert (newest.status, former.status) == (PlanStatus.DRAFT, PlanStatus.SUPERSEDED)
     assert newest.reading_id == outcomes[-1].reading.id
     assert newest.calibration_id == "scope-1"
@@ -781,7 +781,7 @@ def test_a_dish_that_is_clear_again_has_no_plan_left(make_line, store):
     line = make_line(**CALIBRATED)
     outcomes = series(line, 0.2, 0.3, 0.01, 0.01)
     assert outcomes[-1].decision.alert is AlertKind.CLEARED
-    assert {plan.status for plan in store.dishes.plans()} == {PlanStatus.SUPERSEDED}
+    assert {plan.status for plan in store.plans.all()} == {PlanStatus.SUPERSEDED}
     assert store.dishes.alerts(open_only=True) == []
 
 
@@ -789,7 +789,7 @@ def test_a_scan_that_cannot_be_judged_leaves_plan_and_status_alone(make_line, st
     line = make_line(**CALIBRATED)
     series(line, 0.2, 0.3)
     series(line, 0.9, first_hour=6, doubts=("out of focus",))
-    (plan,) = store.dishes.plans()
+    (plan,) = store.plans.all()
     assert plan.status is PlanStatus.DRAFT
     assert store.dishes.dishes()[0].status is DishStatus.DIFFERENTIATING
 
@@ -797,7 +797,7 @@ def test_a_scan_that_cannot_be_judged_leaves_plan_and_status_alone(make_line, st
 def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog):
     series(line, 0.2, 0.3)
     assert len(store.dishes.alerts()) == 1
-    assert store.dishes.plans() == []
+    assert store.plans.all() == []
     assert "no removal plan" in caplog.text
 
 
@@ -820,7 +820,7 @@ def test_a_plan_aims_by_the_newest_calibration_on_record(line, store, caplog):
     store.calibrations.add(taught(id="old", made_at=NOW - timedelta(hours=48)))
     store.calibrations.add(taught())
     series(line, 0.2, 0.3)
-    (plan,) = store.dishes.plans()
+    (plan,) = store.plans.all()
     assert (plan.calibration_id, plan.frame) == ("camera-1", "stage")
     assert "source=incubator: camera calibration camera-1 from the record" in caplog.text
 
@@ -829,7 +829,7 @@ def test_the_configuration_wins_over_the_record(make_line, store, caplog):
     caplog.set_level("INFO")
     store.calibrations.add(taught())
     series(make_line(**CALIBRATED), 0.2, 0.3)
-    assert [plan.calibration_id for plan in store.dishes.plans()] == ["scope-1"]
+    assert [plan.calibration_id for plan in store.plans.all()] == ["scope-1"]
     assert "camera calibration scope-1 from config.yaml" in caplog.text
 
 
@@ -838,7 +838,7 @@ def test_a_plan_is_in_the_pickers_frame_where_that_is_known(make_line, store):
         taught(CalibrationKind.PICKER, matrix=((1.0, 0.0, 1000.0), (0.0, 1.0, -500.0)))
     )
     series(make_line(**CALIBRATED), 0.2, 0.3)
-    (plan,) = store.dishes.plans()
+    (plan,) = store.plans.all()
     assert (plan.frame, plan.picker_calibration_id) == ("picker", "picker-1")
     (target,) = plan.targets
     assert target.picker_x_um == target.pick_x_um + 1000
@@ -862,7 +862,7 @@ def test_a_calibration_that_does_not_hold_makes_an_alert_and_no_plan(
     store.calibrations.add(taught(kind, **changes))
     series(line, 0.2, 0.3)
     assert len(store.dishes.alerts()) == 1
-    assert store.dishes.plans() == []
+    assert store.plans.all() == []
     assert said in caplog.text
 
 
@@ -871,7 +871,7 @@ def test_a_region_that_no_plan_can_be_made_of_does_not_stop_the_alert(make_line,
     sliver = replace(REGION, polygon=((50.0, 50.0), (51.0, 50.0)))
     outcomes = series(line, 0.2, 0.3, regions=(sliver,))
     assert outcomes[-1].decision.alert is AlertKind.RAISED
-    assert store.dishes.plans() == []
+    assert store.plans.all() == []
 
 
 def test_a_scan_that_trips_over_a_fault_of_ours_does_not_stop_the_others(line, store, caplog):
@@ -897,7 +897,7 @@ def test_older_scans_that_come_later_fill_in_the_series_and_alert_nobody(make_li
     outcomes = series(line, 0.3, 0.4, 0.5, first_hour=5)
     assert [outcome.decision.alert for outcome in outcomes] == [None] * 3
     assert store.dishes.alerts() == []
-    assert store.dishes.plans() == []
+    assert store.plans.all() == []
     assert store.dishes.dishes()[0].status is DishStatus.UNDIFFERENTIATED
     assert [one.at.hour for one in store.dishes.history("dish-07")] == [5, 6, 7, 20]
 
@@ -912,7 +912,7 @@ def test_a_late_field_does_not_alert_a_second_time(make_line, store):
     (outcome,) = line.read_all()
     assert (outcome.reading.version, outcome.reading.captures) == (2, 2)
     assert len(store.dishes.alerts()) == 1
-    newest, former = sorted(store.dishes.plans(), key=lambda plan: plan.reading_id, reverse=True)
+    newest, former = sorted(store.plans.all(), key=lambda plan: plan.reading_id, reverse=True)
     assert (newest.status, former.status) == (PlanStatus.DRAFT, PlanStatus.SUPERSEDED)
 
 

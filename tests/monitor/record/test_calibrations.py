@@ -49,7 +49,7 @@ def with_plan(store, plan, *, dish=DISH, name="a"):
     """A dish of the source `incubator` with this plan."""
     scan = measure(store, f"/data/{name}.tif", place(dish))
     read(store, scan, ScanDecision("differentiating", plan=plan))
-    return store.dishes.plan(plan.id)
+    return store.plans.plan(plan.id)
 
 
 def audit(store):
@@ -96,7 +96,7 @@ def test_those_of_a_source_and_kind_come_newest_first(store):
 def test_a_new_calibration_supersedes_plans_that_aim_by_the_former_one(store, status, kind):
     with_plan(store, removal_plan(status=status))
     assert store.calibrations.add(calibration(kind=kind)) == ["20261103-00000001"]
-    assert store.dishes.plan("20261103-00000001").status is PlanStatus.SUPERSEDED
+    assert store.plans.plan("20261103-00000001").status is PlanStatus.SUPERSEDED
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_new_calibration_supersedes_plans_that_aim_by_the_former_one(store, st
 def test_other_plans_stay(store, name, changes, supersedes):
     with_plan(store, removal_plan())
     assert store.calibrations.add(calibration(**changes), supersedes=supersedes) == []
-    assert store.dishes.plan("20261103-00000001").status is PlanStatus.DRAFT
+    assert store.plans.plan("20261103-00000001").status is PlanStatus.DRAFT
 
 
 def test_a_plan_remembers_its_picker_frame(store):
@@ -132,18 +132,16 @@ def taken_back(database_file):
 
 def ends(store, how):
     if how == "expired":
-        store.dishes.expire_plans(NOW + hours(13))
+        store.plans.expire(NOW + hours(13))
     elif how == "superseded by a scan":
         scan = measure(store, "/data/b.tif", place(DISH, "later"), at=NOW + hours(1))
         read(store, scan, ScanDecision("differentiating", replaces_plans=True))
     elif how == "superseded by a calibration":
         store.calibrations.add(calibration())
     elif how == "rejected":
-        store.dishes.move_plan(
-            "p1", allowed=list(PlanStatus), to=PlanStatus.REJECTED, who="A", now=NOW
-        )
+        store.plans.move("p1", allowed=list(PlanStatus), to=PlanStatus.REJECTED, who="A", now=NOW)
     else:
-        store.dishes.move_plan("p1", allowed=list(PlanStatus), to=PlanStatus.DONE, who="A", now=NOW)
+        store.plans.move("p1", allowed=list(PlanStatus), to=PlanStatus.DONE, who="A", now=NOW)
 
 
 WAYS = ["expired", "superseded by a scan", "superseded by a calibration", "rejected", "done"]
@@ -155,7 +153,7 @@ def test_a_plan_that_ends_is_taken_back_before_that_is_on_record_and_again_from_
 ):
     store, plans = taken_back
     with_plan(store, removal_plan("p1", status=PlanStatus.APPROVED))
-    store.dishes.export_plan("p1", publish=lambda plan: None, now=NOW)
+    store.plans.export("p1", publish=lambda plan: None, now=NOW)
     ends(store, how)
     assert [(plan.id, plan.status) for plan in plans] == [("p1", PlanStatus.EXPORTED)]
     waiting = [one.channel for one in store.outbox.undelivered() if one.failed_at is None]
@@ -168,7 +166,7 @@ def test_a_draft_was_never_in_the_folder_and_is_not_looked_for(taken_back, how):
     with_plan(store, removal_plan("p1"))
     ends(store, how)
     assert plans == []
-    assert store.dishes.plan("p1").status is not PlanStatus.DRAFT
+    assert store.plans.plan("p1").status is not PlanStatus.DRAFT
 
 
 # --- handing over -------------------------------------------------------------------------------
@@ -177,7 +175,7 @@ def test_a_draft_was_never_in_the_folder_and_is_not_looked_for(taken_back, how):
 def test_a_plan_is_exported_when_its_files_were_shown(store):
     with_plan(store, removal_plan("p1", status=PlanStatus.APPROVED))
     seen = []
-    done = store.dishes.export_plan("p1", publish=seen.append, now=NOW)
+    done = store.plans.export("p1", publish=seen.append, now=NOW)
     assert [plan.status for plan in seen] == [PlanStatus.APPROVED]
     assert done.status is PlanStatus.EXPORTED
 
@@ -189,8 +187,8 @@ def test_a_plan_whose_files_could_not_be_shown_stays_approved(store):
         raise OSError("no such share")
 
     with pytest.raises(OSError, match="no such share"):
-        store.dishes.export_plan("p1", publish=fails, now=NOW)
-    assert store.dishes.plan("p1").status is PlanStatus.APPROVED
+        store.plans.export("p1", publish=fails, now=NOW)
+    assert store.plans.plan("p1").status is PlanStatus.APPROVED
 
 
 @pytest.mark.parametrize(
@@ -205,7 +203,7 @@ def test_nothing_is_shown_of_a_plan_that_may_not_be_carried_out(store, status, n
     with_plan(store, removal_plan("p1", status=status))
     seen = []
     with pytest.raises(UsageError, match=said):
-        store.dishes.export_plan("p1", publish=seen.append, now=now)
+        store.plans.export("p1", publish=seen.append, now=now)
     assert seen == []
 
 
@@ -229,7 +227,7 @@ def test_plans_that_overlap_are_not_both_approved(store, name, dish, targets, sa
     with_plan(store, removal_plan("p2", targets=targets), dish=dish, name="b")
 
     def approve():
-        return store.dishes.move_plan(
+        return store.plans.move(
             "p2", allowed=[PlanStatus.DRAFT], to=PlanStatus.APPROVED, who="A", now=NOW
         )
 
@@ -238,7 +236,7 @@ def test_plans_that_overlap_are_not_both_approved(store, name, dish, targets, sa
     else:
         with pytest.raises(UsageError, match=said):
             approve()
-        assert store.dishes.plan("p2").status is PlanStatus.DRAFT
+        assert store.plans.plan("p2").status is PlanStatus.DRAFT
 
 
 def test_a_rule_does_not_approve_what_overlaps(store):

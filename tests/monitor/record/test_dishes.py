@@ -426,9 +426,9 @@ def test_reading_status_alert_plan_and_messages_come_together(store):
     assert store.dishes.alert(alert.id) == alert
     assert store.dishes.dishes()[0].status is DishStatus.DIFFERENTIATING
     stored = replace(approved, reading_id=outcome.reading.id)
-    assert store.dishes.plans() == [stored]
-    assert store.dishes.plan(approved.id) == stored
-    assert store.dishes.plan_for_reading(outcome.reading.id) == stored
+    assert store.plans.all() == [stored]
+    assert store.plans.plan(approved.id) == stored
+    assert store.plans.for_reading(outcome.reading.id) == stored
     assert [(one.channel, one.subject_id, one.recipient) for one in store.outbox.undelivered()] == [
         ("email", str(alert.id), "a@localhost"),
         ("email", str(alert.id), "b@localhost"),
@@ -537,7 +537,7 @@ def with_plan(store, **changes):
 
 
 def move(store, plan_id, to, *allowed, now=NOW):
-    return store.dishes.move_plan(
+    return store.plans.move(
         plan_id, allowed=allowed or (PlanStatus.DRAFT,), to=to, who="A. Person", now=now
     )
 
@@ -594,7 +594,7 @@ def test_a_plan_whose_time_is_over_cannot_be_approved(store):
     plan_id = with_plan(store, expires_at=NOW + hours(12))
     with pytest.raises(UsageError, match=r"expired at 2026-11-03 21:30 UTC; the dish's next scan"):
         move(store, plan_id, PlanStatus.APPROVED, now=NOW + hours(12))
-    assert store.dishes.plan(plan_id).status is PlanStatus.DRAFT
+    assert store.plans.plan(plan_id).status is PlanStatus.DRAFT
     assert waiting_for_the_picker(store) == []
 
 
@@ -623,7 +623,7 @@ def test_the_next_scan_supersedes_what_is_still_alive(store, status):
     scan = measure(store, "/next", place(key="next"), measured)
     newer = removal_plan("20261103-00000002")
     read(store, scan, ScanDecision(DishStatus.DIFFERENTIATING, plan=newer, replaces_plans=True))
-    assert {plan.id: plan.status for plan in store.dishes.plans()} == {
+    assert {plan.id: plan.status for plan in store.plans.all()} == {
         plan_id: PlanStatus.SUPERSEDED,
         newer.id: PlanStatus.DRAFT,
     }
@@ -642,14 +642,14 @@ def test_what_is_decided_stays_decided(store, status):
     measured = measurement(acquired_at=NOW + hours(1))
     scan = measure(store, "/next", place(key="next"), measured)
     read(store, scan, ScanDecision(DishStatus.DIFFERENTIATING, replaces_plans=True))
-    assert store.dishes.plan(plan_id).status is status
+    assert store.plans.plan(plan_id).status is status
 
 
 def test_another_dishs_scan_leaves_a_plan_alone(store):
     plan_id = with_plan(store)
     scan = measure(store, "/other", place("other"))
     read(store, scan, ScanDecision(DishStatus.DIFFERENTIATING, replaces_plans=True))
-    assert store.dishes.plan(plan_id).status is PlanStatus.DRAFT
+    assert store.plans.plan(plan_id).status is PlanStatus.DRAFT
 
 
 def test_plans_expire_and_leave_the_picker(store):
@@ -657,18 +657,18 @@ def test_plans_expire_and_leave_the_picker(store):
     approved = with_plan(store, id_="20261103-00000002")
     move(store, approved, PlanStatus.APPROVED)
     fresh = with_plan(store, id_="20261103-00000003", expires_at=NOW + hours(99))
-    assert store.dishes.expire_plans(NOW + hours(11.9)) == []
-    assert sorted(store.dishes.expire_plans(NOW + hours(12))) == [draft, approved]
-    assert store.dishes.plan(fresh).status is PlanStatus.DRAFT
+    assert store.plans.expire(NOW + hours(11.9)) == []
+    assert sorted(store.plans.expire(NOW + hours(12))) == [draft, approved]
+    assert store.plans.plan(fresh).status is PlanStatus.DRAFT
     assert waiting_for_the_picker(store) == [("withdrawal", approved)]
-    assert store.dishes.expire_plans(NOW + hours(13)) == []
+    assert store.plans.expire(NOW + hours(13)) == []
 
 
 def test_a_plan_that_does_not_exist_is_said_to_be_unknown(store):
     for act in (
-        lambda: store.dishes.plan("nope"),
+        lambda: store.plans.plan("nope"),
         lambda: move(store, "nope", PlanStatus.APPROVED),
     ):
         with pytest.raises(UsageError, match="nope: there is no removal plan of this id"):
             act()
-    assert store.dishes.plan_for_reading(7) is None
+    assert store.plans.for_reading(7) is None
