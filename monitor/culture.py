@@ -351,31 +351,65 @@ class Calibration:
         return a * d - b * c < 0
 
 
-@dataclass(frozen=True)
-class Target:
-    """One region to remove and where to aim. Polygon and pick point in pixels of its capture,
-    (row, column); stage coordinates (x, y) in um.
+class ToolKind(StrEnum):
+    TIP = (
+        "tip"  # an aspirating tip: what lies under its bore goes, what lies under its wall is hurt
+    )
+    PIN = "pin"  # a scraping pin
+    LASER = "laser"  # a laser spot
 
-    pick_z_um : None where the instrument gave no height
-    picker_x_um, picker_y_um : the same point in the picker's own frame, where its calibration is
-        known
-    well_x_um, well_y_um : the same point from the centre of its well or dish, x along the plate's
-        columns (1, 2, 3), y up, against its rows (C, B, A); where the vessel is known
+
+@dataclass(frozen=True)
+class Aiming:
+    """With what regions are removed, and how careful one is.
+
+    removes_um : diameter of what one hit removes: the bore of a tip, the width of a pin, a spot
+    touches_um : diameter of what one hit may harm, at least `removes_um`
+    positional_error_um : how far from its aim the picker may set the tool down
+    border_um : how far off the borders of a label map may be
+    safe_distance_um : left between what a hit may harm and the nearest undifferentiated cell
     """
 
-    region_id: str
+    tool: str
+    kind: ToolKind
+    removes_um: float
+    touches_um: float
+    positional_error_um: float
+    border_um: float
+    safe_distance_um: float
+
+    @property
+    def clearance_um(self) -> float:
+        """From the point aimed at to the nearest border of its region, at least."""
+        return self.touches_um / 2 + self.positional_error_um + self.border_um
+
+    @property
+    def clearance_of_good_um(self) -> float:
+        """From the point aimed at to the nearest undifferentiated cell, at least."""
+        kept = max(self.border_um, self.safe_distance_um)
+        return self.touches_um / 2 + self.positional_error_um + kept
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One placing of the tool. Where to aim, in every frame that is known.
+
+    order : of the whole plan, from 1
+    pick_px : (row, column) in the capture of its target
+    pick_x_um, pick_y_um : on the stage
+    pick_z_um : None where the instrument gave no height
+    clearance_um : distance to the nearest border of its region
+    picker_x_um, picker_y_um : in the picker's own frame, where its calibration is known
+    well_x_um, well_y_um : from the centre of its well or dish, x along the plate's columns
+        (1, 2, 3), y up, against its rows (C, B, A); where the vessel is known
+    """
+
     order: int
-    capture_sha256: str
-    acquired_at: datetime
-    area_um2: float
-    mean_probability: float
-    inscribed_radius_um: float
-    centroid_px: tuple[float, float]
     pick_px: tuple[float, float]
     pick_x_um: float
     pick_y_um: float
     pick_z_um: float | None
-    polygon_px: tuple[tuple[float, float], ...]
+    clearance_um: float
     picker_x_um: float | None = None
     picker_y_um: float | None = None
     well_x_um: float | None = None
@@ -383,9 +417,63 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Target:
+    """One region to remove, with one or more hits. Polygon in pixels of its capture,
+    (row, column).
+
+    region_id : the capture's first letters and the region's label, ``c`` before it for a colony
+    inscribed_radius_um : of the largest circle inside the region
+    hits : at least one, in the order in which to set them
+    uncertainty : 0..1, mean entropy of the class distribution inside
+    removable_um2 : what the tool can remove of the region at all, kept away from its borders
+    covered_um2 : what the hits remove
+    whole_colony : a colony past saving, undifferentiated cells and all
+    """
+
+    region_id: str
+    capture_sha256: str
+    acquired_at: datetime
+    area_um2: float
+    mean_probability: float
+    inscribed_radius_um: float
+    centroid_px: tuple[float, float]
+    polygon_px: tuple[tuple[float, float], ...]
+    hits: tuple[Hit, ...]
+    uncertainty: float | None = None
+    removable_um2: float | None = None
+    covered_um2: float | None = None
+    whole_colony: bool = False
+
+    @property
+    def order(self) -> int:
+        """Of its first hit."""
+        return self.hits[0].order
+
+
+@dataclass(frozen=True)
+class RefusedRegion:
+    """A differentiated region that the plan leaves where it is.
+
+    reason : one or two words that do not change, such as "too thin"
+    text : why, with the numbers; goes on a sentence that begins with the region
+    polygon_px : in pixels of its capture, (row, column)
+    """
+
+    region_id: str
+    capture_sha256: str
+    reason: str
+    text: str
+    polygon_px: tuple[tuple[float, float], ...]
+    area_um2: float | None = None
+
+
+@dataclass(frozen=True)
 class RemovalPlan:
     """Regions of a dish to remove, with pick points in the stage's frame, and in the picker's
     where its calibration is known.
+
+    left_out : sentences on what the plan does not hold
+    aiming : None in plans of earlier versions
     """
 
     id: str
@@ -402,6 +490,8 @@ class RemovalPlan:
     approved_by: str | None = None
     approved_at: datetime | None = None
     picker_calibration_id: str | None = None
+    aiming: Aiming | None = None
+    refused: tuple[RefusedRegion, ...] = ()
 
     @property
     def frame(self) -> str:
@@ -411,6 +501,12 @@ class RemovalPlan:
     @property
     def area_um2(self) -> float:
         return sum(target.area_um2 for target in self.targets)
+
+    @property
+    def visits(self) -> tuple[tuple[Target, Hit], ...]:
+        """Every hit with its region, in the order in which to set them."""
+        pairs = [(target, hit) for target in self.targets for hit in target.hits]
+        return tuple(sorted(pairs, key=lambda pair: pair[1].order))
 
 
 @dataclass(frozen=True)

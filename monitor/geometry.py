@@ -136,12 +136,13 @@ def why_overlapping(plan: RemovalPlan, other: RemovalPlan) -> str | None:
     plate, slash, _ = plan.dish.rpartition("/")
     if not slash or other.dish.rpartition("/")[0] != plate:
         return None
-    for one in plan.targets:
-        for two in other.targets:
+    for region, one in plan.visits:
+        for other_region, two in other.visits:
             away = math.hypot(one.pick_x_um - two.pick_x_um, one.pick_y_um - two.pick_y_um)
-            if away < max(one.inscribed_radius_um, two.inscribed_radius_um):
+            if away < max(one.clearance_um, two.clearance_um):
                 return (
-                    f"region {one.region_id} lies on region {two.region_id} of plan {other.id} "
+                    f"region {region.region_id} lies on region {other_region.region_id} of plan "
+                    f"{other.id} "
                     f"({other.dish}, {other.status}): stage positions of two wells cannot be the "
                     "same"
                 )

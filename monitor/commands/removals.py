@@ -129,15 +129,15 @@ def show(
         markup=False,
     )
     table = Table("order", "region", "x um", "y um", "area um2", "probability", "clear radius um")
-    for target in found.targets:
+    for target, hit in found.visits:
         table.add_row(
-            str(target.order),
+            str(hit.order),
             target.region_id,
-            f"{target.pick_x_um:.1f}",
-            f"{target.pick_y_um:.1f}",
+            f"{hit.pick_x_um:.1f}",
+            f"{hit.pick_y_um:.1f}",
             f"{target.area_um2:,.0f}",
             percent(target.mean_probability),
-            f"{target.inscribed_radius_um:.0f}",
+            f"{hit.clearance_um:.0f}",
         )
     show_table(table)
     for sentence in found.left_out:

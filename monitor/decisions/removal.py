@@ -23,6 +23,7 @@ from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
     Calibration,
     FieldMeasurement,
+    Hit,
     PlanStatus,
     Reading,
     Region,
@@ -102,11 +103,7 @@ def plan_removal(
         return None
     assert calibration is not None
     kept, repeated = _without_repeats(found)
-    points = np.array([[item.target.pick_x_um, item.target.pick_y_um] for item in kept])
-    targets = tuple(
-        replace(kept[index].target, order=order)
-        for order, index in enumerate(short_tour(points), start=1)
-    )
+    targets = _in_order([item.target for item in kept])
     by_rule = limits.approval == "rule"
     return RemovalPlan(
         id=plan_id,
@@ -124,6 +121,17 @@ def plan_removal(
         approved_by="rule" if by_rule else None,
         approved_at=now if by_rule else None,
     )
+
+
+def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The same targets, their hits numbered along a short path over all of them."""
+    hits = [(number, hit) for number, target in enumerate(targets) for hit in target.hits]
+    points = np.array([[hit.pick_x_um, hit.pick_y_um] for _, hit in hits])
+    numbered: dict[int, list[Hit]] = {}
+    for order, index in enumerate(short_tour(points), start=1):
+        number, hit = hits[index]
+        numbered.setdefault(number, []).append(replace(hit, order=order))
+    return tuple(replace(targets[number], hits=tuple(own)) for number, own in numbered.items())
 
 
 def short_tour(points: NDArray[np.float64]) -> tuple[int, ...]:
@@ -289,40 +297,48 @@ class _Place:
         middle = Polygon(region.polygon).centroid
         target = Target(
             region_id=f"{field.capture_sha256[:12]}-{region.label}",
-            order=0,
             capture_sha256=field.capture_sha256,
             acquired_at=measurement.acquired_at,
             area_um2=region.area_px * pixel_size_um**2,
             mean_probability=region.mean_probability,
             inscribed_radius_um=region.inscribed_radius_px * pixel_size_um,
             centroid_px=(float(middle.x), float(middle.y)),
-            pick_px=region.pick_point,
-            pick_x_um=x_um,
-            pick_y_um=y_um,
-            pick_z_um=stage.z_um,
             polygon_px=region.polygon,
+            hits=(
+                self._in_other_frames(
+                    Hit(
+                        order=0,
+                        pick_px=region.pick_point,
+                        pick_x_um=x_um,
+                        pick_y_um=y_um,
+                        pick_z_um=stage.z_um,
+                        clearance_um=region.inscribed_radius_px * pixel_size_um,
+                    )
+                ),
+            ),
         )
-        return _Found(self._in_other_frames(target), outline)
+        return _Found(target, outline)
 
-    def _in_other_frames(self, target: Target) -> Target:
-        x_um, y_um = target.pick_x_um, target.pick_y_um
+    def _in_other_frames(self, hit: Hit) -> Hit:
+        x_um, y_um = hit.pick_x_um, hit.pick_y_um
         if self.picker is not None:
             ((picker_x, picker_y),) = Affine(self.picker.matrix).apply([(x_um, y_um)]).tolist()
-            target = replace(target, picker_x_um=picker_x, picker_y_um=picker_y)
+            hit = replace(hit, picker_x_um=picker_x, picker_y_um=picker_y)
         if self.settings.vessel is not None:
             try:
                 well_x, well_y = Vessel(self.settings.vessel).offset_um(self.dish, x_um, y_um)
             except ValueError as problem:
                 raise CalibrationError(f"{self.dish}: no removal plan: {problem}") from problem
-            target = replace(target, well_x_um=well_x, well_y_um=well_y)
-        return target
+            hit = replace(hit, well_x_um=well_x, well_y_um=well_y)
+        return hit
 
     def outside(self, target: Target) -> str | None:
         """Why a target must not be aimed at where it lies; None where it may.
 
         Raises CalibrationError where it lies so far out that the coordinates must be wrong.
         """
-        x_um, y_um = target.pick_x_um, target.pick_y_um
+        hit = target.hits[0]
+        x_um, y_um = hit.pick_x_um, hit.pick_y_um
         limits = self.settings.stage_limits_um
         if limits is not None and not limits.hold(x_um, y_um):
             return (
@@ -332,9 +348,9 @@ class _Place:
         if self.settings.vessel is None:
             return None
         vessel = Vessel(self.settings.vessel)
-        assert target.well_x_um is not None
-        assert target.well_y_um is not None
-        offset = target.well_x_um, target.well_y_um
+        assert hit.well_x_um is not None
+        assert hit.well_y_um is not None
+        offset = hit.well_x_um, hit.well_y_um
         if vessel.holds(offset):
             return None
         if vessel.holds(offset, -_WALL_TOLERANCE * vessel.diameter_um / 2):
@@ -351,7 +367,8 @@ def _without_repeats(found: Sequence[_Found]) -> tuple[list[_Found], int]:
     """Fields may overlap on the stage; the larger view of a region is the one to aim by."""
     kept: list[_Found] = []
     for item in sorted(found, key=lambda one: -one.target.area_um2):
-        x_um, y_um = item.target.pick_x_um, item.target.pick_y_um
+        hit = item.target.hits[0]
+        x_um, y_um = hit.pick_x_um, hit.pick_y_um
         seen = any(
             other.target.capture_sha256 != item.target.capture_sha256
             and _in_box(other.outline, x_um, y_um)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import PlanStatus, Reading, RemovalPlan, Target
+from monitor.culture import PlanStatus, Reading, RemovalPlan
 from monitor.errors import UsageError
 from monitor.geometry import why_overlapping
 from monitor.record.database import Database
+from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.tables import AuditRow, DishRow, OutboxRow, RemovalPlanRow
 
 LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
@@ -35,12 +34,12 @@ class PlanRecord:
                 .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
                 .order_by(RemovalPlanRow.created_at.desc(), RemovalPlanRow.id)
             )
-            return [_plan(row, name) for row, name in rows]
+            return [plan_of(row, name) for row, name in rows]
 
     def plan(self, plan_id: str) -> RemovalPlan:
         with self._database.reading() as session:
             row = _plan_row(session, plan_id)
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+            return plan_of(row, session.get_one(DishRow, row.dish_id).name)
 
     def for_reading(self, reading_id: int) -> RemovalPlan | None:
         with self._database.reading() as session:
@@ -49,7 +48,7 @@ class PlanRecord:
             )
             if row is None:
                 return None
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+            return plan_of(row, session.get_one(DishRow, row.dish_id).name)
 
     def move(
         self,
@@ -83,7 +82,7 @@ class PlanRecord:
                 _refuse_overlap(session, row)
             ends = to in (PlanStatus.REJECTED, PlanStatus.DONE) and status is not PlanStatus.DRAFT
             if ends and self._take_back is not None:
-                self._take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
+                self._take_back(plan_of(row, session.get_one(DishRow, row.dish_id).name))
             row.status = to
             if to is PlanStatus.APPROVED:
                 row.approved_by, row.approved_at = who, now
@@ -91,7 +90,7 @@ class PlanRecord:
             if ends:
                 _withdraw(session, row.id, now)
             session.add(AuditRow(at=now, who=who, what=f"plan {to}", subject=plan_id, note=note))
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+            return plan_of(row, session.get_one(DishRow, row.dish_id).name)
 
     def export(
         self, plan_id: str, *, publish: Callable[[RemovalPlan], None], now: datetime
@@ -108,10 +107,10 @@ class PlanRecord:
                 raise UsageError(f"{plan_id}: is {row.status}, not approved")
             if row.expires_at <= now:
                 raise UsageError(f"{plan_id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC")
-            publish(_plan(row, session.get_one(DishRow, row.dish_id).name))
+            publish(plan_of(row, session.get_one(DishRow, row.dish_id).name))
             row.status = PlanStatus.EXPORTED
             session.add(AuditRow(at=now, who="colonywatch", what="plan exported", subject=plan_id))
-            return _plan(row, session.get_one(DishRow, row.dish_id).name)
+            return plan_of(row, session.get_one(DishRow, row.dish_id).name)
 
     def expire(self, now: datetime) -> list[str]:
         """Plans whose time is over become expired, and leave the picker's folder."""
@@ -138,14 +137,7 @@ def add_plan(
         expires_at=plan.expires_at,
         approved_by=plan.approved_by,
         approved_at=plan.approved_at,
-        detail={
-            "model_sha256": plan.model_sha256,
-            "settings_sha256": plan.settings_sha256,
-            "calibration_id": plan.calibration_id,
-            "picker_calibration_id": plan.picker_calibration_id,
-            "left_out": list(plan.left_out),
-            "targets": [_target_detail(target) for target in plan.targets],
-        },
+        detail=detail_of(plan),
     )
     session.add(row)
     session.flush()
@@ -190,7 +182,7 @@ def end_plan(
     """
     if row.status in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
         if take_back is not None:
-            take_back(_plan(row, session.get_one(DishRow, row.dish_id).name))
+            take_back(plan_of(row, session.get_one(DishRow, row.dish_id).name))
         _withdraw(session, row.id, now)
     row.status = status
     session.add(AuditRow(at=now, who="colonywatch", what=f"plan {status}", subject=row.id))
@@ -235,7 +227,7 @@ def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
 def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
     """Raises UsageError where a plan that the picker may be at work on aims at the same cells."""
     dish = session.get_one(DishRow, row.dish_id)
-    plan = _plan(row, dish.name)
+    plan = plan_of(row, dish.name)
     others = session.execute(
         select(RemovalPlanRow, DishRow.name)
         .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
@@ -246,7 +238,7 @@ def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
         )
     )
     for other, name in others:
-        why = why_overlapping(plan, _plan(other, name))
+        why = why_overlapping(plan, plan_of(other, name))
         if why is not None:
             raise UsageError(f"{row.id}: {why}; say that {other.id} is done, or reject it, first")
 
@@ -256,38 +248,3 @@ def _plan_row(session: Session, plan_id: str, *, lock: bool = False) -> RemovalP
     if row is None:
         raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
     return row
-
-
-def _plan(row: RemovalPlanRow, dish: str) -> RemovalPlan:
-    return RemovalPlan(
-        id=row.id,
-        dish=dish,
-        reading_id=row.reading_id,
-        status=PlanStatus(row.status),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        model_sha256=row.detail["model_sha256"],
-        settings_sha256=row.detail["settings_sha256"],
-        calibration_id=row.detail["calibration_id"],
-        picker_calibration_id=row.detail.get("picker_calibration_id"),
-        targets=tuple(_target(one) for one in row.detail["targets"]),
-        left_out=tuple(row.detail["left_out"]),
-        approved_by=row.approved_by,
-        approved_at=row.approved_at,
-    )
-
-
-def _target_detail(target: Target) -> dict[str, Any]:
-    return {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
-
-
-def _target(detail: dict[str, Any]) -> Target:
-    return Target(
-        **{
-            **detail,
-            "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
-            "centroid_px": tuple(detail["centroid_px"]),
-            "pick_px": tuple(detail["pick_px"]),
-            "polygon_px": tuple(tuple(point) for point in detail["polygon_px"]),
-        }
-    )

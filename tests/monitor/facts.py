@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from monitor.culture import (
     Colony,
     FieldAreas,
     FieldMeasurement,
+    Hit,
     NamedParts,
     PlanStatus,
     Reading,
@@ -144,21 +146,33 @@ def read(
     return store.dishes.read_scan(scan_id, sum_up=new_reading, decide=decide, now=at)
 
 
+HIT = Hit(
+    order=1,
+    pick_px=(150.0, 300.0),
+    pick_x_um=5200.0,
+    pick_y_um=-1100.5,
+    pick_z_um=None,
+    clearance_um=60.0,
+)
+
+
 TARGET = Target(
     region_id="aaaaaaaaaaaa-1",
-    order=1,
     capture_sha256="a" * 64,
     acquired_at=NOW,
     area_um2=14_400.0,
     mean_probability=0.9,
     inscribed_radius_um=60.0,
     centroid_px=(151.25, 300.5),
-    pick_px=(150.0, 300.0),
-    pick_x_um=5200.0,
-    pick_y_um=-1100.5,
-    pick_z_um=None,
     polygon_px=((120.0, 270.0), (120.0, 330.0), (180.0, 330.0), (180.0, 270.0)),
+    hits=(HIT,),
 )
+
+
+def target_at(number: int = 1, **changes) -> Target:
+    """A target with one hit; `changes` are of the hit."""
+    hit = replace(HIT, **({"order": number} | changes))
+    return replace(TARGET, region_id=f"r{number}", hits=(hit,))
 
 
 def removal_plan(id_: str = "20261103-00000001", **changes) -> RemovalPlan:

@@ -9,7 +9,6 @@ import random
 import select
 import signal
 import subprocess
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,6 +30,7 @@ from tests.monitor.facts import (
     place,
     read,
     removal_plan,
+    target_at,
 )
 
 KILLS = 60
@@ -60,7 +60,7 @@ def next_plan(store, name, *, at=NOW, approved=True):
         status=PlanStatus.APPROVED if approved else PlanStatus.DRAFT,
         created_at=at,
         expires_at=at + hours(12),
-        targets=tuple(replace(TARGET, region_id=f"r{n}", order=n) for n in range(1, 41)),
+        targets=tuple(target_at(n) for n in range(1, 41)),
     )
     read(
         store, scan, ScanDecision(DishStatus.DIFFERENTIATING, plan=plan, replaces_plans=True), at=at
@@ -294,8 +294,7 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
     plan = removal_plan(
         status=PlanStatus.APPROVED,
         targets=tuple(
-            replace(TARGET, region_id=f"r{n}", order=n, pick_z_um=1.0, well_x_um=0.0, well_y_um=0.0)
-            for n in range(1, 31)
+            target_at(n, pick_z_um=1.0, well_x_um=0.0, well_y_um=0.0) for n in range(1, 31)
         ),
         expires_at=NOW + timedelta(hours=1),
     )

@@ -773,8 +773,8 @@ def test_each_scan_of_a_differentiating_dish_makes_its_plan_and_ends_the_former(
     assert newest.reading_id == outcomes[-1].reading.id
     assert newest.calibration_id == "scope-1"
     assert newest.model_sha256 == MODEL
-    (target,) = newest.targets
-    assert (target.pick_x_um, target.pick_y_um) == (1001.0, 2001.0)
+    ((_, hit),) = newest.visits
+    assert (hit.pick_x_um, hit.pick_y_um) == (1001.0, 2001.0)
 
 
 def test_a_dish_that_is_clear_again_has_no_plan_left(make_line, store):
@@ -840,9 +840,9 @@ def test_a_plan_is_in_the_pickers_frame_where_that_is_known(make_line, store):
     series(make_line(**CALIBRATED), 0.2, 0.3)
     (plan,) = store.plans.all()
     assert (plan.frame, plan.picker_calibration_id) == ("picker", "picker-1")
-    (target,) = plan.targets
-    assert target.picker_x_um == target.pick_x_um + 1000
-    assert target.picker_y_um == target.pick_y_um - 500
+    ((_, hit),) = plan.visits
+    assert hit.picker_x_um == hit.pick_x_um + 1000
+    assert hit.picker_y_um == hit.pick_y_um - 500
 
 
 @pytest.mark.parametrize(

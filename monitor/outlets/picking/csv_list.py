@@ -1,4 +1,4 @@
-"""Pick list as CSV: one line a target, columns that importers with a column map can choose from.
+"""Pick list as CSV: one line a hit, columns that importers with a column map can choose from.
 
 UTF-8, comma, lines end with CR LF (RFC 4180). x_px is the column and y_px the row of the capture,
 pixel centres at whole numbers. pick_x_um and pick_y_um are where to aim, in the frame that `frame`
@@ -53,17 +53,22 @@ COLUMNS = (
     "well_x_um",
     "well_y_um",
     "picker_calibration_id",
+    "hit",
+    "hits",
+    "clearance_um",
+    "tool",
+    "whole_colony",
 )
 
 
 def plan_as_csv(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -> str:
-    """The whole list as text, targets in the order in which to visit them."""
+    """The whole list as text, hits in the order in which to set them."""
     well = well_of(plan.dish)
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS)
     table.writeheader()
-    for target in sorted(plan.targets, key=lambda one: one.order):
-        x_um, y_um, z_um = pick_um(plan, target)
+    for target, hit in plan.visits:
+        x_um, y_um, z_um = pick_um(plan, target, hit)
         table.writerow(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -81,23 +86,28 @@ def plan_as_csv(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -
                 "equiv_diameter_um": f"{2 * math.sqrt(target.area_um2 / math.pi):.2f}",
                 "centroid_x_px": f"{target.centroid_px[1]:.2f}",
                 "centroid_y_px": f"{target.centroid_px[0]:.2f}",
-                "pick_x_px": f"{target.pick_px[1]:.2f}",
-                "pick_y_px": f"{target.pick_px[0]:.2f}",
+                "pick_x_px": f"{hit.pick_px[1]:.2f}",
+                "pick_y_px": f"{hit.pick_px[0]:.2f}",
                 "pick_x_um": _um(x_um),
                 "pick_y_um": _um(y_um),
                 "pick_z_um": _um(z_um),
                 "frame": plan.frame,
                 "calibration_id": plan.calibration_id,
                 "calibration_rms_um": _um(calibration_rms_um),
-                "order": target.order,
+                "order": hit.order,
                 "approved_by": plan.approved_by or "",
                 "approved_at_utc": "" if plan.approved_at is None else utc_text(plan.approved_at),
                 "expires_at_utc": utc_text(plan.expires_at),
-                "stage_x_um": _um(target.pick_x_um),
-                "stage_y_um": _um(target.pick_y_um),
-                "well_x_um": _um(target.well_x_um),
-                "well_y_um": _um(target.well_y_um),
+                "stage_x_um": _um(hit.pick_x_um),
+                "stage_y_um": _um(hit.pick_y_um),
+                "well_x_um": _um(hit.well_x_um),
+                "well_y_um": _um(hit.well_y_um),
                 "picker_calibration_id": plan.picker_calibration_id or "",
+                "hit": target.hits.index(hit) + 1,
+                "hits": len(target.hits),
+                "clearance_um": _um(hit.clearance_um),
+                "tool": "" if plan.aiming is None else plan.aiming.tool,
+                "whole_colony": str(target.whole_colony).lower(),
             }
         )
     return text.getvalue()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from monitor.config import ColumnConfig
-from monitor.culture import RemovalPlan, StagePosition, Target
+from monitor.culture import Hit, RemovalPlan, StagePosition, Target
 from monitor.errors import OutletError
 
 # What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
@@ -49,6 +49,11 @@ class Handout:
         """In the order in which to visit them."""
         return sorted(self.plan.targets, key=lambda one: one.order)
 
+    @property
+    def visits(self) -> tuple[tuple[Target, Hit], ...]:
+        """Every hit with its region, in the order in which to set them."""
+        return self.plan.visits
+
     def by_capture(self) -> dict[str, list[Target]]:
         """The targets of each capture, by its SHA-256; in the order in which to visit them."""
         found: dict[str, list[Target]] = {}
@@ -71,9 +76,11 @@ class Handout:
 Writer = Callable[[Handout], Contents]
 
 
-def label(target: Target) -> str:
-    """A name for one target that is safe in every format: ``03 0123456789ab-7``."""
-    return f"{target.order:02d} {target.region_id}"
+def label(target: Target, hit: Hit | None = None) -> str:
+    """A name for a target, or one of its hits, that is safe in every format:
+    ``03 0123456789ab-7``.
+    """
+    return f"{(hit or target).order:02d} {target.region_id}"
 
 
 def capture_part(capture_sha256: str) -> str:

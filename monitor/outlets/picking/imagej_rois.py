@@ -16,7 +16,7 @@ from monitor.outlets.picking.handout import Contents, Handout, capture_part, lab
 
 
 def imagej_rois(handout: Handout) -> Contents:
-    """A polygon and a point a target, in the order in which to visit them."""
+    """A polygon a target and a point a hit, in the order in which to set them."""
     return {capture_part(sha256): _zip(targets) for sha256, targets in handout.by_capture().items()}
 
 
@@ -26,12 +26,13 @@ def _zip(targets: list[Target]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for target in targets:
-            for what, kind, points in (
-                ("region", ROI_TYPE.POLYGON, target.polygon_px),
-                ("pick", ROI_TYPE.POINT, (target.pick_px,)),
-            ):
+            shapes = [(f"{label(target)} region", ROI_TYPE.POLYGON, target.polygon_px)]
+            shapes += [
+                (f"{label(target, hit)} pick", ROI_TYPE.POINT, (hit.pick_px,))
+                for hit in target.hits
+            ]
+            for name, kind, points in shapes:
                 corners = np.array([to_corner(point) for point in points], np.float32)
-                name = f"{label(target)} {what}"
                 roi = ImagejRoi.frompoints(corners, name=name)
                 roi.roitype = kind
                 # A fixed time: the same plan gives the same bytes.

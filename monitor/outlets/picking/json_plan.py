@@ -9,9 +9,10 @@ its centre, x right and y up on the plate with A1 at the top left. Times are UTC
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from monitor.culture import RemovalPlan, Target
+from monitor.culture import Aiming, Hit, RefusedRegion, RemovalPlan, Target
 from monitor.outlets.picking.handout import utc_text
 from monitor.vessels import well_of
 
@@ -42,7 +43,9 @@ def plan_as_json(plan: RemovalPlan, *, calibration_rms_um: float | None = None) 
         else {"id": plan.picker_calibration_id},
         "area_um2": round(plan.area_um2, 1),
         "left_out": list(plan.left_out),
+        "tool": None if plan.aiming is None else _tool(plan.aiming),
         "targets": [_target(target) for target in sorted(plan.targets, key=lambda one: one.order)],
+        "refused": [_refused(region) for region in plan.refused],
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -51,24 +54,65 @@ def _target(target: Target) -> dict[str, Any]:
     return {
         "order": target.order,
         "region_id": target.region_id,
+        "whole_colony": target.whole_colony,
         "capture_sha256": target.capture_sha256,
         "acquired_at": utc_text(target.acquired_at),
         "area_um2": round(target.area_um2, 1),
         "mean_probability": round(target.mean_probability, 4),
+        "uncertainty": _rounded(target.uncertainty, 4),
         "inscribed_radius_um": round(target.inscribed_radius_um, 2),
-        "pick_stage_um": {
-            "x": round(target.pick_x_um, 3),
-            "y": round(target.pick_y_um, 3),
-            "z": None if target.pick_z_um is None else round(target.pick_z_um, 3),
-        },
-        "pick_picker_um": _xy(target.picker_x_um, target.picker_y_um),
-        "pick_well_um": _xy(target.well_x_um, target.well_y_um),
-        "pick_px": _pixel(target.pick_px),
+        "removable_um2": _rounded(target.removable_um2, 1),
+        "covered_um2": _rounded(target.covered_um2, 1),
+        "hits": [_hit(hit) for hit in target.hits],
         "centroid_px": _pixel(target.centroid_px),
-        "polygon_row_column_px": [
-            [round(row, 2), round(column, 2)] for row, column in target.polygon_px
-        ],
+        "polygon_row_column_px": _polygon(target.polygon_px),
     }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "order": hit.order,
+        "pick_stage_um": {
+            "x": round(hit.pick_x_um, 3),
+            "y": round(hit.pick_y_um, 3),
+            "z": _rounded(hit.pick_z_um, 3),
+        },
+        "pick_picker_um": _xy(hit.picker_x_um, hit.picker_y_um),
+        "pick_well_um": _xy(hit.well_x_um, hit.well_y_um),
+        "pick_px": _pixel(hit.pick_px),
+        "clearance_um": round(hit.clearance_um, 2),
+    }
+
+
+def _tool(aiming: Aiming) -> dict[str, Any]:
+    return {
+        "name": aiming.tool,
+        "kind": aiming.kind.value,
+        "removes_um": aiming.removes_um,
+        "touches_um": aiming.touches_um,
+        "positional_error_um": aiming.positional_error_um,
+        "border_um": aiming.border_um,
+        "safe_distance_um": aiming.safe_distance_um,
+    }
+
+
+def _refused(region: RefusedRegion) -> dict[str, Any]:
+    return {
+        "region_id": region.region_id,
+        "capture_sha256": region.capture_sha256,
+        "reason": region.reason,
+        "text": region.text,
+        "area_um2": _rounded(region.area_um2, 1),
+        "polygon_row_column_px": _polygon(region.polygon_px),
+    }
+
+
+def _polygon(points: Sequence[tuple[float, float]]) -> list[list[float]]:
+    return [[round(row, 2), round(column, 2)] for row, column in points]
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _xy(x_um: float | None, y_um: float | None) -> dict[str, float] | None:

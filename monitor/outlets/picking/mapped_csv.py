@@ -12,7 +12,7 @@ import io
 import math
 
 from monitor.config import ColumnConfig
-from monitor.culture import RemovalPlan, Target
+from monitor.culture import Hit, RemovalPlan, Target
 from monitor.errors import OutletError
 from monitor.outlets.picking.handout import Contents, Handout, utc_text
 from monitor.vessels import well_of
@@ -32,9 +32,9 @@ ECHO = (
 )
 
 
-def values_of(plan: RemovalPlan, target: Target) -> dict[str, str | float | int | None]:
+def values_of(plan: RemovalPlan, target: Target, hit: Hit) -> dict[str, str | float | int | None]:
     """Everything that a column can hold; None where it is not known."""
-    x_um, y_um, z_um = pick_um(plan, target)
+    x_um, y_um, z_um = pick_um(plan, target, hit)
     plate, _, _ = plan.dish.rpartition("/")
     return {
         "export_id": plan.id,
@@ -42,35 +42,39 @@ def values_of(plan: RemovalPlan, target: Target) -> dict[str, str | float | int 
         "plate": plate or plan.dish,
         "well": well_of(plan.dish),
         "region_id": target.region_id,
-        "order": target.order,
+        "order": hit.order,
+        "hit": target.hits.index(hit) + 1,
+        "hits": len(target.hits),
         "pick_x_um": x_um,
         "pick_y_um": y_um,
         "pick_z_um": z_um,
         "frame": plan.frame,
-        "stage_x_um": target.pick_x_um,
-        "stage_y_um": target.pick_y_um,
-        "well_x_um": target.well_x_um,
-        "well_y_um": target.well_y_um,
+        "stage_x_um": hit.pick_x_um,
+        "stage_y_um": hit.pick_y_um,
+        "well_x_um": hit.well_x_um,
+        "well_y_um": hit.well_y_um,
         "area_um2": target.area_um2,
         "equiv_diameter_um": 2 * math.sqrt(target.area_um2 / math.pi),
         "inscribed_radius_um": target.inscribed_radius_um,
+        "clearance_um": hit.clearance_um,
         "mean_probability": target.mean_probability,
+        "tool": None if plan.aiming is None else plan.aiming.tool,
         "calibration_id": plan.calibration_id,
         "approved_by": plan.approved_by,
         "expires_at_utc": utc_text(plan.expires_at),
     }
 
 
-def pick_um(plan: RemovalPlan, target: Target) -> tuple[float, float, float | None]:
+def pick_um(plan: RemovalPlan, target: Target, hit: Hit) -> tuple[float, float, float | None]:
     """Where to aim, in the plan's frame. The picker's height is its own and not known."""
     if plan.frame == "stage":
-        return target.pick_x_um, target.pick_y_um, target.pick_z_um
-    if target.picker_x_um is None or target.picker_y_um is None:
+        return hit.pick_x_um, hit.pick_y_um, hit.pick_z_um
+    if hit.picker_x_um is None or hit.picker_y_um is None:
         raise OutletError(
             f"removal plan {plan.id}: region {target.region_id} has no place in the picker's frame",
             permanent=True,
         )
-    return target.picker_x_um, target.picker_y_um, None
+    return hit.picker_x_um, hit.picker_y_um, None
 
 
 def mapped_csv(handout: Handout) -> Contents:
@@ -92,8 +96,8 @@ def _write(handout: Handout, columns: tuple[ColumnConfig, ...], what: str) -> Co
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow([column.header for column in columns])
-    for target in handout.targets:
-        values = values_of(handout.plan, target)
+    for target, hit in handout.visits:
+        values = values_of(handout.plan, target, hit)
         table.writerow([_cell(column, values, handout.plan) for column in columns])
     return {"": text.getvalue().encode()}
 

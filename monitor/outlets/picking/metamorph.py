@@ -14,22 +14,22 @@ _HEAD = ('"Stage Memory List", Version 6.0', '0, 0, 0, 0, 0, 0, 0, "um", "um"', 
 
 
 def metamorph_stage_list(handout: Handout) -> Contents:
-    """One line a target, in the order in which to visit them.
+    """One line a hit, in the order in which to set them.
 
     Raises OutletError where a target has no height.
     """
-    lines = [*_HEAD, str(len(handout.targets))]
-    for target in handout.targets:
-        if target.pick_z_um is None:
+    lines = [*_HEAD, str(len(handout.visits))]
+    for target, hit in handout.visits:
+        if hit.pick_z_um is None:
             raise OutletError(
                 f"removal plan {handout.plan.id}: region {target.region_id} has no height, and a "
                 ".stg list needs one; have the imager write stage heights, or leave stg out of "
                 "outlets.removal.formats",
                 permanent=True,
             )
-        x_um, y_um, z_um = target.pick_x_um, target.pick_y_um, target.pick_z_um
+        x_um, y_um, z_um = hit.pick_x_um, hit.pick_y_um, hit.pick_z_um
         lines.append(
-            f'"{label(target)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, FALSE, -9999, '
-            'TRUE, TRUE, 0, -1, ""'
+            f'"{label(target, hit)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, FALSE, '
+            '-9999, TRUE, TRUE, 0, -1, ""'
         )
     return {"": ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")}

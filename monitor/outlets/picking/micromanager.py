@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from monitor.culture import Target
+from monitor.culture import Hit, Target
 from monitor.outlets.picking.handout import Contents, Handout, label
 
 
 def micromanager_positions(handout: Handout) -> Contents:
-    """One position a target, in the order in which to visit them."""
+    """One position a hit, in the order in which to set them."""
     document = {
         "encoding": "UTF-8",
         "format": "Micro-Manager Property Map",
@@ -24,21 +24,21 @@ def micromanager_positions(handout: Handout) -> Contents:
             "VERSION": _integer(2),
             "StagePositions": {
                 "type": "PROPERTY_MAP",
-                "array": [_position(handout, target) for target in handout.targets],
+                "array": [_position(handout, *visit) for visit in handout.visits],
             },
         },
     }
     return {"": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()}
 
 
-def _position(handout: Handout, target: Target) -> dict[str, Any]:
-    devices = [_device(handout.xy_device, target.pick_x_um, target.pick_y_um)]
-    if target.pick_z_um is not None:
-        devices.append(_device(handout.z_device, target.pick_z_um))
+def _position(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
+    devices = [_device(handout.xy_device, hit.pick_x_um, hit.pick_y_um)]
+    if hit.pick_z_um is not None:
+        devices.append(_device(handout.z_device, hit.pick_z_um))
     return {
-        "Label": _string(label(target)),
+        "Label": _string(label(target, hit)),
         "DefaultXYStage": _string(handout.xy_device),
-        "DefaultZStage": _string("" if target.pick_z_um is None else handout.z_device),
+        "DefaultZStage": _string("" if hit.pick_z_um is None else handout.z_device),
         "GridRow": _integer(0),
         "GridCol": _integer(0),
         "Properties": {

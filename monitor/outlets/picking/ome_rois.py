@@ -91,17 +91,21 @@ def _roi(root: ElementTree.Element, number: int, target: Target) -> None:
         f"{{{_OME}}}Polygon",
         {"ID": f"Shape:{number}:0", "Text": "differentiated", "Points": corners},
     )
-    x, y = to_corner(target.pick_px)
-    ElementTree.SubElement(
-        union,
-        f"{{{_OME}}}Point",
-        {"ID": f"Shape:{number}:1", "Text": "pick", "X": f"{x:.2f}", "Y": f"{y:.2f}"},
-    )
+    for index, hit in enumerate(target.hits, start=1):
+        x, y = to_corner(hit.pick_px)
+        ElementTree.SubElement(
+            union,
+            f"{{{_OME}}}Point",
+            {
+                "ID": f"Shape:{number}:{index}",
+                "Text": "pick" if len(target.hits) == 1 else f"pick {hit.order}",
+                "X": f"{x:.2f}",
+                "Y": f"{y:.2f}",
+            },
+        )
     description = ElementTree.SubElement(roi, f"{{{_OME}}}Description")
-    description.text = (
-        f"differentiated {target.mean_probability:.2f}; stage x {target.pick_x_um:.3f} um, "
-        f"y {target.pick_y_um:.3f} um"
-    )
+    places = (f"stage x {hit.pick_x_um:.3f} um, y {hit.pick_y_um:.3f} um" for hit in target.hits)
+    description.text = "; ".join((f"differentiated {target.mean_probability:.2f}", *places))
 
 
 def _text(text: str) -> str:

@@ -10,14 +10,14 @@ import json
 import uuid
 from typing import Any
 
-from monitor.culture import Target
+from monitor.culture import Hit, Target
 from monitor.outlets.picking.handout import Contents, Handout, capture_part, label, to_corner
 
 _NAMESPACE = uuid.UUID("7b0e4bb4-4c4c-4f0e-9d8e-6f0b6a3c5a11")
 
 
 def qupath_geojson(handout: Handout) -> Contents:
-    """Two annotations a target: the region, and the point to aim at."""
+    """An annotation a target for its region, and one a hit for the point to aim at."""
     return {
         capture_part(sha256): (
             json.dumps(
@@ -26,7 +26,10 @@ def qupath_geojson(handout: Handout) -> Contents:
                     "features": [
                         feature
                         for target in targets
-                        for feature in (_region(handout, target), _point(handout, target))
+                        for feature in (
+                            _region(handout, target),
+                            *(_point(handout, target, hit) for hit in target.hits),
+                        )
                     ],
                 },
                 ensure_ascii=False,
@@ -41,33 +44,49 @@ def qupath_geojson(handout: Handout) -> Contents:
 def _region(handout: Handout, target: Target) -> dict[str, Any]:
     ring = [_xy(point) for point in target.polygon_px]
     return _feature(
-        handout, target, "region", {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+        handout,
+        target,
+        f"{label(target)} region",
+        f"{target.region_id}/region",
+        {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+        {"Hits": len(target.hits)},
     )
 
 
-def _point(handout: Handout, target: Target) -> dict[str, Any]:
-    return _feature(handout, target, "pick", {"type": "Point", "coordinates": _xy(target.pick_px)})
+def _point(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
+    return _feature(
+        handout,
+        target,
+        f"{label(target, hit)} pick",
+        f"{target.region_id}/pick/{hit.order}",
+        {"type": "Point", "coordinates": _xy(hit.pick_px)},
+        {"Stage x um": round(hit.pick_x_um, 3), "Stage y um": round(hit.pick_y_um, 3)},
+    )
 
 
 def _feature(
-    handout: Handout, target: Target, what: str, geometry: dict[str, Any]
+    handout: Handout,
+    target: Target,
+    name: str,
+    what: str,
+    geometry: dict[str, Any],
+    measures: dict[str, float],
 ) -> dict[str, Any]:
     plan = handout.plan
     return {
         "type": "Feature",
         # QuPath takes only UUIDs; the same region of the same plan always has the same one.
-        "id": str(uuid.uuid5(_NAMESPACE, f"{plan.id}/{target.region_id}/{what}")),
+        "id": str(uuid.uuid5(_NAMESPACE, f"{plan.id}/{what}")),
         "geometry": geometry,
         "properties": {
             "objectType": "annotation",
-            "name": f"{label(target)} {what}",
+            "name": name,
             "classification": {"name": "Differentiated", "color": [213, 94, 0]},
             "isLocked": True,
             "measurements": {
                 "Area um^2": round(target.area_um2, 1),
                 "Mean probability": round(target.mean_probability, 4),
-                "Stage x um": round(target.pick_x_um, 3),
-                "Stage y um": round(target.pick_y_um, 3),
+                **measures,
             },
             "metadata": {
                 "plan": plan.id,

@@ -11,17 +11,17 @@ from monitor.outlets.picking.handout import Contents, Handout, label, utc_text
 
 
 def useq_sequence(handout: Handout) -> Contents:
-    """A sequence whose positions are the targets, in the order in which to visit them."""
+    """A sequence whose positions are the hits, in the order in which to set them."""
     plan = handout.plan
     positions = []
-    for target in handout.targets:
+    for target, hit in handout.visits:
         position: dict[str, str | float] = {
-            "name": label(target),
-            "x": round(target.pick_x_um, 3),
-            "y": round(target.pick_y_um, 3),
+            "name": label(target, hit),
+            "x": round(hit.pick_x_um, 3),
+            "y": round(hit.pick_y_um, 3),
         }
-        if target.pick_z_um is not None:
-            position["z"] = round(target.pick_z_um, 3)
+        if hit.pick_z_um is not None:
+            position["z"] = round(hit.pick_z_um, 3)
         positions.append(position)
     document = {
         "metadata": {

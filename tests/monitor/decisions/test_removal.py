@@ -99,10 +99,10 @@ def plan(*fields, calibration=CALIBRATION, limits=LIMITS, **places):
 
 def test_a_region_that_qualifies_becomes_a_target_in_the_stage_frame():
     result = plan(field(region(row=150, column=300)))
-    (target,) = result.targets
+    ((target, hit),) = result.visits
     # The centre is (200, 200): 100 columns right are +200 um in x, 50 rows up are +100 um in y.
-    assert (target.pick_x_um, target.pick_y_um, target.pick_z_um) == (5200.0, 1100.0, 250.0)
-    assert target.pick_px == (150.0, 300.0)
+    assert (hit.pick_x_um, hit.pick_y_um, hit.pick_z_um) == (5200.0, 1100.0, 250.0)
+    assert hit.pick_px == (150.0, 300.0)
     assert target.centroid_px == pytest.approx((150.0, 300.0))
     assert (target.area_um2, target.inscribed_radius_um) == (14_400.0, 60.0)
     assert (target.order, target.capture_sha256) == (1, "a" * 64)
@@ -211,7 +211,7 @@ def test_neighbouring_regions_of_one_field_are_both_aimed_at():
 
 def test_targets_come_in_the_order_of_a_short_tour():
     rows = field(*(region(label, row=30, column=30 + 70 * (label * 3 % 5)) for label in range(5)))
-    places = [target.pick_x_um for target in plan(rows).targets]
+    places = [hit.pick_x_um for _, hit in plan(rows).visits]
     assert places == sorted(places)
     assert [target.order for target in plan(rows).targets] == [1, 2, 3, 4, 5]
 
@@ -256,10 +256,10 @@ WELL = VesselConfig(kind="96-well", centre_um=(5_000.0, 1_000.0), rows_run="-y")
 
 
 def test_a_target_is_given_from_the_centre_of_its_well_too():
-    (target,) = plan(
+    ((_, hit),) = plan(
         field(region(row=150, column=300)), settings=SourceSettings(vessel=WELL)
-    ).targets
-    assert (target.well_x_um, target.well_y_um) == (200.0, 100.0)
+    ).visits
+    assert (hit.well_x_um, hit.well_y_um) == (200.0, 100.0)
 
 
 def test_a_picker_with_its_own_frame_gets_its_own_coordinates():
@@ -270,9 +270,9 @@ def test_a_picker_with_its_own_frame_gets_its_own_coordinates():
         matrix=((0.0, -1.0, 10_000.0), (1.0, 0.0, 500.0)),
     )
     result = plan(field(region(row=150, column=300)), picker=picker)
-    (target,) = result.targets
-    assert (target.pick_x_um, target.pick_y_um) == (5200.0, 1100.0)
-    assert (target.picker_x_um, target.picker_y_um) == (8_900.0, 5_700.0)
+    ((_, hit),) = result.visits
+    assert (hit.pick_x_um, hit.pick_y_um) == (5200.0, 1100.0)
+    assert (hit.picker_x_um, hit.picker_y_um) == (8_900.0, 5_700.0)
     assert (result.frame, result.picker_calibration_id) == ("picker", "picker-1")
     assert plan(field(region())).frame == "stage"
 

@@ -18,6 +18,7 @@ from tests.monitor.facts import (
     place,
     read,
     removal_plan,
+    target_at,
 )
 
 CAMERA, PICKER = CalibrationKind.CAMERA, CalibrationKind.PICKER
@@ -114,7 +115,7 @@ def test_other_plans_stay(store, name, changes, supersedes):
 
 
 def test_a_plan_remembers_its_picker_frame(store):
-    target = replace(TARGET, picker_x_um=1.5, picker_y_um=2.5, well_x_um=-3.0, well_y_um=4.0)
+    target = target_at(picker_x_um=1.5, picker_y_um=2.5, well_x_um=-3.0, well_y_um=4.0)
     stored = with_plan(store, removal_plan(picker_calibration_id="picker-1", targets=(target,)))
     assert (stored.frame, stored.picker_calibration_id) == ("picker", "picker-1")
     assert stored.targets == (target,)
@@ -209,7 +210,7 @@ def test_nothing_is_shown_of_a_plan_that_may_not_be_carried_out(store, status, n
 
 # --- overlapping plans --------------------------------------------------------------------------
 
-FAR = replace(TARGET, pick_x_um=9_000.0)
+FAR = target_at(pick_x_um=9_000.0)
 
 
 @pytest.mark.parametrize(

@@ -18,26 +18,28 @@ from shapely.geometry import Point, shape
 
 from monitor.commands.removals import Format
 from monitor.config import ColumnConfig, ExportFormat, PickValue
-from monitor.culture import StagePosition
+from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
 from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
 from monitor.outlets.picking.mapped_csv import values_of
-from tests.monitor.outlets.plans import PLAN, TARGET
+from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
 
 A, B = "a" * 64, "b" * 64
 # A region of the second capture, with no height.
-OTHER = replace(
-    TARGET,
-    region_id="bbbbbbbbbbbb-1",
+OTHER = aimed(
+    replace(
+        TARGET,
+        region_id="bbbbbbbbbbbb-1",
+        capture_sha256=B,
+        centroid_px=(10.0, 20.0),
+        polygon_px=((0.0, 10.0), (0.0, 30.0), (20.0, 30.0), (20.0, 10.0)),
+    ),
     order=2,
-    capture_sha256=B,
     pick_px=(10.0, 20.0),
-    centroid_px=(10.0, 20.0),
     pick_x_um=-300.25,
     pick_y_um=7.5,
-    polygon_px=((0.0, 10.0), (0.0, 30.0), (20.0, 30.0), (20.0, 10.0)),
 )
-LAST = replace(TARGET, region_id="aaaaaaaaaaaa-2", order=3, pick_x_um=5300.0)
+LAST = aimed(replace(TARGET, region_id="aaaaaaaaaaaa-2"), order=3, pick_x_um=5300.0)
 TWO_CAPTURES = replace(PLAN, targets=(LAST, OTHER, TARGET))
 PICTURES = {
     A: Picture("plate_A1_f1.tif", (1536, 2048), 2.0, StagePosition(5000.0, -1000.0, 250.0)),
@@ -62,12 +64,12 @@ def rows(name, handout):
 def in_well(plan, x_um=120.4, y_um=-80.6):
     return replace(
         plan,
-        targets=tuple(replace(one, well_x_um=x_um, well_y_um=y_um) for one in plan.targets),
+        targets=tuple(aimed(one, well_x_um=x_um, well_y_um=y_um) for one in plan.targets),
     )
 
 
 def in_picker(plan):
-    targets = tuple(replace(one, picker_x_um=11.0, picker_y_um=22.0) for one in plan.targets)
+    targets = tuple(aimed(one, picker_x_um=11.0, picker_y_um=22.0) for one in plan.targets)
     return replace(plan, targets=targets, picker_calibration_id="picker-1")
 
 
@@ -110,6 +112,7 @@ def test_the_document_has_all_frames_by_name():
     document = json.loads(only("json", Handout(in_picker(in_well(PLAN)))))
     target = document["targets"][0]
     assert (document["frame"], document["picker_calibration"]) == ("picker", {"id": "picker-1"})
+    target = target["hits"][0]
     assert target["pick_stage_um"] == {"x": 5200.0, "y": -1100.5, "z": 250.0}
     assert target["pick_picker_um"] == {"x": 11.0, "y": 22.0}
     assert target["pick_well_um"] == {"x": 120.4, "y": -80.6}
@@ -147,7 +150,7 @@ def test_an_importer_gets_its_own_columns_and_units():
 
 
 def test_every_value_that_the_configuration_allows_is_known():
-    assert set(values_of(PLAN, TARGET)) == set(get_args(PickValue))
+    assert set(values_of(PLAN, TARGET, TARGET.hits[0])) == set(get_args(PickValue))
 
 
 @pytest.mark.parametrize(
@@ -345,3 +348,73 @@ def test_imagej_reads_polygons_and_points(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert len(set(archive.namelist())) == 4
+
+
+# --- regions with several hits ------------------------------------------------------------------
+
+FIRST, SECOND, THIRD = (
+    replace(TARGET.hits[0], order=order, pick_px=(150.0, column), pick_x_um=5200.0 + offset)
+    for order, column, offset in ((1, 280.0, 0.0), (3, 300.0, 40.0), (2, 320.0, 900.0))
+)
+MANY = replace(
+    PLAN,
+    aiming=AIMING,
+    targets=(
+        replace(TARGET, hits=(FIRST, SECOND), removable_um2=12_000.0, covered_um2=11_000.0),
+        replace(TARGET, region_id="aaaaaaaaaaaa-2", hits=(THIRD,)),
+    ),
+    refused=(
+        RefusedRegion(
+            "aaaaaaaaaaaa-3", A, "too thin", "is too thin", TARGET.polygon_px, area_um2=9_000.0
+        ),
+    ),
+)
+
+
+def test_lists_have_a_line_a_hit_in_the_order_in_which_to_set_them():
+    table = csv.DictReader(io.StringIO(only("csv", Handout(MANY)).decode(), newline=""))
+    assert [
+        (line["order"], line["region_id"], line["hit"], line["hits"], line["pick_x_um"])
+        for line in table
+    ] == [
+        ("1", "aaaaaaaaaaaa-1", "1", "2", "5200.000"),
+        ("2", "aaaaaaaaaaaa-2", "1", "1", "6100.000"),
+        ("3", "aaaaaaaaaaaa-1", "2", "2", "5240.000"),
+    ]
+    for name in ("pos", "stg", "useq"):
+        text = only(name, Handout(MANY, PICTURES)).decode()
+        places = [text.index(f"0{order} aaaaaaaaaaaa") for order in (1, 2, 3)]
+        assert places == sorted(places)
+
+
+def test_the_document_says_tool_hits_and_what_was_refused():
+    document = json.loads(only("json", Handout(MANY)))
+    assert document["tool"]["name"] == "tip-100"
+    assert (document["tool"]["removes_um"], document["tool"]["touches_um"]) == (100.0, 120.0)
+    first, second = document["targets"]
+    assert [hit["order"] for hit in first["hits"]] == [1, 3]
+    assert (first["removable_um2"], first["covered_um2"]) == (12_000.0, 11_000.0)
+    assert second["covered_um2"] is None
+    (refused,) = document["refused"]
+    assert (refused["region_id"], refused["reason"]) == ("aaaaaaaaaaaa-3", "too thin")
+
+
+def test_pictures_have_each_region_once_with_all_its_hits(tmp_path):
+    handout = Handout(MANY, PICTURES)
+    features = json.loads(written("geojson", handout)["a" * 12])["features"]
+    kinds = [one["geometry"]["type"] for one in features]
+    assert kinds == ["Polygon", "Point", "Point", "Polygon", "Point"]
+    assert len({one["id"] for one in features}) == 5
+    path = tmp_path / "plan.roi.zip"
+    path.write_bytes(written("imagej-roi", handout)["a" * 12])
+    assert [roi.name for roi in roifile.roiread(path)] == [
+        "01 aaaaaaaaaaaa-1 region",
+        "01 aaaaaaaaaaaa-1 pick",
+        "03 aaaaaaaaaaaa-1 pick",
+        "02 aaaaaaaaaaaa-2 region",
+        "02 aaaaaaaaaaaa-2 pick",
+    ]
+    from ome_types import from_xml
+
+    rois = from_xml(only("ome-xml", handout).decode()).rois
+    assert [len(roi.union) for roi in rois] == [3, 2]

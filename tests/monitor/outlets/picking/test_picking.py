@@ -69,6 +69,11 @@ def test_a_line_says_everything_that_a_picker_can_ask():
         "well_x_um": "",
         "well_y_um": "",
         "picker_calibration_id": "",
+        "hit": "1",
+        "hits": "1",
+        "clearance_um": "60.000",
+        "tool": "",
+        "whole_colony": "false",
     }
 
 
@@ -89,8 +94,9 @@ def test_the_document_names_its_schema_units_and_frames():
     assert document["area_um2"] == 34_400.0
     assert document["left_out"] == ["3 regions are too small (below 10000 µm²)."]
     first = document["targets"][0]
-    assert first["pick_stage_um"] == {"x": 5200.0, "y": -1100.5, "z": 250.0}
-    assert first["pick_px"] == {"row": 150.0, "column": 300.0}
+    (hit,) = first["hits"]
+    assert hit["pick_stage_um"] == {"x": 5200.0, "y": -1100.5, "z": 250.0}
+    assert hit["pick_px"] == {"row": 150.0, "column": 300.0}
     assert first["polygon_row_column_px"][1] == [120.0, 330.0]
     assert [target["order"] for target in document["targets"]] == [1, 2]
 

@@ -1,0 +1,101 @@
+"""Removal plans as they stand in their rows: one JSON document beside the columns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from monitor.culture import (
+    Aiming,
+    Hit,
+    PlanStatus,
+    RefusedRegion,
+    RemovalPlan,
+    Target,
+    ToolKind,
+)
+from monitor.record.tables import RemovalPlanRow
+
+_OF_A_HIT = (
+    "order",
+    "pick_px",
+    "pick_x_um",
+    "pick_y_um",
+    "pick_z_um",
+    "picker_x_um",
+    "picker_y_um",
+    "well_x_um",
+    "well_y_um",
+)
+
+
+def detail_of(plan: RemovalPlan) -> dict[str, Any]:
+    """What a plan says beyond the columns of its row."""
+    return {
+        "model_sha256": plan.model_sha256,
+        "settings_sha256": plan.settings_sha256,
+        "calibration_id": plan.calibration_id,
+        "picker_calibration_id": plan.picker_calibration_id,
+        "left_out": list(plan.left_out),
+        "aiming": None if plan.aiming is None else asdict(plan.aiming),
+        "targets": [
+            {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
+            for target in plan.targets
+        ],
+        "refused": [asdict(region) for region in plan.refused],
+    }
+
+
+def plan_of(row: RemovalPlanRow, dish: str) -> RemovalPlan:
+    """The row as a value of the field."""
+    detail = row.detail
+    return RemovalPlan(
+        id=row.id,
+        dish=dish,
+        reading_id=row.reading_id,
+        status=PlanStatus(row.status),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        model_sha256=detail["model_sha256"],
+        settings_sha256=detail["settings_sha256"],
+        calibration_id=detail["calibration_id"],
+        picker_calibration_id=detail.get("picker_calibration_id"),
+        targets=tuple(_target(one) for one in detail["targets"]),
+        left_out=tuple(detail["left_out"]),
+        approved_by=row.approved_by,
+        approved_at=row.approved_at,
+        aiming=_aiming(detail.get("aiming")),
+        refused=tuple(_refused(one) for one in detail.get("refused", ())),
+    )
+
+
+def _aiming(detail: dict[str, Any] | None) -> Aiming | None:
+    return None if detail is None else Aiming(**{**detail, "kind": ToolKind(detail["kind"])})
+
+
+def _target(detail: dict[str, Any]) -> Target:
+    if "hits" not in detail:
+        # Plans of earlier versions aimed once at each region, at the middle of its largest circle.
+        hit = {name: detail[name] for name in _OF_A_HIT if name in detail}
+        rest = {name: value for name, value in detail.items() if name not in _OF_A_HIT}
+        detail = {**rest, "hits": [{**hit, "clearance_um": detail["inscribed_radius_um"]}]}
+    return Target(
+        **{
+            **detail,
+            "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
+            "centroid_px": tuple(detail["centroid_px"]),
+            "polygon_px": _points(detail["polygon_px"]),
+            "hits": tuple(
+                Hit(**{**one, "pick_px": tuple(one["pick_px"])}) for one in detail["hits"]
+            ),
+        }
+    )
+
+
+def _refused(detail: dict[str, Any]) -> RefusedRegion:
+    return RefusedRegion(**{**detail, "polygon_px": _points(detail["polygon_px"])})
+
+
+def _points(detail: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((row, column) for row, column in detail)
