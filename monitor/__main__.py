@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import alerts, benchmark, models, overview, removals, settings, upkeep
+from monitor.commands import alerts, benchmark, dishes, models, overview, removals, settings, upkeep
 from monitor.commands.calibrate import calibrate
 from monitor.commands.common import (
     DONE,
@@ -63,7 +63,7 @@ app.command()(upkeep.run)
 app.command()(process)
 app.command()(segment)
 app.command()(overview.status)
-app.command()(overview.dishes)
+app.add_typer(dishes.app, name="dishes")
 app.command()(overview.history)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(removals.app, name="removals")

@@ -397,10 +397,10 @@ class DecisionsConfig(_Section):
                 ) from problem
         return self
 
-    def limits_for(self, dish: str, source: str) -> DifferentiationConfig:
-        """The limits that hold for a dish."""
+    def limits_for(self, dish: str, source: str, label: str = "") -> DifferentiationConfig:
+        """The limits that hold for a dish, by its name or by what captures call it."""
         for override in self.overrides:
-            if override.fits(dish, source):
+            if override.fits(dish, source) or (label and override.fits(label, source)):
                 return self._overridden(override)
         return self.differentiation
 

@@ -274,6 +274,36 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class DishLine:
+    """A dish from its seeding to its end.
+
+    label : what the imager's names call the place; `name` is what people call this line
+    passage : how many passages on record led to it
+    began_at, ended_at : None = with its first scan; not yet
+    """
+
+    name: str
+    label: str
+    source: str
+    passage: int = 0
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a person wrote beside a dish's series."""
+
+    id: int
+    dish: str
+    at: datetime
+    text: str
+    who: str
+
+
+@dataclass(frozen=True)
 class Alert:
     """A change of a dish's status, or of what is known of it: a row before it is a message.
 

@@ -349,9 +349,11 @@ class Pipeline:
 
     def _decide(self, facts: ScanFacts, reading: Reading) -> ScanDecision:
         """What the newest reading of a dish calls for. Older ones only fill in the series."""
-        if not facts.is_newest:
+        if not facts.is_newest or facts.has_ended:
             return ScanDecision(facts.status, severity=facts.severity)
-        limits = self._config.decisions.limits_for(reading.dish, facts.fields[0].source)
+        limits = self._config.decisions.limits_for(
+            reading.dish, facts.fields[0].source, facts.label
+        )
         series = [*facts.history, reading]
         before = standing(facts.status, facts.severity, facts.alerts)
         judgement = judge(before, series, limits)

@@ -1,4 +1,4 @@
-"""`status`, `dishes`, `history`: what is on record."""
+"""`status`, `history`: what is on record."""
 
 from __future__ import annotations
 
@@ -189,48 +189,6 @@ def _show_status(document: dict[str, Any]) -> None:
 
 def _several(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
-
-
-def dishes(
-    as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
-) -> None:
-    """Every dish with its latest reading.
-
-    Example: colonywatch dishes
-    """
-    begin_logging()
-    settings = open_config(config, state)
-    with open_store(settings) as store:
-        found = store.dishes.dishes()
-    if as_json:
-        print_json(
-            [
-                {
-                    "dish": dish.name,
-                    "source": dish.source,
-                    "status": str(dish.status),
-                    "scans": dish.scans,
-                    "last": None if dish.last is None else as_document(dish.last),
-                }
-                for dish in found
-            ]
-        )
-        return
-    if not found:
-        say("no dish is on record yet; try: colonywatch process FOLDER")
-        return
-    table = Table("dish", "status", "scans", "last scan (UTC)", "differentiated", "confluence")
-    for dish in found:
-        last = dish.last
-        table.add_row(
-            cell(dish.name),
-            str(dish.status),
-            str(dish.scans),
-            f"{last.at:%Y-%m-%d %H:%M}" if last else "–",
-            percent(last.differentiated_fraction) if last else "–",
-            percent(last.confluence) if last else "–",
-        )
-    show_table(table)
 
 
 def history(

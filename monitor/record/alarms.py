@@ -37,18 +37,23 @@ class AlarmRecord:
         self._database = database
 
     def signs(self) -> list[DishSign]:
-        """The last sign of life of each dish that has a scan."""
+        """The last sign of life of each dish that lives and has a scan, or was told of."""
         with self._database.reading() as session:
-            last = func.max(ScanRow.last_at)
-            rows = session.execute(
-                select(DishRow, last)
-                .join(ScanRow, ScanRow.dish_id == DishRow.id)
-                .group_by(DishRow.id)
-                .order_by(DishRow.name)
+            # Of each dish alone: all scans of years are not read for it.
+            last = (
+                select(func.max(ScanRow.last_at))
+                .where(ScanRow.dish_id == DishRow.id)
+                .correlate(DishRow)
+                .scalar_subquery()
             )
+            rows = session.execute(
+                select(DishRow, last).where(DishRow.ended_at.is_(None)).order_by(DishRow.name)
+            )
+            signs = ((dish, dish.last_new_at or last_at or dish.began_at) for dish, last_at in rows)
             return [
-                DishSign(dish.name, dish.source, dish.last_new_at or last_at, dish.repeats)
-                for dish, last_at in rows
+                DishSign(dish.name, dish.source, at, dish.repeats)
+                for dish, at in signs
+                if at is not None
             ]
 
     def open(self, topics: Collection[AlertTopic]) -> list[Alert]:

@@ -27,6 +27,7 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.record.database import Database
+from monitor.record.places import line_for_capture
 from monitor.record.tables import (
     CaptureRow,
     DishRow,
@@ -192,11 +193,7 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return None
-            dish = session.scalar(select(DishRow).where(DishRow.name == place.dish))
-            if dish is None:
-                dish = DishRow(name=place.dish, source=row.source, created_at=now, status="unknown")
-                session.add(dish)
-                session.flush()
+            dish = _line_of(session, row, place, measured.acquired_at, now)
             scan = _scan_for(session, dish, place, measured.acquired_at, now)
             row.state = CaptureState.MEASURED
             row.reason = row.message = row.claimed_by = row.next_try_at = None
@@ -498,6 +495,17 @@ def _store_measurement(
 def _rounded(region: dict[str, Any]) -> dict[str, Any]:
     region["polygon"] = [[round(row, 1), round(column, 1)] for row, column in region["polygon"]]
     return region
+
+
+def _line_of(
+    session: Session, row: CaptureRow, place: ScanPlace, at: datetime, now: datetime
+) -> DishRow:
+    """The dish that a capture shows; what is measured once more stays where it is."""
+    if row.scan_id is not None:
+        dish = session.get_one(DishRow, session.get_one(ScanRow, row.scan_id).dish_id)
+        if dish.label == place.dish:
+            return dish
+    return line_for_capture(session, place.dish, row.source, at, now)
 
 
 def _scan_for(

@@ -25,6 +25,7 @@ from monitor.culture import (
 from monitor.errors import UsageError
 from monitor.record.captures import measurement_of
 from monitor.record.database import Database
+from monitor.record.places import dish_called
 from monitor.record.plans import TakeBack, add_plan, supersede_plans
 from monitor.record.tables import (
     AlertRow,
@@ -61,6 +62,8 @@ class ScanFacts:
     history : readings of the dish's other scans, oldest first
     alerts : the dish's last alerts on any topic, oldest first
     is_newest : no later scan of this dish has a reading
+    has_ended : the dish's line is over; late captures only fill in its series
+    label : what the imager's names call the dish
     """
 
     scan_id: int
@@ -72,6 +75,8 @@ class ScanFacts:
     is_newest: bool
     severity: Severity | None = None
     alerts: tuple[Alert, ...] = ()
+    has_ended: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class ScanOutcome:
 
 @dataclass(frozen=True)
 class DishSummary:
-    """A dish at a glance."""
+    """A dish at a glance. label, passage, ended_at : as of `DishLine`"""
 
     name: str
     source: str
@@ -145,6 +150,10 @@ class DishSummary:
     first: Reading | None
     last: Reading | None
     last_capture_at: datetime | None
+    label: str = ""
+    passage: int = 0
+    ended_at: datetime | None = None
+    parent: str | None = None
 
 
 class DishRecord:
@@ -188,17 +197,17 @@ class DishRecord:
                 .scalar_subquery()
             )
             rows = session.execute(
-                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, DishRow.name, fields)
+                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, DishRow.label, fields)
                 .join(DishRow, ScanRow.dish_id == DishRow.id)
                 .where(ScanRow.dirty)
                 .order_by(ScanRow.first_at)
             )
             ready = []
-            for scan_id, last_taken_at, source, dish, count in rows:
+            for scan_id, last_taken_at, source, label, count in rows:
                 wanted = expected.get(source)
                 quiet = timedelta(seconds=quiet_s.get(source, 0.0))
                 if (wanted is not None and count >= wanted) or (
-                    dish not in busy and last_taken_at + quiet <= now
+                    label not in busy and last_taken_at + quiet <= now
                 ):
                     ready.append(scan_id)
             return ready
@@ -267,7 +276,7 @@ class DishRecord:
         Raises UsageError for a dish that is not known.
         """
         with self._database.reading() as session:
-            row = self._dish(session, dish)
+            row = dish_called(session, dish)
             if model_sha256 is None:
                 query = select(ReadingRow).join(ScanRow, ScanRow.reading_id == ReadingRow.id)
             else:
@@ -326,6 +335,12 @@ class DishRecord:
                         last_capture_at=session.scalar(
                             select(func.max(ScanRow.last_at)).where(ScanRow.dish_id == dish.id)
                         ),
+                        label=dish.label,
+                        passage=dish.passage,
+                        ended_at=dish.ended_at,
+                        parent=None
+                        if dish.parent_id is None
+                        else session.get_one(DishRow, dish.parent_id).name,
                     )
                 )
             return found
@@ -354,17 +369,6 @@ class DishRecord:
                 .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.path)
             )
             return [_scan_field(measurement, capture) for measurement, capture in rows]
-
-    def _dish(self, session: Session, name: str) -> DishRow:
-        row = session.scalar(select(DishRow).where(DishRow.name == name))
-        if row is not None:
-            return row
-        known = session.scalars(select(DishRow.name).order_by(DishRow.name).limit(9)).all()
-        listed = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-        raise UsageError(
-            f"{name}: no dish of this name is on record; "
-            + (f"known: {listed}" if known else "nothing is on record yet")
-        )
 
     # --- alerts --------------------------------------------------------------------------------
 
@@ -414,7 +418,7 @@ class DishRecord:
     def source_of(self, dish: str) -> str:
         """The source that the dish was first seen in. Raises UsageError."""
         with self._database.reading() as session:
-            return self._dish(session, dish).source
+            return dish_called(session, dish).source
 
 
 def _carry_out(
@@ -629,6 +633,8 @@ def _facts(
         is_newest=not later,
         severity=None if dish.severity is None else Severity(dish.severity),
         alerts=tuple(alert_of(row, dish.name) for row in reversed(alerts)),
+        has_ended=dish.ended_at is not None,
+        label=dish.label,
     )
 
 

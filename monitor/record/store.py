@@ -10,6 +10,7 @@ from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.database import Database
 from monitor.record.dishes import DishRecord
+from monitor.record.lines import LineRecord
 from monitor.record.outbox import Outbox
 from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
@@ -28,6 +29,7 @@ class Store:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
+        self.lines = LineRecord(self.database, take_back=take_back)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alarms = AlarmRecord(self.database)

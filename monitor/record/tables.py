@@ -89,18 +89,44 @@ class Base(DeclarativeBase):
     )
 
 
+def _as_named(context: Any) -> Any:
+    return context.get_current_parameters()["name"]
+
+
 class DishRow(Base):
+    """One line: a dish from its seeding to its end."""
+
     __tablename__ = "dish"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(AnyText, unique=True)
+    # What the imager's names call the place; lines that follow one another there share it.
+    label: Mapped[str] = mapped_column(AnyText, index=True, default=_as_named)
     source: Mapped[str] = mapped_column(String(100))
+    began_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("dish.id"), index=True)
+    passage: Mapped[int] = mapped_column(default=0, server_default="0")
     status: Mapped[str] = mapped_column(String(20), default="unknown")
     status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     severity: Mapped[str | None] = mapped_column(String(20))
     # The last scan that showed something else than the one before, and how many did not since.
     last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     repeats: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AnnotationRow(Base):
+    """What a person wrote beside a dish's series."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (Index("ix_annotation_dish_id_at", "dish_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    text: Mapped[str] = mapped_column(AnyText)
+    who: Mapped[str] = mapped_column(AnyText)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
