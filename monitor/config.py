@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
 from math import isfinite
 from pathlib import Path
@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from monitor.errors import ConfigError
 
@@ -63,6 +71,32 @@ _Fraction = Annotated[float, Field(ge=0, le=1)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _named_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+        raise ValueError(
+            f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
+            "America/Los_Angeles"
+        ) from problem
+    return value
+
+
+def _time_of_day(value: object) -> object:
+    # YAML takes 22:00 without quotes for a number to the base of 60.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
+        return time(value // 60, value % 60)
+    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
+        hour, minute = value.split(":")
+        return time(int(hour), int(minute))
+    if isinstance(value, time):
+        return value
+    raise ValueError("must be a time of day, such as 08:00")
+
+
+_TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 
 
 class CalibrationConfig(_Section):
@@ -191,14 +225,7 @@ class SourceSettings(_Section):
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
-            raise ValueError(
-                f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
-                "America/Los_Angeles"
-            ) from problem
-        return value
+        return _named_zone(value)
 
     @field_validator("names")
     @classmethod
@@ -410,10 +437,66 @@ class DecisionsConfig(_Section):
         )
 
 
+class _Addressed(_Section):
+    """from_severity, sources : only what is at least so bad and of these sources; empty = of all.
+
+    What concerns the machine and so every source goes to all whom its severity reaches.
+    """
+
+    from_severity: Literal["warning", "critical"] = "warning"
+    sources: tuple[str, ...] = Field(default=(), strict=False)
+
+    def wants(self, severity: str, source: str | None) -> bool:
+        bad_enough = self.from_severity == "warning" or severity == "critical"
+        return bad_enough and self.follows(source)
+
+    def follows(self, source: str | None) -> bool:
+        return not self.sources or source is None or source in self.sources
+
+
+class RecipientConfig(_Addressed):
+    """Somebody who gets mail. In config.yaml also the address alone.
+
+    digest : gets the digest of the day, too
+    """
+
+    address: str
+    digest: bool = True
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", value):
+            raise ValueError(f"{value!r} is no mail address (name@host)")
+        return value
+
+
+class QuietHoursConfig(_Section):
+    """From `begin` to `end`, over midnight where `end` is the earlier one, by the lab's clock."""
+
+    begin: _TimeOfDay = time(22)
+    end: _TimeOfDay = time(7)
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.begin == self.end:
+            raise ValueError("begin and end are the same; leave quiet_hours out, or null, for none")
+        return self
+
+
+class DigestConfig(_Section):
+    """at : time of day by the lab's clock; when_quiet : also on a day without news"""
+
+    at: _TimeOfDay = time(8)
+    when_quiet: bool = True
+
+
 class EmailConfig(_Section):
     """server : None = no server: each mail is written as a file into `mailbox`.
 
     mailbox : folder for mails; None = ``mailbox`` in the record's folder
+    gather_s : what is not critical waits so long for others of its source, to share a mail
+    quiet_hours, digest : None = none
     """
 
     server: str | None = None
@@ -422,16 +505,29 @@ class EmailConfig(_Section):
     username: str | None = None
     password_file: _PathField | None = None
     sender: str = "colonywatch@localhost"
-    recipients: tuple[str, ...] = Field(default=("culture-room@localhost",), strict=False)
+    recipients: tuple[RecipientConfig, ...] = Field(
+        default=(RecipientConfig(address="culture-room@localhost"),), strict=False
+    )
+    gather_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    quiet_hours: QuietHoursConfig | None = None
+    digest: DigestConfig | None = DigestConfig()
     mailbox: _PathField | None = None
     timeout_s: _Positive = 20.0
 
+    @field_validator("recipients", mode="before")
+    @classmethod
+    def _addresses_may_stand_alone(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"address": one} if isinstance(one, str) else one for one in value]
+
     @field_validator("recipients")
     @classmethod
-    def _recipients_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for address in value:
-            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", address):
-                raise ValueError(f"{address!r} is no mail address (name@host)")
+    def _addresses_differ(cls, value: tuple[RecipientConfig, ...]) -> tuple[RecipientConfig, ...]:
+        addresses = [one.address for one in value]
+        for address in addresses:
+            if addresses.count(address) > 1:
+                raise ValueError(f"{address} stands twice")
         return value
 
     @model_validator(mode="after")
@@ -441,6 +537,10 @@ class EmailConfig(_Section):
         if self.username and self.security == "none":
             raise ValueError("a password is not sent over an open line: use starttls or tls")
         return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(one.address for one in self.recipients)
 
 
 ExportFormat = Literal[
@@ -528,8 +628,18 @@ class RemovalOutletConfig(_Section):
 
 
 class OutletsConfig(_Section):
+    """timezone : of the lab, in which mails tell times and hours count; None = that of the sources
+    where they share one, else UTC
+    """
+
+    timezone: str | None = None
     email: EmailConfig = EmailConfig()
     removal: RemovalOutletConfig = RemovalOutletConfig()
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str | None) -> str | None:
+        return None if value is None else _named_zone(value)
 
 
 class ComputeConfig(_Section):
@@ -574,6 +684,18 @@ class Config(_Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _recipients_follow_known_sources(self) -> Self:
+        known = {source.name for source in self.sources} | {"unlisted"}
+        for number, recipient in enumerate(self.outlets.email.recipients):
+            for source in recipient.sources:
+                if self.sources and source not in known:
+                    raise ValueError(
+                        f"outlets.email.recipients[{number}].sources: no source is called "
+                        f"{source!r}; known: {', '.join(sorted(known))}"
+                    )
+        return self
+
     @property
     def overlay_folder(self) -> Path:
         return self.record.folder / "overlays"
@@ -590,6 +712,13 @@ class Config(_Section):
     def removal_folder(self) -> Path:
         return self.outlets.removal.folder or self.record.folder / "removal"
 
+    def zone_of(self, source: str | None = None) -> ZoneInfo:
+        """The lab's zone; else the source's; for what is of no source, the one that all share."""
+        if self.outlets.timezone is not None:
+            return ZoneInfo(self.outlets.timezone)
+        zones = {one.timezone for one in self.sources if source in (None, one.name)}
+        return ZoneInfo(zones.pop() if len(zones) == 1 else "UTC")
+
     def source_of(self, path: Path) -> SourceConfig | None:
         """The source whose folder holds `path`; the innermost where sources are nested."""
         holding = [source for source in self.sources if path.is_relative_to(source.path)]
@@ -605,16 +734,18 @@ class Config(_Section):
         return self.model_copy(
             update={
                 "record": RecordConfig(folder=folder),
-                "outlets": OutletsConfig(
-                    email=self.outlets.email.model_copy(
-                        update={
-                            "server": None,
-                            "mailbox": None,
-                            "username": None,
-                            "password_file": None,
-                        }
-                    ),
-                    removal=self.outlets.removal.model_copy(update={"folder": None}),
+                "outlets": self.outlets.model_copy(
+                    update={
+                        "email": self.outlets.email.model_copy(
+                            update={
+                                "server": None,
+                                "mailbox": None,
+                                "username": None,
+                                "password_file": None,
+                            }
+                        ),
+                        "removal": self.outlets.removal.model_copy(update={"folder": None}),
+                    }
                 ),
             }
         )
@@ -701,16 +832,18 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                     "database": _absolute_database(config.record.database, anchor),
                 }
             ),
-            "outlets": OutletsConfig(
-                email=email.model_copy(
-                    update={
-                        "password_file": absolute(email.password_file),
-                        "mailbox": absolute(email.mailbox),
-                    }
-                ),
-                removal=config.outlets.removal.model_copy(
-                    update={"folder": absolute(config.outlets.removal.folder)}
-                ),
+            "outlets": config.outlets.model_copy(
+                update={
+                    "email": email.model_copy(
+                        update={
+                            "password_file": absolute(email.password_file),
+                            "mailbox": absolute(email.mailbox),
+                        }
+                    ),
+                    "removal": config.outlets.removal.model_copy(
+                        update={"folder": absolute(config.outlets.removal.folder)}
+                    ),
+                }
             ),
         }
     )

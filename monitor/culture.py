@@ -543,8 +543,10 @@ class RemovalPlan:
 class Message:
     """One row of the outbox: something that must reach somebody.
 
-    channel : "email" or "removal" (the picker's folder)
-    subject_id : id of the alert or the plan that it speaks of
+    channel : "email", "digest" (of the day, by mail), "notify" (a further channel), "removal" or
+        "withdrawal" (the picker's folder)
+    subject_id : id of the alert or the plan that it speaks of; for a digest the time it was due
+    shares : others that go in the same mail
     """
 
     id: int
@@ -557,3 +559,5 @@ class Message:
     last_error: str | None = None
     delivered_at: datetime | None = None
     failed_at: datetime | None = None
+    delivered_to: str | None = None
+    shares: tuple[Message, ...] = ()

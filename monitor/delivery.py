@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from monitor.config import Config
 from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import Handout, Picture, StagedPlan, stage_plan, withdraw_plan
+from monitor.record.outbox import HELD
 from monitor.record.store import Store
 
+if TYPE_CHECKING:
+    from monitor.outlets.email import Story
+
 log = logging.getLogger(__name__)
+
+
+# What goes one way: when the way is blocked for one message, it is for the others.
+_BY_MAIL = ("email", "digest")
+_PICKER = ("removal", "withdrawal")
 
 
 def deliver_due(
@@ -24,41 +33,72 @@ def deliver_due(
     *,
     stopping: Callable[[], bool],
     rehearsal: bool = False,
+    ahead: timedelta = timedelta(),
 ) -> int:
     """Deliver what is due, one message after the other. Returns how many went out.
 
     rehearsal : mails say that they are a test
-    What could not be delivered stays in the outbox with its error and its next try.
+    ahead : what is due within that time counts as due; nobody comes after us
+
+    What could not be delivered stays in the outbox with its error and its next try. A server that
+    cannot be reached is asked once in a round; when it is back, what waited for it goes at once.
     """
     count = 0
+    blocked: set[str] = set()
+    # A slow server may use its whole time at each step of the conversation.
+    held = max(HELD, timedelta(seconds=10 * config.outlets.email.timeout_s))
     while not stopping():
-        message = store.outbox.take_due(clock())
+        message = store.outbox.take_due(clock(), held=held, ahead=ahead, without=blocked)
         if message is None:
             return count
+        ways = _BY_MAIL if message.channel in _BY_MAIL else (message.channel,)
         try:
             where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
         except OutletError as problem:
-            again = store.outbox.failed(
-                message.id, str(problem), clock(), permanent=problem.permanent
-            )
+            again = _not_delivered(message, store, problem, clock())
             log.error(
                 "%s %s not delivered, %s: %s",
                 message.channel,
-                message.subject_id,
+                _subjects(message),
                 f"next try {again:%H:%M:%S} UTC" if again else "given up",
                 problem,
             )
+            if problem.unreachable:
+                blocked.update(ways)
         except Exception as problem:
             # A fault in one message must not hold up the others.
-            store.outbox.failed(
-                message.id, f"unexpected fault: {problem!r}", clock(), permanent=False
-            )
-            log.exception("%s %s: unexpected fault", message.channel, message.subject_id)
+            fault = OutletError(f"unexpected fault: {problem!r}")
+            if message.shares:
+                fault.permanent = True
+            _not_delivered(message, store, fault, clock())
+            log.exception("%s %s: unexpected fault", message.channel, _subjects(message))
         else:
             store.outbox.delivered(message.id, where, clock())
-            log.info("%s %s delivered to %s", message.channel, message.subject_id, where)
-            count += 1
+            log.info("%s %s delivered to %s", message.channel, _subjects(message), where)
+            if message.channel not in _PICKER:
+                store.outbox.hurry(ways, clock())
+            count += 1 + len(message.shares)
     return count
+
+
+def _not_delivered(
+    message: Message, store: Store, problem: OutletError, now: datetime
+) -> datetime | None:
+    """Keep it for its next try, which is told. What cannot go together goes alone, at once."""
+    if problem.permanent and message.shares:
+        store.outbox.part(message.id, now)
+        return now
+    return store.outbox.failed(
+        message.id,
+        str(problem),
+        now,
+        permanent=problem.permanent,
+        unreachable=problem.unreachable,
+    )
+
+
+def _subjects(message: Message) -> str:
+    return ", ".join(one.subject_id for one in (message, *message.shares))
 
 
 def _deliver(
@@ -76,17 +116,30 @@ def _deliver(
 
 def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: bool) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
-    from monitor.outlets.email import AlarmStory, AlertStory, compose, compose_alarm, send
+    from monitor.outlets.email import compose
+    from monitor.outlets.sending import send
 
-    alert = store.dishes.alert(int(message.subject_id))
+    stories = [
+        _story(int(one.subject_id), store, config, rehearsal=rehearsal)
+        for one in (message, *message.shares)
+    ]
+    mail = compose(
+        stories,
+        sender=config.outlets.email.sender,
+        recipients=[message.recipient],
+        # The same id at each try, so that a mail that went twice can be told from a second one.
+        message_id=f"alert-{message.subject_id}-{message.id}",
+    )
+    return send(mail, config.outlets.email, config.mailbox)
+
+
+def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> Story:
+    """Everything that a mail tells of an alert."""
+    from monitor.outlets.email import AlarmStory, AlertStory
+
+    alert = store.dishes.alert(alert_id)
     if alert.topic in SILENCES:
-        mail = compose_alarm(
-            AlarmStory(alert, _zone_of(alert.source, config), test=rehearsal),
-            sender=config.outlets.email.sender,
-            recipients=[message.recipient],
-            message_id=f"alert-{alert.id}-{message.id}",
-        )
-        return send(mail, config.outlets.email, config.mailbox)
+        return AlarmStory(alert, config.zone_of(alert.source), test=rehearsal)
     readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
@@ -96,24 +149,16 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
             worst = fields[0].measurement.overlay
             overlay = config.record.folder / worst if worst else None
         plan = store.plans.for_reading(alert.reading_id)
-    story = AlertStory(
+    return AlertStory(
         alert=alert,
         readings=tuple(readings),
         limits=config.decisions.limits_for(alert.dish, source),
-        zone=_zone_of(source, config),
+        zone=config.zone_of(source),
         overlay=overlay,
         plan=plan,
         source=source,
         test=rehearsal,
     )
-    mail = compose(
-        story,
-        sender=config.outlets.email.sender,
-        recipients=[message.recipient],
-        # The same id at each try, so that a mail that went twice can be told from a second one.
-        message_id=f"alert-{alert.id}-{message.id}",
-    )
-    return send(mail, config.outlets.email, config.mailbox)
 
 
 def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
@@ -152,12 +197,6 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
         xy_device=wanted.xy_device,
         z_device=wanted.z_device,
     )
-
-
-def _zone_of(source: str | None, config: Config) -> ZoneInfo:
-    """The source's zone; for what is of no source, the one that all sources share."""
-    zones = {one.zone for one in config.sources if source in (None, one.name)}
-    return zones.pop() if len(zones) == 1 else ZoneInfo("UTC")
 
 
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:

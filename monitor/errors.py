@@ -67,8 +67,10 @@ class OutletError(MonitorError):
     """A message or file could not be delivered.
 
     permanent : trying again cannot help (address refused, message refused)
+    unreachable : nobody answers there, so others that go the same way need not be tried now
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    def __init__(self, message: str, *, permanent: bool = False, unreachable: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.unreachable = unreachable

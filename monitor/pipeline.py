@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from monitor.addressing import mail_to, not_before
 from monitor.calibration import calibration_to_use
 from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.config import Config, DifferentiationConfig, SourceSettings, settings_sha256
@@ -387,6 +388,7 @@ class Pipeline:
     ) -> tuple[NewAlert, ...]:
         """The alerts with whom to tell, or why nobody; and those whose snooze is over."""
         now = self._clock()
+        source = facts.fields[0].source
         topics = {alert.topic for alert in wanted}
         for held in due_again(facts.alerts, now):
             if held.topic not in topics | SILENCES:
@@ -403,8 +405,9 @@ class Pipeline:
                 oldest=None
                 if limits.mail_within_h is None
                 else timedelta(hours=limits.mail_within_h),
+                not_before=not_before(self._config, source, now),
             )
-            to = self._config.outlets.email.recipients
+            to = mail_to(self._config, alert.kind, alert.severity, source)
             found.append(replace(alert, mail_to=to, held_back=way.held_back, wait=way.wait))
         return tuple(found)
 

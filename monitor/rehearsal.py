@@ -42,7 +42,9 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
     if not config.outlets.email.recipients:
         return "", "no recipient; set outlets.email.recipients"
     # With the configured mail outlet, but this folder's record; the mailbox stays the real one.
-    email = config.outlets.email.model_copy(update={"mailbox": config.mailbox})
+    email = config.outlets.email.model_copy(
+        update={"mailbox": config.mailbox, "gather_s": 0.0, "quiet_hours": None}
+    )
     trial = config.model_copy(
         update={
             "record": RecordConfig(folder=folder),

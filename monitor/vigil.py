@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from monitor.addressing import mail_to, not_before
 from monitor.config import Config
 from monitor.culture import Alert, AlertKind
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
@@ -183,13 +184,14 @@ class Vigil:
             at=now,
             now=now,
             cooldown=timedelta(hours=self._config.decisions.silence.cooldown_h),
+            not_before=not_before(self._config, alarm.source, now),
         )
         return NewAlert(
             kind,
             alarm.topic,
             alarm.severity,
             text=alarm.text,
-            mail_to=self._config.outlets.email.recipients,
+            mail_to=mail_to(self._config, kind, alarm.severity, alarm.source),
             held_back=way.held_back,
             wait=way.wait,
         )

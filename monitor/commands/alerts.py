@@ -26,6 +26,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
+from monitor.config import RecipientConfig
 from monitor.culture import Alert, AlertTopic, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -140,7 +141,8 @@ def test(
     if recipient is not None:
         if "@" not in recipient:
             raise UsageError(f"{recipient}: is no mail address (name@host)")
-        email = settings.outlets.email.model_copy(update={"recipients": (recipient,)})
+        only = (RecipientConfig(address=recipient),)
+        email = settings.outlets.email.model_copy(update={"recipients": only})
         settings = settings.model_copy(
             update={"outlets": settings.outlets.model_copy(update={"email": email})}
         )

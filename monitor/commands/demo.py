@@ -138,6 +138,7 @@ def _write_config(folder: Path, port: int, hours: float, base: Config, state: Pa
                 "security": "none",
                 "sender": "colonywatch@virtual-incubator.example",
                 "recipients": ["culture-room@virtual-incubator.example"],
+                "gather_s": 0,
             },
             "removal": {"folder": str(held / "picker")},
         },

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -114,7 +115,8 @@ def _line(
     try:
         with _progress(quiet) as progress:
             yield Pipeline(config, store, worker, owner=owner, patient=False), worker, progress
-        deliver_due(store, config, utc_now, stopping=lambda: False)
+        ahead = timedelta(seconds=config.outlets.email.gather_s)
+        deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:
         stopped.set()
         beating.join()

@@ -12,6 +12,10 @@ from monitor.culture import Alert, AlertKind, AlertTopic, Severity
 SNOOZED = "snoozed"
 COOLING = "cooldown"
 OLD = "old scan"
+# Waited for others or for the morning, and was overtaken by what came after.
+OVERTAKEN = "overtaken"
+# That it was cleared is told to those who were told that it was raised.
+NOBODY_TOLD = "nobody was told"
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ def mailing(
     now: datetime,
     cooldown: timedelta,
     oldest: timedelta | None = None,
+    not_before: datetime | None = None,
 ) -> Mailing:
-    """Is this alert mailed?
+    """Is this alert mailed, and when?
 
     at : time of the alert, in the frame of `history.raised_at`
     oldest : alerts of longer ago are on record only; a backfill of last year alarms nobody
+    not_before : what is not critical waits till then, for others or for the end of a rest
 
     Snoozed: only what is critical. Else: worsening and what is critical always. A topic that is
     raised again within the cooldown is held back. That it was cleared is told when the cooldown is
@@ -62,14 +68,15 @@ def mailing(
         return Mailing()
     if snoozed:
         return Mailing(held_back=SNOOZED)
+    patience = timedelta() if not_before is None else max(not_before - now, timedelta())
     if kind is AlertKind.WORSENED or history.raised_at is None:
-        return Mailing()
+        return Mailing(wait=patience)
     left = history.raised_at + cooldown - at
     if left <= timedelta():
-        return Mailing()
+        return Mailing(wait=patience)
     if kind is AlertKind.RAISED:
         return Mailing(held_back=COOLING)
-    return Mailing(wait=left)
+    return Mailing(wait=max(left, patience))
 
 
 def open_topics(alerts: Sequence[Alert]) -> frozenset[AlertTopic]:

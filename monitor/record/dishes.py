@@ -33,11 +33,11 @@ from monitor.record.tables import (
     CaptureRow,
     DishRow,
     MeasurementRow,
-    OutboxRow,
     ReadingMeasurementRow,
     ReadingRow,
     ScanRow,
 )
+from monitor.record.telling import MAIL, send_out
 
 # Enough for days of scans every ten minutes.
 _HISTORY = 400
@@ -474,8 +474,8 @@ def _note_what_is_new(
 
 
 def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -> int:
-    """Write an alert and its messages. A topic that is cleared closes its open alerts; one that is
-    raised again ends the mail that it was cleared, if that still waits.
+    """Write an alert and its messages. A topic that is cleared closes its open alerts; what still
+    waits to be sent on the topic is overtaken.
 
     about : the alert's subject and reading; the rest is filled in
     Returns the alert's number.
@@ -485,55 +485,21 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
         AlertRow.dish_id.is_not_distinct_from(about.dish_id),
         AlertRow.source.is_not_distinct_from(about.source),
     )
+    earlier = session.scalars(
+        select(AlertRow).where(*same).order_by(AlertRow.id.desc()).limit(_ALERTS)
+    ).all()
     if new.kind is AlertKind.CLEARED:
         session.execute(
             update(AlertRow).where(*same, AlertRow.closed_at.is_(None)).values(closed_at=now)
         )
         about.closed_at = now
-    else:
-        cleared = session.scalar(
-            select(AlertRow)
-            .where(*same, AlertRow.kind == AlertKind.CLEARED)
-            .order_by(AlertRow.id.desc())
-            .limit(1)
-        )
-        if cleared is not None:
-            _withdraw_all_clear(session, cleared, now)
     about.kind, about.topic, about.severity = new.kind, new.topic, new.severity
     about.text, about.held_back, about.created_at = new.text, new.held_back, now
     session.add(about)
     session.flush()
-    if new.held_back is None:
-        session.add_all(
-            OutboxRow(
-                channel="email",
-                subject_id=str(about.id),
-                recipient=recipient,
-                created_at=now,
-                next_try_at=now + new.wait,
-                attempts=0,
-            )
-            for recipient in new.mail_to
-        )
+    to = [(MAIL, address) for address in new.mail_to]
+    send_out(session, about, earlier, to=to, wait=new.wait, now=now)
     return about.id
-
-
-def _withdraw_all_clear(session: Session, cleared: AlertRow, now: datetime) -> None:
-    """The mail that a topic was cleared is not sent, if it still waits for the cooldown to end."""
-    changed = session.execute(
-        update(OutboxRow)
-        .where(
-            OutboxRow.channel == "email",
-            OutboxRow.subject_id == str(cleared.id),
-            OutboxRow.delivered_at.is_(None),
-            OutboxRow.failed_at.is_(None),
-            OutboxRow.attempts == 0,
-            OutboxRow.next_try_at > now,
-        )
-        .values(failed_at=now, last_error="withdrawn")
-    )
-    if changed.rowcount:  # type: ignore[attr-defined]
-        cleared.held_back = "cooldown"
 
 
 def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow, CaptureRow]]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -314,6 +315,24 @@ class OutboxRow(Base):
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     delivered_to: Mapped[str | None] = mapped_column(AnyText)
     failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Name of the source, empty for the machine; what is about one source may share a mail.
+    about: Mapped[str | None] = mapped_column(String(100))
+    # The row whose mail this row shares.
+    together: Mapped[int | None]
+    # In the hands of somebody who sends it; if he dies, it is due again then.
+    held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The last try found nobody there.
+    unreachable: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class DigestRow(Base):
+    """A digest of the day that was put into the outbox, or the day from which on there are any."""
+
+    __tablename__ = "digest"
+
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class AuditRow(Base):

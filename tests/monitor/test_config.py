@@ -103,7 +103,7 @@ def test_every_problem_comes_at_once_with_file_key_and_what_is_allowed():
         "sources[1].timezone",
         "sources[1].watch",
         "outlets.email.port",
-        "outlets.email.recipients",
+        "outlets.email.recipients[0].address",
         "decisions.differentiation.raise_above",
         "decisions.removal.approval",
         "compute.threads",
@@ -116,7 +116,7 @@ def test_every_problem_comes_at_once_with_file_key_and_what_is_allowed():
     assert by_key["sources[1].name"].endswith("is missing")
     assert "Asia/Tokyo" in by_key["sources[1].timezone"]
     assert "'auto', 'events' or 'polling'" in by_key["sources[1].watch"]
-    assert "'nobody' is no mail address" in by_key["outlets.email.recipients"]
+    assert "'nobody' is no mail address" in by_key["outlets.email.recipients[0].address"]
     assert "greater than or equal to 1" in by_key["outlets.email.port"]
     assert "sources, unlisted, segmentation" in by_key["typo"]
 
@@ -392,7 +392,7 @@ def test_a_trial_writes_everything_elsewhere_and_reaches_nobody(tmp_path):
     assert trial.record.database_url == f"sqlite:///{tmp_path}/colonywatch.sqlite"
     assert trial.outlets.email.server is None
     assert trial.outlets.email.password_file is None
-    assert trial.outlets.email.recipients == ("lab@localhost",)
+    assert trial.outlets.email.addresses == ("lab@localhost",)
     for folder in (trial.mailbox, trial.removal_folder, trial.overlay_folder, trial.label_folder):
         assert folder.is_relative_to(tmp_path)
     assert trial.sources == real.sources

@@ -75,6 +75,7 @@ def incubator(tmp_path: Path) -> Incubator:
                     "differentiation": {"scans_needed": 1, "scans_considered": 1},
                     "removal": {"approval": "rule"},
                 },
+                "outlets": {"email": {"gather_s": 0}},
             }
         )
     )

@@ -15,6 +15,8 @@ from monitor.config import (
     Config,
     DecisionsConfig,
     DifferentiationConfig,
+    EmailConfig,
+    OutletsConfig,
     OverrideConfig,
     RecordConfig,
     SourceConfig,
@@ -142,6 +144,7 @@ def make_line(store, tmp_path):
             sources=(source,),
             record=RecordConfig(folder=tmp_path / "state"),
             decisions=decisions or DecisionsConfig(differentiation=TWO_OF_THREE),
+            outlets=OutletsConfig(email=EmailConfig(gather_s=0)),
         )
         clock, worker = Clock(), StandInWorker()
         pipeline = Pipeline(config, store, worker, owner="me", clock=clock, patient=patient)
@@ -647,7 +650,7 @@ def test_a_dish_that_differentiates_alerts_once_and_everybody_is_told(make_line,
     (alert,) = store.dishes.alerts()
     assert alert.reading_id == outcomes[2].reading.id
     mails = [one for one in store.outbox.undelivered() if one.channel == "email"]
-    assert [one.recipient for one in mails] == list(line.config.outlets.email.recipients)
+    assert [one.recipient for one in mails] == list(line.config.outlets.email.addresses)
 
 
 def test_a_dish_that_gets_worse_is_told_at_each_step(make_line, store):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from monitor.config import Config, RecordConfig, SourceConfig
+from monitor.config import Config, EmailConfig, OutletsConfig, RecordConfig, SourceConfig
 from monitor.culture import AlertKind, AlertTopic
 from monitor.delivery import deliver_due
 from monitor.vigil import Vigil
@@ -63,7 +63,9 @@ class World:
 def world(store, tmp_path) -> World:
     (tmp_path / "captures").mkdir()
     source = SourceConfig(name="incubator", path=tmp_path / "captures", expected_interval_h=6.0)
-    return World(Config(sources=(source,), record=RecordConfig(folder=tmp_path / "state")), store)
+    at_once = OutletsConfig(email=EmailConfig(gather_s=0))
+    record = RecordConfig(folder=tmp_path / "state")
+    return World(Config(sources=(source,), record=record, outlets=at_once), store)
 
 
 def test_a_dish_that_is_missing_is_told_once_and_its_return_too(world):

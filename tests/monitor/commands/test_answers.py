@@ -178,7 +178,7 @@ FAULTY_KEYS = (
     "sources[0].colour",
     "sources[1].name",
     "decisions.differentiation",
-    "outlets.email.recipients",
+    "outlets.email.recipients[0].address",
     "outlets.email.port",
     "compute.threads",
     "bogus",

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from monitor.config import DifferentiationConfig, EmailConfig
 from monitor.culture import AlertKind, AlertTopic, PlanStatus, Severity
 from monitor.errors import OutletError
-from monitor.outlets.email import AlertStory, compose, send
+from monitor.outlets.email import AlertStory, compose
+from monitor.outlets.sending import send
 from tests.monitor.outlets.plans import PLAN
 from tests.monitor.outlets.stories import alert, reading, series
 
@@ -46,7 +47,7 @@ def story(readings=None, kind=AlertKind.RAISED, **changes):
 
 def composed(*, message_id="alert-5-9", recipients=("lab@example.org",), **changes):
     message = compose(
-        story(**changes),
+        [story(**changes)],
         sender="colonywatch@example.org",
         recipients=recipients,
         message_id=message_id,
@@ -269,11 +270,14 @@ def test_doubts_and_an_unknown_pixel_size_are_said():
 def test_an_alert_without_any_reading_still_makes_a_mail():
     bare = replace(alert(series(0.14)), reading_id=None)
     message = compose(
-        story(readings=(reading(0, 0.14),), alert=bare), sender="a@b", recipients=["c@d"],
+        [story(readings=(reading(0, 0.14),), alert=bare)], sender="a@b", recipients=["c@d"],
         message_id="x",
     )  # fmt: skip
     nothing = compose(
-        replace(story(), alert=bare, readings=()), sender="a@b", recipients=["c@d"], message_id="x"
+        [replace(story(), alert=bare, readings=())],
+        sender="a@b",
+        recipients=["c@d"],
+        message_id="x",
     )
     assert "14 % differentiated" in message["Subject"]
     assert "14 % differentiated" in nothing["Subject"]
@@ -338,7 +342,7 @@ def test_whatever_captures_are_called_the_mail_is_whole(dish, source, doubt):
 
 def simple(recipients=("lab@example.org",), **changes):
     return compose(
-        story(readings=series(0.06, 0.14), **changes),
+        [story(readings=series(0.06, 0.14), **changes)],
         sender="colonywatch@example.org",
         recipients=recipients,
         message_id="alert-5-9",
