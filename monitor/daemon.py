@@ -254,6 +254,7 @@ class Daemon:
                 self._take_in_settled(pipeline)
                 self._finish(pipeline)
                 self._start(pipeline)
+                self._forget(pipeline)
                 self._read_scans(pipeline)
                 self._end_stuck(worker)
             except RecordError as problem:
@@ -315,12 +316,15 @@ class Daemon:
 
     def _start(self, pipeline: Pipeline) -> None:
         free = IN_WORK - len(self._in_work)
-        due = self._store.captures.next_due()
-        if free <= 0 or due is None or due > utc_now():
+        if free <= 0 or not self._store.captures.any_due(utc_now()):
             return
         for work in pipeline.start_due(free):
             self._in_work[work.capture.id] = _Started(work)
             work.future.add_done_callback(lambda _: self._wake.set())
+
+    def _forget(self, pipeline: Pipeline) -> None:
+        while pipeline.forgotten:
+            self._known.pop(pipeline.forgotten.popleft(), None)
 
     def _finish(self, pipeline: Pipeline) -> None:
         for capture_id, started in list(self._in_work.items()):

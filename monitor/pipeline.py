@@ -13,7 +13,8 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,7 @@ class InWork:
 class Pipeline:
     """owner : the name under which captures are claimed
 
+    forgotten : files that were known, never held a byte and are gone; for who remembers them
     patient : a capture that cannot be read and is still young may be half written, and waits;
         an impatient pipeline (one that ends) says so at once
     """
@@ -98,6 +100,8 @@ class Pipeline:
         self._patient = patient
         self._sources = {source.name: source for source in config.sources}
         self._faulty_scans: set[int] = set()
+        self._claimed: deque[Capture] = deque()
+        self.forgotten: deque[Path] = deque(maxlen=10_000)
 
     def settings(self, source: str) -> SourceSettings:
         return self._sources.get(source, self._config.unlisted)
@@ -106,10 +110,15 @@ class Pipeline:
 
     def take_in(self, path: Path, source: str) -> tuple[TakenIn, Capture] | None:
         """Make a settled file known to the record; None where it went away."""
-        seen = self._look(path, source)
-        if seen is None:
-            return None
-        return self._store.captures.take_in(seen, self._clock())
+        return self.take_in_all([(path, source)])[0]
+
+    def take_in_all(
+        self, files: Sequence[tuple[Path, str]]
+    ) -> list[tuple[TakenIn, Capture] | None]:
+        """As `take_in`, for (file, source) pairs at once, in their order."""
+        looks = [self._look(path, source) for path, source in files]
+        taken = iter(self._store.captures.take_in_all([one for one in looks if one], self._clock()))
+        return [None if seen is None else next(taken) for seen in looks]
 
     def left_out(self, path: Path, source: str) -> str | None:
         """Why a file of the source is none of ours, such as "channel C1"; None where it is ours.
@@ -141,13 +150,22 @@ class Pipeline:
 
     # --- segmentation --------------------------------------------------------------------------
 
-    def start_due(self, limit: int, *, only: Collection[int] | None = None) -> list[InWork]:
-        """Claim up to `limit` captures and hand them to the worker."""
+    def start_due(
+        self, limit: int, *, only: Collection[int] | None = None, ahead: int = 0
+    ) -> list[InWork]:
+        """Claim up to `limit` captures and hand them to the worker.
+
+        ahead : so many are claimed at once for later calls, each of which costs a transaction
+        """
         if limit <= 0:
             return []
-        claimed = self._store.captures.claim_due(self._owner, self._clock(), limit=limit, only=only)
-        started = []
-        for capture in claimed:
+        if len(self._claimed) < limit:
+            self._claimed += self._store.captures.claim_due(
+                self._owner, self._clock(), limit=max(limit, ahead) - len(self._claimed), only=only
+            )
+        started: list[InWork] = []
+        while self._claimed and len(started) < limit:
+            capture = self._claimed.popleft()
             settings = self.settings(capture.source)
             if capture.sha256 is None:
                 self._look_again(capture)
@@ -276,6 +294,11 @@ class Pipeline:
     def _look_again(self, capture: Capture, problem: CaptureError | None = None) -> None:
         """The file at the capture's path has to be hashed (again): take it in anew."""
         seen = self._look(capture.path, capture.source)
+        if seen is None and self._was_nothing(capture):
+            log.info("capture=%s: went away empty; forgotten", shown_name(capture.path))
+            self._store.captures.forget(capture.id, self._owner)
+            self.forgotten.append(capture.path)
+            return
         if seen is None:
             gone = problem or CaptureError(
                 f"{shown_name(capture.path)}: is not there any more",
@@ -285,6 +308,10 @@ class Pipeline:
             self._wait(capture, gone)
             return
         self._store.captures.look_again(capture.id, self._owner, seen, self._clock())
+
+    def _was_nothing(self, capture: Capture) -> bool:
+        """An empty file that is gone. With its folder gone too, its source may come back."""
+        return capture.sha256 is None and capture.reason == "empty" and capture.path.parent.is_dir()
 
     def _wait(self, capture: Capture, problem: CaptureError) -> None:
         again = self._store.captures.record_waiting(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from monitor.capture.names import best_preset
 from monitor.capture.watching import list_captures
@@ -32,17 +33,24 @@ from monitor.commands.common import (
     say_error,
     shown,
 )
+from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config
 from monitor.culture import CaptureState
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
 from monitor.pipeline import UNLISTED, InWork, Pipeline, utc_now
-from monitor.record.captures import TakenIn
+from monitor.record.captures import FIRST_RETRY_S, TakenIn
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
 IN_WORK = 2
+# Files that are taken in at once, and captures that are claimed at once.
+PORTION = 200
+AHEAD = 32
 BEAT_EVERY_S = 10.0
+# Why a capture waits that is about to be measurable: its worker died with the one before it.
+_BLAMELESS = ("worker-died",)
+WAITED_FOR_S = 120.0
 
 
 @dataclass
@@ -78,9 +86,17 @@ def process(
         files = list(_expand(paths, settings, tally))
         if not as_json:
             _say_presets(files, settings)
-        with _line(settings, store, as_json) as (pipeline, worker, progress):
-            _take_in(files, pipeline, tally, progress)
-            _analyse(pipeline, worker, store, tally, progress)
+        with _line(settings, store, as_json) as (pipeline, worker, rate):
+            counted = rate.count(len(files), "segmenting")
+            unknown = list(_look_over(files, store, tally))
+            counted.skip(tally.known)
+            # By the portion, so that a daemon on the same record finds no long queue before what
+            # comes in now.
+            for portion in _in_portions(iter(unknown)):
+                wanted = _take_in(portion, pipeline, tally)
+                counted.skip(len(portion) - len(wanted))
+                _measure(wanted, pipeline, worker, store, counted.advance)
+            _read_scans(pipeline, store, tally, rate)
         _report(store, settings, tally, as_json=as_json)
     if tally.missing_paths:
         raise typer.Exit(1)
@@ -92,18 +108,20 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
     with open_store(config) as store:
         if dish is not None:
             store.dishes.history(dish)  # an unknown dish is an error, not nothing to do
-        with _line(config, store, as_json) as (pipeline, worker, progress):
+        with _line(config, store, as_json) as (pipeline, worker, rate):
             _, model_sha256 = worker.start()
             tally.mine = set(store.captures.reopen(utc_now(), model_sha256=model_sha256, dish=dish))
             tally.all = set(tally.mine)
-            _analyse(pipeline, worker, store, tally, progress)
+            counted = rate.count(len(tally.mine), "segmenting")
+            _measure(tally.mine, pipeline, worker, store, counted.advance)
+            _read_scans(pipeline, store, tally, rate)
         _report(store, config, tally, as_json=as_json)
 
 
 @contextmanager
 def _line(
     config: Config, store: Store, quiet: bool
-) -> Iterator[tuple[Pipeline, SegmentationWorker, Progress]]:
+) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
     """The pipeline with its worker, signed in at the record for as long as it is used."""
     now = utc_now()
     store.processes.bury_dead(now)
@@ -113,8 +131,8 @@ def _line(
     beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
     beating.start()
     try:
-        with _progress(quiet) as progress:
-            yield Pipeline(config, store, worker, owner=owner, patient=False), worker, progress
+        with show_rate(err, quiet=quiet) as rate:
+            yield Pipeline(config, store, worker, owner=owner, patient=False), worker, rate
         ahead = timedelta(seconds=config.outlets.email.gather_s)
         deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:
@@ -181,27 +199,44 @@ def _say_presets(files: list[tuple[Path, str]], config: Config) -> None:
             say(f"names: preset {name} fits {count} of {len(files)} ({description})")
 
 
-def _progress(quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=quiet or not err.is_terminal,
-    )
-
-
-def _take_in(
-    files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally, progress: Progress
-) -> None:
-    for path, source in progress.track(files, description="taking in"):
-        why = pipeline.left_out(path, source)
-        if why is not None:
-            tally.left_out[why] += 1
+def _look_over(
+    files: list[tuple[Path, str]], store: Store, tally: Tally
+) -> Iterator[tuple[Path, str]]:
+    """The files that are not known as they are: the others need not be read again."""
+    known = store.captures.known_below({path.parent for path, _ in files})
+    for path, source in files:
+        before = known.get(path)
+        if before is None or before.state is CaptureState.WAITING or before.source != source:
+            yield path, source
             continue
-        taken = pipeline.take_in(path, source)
+        try:
+            about = path.stat()
+        except OSError:
+            yield path, source
+            continue
+        if (about.st_size, about.st_mtime_ns) != (before.size, before.mtime_ns):
+            yield path, source
+            continue
+        tally.known += 1
+        tally.all.add(before.capture_id)
+
+
+def _in_portions(files: Iterator[tuple[Path, str]]) -> Iterator[list[tuple[Path, str]]]:
+    while portion := list(islice(files, PORTION)):
+        yield portion
+
+
+def _take_in(files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally) -> set[int]:
+    """Make the files known. Returns the captures that are to be measured."""
+    ours = []
+    for path, source in files:
+        why = pipeline.left_out(path, source)
+        if why is None:
+            ours.append((path, source))
+        else:
+            tally.left_out[why] += 1
+    wanted: set[int] = set()
+    for (path, _), taken in zip(ours, pipeline.take_in_all(ours), strict=True):
         if taken is None:
             say_error(f"{shown(path)}: went away before it could be read")
             tally.missing_paths += 1
@@ -214,44 +249,50 @@ def _take_in(
         if outcome is TakenIn.NEW or capture.state is CaptureState.WAITING:
             # A second name may say what the first one did not.
             tally.mine.add(capture.id)
+            wanted.add(capture.id)
         else:
             tally.known += 1
+    return wanted
 
 
-def _analyse(
-    pipeline: Pipeline,
-    worker: SegmentationWorker,
-    store: Store,
-    tally: Tally,
-    progress: Progress,
-) -> None:
-    """Measure all that is ours, then read the scans that got new fields."""
-    if tally.mine:
-        _measure(pipeline, worker, store, tally, progress)
-    # In the order of time, whatever the files are called: a dish is judged by its newest scan. Also
-    # those that were measured and not read, where an earlier call was cut off.
-    for scan in store.dishes.unread_scans(tally.all):
+def _read_scans(pipeline: Pipeline, store: Store, tally: Tally, rate: Rate) -> None:
+    """In the order of time, whatever the files are called: a dish is judged by its newest scan.
+
+    Also those that were measured and not read, where an earlier call was cut off.
+    """
+    scans = store.dishes.unread_scans(tally.all)
+    counted = rate.count(len(scans), "reading scans")
+    for scan in scans:
         pipeline.read_scan(scan)
+        counted.advance()
 
 
 def _measure(
+    wanted: set[int],
     pipeline: Pipeline,
     worker: SegmentationWorker,
     store: Store,
-    tally: Tally,
-    progress: Progress,
+    advance: Callable[[], None],
 ) -> None:
+    """Until each of these is measured, has its reason, or waits for something to pass."""
+    if not wanted:
+        return
     worker.start()
-    store.captures.retry(utc_now(), ids=tally.mine, unreadable=False)
+    store.captures.retry(utc_now(), ids=wanted, unreadable=False)
     in_work: list[InWork] = []
-    task = progress.add_task("segmenting", total=len(tally.mine))
+    idle_since = None
     while True:
-        in_work += pipeline.start_due(IN_WORK - len(in_work), only=tally.mine)
+        in_work += pipeline.start_due(IN_WORK - len(in_work), only=wanted, ahead=AHEAD)
         if in_work:
             pipeline.finish(in_work.pop(0))
-            progress.advance(task)
-        elif not store.captures.any_due(utc_now(), ids=tally.mine):
-            break
+            advance()
+            idle_since = None
+            continue
+        idle_since = idle_since or time.monotonic()
+        again = store.captures.next_try_of(wanted, blameless=_BLAMELESS)
+        if again is None or time.monotonic() - idle_since > WAITED_FOR_S:
+            return
+        time.sleep(min(max((again - utc_now()).total_seconds(), 0.05), FIRST_RETRY_S))
 
 
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:

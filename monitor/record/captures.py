@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -39,6 +39,8 @@ from monitor.record.tables import (
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 600.0
+# SQLite takes at most some 32,000 values in one statement.
+_MANY = 10_000
 
 
 class TakenIn(StrEnum):
@@ -67,6 +69,17 @@ class SeenFile:
 
 
 @dataclass(frozen=True)
+class KnownFile:
+    """A file as it was last seen, and the capture that it holds."""
+
+    size: int
+    mtime_ns: int
+    capture_id: int
+    source: str
+    state: CaptureState
+
+
+@dataclass(frozen=True)
 class ScanPlace:
     """Which scan a measured capture belongs to: the dish, and the name's key or the time."""
 
@@ -88,15 +101,49 @@ class CaptureRecord:
             rows = session.execute(select(FileRow.path, FileRow.size, FileRow.mtime_ns))
             return {path: (size, mtime_ns) for path, size, mtime_ns in rows}
 
+    def known_below(self, folders: Collection[Path]) -> dict[Path, KnownFile]:
+        """What is known of the files in these folders themselves, not of those further down."""
+        wanted = set(folders)
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(
+                    FileRow.path,
+                    FileRow.size,
+                    FileRow.mtime_ns,
+                    CaptureRow.id,
+                    CaptureRow.source,
+                    CaptureRow.state,
+                ).join(CaptureRow, CaptureRow.id == FileRow.capture_id)
+            )
+            return {
+                path: KnownFile(size, mtime_ns, id_, source, CaptureState(state))
+                for path, size, mtime_ns, id_, source, state in rows
+                if path.parent in wanted
+            }
+
     def take_in(self, seen: SeenFile, now: datetime) -> tuple[TakenIn, Capture]:
         """Make a file's content known. The same bytes are one capture, whatever their names.
 
         A row that could never be read takes on the new bytes of its path: the old ones were half
         a file, no capture of their own.
         """
+        return self.take_in_all([seen], now)[0]
+
+    def take_in_all(self, seen: Sequence[SeenFile], now: datetime) -> list[tuple[TakenIn, Capture]]:
+        """As `take_in`, in one transaction; in the order given."""
+        # Lost with the power, they are found again where they lie.
+        with self._database.writing(durable=False) as session:
+            taken = [_take_in(session, one, now) for one in seen]
+            return [(outcome, _capture(row)) for outcome, row in taken]
+
+    def forget(self, capture_id: int, owner: str) -> bool:
+        """A claimed file that never held a byte that could be read is gone: it was no capture."""
         with self._database.writing() as session:
-            outcome, row = _take_in(session, seen, now)
-            return outcome, _capture(row)
+            row = _claimed(session, capture_id, owner)
+            if row is None or row.sha256 is not None or row.scan_id is not None:
+                return False
+            session.delete(row)
+            return True
 
     def look_again(
         self, capture_id: int, owner: str, seen: SeenFile, now: datetime
@@ -132,33 +179,31 @@ class CaptureRecord:
 
         Compare-and-set: two programs on one database never get the same capture.
         """
-        with self._database.writing() as session:
+        with self._database.writing(durable=False) as session:
             due = (
                 select(CaptureRow.id)
-                .where(CaptureRow.state == CaptureState.WAITING, CaptureRow.next_try_at <= now)
+                .where(CaptureRow.state == CaptureState.WAITING, is_due(now))
                 .order_by(CaptureRow.next_try_at, CaptureRow.id)
             )
-            if only is not None:
+            if only is None:
+                ids = list(session.scalars(due.limit(limit)))
+            elif len(only) <= _MANY:
+                ids = list(session.scalars(due.where(CaptureRow.id.in_(only)).limit(limit)))
+            else:
                 wanted = set(only)
                 ids = [id_ for id_ in session.scalars(due) if id_ in wanted][:limit]
-            else:
-                ids = list(session.scalars(due.limit(limit)))
-            claimed = []
-            for id_ in ids:
-                changed = session.execute(
-                    update(CaptureRow)
-                    .where(CaptureRow.id == id_, CaptureRow.state == CaptureState.WAITING)
-                    .values(
-                        state=CaptureState.WORKING,
-                        claimed_by=owner,
-                        attempts=CaptureRow.attempts + 1,
-                    )
+            claimed = session.scalars(
+                update(CaptureRow)
+                .where(CaptureRow.id.in_(ids), CaptureRow.state == CaptureState.WAITING)
+                .values(
+                    state=CaptureState.WORKING,
+                    claimed_by=owner,
+                    attempts=CaptureRow.attempts + 1,
                 )
-                if changed.rowcount == 1:  # type: ignore[attr-defined]
-                    claimed.append(id_)
-            rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(claimed)))
-            by_id = {row.id: _capture(row) for row in rows}
-            return [by_id[id_] for id_ in claimed]
+                .returning(CaptureRow)
+            )
+            by_id = {row.id: _capture(row) for row in claimed}
+            return [by_id[id_] for id_ in ids if id_ in by_id]
 
     def release(self, owner: str, now: datetime, *, keep: Collection[int] = ()) -> int:
         """Give back what `owner` claimed and is not working on."""
@@ -189,7 +234,8 @@ class CaptureRecord:
 
         Returns the scan's id, or None where the claim was lost meanwhile (nothing is written).
         """
-        with self._database.writing() as session:
+        # Lost with the power, it is measured again; its reading takes it to the disk.
+        with self._database.writing(durable=False) as session:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return None
@@ -267,9 +313,12 @@ class CaptureRecord:
         ids : only these; None = all. Returns how many.
         """
         states = [CaptureState.WAITING, *([CaptureState.UNREADABLE] if unreadable else [])]
+        chosen = select(CaptureRow).where(CaptureRow.state.in_(states))
+        if ids is not None and len(ids) <= _MANY:
+            chosen = chosen.where(CaptureRow.id.in_(ids))
         with self._database.writing() as session:
             count = 0
-            for row in session.scalars(select(CaptureRow).where(CaptureRow.state.in_(states))):
+            for row in session.scalars(chosen):
                 if ids is None or row.id in ids:
                     row.state, row.next_try_at = CaptureState.WAITING, now
                     row.attempts = row.crashes = 0
@@ -304,16 +353,19 @@ class CaptureRecord:
                 row.attempts = row.crashes = 0
             return [row.id for row in rows]
 
-    def any_due(self, now: datetime, *, ids: Collection[int]) -> bool:
-        """Does one of these wait and is due?"""
+    def next_try_of(self, ids: Collection[int], *, blameless: Collection[str]) -> datetime | None:
+        """When the first of these is due that waits without a reason or for a blameless one."""
         with self._database.reading() as session:
-            due = session.scalars(
-                select(CaptureRow.id).where(
-                    CaptureRow.state == CaptureState.WAITING, CaptureRow.next_try_at <= now
+            due = session.execute(
+                select(CaptureRow.id, CaptureRow.next_try_at)
+                .where(
+                    CaptureRow.state == CaptureState.WAITING,
+                    CaptureRow.reason.is_(None) | CaptureRow.reason.in_(blameless),
                 )
+                .order_by(CaptureRow.next_try_at)
             )
             wanted = set(ids)
-            return any(id_ in wanted for id_ in due)
+            return next((when for id_, when in due if id_ in wanted), None)
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -349,7 +401,7 @@ class CaptureRecord:
 
     def any_in_hand(self, now: datetime) -> bool:
         """Is a capture due, in work, or measured and not read yet?"""
-        due = (CaptureRow.state == CaptureState.WAITING) & (CaptureRow.next_try_at <= now)
+        due = (CaptureRow.state == CaptureState.WAITING) & is_due(now)
         at_work = CaptureRow.state.in_([CaptureState.WORKING, CaptureState.MEASURED])
         with self._database.reading() as session:
             return session.scalar(select(CaptureRow.id).where(due | at_work).limit(1)) is not None
@@ -369,26 +421,32 @@ class CaptureRecord:
         found: list[Capture] = []
         wanted = sorted(ids)
         with self._database.reading() as session:
-            # SQLite takes at most some 32,000 values in one statement.
-            for first in range(0, len(wanted), 10_000):
-                some = wanted[first : first + 10_000]
+            for first in range(0, len(wanted), _MANY):
+                some = wanted[first : first + _MANY]
                 rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(some)))
                 found += [_capture(row) for row in rows]
         return found
 
-    def next_due(self) -> datetime | None:
-        """When the next waiting capture wants to be tried."""
+    def any_due(self, now: datetime) -> bool:
+        """Does a capture wait whose time has come?"""
         with self._database.reading() as session:
-            return session.scalar(
-                select(func.min(CaptureRow.next_try_at)).where(
-                    CaptureRow.state == CaptureState.WAITING
-                )
-            )
+            due = select(CaptureRow.id).where(CaptureRow.state == CaptureState.WAITING, is_due(now))
+            return session.scalar(due.limit(1)) is not None
 
 
 def retry_after(attempts: int) -> timedelta:
     """Growing waits: 5 s, 10 s, 20 s ... up to 10 minutes, for as long as it takes."""
     return timedelta(seconds=min(FIRST_RETRY_S * 2 ** max(attempts - 1, 0), LONGEST_RETRY_S))
+
+
+def is_due(now: datetime) -> ColumnElement[bool]:
+    """Whether a waiting capture's time has come.
+
+    No wait is longer than the longest: one that is was begun before the clock was set back.
+    """
+    return (CaptureRow.next_try_at <= now) | (
+        CaptureRow.next_try_at > now + timedelta(seconds=2 * LONGEST_RETRY_S)
+    )
 
 
 def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:

@@ -96,9 +96,14 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A transaction that writes: all or nothing, one at a time on SQLite."""
-        engine = self.engine.execution_options(writes=True)
+    def writing(self, *, durable: bool = True) -> Iterator[Session]:
+        """A transaction that writes: all or nothing, one at a time on SQLite.
+
+        durable : False where a power cut may take it back, since it only says what can be found
+            out again from the captures: it then waits for no disk. A durable one that comes later
+            takes all before it along.
+        """
+        engine = self.engine.execution_options(writes=True, durable=durable)
         with (
             _as_record_error(self._where, self._busy_s),
             Session(engine) as session,
@@ -190,12 +195,16 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
         _use_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A writer takes its lock at once: a reader that upgrades later can fail with "locked"
         # no matter how long it waits.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("writes", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        level = "FULL" if options.get("durable", True) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

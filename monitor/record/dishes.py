@@ -23,7 +23,7 @@ from monitor.culture import (
     Summary,
 )
 from monitor.errors import UsageError
-from monitor.record.captures import measurement_of
+from monitor.record.captures import is_due, measurement_of
 from monitor.record.database import Database
 from monitor.record.places import dish_called
 from monitor.record.plans import TakeBack, add_plan, supersede_plans
@@ -181,7 +181,7 @@ class DishRecord:
                         (CaptureRow.state == CaptureState.WORKING)
                         | and_(
                             CaptureRow.state == CaptureState.WAITING,
-                            CaptureRow.next_try_at <= now,
+                            is_due(now),
                         )
                     )
                     .distinct()
@@ -207,7 +207,8 @@ class DishRecord:
                 wanted = expected.get(source)
                 quiet = timedelta(seconds=quiet_s.get(source, 0.0))
                 if (wanted is not None and count >= wanted) or (
-                    label not in busy and last_taken_at + quiet <= now
+                    # A time to come is of before the clock was set back.
+                    label not in busy and not now - quiet < last_taken_at <= now
                 ):
                     ready.append(scan_id)
             return ready

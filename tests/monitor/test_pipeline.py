@@ -113,8 +113,7 @@ class Line:
         for _ in range(20):
             for work in self.pipeline.start_due(100):
                 self.pipeline.finish(work)
-            due = self.store.captures.next_due()
-            if due is None or due > self.clock.now:
+            if not self.store.captures.any_due(self.clock.now):
                 return
         raise AssertionError("captures are claimed over and over")
 
@@ -960,3 +959,43 @@ def test_where_captures_belong_is_taken_from_the_name_and_the_source(make_line, 
         line.take_in(line.drop(name))
     line.run()
     assert len(line.read_all()) == 2
+
+
+def test_an_empty_file_that_went_away_is_forgotten(make_line):
+    """It never held a byte: there is nothing to wait for."""
+    line = make_line()
+    path = line.drop("dish-07_20261102T030000Z_f1.tif", b"", age_s=0.0)
+    capture = line.take_in(path)
+    assert (capture.state, capture.reason) == (CaptureState.WAITING, "empty")
+    path.unlink()
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.all() == []
+    assert list(line.pipeline.forgotten) == [path]
+    assert line.store.captures.known_files() == {}
+
+
+def test_an_empty_file_whose_folder_is_gone_waits_for_it_to_come_back(make_line):
+    """The share may be off; on it the file may have been written by now."""
+    line = make_line()
+    path = line.drop("dish-07_20261102T030000Z_f1.tif", b"", age_s=0.0)
+    capture = line.take_in(path)
+    path.parent.rename(path.parent.with_name("away"))
+    line.clock.passes(minutes(1))
+    line.run()
+    assert line.capture(capture.id).reason == "missing"
+    path.parent.with_name("away").rename(path.parent)
+    line.drop(path.name, age_s=0.0)
+    line.clock.passes(minutes(20))
+    line.run()
+    assert line.capture(capture.id).state is CaptureState.MEASURED
+
+
+def test_claims_for_later_calls_are_handed_out_first(make_line):
+    line = make_line()
+    for hour in range(5):
+        line.take_in(line.drop(f"dish-07_20261102T{hour:02}0000Z_f1.tif"))
+    assert len(line.pipeline.start_due(1, ahead=4)) == 1
+    others = line.store.captures.claim_due("another", line.clock.now, limit=9)
+    assert len(others) == 1
+    assert len(line.pipeline.start_due(9)) == 3

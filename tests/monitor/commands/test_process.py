@@ -63,6 +63,22 @@ def test_the_json_form_is_what_was_promised_and_a_second_time_all_is_known(captu
     assert [one["version"] for one in history] == [1, 1]
 
 
+def test_files_that_are_as_they_were_are_not_read_again(captures, state, tmp_path):
+    """Else going on with a large backfill would first read all that was done, from a slow share."""
+    copy = Path(shutil.copytree(captures, tmp_path / "copy"))
+    first = spawn("process", copy, "--state", state, "--json").document
+    assert (first["known"], first["recorded"]) == (2, 0)
+    about = (copy / FIRST).stat()
+    with (copy / FIRST).open("r+b") as file:
+        file.write(b"other bytes")
+    os.utime(copy / FIRST, ns=(about.st_atime_ns, about.st_mtime_ns))
+    second = spawn("process", copy, "--state", state, "--json").document
+    assert (second["known"], second["unreadable"], second["dishes"]) == (2, 0, ["dish-07"])
+    os.utime(copy / FIRST)
+    third = spawn("process", copy, "--state", state, "--json").document
+    assert (third["known"], third["unreadable"]) == (1, 1)
+
+
 def test_words_go_with_the_result_to_standard_output_and_remarks_to_standard_error(captures, state):
     answer = spawn("process", captures, "--state", state)
     assert answer.code == DONE
@@ -111,6 +127,7 @@ def test_one_call_meets_everything_that_a_folder_can_hold(captures, tmp_path):
     # A second time nothing is counted twice, nothing is left half done, and words are printable.
     answer = spawn("process", folder, "--state", state)
     assert answer.code == DONE
+    assert answer.out.startswith("0 recorded, 0 unreadable, 8 known, 0 waiting")
     assert status(state) == {"recorded": 1, "unreadable": 6, "waiting": 0}
     assert answer.err.count("\nunreadable: ") == 6
     assert all(line.isprintable() for line in answer.err.splitlines())
@@ -255,7 +272,7 @@ def test_a_full_disk_is_said_and_with_more_room_the_work_goes_on(captures, confi
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)],
         check=False, capture_output=True,
     )  # fmt: skip
     if mounted.returncode != 0:

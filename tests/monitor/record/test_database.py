@@ -43,6 +43,13 @@ def test_every_connection_is_set_up_to_lose_nothing(store, pragma, value):
             assert opened.scalar(text(f"PRAGMA {pragma}")) == value
 
 
+def test_only_a_transaction_that_may_be_lost_does_not_wait_for_the_disk(store):
+    """Both kinds share their connections."""
+    for durable, level in ((False, 1), (True, 2), (False, 1), (True, 2)):
+        with store.database.writing(durable=durable) as session:
+            assert session.scalar(text("PRAGMA synchronous")) == level
+
+
 def test_a_row_that_points_nowhere_is_refused(store):
     with pytest.raises(RecordError, match="FOREIGN KEY"), store.database.writing() as session:
         session.add(FileRow(path=Path("/in/a.tif"), size=1, mtime_ns=1, capture_id=99))
