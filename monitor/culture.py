@@ -52,6 +52,7 @@ class AlertTopic(StrEnum):
     CONFLUENT = "confluence-reached"
     GROWTH_STOPPED = "growth-stopped"
     DOUBTFUL = "doubtful"
+    PAST_SAVING = "past-saving"
     # by what does not come
     NO_CAPTURE = "no-new-capture"
     SAME_PICTURE = "same-picture"
@@ -192,6 +193,83 @@ class FieldAreas:
         return self.cells_px / self.imaged_px if self.imaged_px else None
 
 
+class ToolKind(StrEnum):
+    TIP = (
+        "tip"  # an aspirating tip: what lies under its bore goes, what lies under its wall is hurt
+    )
+    PIN = "pin"  # a scraping pin
+    LASER = "laser"  # a laser spot
+
+
+@dataclass(frozen=True)
+class Aiming:
+    """With what regions are removed, and how careful one is.
+
+    removes_um : diameter of what one hit removes: the bore of a tip, the width of a pin, a spot
+    touches_um : diameter of what one hit may harm, at least `removes_um`
+    positional_error_um : how far from its aim the picker may set the tool down
+    border_um : how far off the borders of a label map may be
+    safe_distance_um : left between what a hit may harm and the nearest undifferentiated cell
+    """
+
+    tool: str
+    kind: ToolKind
+    removes_um: float
+    touches_um: float
+    positional_error_um: float
+    border_um: float
+    safe_distance_um: float
+
+    @property
+    def clearance_um(self) -> float:
+        """From the point aimed at to the nearest border of its region, at least."""
+        return self.touches_um / 2 + self.positional_error_um + self.border_um
+
+    @property
+    def clearance_of_good_um(self) -> float:
+        """From the point aimed at to the nearest undifferentiated cell, at least."""
+        kept = max(self.border_um, self.safe_distance_um)
+        return self.touches_um / 2 + self.positional_error_um + kept
+
+
+@dataclass(frozen=True)
+class AimPoint:
+    """Where to set the tool down in a capture: (row, column), and how far it is at least from
+    there to the nearest border of its region.
+    """
+
+    row: float
+    column: float
+    clearance_px: float
+
+
+@dataclass(frozen=True)
+class Aim:
+    """How the tool can remove one region of a capture, or why it cannot.
+
+    label : of the region; of the colony where that is removed whole
+    polygon : outer outline, (row, column) points, not closed
+    uncertainty : 0..1, mean entropy of the class distribution inside
+    removable_px : what the tool can remove at all, kept away from the borders
+    covered_px : what the points remove
+    refused : reason in a word or two that do not change; None where there are points
+    refused_text : the same with its numbers
+    """
+
+    label: int
+    whole_colony: bool
+    area_px: int
+    polygon: tuple[tuple[float, float], ...]
+    mean_probability: float
+    uncertainty: float
+    inscribed_radius_px: float
+    points: tuple[AimPoint, ...] = ()
+    removable_px: float = 0.0
+    covered_px: float = 0.0
+    refused: str | None = None
+    refused_text: str | None = None
+
+
 @dataclass(frozen=True)
 class FieldMeasurement:
     """Everything that one capture says once it is segmented.
@@ -202,6 +280,7 @@ class FieldMeasurement:
     acquired_at_from : "metadata", "side-car", "name" or "mtime"
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
+    aims : how to remove regions with the tool of `aiming`; where a pixel size is known
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
     """
 
@@ -225,6 +304,8 @@ class FieldMeasurement:
     doubts: tuple[str, ...] = ()
     took_s: float = 0.0
     fingerprint: str | None = None
+    aims: tuple[Aim, ...] = ()
+    aiming: Aiming | None = None
 
 
 @dataclass(frozen=True)
@@ -379,45 +460,6 @@ class Calibration:
         """One of the two frames is the other's mirror image."""
         (a, b, _), (c, d, _) = self.matrix
         return a * d - b * c < 0
-
-
-class ToolKind(StrEnum):
-    TIP = (
-        "tip"  # an aspirating tip: what lies under its bore goes, what lies under its wall is hurt
-    )
-    PIN = "pin"  # a scraping pin
-    LASER = "laser"  # a laser spot
-
-
-@dataclass(frozen=True)
-class Aiming:
-    """With what regions are removed, and how careful one is.
-
-    removes_um : diameter of what one hit removes: the bore of a tip, the width of a pin, a spot
-    touches_um : diameter of what one hit may harm, at least `removes_um`
-    positional_error_um : how far from its aim the picker may set the tool down
-    border_um : how far off the borders of a label map may be
-    safe_distance_um : left between what a hit may harm and the nearest undifferentiated cell
-    """
-
-    tool: str
-    kind: ToolKind
-    removes_um: float
-    touches_um: float
-    positional_error_um: float
-    border_um: float
-    safe_distance_um: float
-
-    @property
-    def clearance_um(self) -> float:
-        """From the point aimed at to the nearest border of its region, at least."""
-        return self.touches_um / 2 + self.positional_error_um + self.border_um
-
-    @property
-    def clearance_of_good_um(self) -> float:
-        """From the point aimed at to the nearest undifferentiated cell, at least."""
-        kept = max(self.border_um, self.safe_distance_um)
-        return self.touches_um / 2 + self.positional_error_um + kept
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from monitor.calibration import calibration_to_use
 from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.config import Config, DifferentiationConfig, SourceSettings, settings_sha256
 from monitor.culture import (
+    AlertKind,
+    AlertTopic,
     Calibration,
     CalibrationKind,
     Capture,
@@ -38,7 +40,7 @@ from monitor.culture import (
 )
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
-from monitor.decisions.removal import MeasuredField, plan_removal
+from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
@@ -46,6 +48,7 @@ from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, Mo
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
 from monitor.record.dishes import NewAlert, NewReading, ScanDecision, ScanFacts, ScanOutcome
 from monitor.record.store import Store
+from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.request import FieldRequest, hash_file
 
 log = logging.getLogger(__name__)
@@ -183,6 +186,7 @@ class Pipeline:
                 settings=settings,
                 settings_sha256=settings_sha256(self._config, settings),
                 state_folder=self._config.record.folder,
+                removal=self._config.decisions.removal,
             )
             future = self._worker.submit(request)
             started.append(InWork(capture, named, future))
@@ -396,8 +400,8 @@ class Pipeline:
         plan, replaces = None, False
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
-            if judgement.status is DishStatus.DIFFERENTIATING:
-                plan = self._plan(facts, reading)
+            if judgement.status is DishStatus.DIFFERENTIATING and not _past_saving(facts, wanted):
+                plan = self._plan(facts, reading, limits)
         return ScanDecision(
             status=judgement.status,
             alerts=self._to_be_mailed(wanted, facts, reading, limits),
@@ -438,7 +442,9 @@ class Pipeline:
             found.append(replace(alert, mail_to=to, held_back=way.held_back, wait=way.wait))
         return tuple(found)
 
-    def _plan(self, facts: ScanFacts, reading: Reading) -> RemovalPlan | None:
+    def _plan(
+        self, facts: ScanFacts, reading: Reading, limits: DifferentiationConfig
+    ) -> RemovalPlan | None:
         source = facts.fields[0].source
         settings = self.settings(source)
         now = self._clock()
@@ -453,6 +459,7 @@ class Pipeline:
                 now,
                 settings=settings,
                 picker=self._calibration(CalibrationKind.PICKER, source, now),
+                earlier=self._earlier(facts, limits),
             )
         except CalibrationError as problem:
             log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
@@ -462,6 +469,20 @@ class Pipeline:
             log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
 
+    def _earlier(self, facts: ScanFacts, limits: DifferentiationConfig) -> list[list[EarlierField]]:
+        """The label maps of the dish's last scans that could be judged, newest first."""
+        wanted = self._config.decisions.removal.earlier_scans
+        judged = [one for one in facts.history if can_be_judged(one, limits)]
+        scans = []
+        for reading in reversed(judged[-wanted:] if wanted else []):
+            fields = []
+            for one in self._store.dishes.scan_fields(reading.id):
+                labels = read_label_map(self._config.record.folder, one.measurement)
+                if labels is not None:
+                    fields.append(EarlierField(one.measurement, labels))
+            scans.append(fields)
+        return scans
+
     def _calibration(self, kind: CalibrationKind, source: str, now: datetime) -> Calibration | None:
         on_record = self._store.calibrations.of(source, kind)
         used = calibration_to_use(kind, source, self.settings(source), on_record, now)
@@ -469,6 +490,14 @@ class Pipeline:
             where = "the record" if used in on_record else "config.yaml"
             log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
         return used
+
+
+def _past_saving(facts: ScanFacts, wanted: Collection[NewAlert]) -> bool:
+    """A dish to be thrown away needs no plan."""
+    for alert in wanted:
+        if alert.topic is AlertTopic.PAST_SAVING:
+            return alert.kind is not AlertKind.CLEARED
+    return AlertTopic.PAST_SAVING in open_topics(facts.alerts)
 
 
 def _refuse_left_out(path: Path, why: str | None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from model.classes import CellClass
 from monitor.config import Config, RecordConfig
-from monitor.culture import FieldMeasurement
+from monitor.culture import AlertTopic, FieldMeasurement
 from monitor.delivery import deliver_due
 from monitor.errors import MonitorError
 from monitor.pipeline import UNLISTED, Pipeline, utc_now
@@ -63,7 +63,7 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
             measured = _measurement(trial, share, scan, scans)
             scan_id = _record(store, measured, scan)
             pipeline.read_scan(scan_id)
-        if not store.dishes.alerts():
+        if AlertTopic.DIFFERENTIATION not in {one.topic for one in store.dishes.alerts()}:
             raise MonitorError(
                 "the configured rule did not alert for a dish that differentiates; check "
                 "decisions.differentiation"

@@ -112,6 +112,28 @@ def _confluent(
     return None
 
 
+def _past_saving(
+    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
+) -> _Change:
+    limit = limits.discard_above
+    if limit is None:
+        return (AlertKind.CLEARED, "Dishes past saving are not looked for.") if is_open else None
+    known = [one for one in readings if can_be_judged(one, limits)]
+    if not known or known[-1] is not readings[-1]:
+        return None
+    values = [one.differentiated_fraction or 0.0 for one in known[-limits.scans_considered :]]
+    newest = f"{100 * values[-1]:.0f} %"
+    if not is_open and _agreed([value > limit for value in values], limits):
+        return (
+            AlertKind.RAISED,
+            f"{newest} of the cells are differentiated: past saving. Discard the dish; no removal "
+            "plan is made.",
+        )
+    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], limits):
+        return AlertKind.CLEARED, f"{newest} of the cells are differentiated by now."
+    return None
+
+
 def _growth_stopped(
     is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
 ) -> _Change:
@@ -160,6 +182,7 @@ _RULES: dict[AlertTopic, Callable[[bool, Sequence[Reading], DifferentiationConfi
     AlertTopic.CONFLUENT: _confluent,
     AlertTopic.GROWTH_STOPPED: _growth_stopped,
     AlertTopic.DOUBTFUL: _doubtful,
+    AlertTopic.PAST_SAVING: _past_saving,
 }
 
 

@@ -14,25 +14,31 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import contains_xy, make_valid
-from shapely.geometry import Polygon
+from shapely import make_valid
+from shapely.geometry import Point, Polygon
 from shapely.geometry.base import BaseGeometry
+from shapely.ops import unary_union
 
+from model.classes import CellClass
 from monitor.calibration import why_other_pixels
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
+    Aim,
+    Aiming,
     Calibration,
+    Colony,
     FieldMeasurement,
     Hit,
     PlanStatus,
     Reading,
+    RefusedRegion,
     Region,
     RemovalPlan,
     StagePosition,
     Target,
 )
 from monitor.errors import CalibrationError
-from monitor.geometry import Affine, image_to_stage
+from monitor.geometry import Affine, image_to_stage, stage_to_image
 from monitor.vessels import Vessel
 
 _MAX_SWEEPS = 40
@@ -48,6 +54,20 @@ class MeasuredField:
     measurement: FieldMeasurement
 
 
+@dataclass(frozen=True, eq=False)
+class EarlierField:
+    """One capture of an earlier scan of the dish, to be looked at again.
+
+    labels : (H, W) uint8, values of CellClass, 255 outside the vessel
+    """
+
+    measurement: FieldMeasurement
+    labels: NDArray[np.uint8]
+
+
+Scan = Sequence[EarlierField]
+
+
 def plan_removal(
     plan_id: str,
     reading: Reading,
@@ -58,8 +78,10 @@ def plan_removal(
     *,
     settings: SourceSettings | None = None,
     picker: Calibration | None = None,
+    earlier: Sequence[Scan] = (),
 ) -> RemovalPlan | None:
-    """A plan for every region that is large, thick and certain enough; None if there is none.
+    """A plan for every region that is large, sure and old enough and that the tool fits into; None
+    if there is none.
 
     Cells move: a plan is good for `expires_h` after its scan. A scan that is older by now, as in a
     backfill, makes none.
@@ -68,8 +90,10 @@ def plan_removal(
     calibration : how the camera of the dish's source stands on the stage
     settings : of the source: its vessel, the limits of its stage, its binning
     picker : how the picker's frame lies on the stage, where it has one of its own
+    earlier : the scans before, newest first, as many as `limits.earlier_scans` asks for or as
+        there are
 
-    Regions that are refused, or that a neighbouring field shows again, are counted in `left_out`.
+    Regions that are refused are in `refused` with their reasons, and counted in `left_out`.
 
     Raises CalibrationError where regions qualify and no stage position can be given for any, and
     where one comes out so far outside its vessel that the coordinates must be wrong.
@@ -78,32 +102,36 @@ def plan_removal(
     if expires_at <= now:
         return None
     place = _Place(reading.dish, settings or SourceSettings(), calibration, picker)
-    refused: Counter[str] = Counter()
+    refused: list[RefusedRegion] = []
     homeless: Counter[str] = Counter()
     found: list[_Found] = []
     for field in fields:
-        for region in field.measurement.regions:
-            reason = _reason_to_refuse(region, field.measurement.pixel_size_um, limits)
+        for region, aim in _aimed(field.measurement):
+            reason = _reason_to_refuse(region, aim, field.measurement, limits)
             if reason is not None:
-                refused[reason] += 1
+                refused.append(_refusal(field, region, aim, *reason))
                 continue
             missing = place.missing(field.measurement)
             if missing is not None:
                 homeless[missing] += 1
                 continue
-            one = place.locate(field, region)
-            outside = place.outside(one.target)
-            if outside is not None:
-                homeless[outside] += 1
+            assert aim is not None
+            one = place.locate(field, region, aim)
+            if isinstance(one, str):
+                homeless[one] += 1
                 continue
-            found.append(one)
+            kept = _persistent(one, place, earlier, limits)
+            if isinstance(kept, _Found):
+                found.append(kept)
+            else:
+                refused.append(_refusal(field, region, aim, *kept))
     if not found:
         if homeless:
             raise CalibrationError(_no_place(reading.dish, homeless))
         return None
     assert calibration is not None
-    kept, repeated = _without_repeats(found)
-    targets = _in_order([item.target for item in kept])
+    kept_regions, repeated = _without_repeats(found)
+    chosen, postponed = _within(kept_regions, limits.max_hits)
     by_rule = limits.approval == "rule"
     return RemovalPlan(
         id=plan_id,
@@ -116,11 +144,183 @@ def plan_removal(
         settings_sha256=reading.settings_sha256,
         calibration_id=calibration.id,
         picker_calibration_id=None if picker is None else picker.id,
-        targets=targets,
-        left_out=_left_out(refused, homeless, repeated),
+        targets=_in_order([_with_cover(one.target, limits.aiming) for one in chosen]),
+        left_out=_left_out(refused, homeless, repeated, postponed),
         approved_by="rule" if by_rule else None,
         approved_at=now if by_rule else None,
+        aiming=limits.aiming,
+        refused=tuple(refused),
     )
+
+
+def _aimed(measurement: FieldMeasurement) -> list[tuple[Region | Colony, Aim | None]]:
+    """Colonies to be removed whole, and differentiated regions of the others, with their aims."""
+    by_label = {(aim.whole_colony, aim.label): aim for aim in measurement.aims}
+    whole: list[tuple[Region | Colony, Aim | None]] = [
+        (colony, by_label[True, colony.label])
+        for colony in measurement.colonies
+        if (True, colony.label) in by_label
+    ]
+    condemned = {one.label for one, _ in whole}
+    return whole + [
+        (region, by_label.get((False, region.label)))
+        for region in measurement.regions
+        if region.colony is None or region.colony not in condemned
+    ]
+
+
+_Reason = tuple[str, str]
+
+
+def _reason_to_refuse(
+    what: Region | Colony, aim: Aim | None, measurement: FieldMeasurement, limits: RemovalConfig
+) -> _Reason | None:
+    """(what kind of reason, the reason with its numbers)"""
+    if isinstance(what, Region):
+        if not _has_a_size(what):
+            return "no size", "without a size or an outline"
+        if what.mean_probability < limits.min_probability:
+            return "too uncertain", f"too uncertain (probability below {limits.min_probability:g})"
+    pixel_size_um = measurement.pixel_size_um
+    if pixel_size_um is None or not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
+        return None
+    if what.area_px * pixel_size_um**2 < limits.min_region_um2:
+        return "too small", f"too small (below {limits.min_region_um2:g} µm²)"
+    if aim is None or measurement.aiming != limits.aiming:
+        return (
+            "not aimed at",
+            "measured for another tool or with other limits (colonywatch reprocess measures again)",
+        )
+    if aim.uncertainty > limits.max_uncertainty:
+        return "too uncertain", f"too uncertain (uncertainty above {limits.max_uncertainty:g})"
+    if aim.refused is not None:
+        return aim.refused, aim.refused_text or aim.refused
+    return None
+
+
+def _refusal(
+    field: MeasuredField, what: Region | Colony, aim: Aim | None, reason: str, text: str
+) -> RefusedRegion:
+    pixel_size_um = field.measurement.pixel_size_um
+    polygon = aim.polygon if aim is not None else what.polygon if isinstance(what, Region) else ()
+    return RefusedRegion(
+        region_id=_region_id(field, what),
+        capture_sha256=field.capture_sha256,
+        reason=reason,
+        text=text,
+        polygon_px=polygon,
+        area_um2=None if pixel_size_um is None else what.area_px * pixel_size_um**2,
+    )
+
+
+def _region_id(field: MeasuredField, what: Region | Colony) -> str:
+    kind = "c" if isinstance(what, Colony) else ""
+    return f"{field.capture_sha256[:12]}-{kind}{what.label}"
+
+
+def _has_a_size(region: Region) -> bool:
+    numbers = (region.area_px, region.inscribed_radius_px, *region.pick_point)
+    return (
+        all(math.isfinite(number) for number in numbers)
+        and region.area_px > 0
+        and region.inscribed_radius_px > 0
+        and len(region.polygon) >= 3
+        and bool(np.isfinite(region.polygon).all())
+    )
+
+
+# --- was it there before? -----------------------------------------------------------------------
+
+
+def _persistent(
+    found: _Found, place: _Place, earlier: Sequence[Scan], limits: RemovalConfig
+) -> _Found | _Reason:
+    """The region with those of its hits whose whole place was differentiated in each of the earlier
+    scans, or why none of them was.
+
+    A hit is judged by what the tool touches, wherever the picker sets it down; of a colony that is
+    removed whole, by its cells of either class.
+    """
+    wanted = limits.earlier_scans
+    if not wanted or (not earlier and limits.trust_first_scan):
+        return found
+    if len(earlier) < wanted:
+        return "not seen before", "not seen before: the dish has too few earlier scans to compare"
+    reach_um = limits.aiming.touches_um / 2 + limits.aiming.positional_error_um
+    hits = tuple(
+        hit
+        for hit in found.target.hits
+        if all(
+            any(
+                _was_differentiated(hit, field, place, reach_um, found.target.whole_colony)
+                for field in scan
+            )
+            for scan in earlier[:wanted]
+        )
+    )
+    if not hits:
+        scans = "scan" if wanted == 1 else f"{wanted} scans"
+        return "not seen before", f"not surely differentiated in the {scans} before"
+    return replace(found, target=replace(found.target, hits=hits))
+
+
+def _was_differentiated(
+    hit: Hit, field: EarlierField, place: _Place, reach_um: float, whole_colony: bool
+) -> bool:
+    measurement, labels = field.measurement, field.labels
+    pixel_size_um, stage, calibration = (
+        measurement.pixel_size_um,
+        measurement.stage,
+        place.calibration,
+    )
+    if place.missing(measurement) is not None or labels.shape != measurement.shape:
+        return False
+    assert calibration is not None
+    assert pixel_size_um is not None
+    assert stage is not None
+    ((row, column),) = stage_to_image(
+        [(hit.pick_x_um, hit.pick_y_um)],
+        shape=measurement.shape,
+        pixel_size_um=pixel_size_um,
+        pixel_to_stage=calibration.pixel_to_stage,
+        centre=stage,
+    ).tolist()
+    reach = reach_um / pixel_size_um
+    top, bottom = math.floor(row - reach), math.ceil(row + reach) + 1
+    left, right = math.floor(column - reach), math.ceil(column + reach) + 1
+    if top < 0 or left < 0 or bottom > labels.shape[0] or right > labels.shape[1]:
+        return False
+    rows, columns = np.ogrid[top:bottom, left:right]
+    disc = (rows - row) ** 2 + (columns - column) ** 2 <= reach**2
+    seen = labels[top:bottom, left:right][disc]
+    if whole_colony:
+        return bool(np.isin(seen, (CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED)).all())
+    return bool((seen == CellClass.DIFFERENTIATED).all())
+
+
+def _within(found: Sequence[_Found], max_hits: int) -> tuple[list[_Found], int]:
+    """The surest regions with no more than so many hits in all, and how many wait for the next
+    plan. At least one: of its hits the first ones, where it alone has too many.
+    """
+    kept: list[_Found] = []
+    left = max_hits
+    ordered = sorted(found, key=lambda one: -one.target.mean_probability)
+    for one in ordered:
+        if len(one.target.hits) <= left:
+            kept.append(one)
+            left -= len(one.target.hits)
+    if not kept:
+        first = ordered[0]
+        kept.append(replace(first, target=replace(first.target, hits=first.target.hits[:left])))
+    return kept, len(found) - len(kept)
+
+
+def _with_cover(target: Target, aiming: Aiming) -> Target:
+    """The target with what its hits remove: they lie inside it, so that this is their union."""
+    discs = unary_union(
+        [Point(hit.pick_x_um, hit.pick_y_um).buffer(aiming.removes_um / 2) for hit in target.hits]
+    )
+    return replace(target, covered_um2=float(discs.area))
 
 
 def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:
@@ -181,33 +381,6 @@ def _uncross(order: NDArray[np.intp], away: NDArray[np.float64]) -> bool:
     return better
 
 
-def _reason_to_refuse(
-    region: Region, pixel_size_um: float | None, limits: RemovalConfig
-) -> str | None:
-    if not _has_a_size(region):
-        return "without a size or an outline"
-    if region.mean_probability < limits.min_probability:
-        return f"too uncertain (probability below {limits.min_probability:g})"
-    if pixel_size_um is None or not pixel_size_um > 0:
-        return None
-    if region.area_px * pixel_size_um**2 < limits.min_region_um2:
-        return f"too small (below {limits.min_region_um2:g} µm²)"
-    if region.inscribed_radius_px * pixel_size_um < limits.min_inscribed_radius_um:
-        return f"too thin (inscribed radius below {limits.min_inscribed_radius_um:g} µm)"
-    return None
-
-
-def _has_a_size(region: Region) -> bool:
-    numbers = (region.area_px, region.inscribed_radius_px, *region.pick_point)
-    return (
-        all(math.isfinite(number) for number in numbers)
-        and region.area_px > 0
-        and region.inscribed_radius_px > 0
-        and len(region.polygon) >= 3
-        and bool(np.isfinite(region.polygon).all())
-    )
-
-
 def _no_place(dish: str, homeless: Counter[str]) -> str:
     reasons = "; ".join(
         f"{_counted(number, 'differentiated region')} with {missing}"
@@ -216,10 +389,12 @@ def _no_place(dish: str, homeless: Counter[str]) -> str:
     return f"{dish}: no removal plan, since no stage coordinates can be given: {reasons}"
 
 
-def _left_out(refused: Counter[str], homeless: Counter[str], repeated: int) -> tuple[str, ...]:
+def _left_out(
+    refused: Sequence[RefusedRegion], homeless: Counter[str], repeated: int, postponed: int
+) -> tuple[str, ...]:
     sentences = [
         f"{_counted(number, 'region')} {'is' if number == 1 else 'are'} {reason}."
-        for reason, number in refused.most_common()
+        for reason, number in Counter(one.text for one in refused).most_common()
     ]
     sentences += [
         f"{_counted(number, 'region')} cannot be placed on the stage, {missing}."
@@ -229,6 +404,11 @@ def _left_out(refused: Counter[str], homeless: Counter[str], repeated: int) -> t
         sentences.append(
             f"{_counted(repeated, 'region')} {'is' if repeated == 1 else 'are'} aimed at already "
             "in an overlapping field."
+        )
+    if postponed:
+        sentences.append(
+            f"{_counted(postponed, 'region')} {'waits' if postponed == 1 else 'wait'} for the next "
+            "plan: this one has as many hits as a plan may have (max_hits)."
         )
     return tuple(sentences)
 
@@ -268,54 +448,63 @@ class _Place:
             )
         return why_other_pixels(self.calibration, self.settings, pixel_size_um)
 
-    def locate(self, field: MeasuredField, region: Region) -> _Found:
-        """A region for which nothing is `missing`."""
+    def locate(self, field: MeasuredField, what: Region | Colony, aim: Aim) -> _Found | str:
+        """A region for which nothing is `missing`, with its hits; or why none may be aimed at.
+
+        Raises CalibrationError where a hit lies so far out that the coordinates must be wrong.
+        """
         measurement, calibration = field.measurement, self.calibration
         pixel_size_um, stage = measurement.pixel_size_um, measurement.stage
         assert calibration is not None
         assert pixel_size_um is not None
         assert isinstance(stage, StagePosition)
+
+        def on_stage(points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+            return image_to_stage(
+                points,
+                shape=measurement.shape,
+                pixel_size_um=pixel_size_um,
+                pixel_to_stage=calibration.pixel_to_stage,
+                centre=stage,
+            )
+
         # Simplifying an outline can let it cross itself.
-        outline = make_valid(
-            Polygon(
-                image_to_stage(
-                    region.polygon,
-                    shape=measurement.shape,
-                    pixel_size_um=pixel_size_um,
-                    pixel_to_stage=calibration.pixel_to_stage,
-                    centre=stage,
+        outline = make_valid(Polygon(on_stage(aim.polygon)))
+        region_id = _region_id(field, what)
+        places = on_stage([(point.row, point.column) for point in aim.points])
+        hits, outside = [], ""
+        for point, (x_um, y_um) in zip(aim.points, places.tolist(), strict=True):
+            hit = self._in_other_frames(
+                Hit(
+                    order=0,
+                    pick_px=(point.row, point.column),
+                    pick_x_um=x_um,
+                    pick_y_um=y_um,
+                    pick_z_um=stage.z_um,
+                    clearance_um=point.clearance_px * pixel_size_um,
                 )
             )
-        )
-        ((x_um, y_um),) = image_to_stage(
-            [region.pick_point],
-            shape=measurement.shape,
-            pixel_size_um=pixel_size_um,
-            pixel_to_stage=calibration.pixel_to_stage,
-            centre=stage,
-        ).tolist()
-        middle = Polygon(region.polygon).centroid
+            why = self.outside(hit, region_id)
+            if why is None:
+                hits.append(hit)
+            else:
+                outside = why
+        if not hits:
+            return outside or "nowhere to aim at"
+        middle = Polygon(aim.polygon).centroid
         target = Target(
-            region_id=f"{field.capture_sha256[:12]}-{region.label}",
+            region_id=region_id,
             capture_sha256=field.capture_sha256,
             acquired_at=measurement.acquired_at,
-            area_um2=region.area_px * pixel_size_um**2,
-            mean_probability=region.mean_probability,
-            inscribed_radius_um=region.inscribed_radius_px * pixel_size_um,
+            area_um2=what.area_px * pixel_size_um**2,
+            mean_probability=aim.mean_probability,
+            inscribed_radius_um=aim.inscribed_radius_px * pixel_size_um,
             centroid_px=(float(middle.x), float(middle.y)),
-            polygon_px=region.polygon,
-            hits=(
-                self._in_other_frames(
-                    Hit(
-                        order=0,
-                        pick_px=region.pick_point,
-                        pick_x_um=x_um,
-                        pick_y_um=y_um,
-                        pick_z_um=stage.z_um,
-                        clearance_um=region.inscribed_radius_px * pixel_size_um,
-                    )
-                ),
-            ),
+            polygon_px=aim.polygon,
+            hits=tuple(hits),
+            uncertainty=aim.uncertainty,
+            removable_um2=aim.removable_px * pixel_size_um**2,
+            whole_colony=aim.whole_colony,
         )
         return _Found(target, outline)
 
@@ -332,12 +521,11 @@ class _Place:
             hit = replace(hit, well_x_um=well_x, well_y_um=well_y)
         return hit
 
-    def outside(self, target: Target) -> str | None:
-        """Why a target must not be aimed at where it lies; None where it may.
+    def outside(self, hit: Hit, region_id: str) -> str | None:
+        """Why a hit must not be aimed at where it lies; None where it may.
 
         Raises CalibrationError where it lies so far out that the coordinates must be wrong.
         """
-        hit = target.hits[0]
         x_um, y_um = hit.pick_x_um, hit.pick_y_um
         limits = self.settings.stage_limits_um
         if limits is not None and not limits.hold(x_um, y_um):
@@ -356,7 +544,7 @@ class _Place:
         if vessel.holds(offset, -_WALL_TOLERANCE * vessel.diameter_um / 2):
             return "a place on the wall of the vessel"
         raise CalibrationError(
-            f"{self.dish}: no removal plan: region {target.region_id} comes out "
+            f"{self.dish}: no removal plan: region {region_id} comes out "
             f"{math.hypot(*offset) / 1000:.1f} mm from the centre of a vessel of "
             f"{vessel.diameter_um / 1000:g} mm; check the calibration (swapped axes? mm for um?), "
             "the stage positions of the captures, and the source's vessel"
@@ -364,22 +552,29 @@ class _Place:
 
 
 def _without_repeats(found: Sequence[_Found]) -> tuple[list[_Found], int]:
-    """Fields may overlap on the stage; the larger view of a region is the one to aim by."""
+    """Fields may overlap on the stage; the larger view of a region is the one to aim by.
+
+    A hit stays where no hit of another field is nearer than half its clearance. Returns the regions
+    that keep a hit, and how many lose all.
+    """
     kept: list[_Found] = []
     for item in sorted(found, key=lambda one: -one.target.area_um2):
-        hit = item.target.hits[0]
-        x_um, y_um = hit.pick_x_um, hit.pick_y_um
-        seen = any(
-            other.target.capture_sha256 != item.target.capture_sha256
-            and _in_box(other.outline, x_um, y_um)
-            and contains_xy(other.outline, x_um, y_um)
+        others = [
+            (hit.pick_x_um, hit.pick_y_um)
             for other in kept
-        )
-        if not seen:
-            kept.append(item)
+            if other.target.capture_sha256 != item.target.capture_sha256
+            and other.outline.intersects(item.outline)
+            for hit in other.target.hits
+        ]
+        hits = item.target.hits
+        if others:
+            taken = np.array(others)
+            hits = tuple(
+                hit
+                for hit in hits
+                if np.hypot(*(taken - (hit.pick_x_um, hit.pick_y_um)).T).min()
+                >= hit.clearance_um / 2
+            )
+        if hits:
+            kept.append(replace(item, target=replace(item.target, hits=hits)))
     return kept, len(found) - len(kept)
-
-
-def _in_box(outline: BaseGeometry, x: float, y: float) -> bool:
-    left, low, right, high = outline.bounds
-    return bool(left <= x <= right and low <= y <= high)

@@ -402,6 +402,7 @@ _NOTICES = {
     AlertTopic.CONFLUENT: ("confluent", "not confluent any more"),
     AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
     AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
+    AlertTopic.PAST_SAVING: ("past saving, discard it", "not past saving any more"),
 }
 
 
@@ -410,6 +411,7 @@ _NEXT_STEP = {
     AlertTopic.CONFLUENT: "Passage the dish, or raise confluence_above for it.",
     AlertTopic.GROWTH_STOPPED: "Look at the cells and their medium.",
     AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
+    AlertTopic.PAST_SAVING: "Look at the dish; if you agree, discard it, or raise discard_above.",
 }
 
 

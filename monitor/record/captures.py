@@ -28,6 +28,7 @@ from monitor.culture import (
 )
 from monitor.record.database import Database
 from monitor.record.places import line_for_capture
+from monitor.record.plan_documents import aim_of, aiming_of
 from monitor.record.tables import (
     CaptureRow,
     DishRow,
@@ -498,6 +499,8 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         doubts=tuple(detail["doubts"]),
         took_s=detail["took_s"],
         fingerprint=capture.fingerprint,
+        aims=tuple(aim_of(one) for one in detail.get("aims", ())),
+        aiming=aiming_of(detail.get("aiming")),
     )
 
 
@@ -526,6 +529,8 @@ def _store_measurement(
         "quality": measured.quality,
         "doubts": measured.doubts,
         "took_s": round(measured.took_s, 3),
+        "aims": [_rounded(asdict(aim)) for aim in measured.aims],
+        "aiming": None if measured.aiming is None else asdict(measured.aiming),
     }
     stage = measured.stage
     session.add(

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from monitor.culture import (
+    Aim,
     Aiming,
+    AimPoint,
     Hit,
     PlanStatus,
     RefusedRegion,
@@ -65,12 +67,23 @@ def plan_of(row: RemovalPlanRow, dish: str) -> RemovalPlan:
         left_out=tuple(detail["left_out"]),
         approved_by=row.approved_by,
         approved_at=row.approved_at,
-        aiming=_aiming(detail.get("aiming")),
+        aiming=aiming_of(detail.get("aiming")),
         refused=tuple(_refused(one) for one in detail.get("refused", ())),
     )
 
 
-def _aiming(detail: dict[str, Any] | None) -> Aiming | None:
+def aim_of(detail: dict[str, Any]) -> Aim:
+    """An aim as it stands in a measurement's document."""
+    return Aim(
+        **{
+            **detail,
+            "polygon": _points(detail["polygon"]),
+            "points": tuple(AimPoint(**one) for one in detail["points"]),
+        }
+    )
+
+
+def aiming_of(detail: dict[str, Any] | None) -> Aiming | None:
     return None if detail is None else Aiming(**{**detail, "kind": ToolKind(detail["kind"])})
 
 

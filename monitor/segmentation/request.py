@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from monitor.config import SourceSettings
+from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import NamedParts
 
 
@@ -23,6 +23,7 @@ class FieldRequest:
     settings: SourceSettings
     settings_sha256: str
     state_folder: Path
+    removal: RemovalConfig = field(default_factory=RemovalConfig)
 
 
 def hash_file(path: Path) -> str:

@@ -22,8 +22,9 @@ from monitor.capture.reading import Picture, read_picture
 from monitor.capture.sidecars import read_beside
 from monitor.capture.vessel import find_round_well
 from monitor.config import SourceSettings
-from monitor.culture import FieldMeasurement
+from monitor.culture import Aim, FieldMeasurement
 from monitor.errors import CaptureError, ModelRefusedError
+from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
 from monitor.segmentation.request import FieldRequest, hash_file
@@ -154,6 +155,21 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         min_area_px=region_limit_px(size),
         colonies=colonies,
     )
+    aims: tuple[Aim, ...] = ()
+    if size is not None:
+        limits = request.removal
+        aims = aim_at(
+            labels,
+            field.segmentation.probabilities,
+            regions,
+            colonies,
+            pixel_size_um=size,
+            aiming=limits.aiming,
+            min_probability=limits.min_probability,
+            min_region_um2=limits.min_region_um2,
+            max_undifferentiated=limits.max_undifferentiated,
+            whole_colony_above=limits.whole_colony_above,
+        )
     stem = _stem(request, acquired_at)
     overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
@@ -196,6 +212,8 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         doubts=field.quality.doubts,
         took_s=time.monotonic() - began,
         fingerprint=_fingerprint(picture.pixels),
+        aims=aims,
+        aiming=None if size is None else request.removal.aiming,
     )
 
 

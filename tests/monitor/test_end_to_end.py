@@ -73,7 +73,7 @@ def incubator(tmp_path: Path) -> Incubator:
                 ],
                 "decisions": {
                     "differentiation": {"scans_needed": 1, "scans_considered": 1},
-                    "removal": {"approval": "rule"},
+                    "removal": {"approval": "rule", "trust_first_scan": True},
                 },
                 "outlets": {"email": {"gather_s": 0}},
             }

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from monitor.config import (
     CalibrationConfig,
@@ -19,9 +21,12 @@ from monitor.config import (
     OutletsConfig,
     OverrideConfig,
     RecordConfig,
+    RemovalConfig,
     SourceConfig,
 )
 from monitor.culture import (
+    Aim,
+    AimPoint,
     AlertKind,
     Calibration,
     CalibrationKind,
@@ -142,7 +147,10 @@ def make_line(store, tmp_path):
         config = Config(
             sources=(source,),
             record=RecordConfig(folder=tmp_path / "state"),
-            decisions=decisions or DecisionsConfig(differentiation=TWO_OF_THREE),
+            decisions=decisions
+            or DecisionsConfig(
+                differentiation=TWO_OF_THREE, removal=RemovalConfig(earlier_scans=0)
+            ),
             outlets=OutletsConfig(email=EmailConfig(gather_s=0)),
         )
         clock, worker = Clock(), StandInWorker()
@@ -609,6 +617,21 @@ REGION = Region(
 )
 
 
+AIM = Aim(
+    label=1,
+    whole_colony=False,
+    area_px=10_000,
+    polygon=REGION.polygon,
+    mean_probability=0.9,
+    uncertainty=0.1,
+    inscribed_radius_px=50.0,
+    points=(AimPoint(100.0, 100.0, 50.0),),
+    removable_px=2_000.0,
+    covered_px=1_900.0,
+)
+AT_ITS_WORD = RemovalConfig(earlier_scans=0)
+
+
 def scanned(fraction: float, hour: int, **changes) -> FieldMeasurement:
     """One field of 400 um a side, half full, with one region that is worth removing."""
     differentiated = round(20_000 * fraction)
@@ -616,6 +639,8 @@ def scanned(fraction: float, hour: int, **changes) -> FieldMeasurement:
         "shape": (200, 200),
         "areas": FieldAreas(20_000, 20_000 - differentiated, differentiated),
         "regions": (REGION,),
+        "aims": (AIM,),
+        "aiming": AT_ITS_WORD.aiming,
         "acquired_at": NOW.replace(hour=hour, minute=0),
         "stage": StagePosition(1000.0, 2000.0),
     }
@@ -777,6 +802,36 @@ def test_each_scan_of_a_differentiating_dish_makes_its_plan_and_ends_the_former(
     assert newest.model_sha256 == MODEL
     ((_, hit),) = newest.visits
     assert (hit.pick_x_um, hit.pick_y_um) == (1001.0, 2001.0)
+
+
+def test_a_plan_aims_only_where_the_scan_before_saw_the_same(make_line, store):
+    """What one scan alone calls differentiated may be debris or a flaw of the picture."""
+    line = make_line(
+        decisions=DecisionsConfig(differentiation=TWO_OF_THREE, removal=RemovalConfig()),
+        **CALIBRATED,
+    )
+    state = line.config.record.folder / "labels"
+    state.mkdir(parents=True, exist_ok=True)
+    for hour, right in ((1, 200), (2, 200), (3, 90), (4, 200)):
+        labels = np.ones((200, 200), np.uint8)
+        labels[40:160, 40:right] = 2
+        Image.fromarray(labels).save(state / f"{hour}.png")
+        series(line, 0.3, first_hour=hour, label_map=f"labels/{hour}.png")
+    # The third scan shows that part of the region was none: the fourth does not aim there.
+    assert [plan.reading_id for plan in store.plans.all()] == [3, 2]
+    (state / "4.png").unlink()
+    series(line, 0.3, first_hour=5, label_map="labels/2.png")
+    assert len(store.plans.all()) == 2  # a map that is gone proves nothing
+
+
+def test_a_dish_past_saving_is_said_and_gets_no_plan(make_line, store):
+    line = make_line(**CALIBRATED)
+    series(line, 0.3, 0.3, 0.8, 0.8)
+    topics = {str(one.topic) for one in store.dishes.alerts(open_only=True)}
+    assert "past-saving" in topics
+    assert PlanStatus.DRAFT not in {plan.status for plan in store.plans.all()}
+    series(line, 0.3, 0.3, first_hour=5)
+    assert store.plans.all()[0].status is PlanStatus.DRAFT
 
 
 def test_a_dish_that_is_clear_again_has_no_plan_left(make_line, store):

@@ -50,8 +50,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     },
                     "removal": {
                         "min_region_um2": 1.0,
-                        "min_inscribed_radius_um": 0.0,
                         "min_probability": 0.0,
+                        "max_uncertainty": 1.0,
+                        "max_undifferentiated": 1.0,
+                        "border_um": 0.0,
+                        "safe_distance_um": 0.0,
+                        "positional_error_um": 0.0,
+                        "tools": {"spot": {"kind": "laser", "diameter_um": 8.0}},
+                        "earlier_scans": 0,
                         "expires_h": 1e6,  # the captures bear a date of the past
                     },
                 },

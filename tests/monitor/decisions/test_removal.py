@@ -16,7 +16,10 @@ from monitor.config import (
     VesselConfig,
 )
 from monitor.culture import (
+    Aim,
+    AimPoint,
     CalibrationKind,
+    Colony,
     FieldAreas,
     FieldMeasurement,
     PlanStatus,
@@ -24,7 +27,7 @@ from monitor.culture import (
     Region,
     StagePosition,
 )
-from monitor.decisions.removal import MeasuredField, plan_removal, short_tour
+from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal, short_tour
 from monitor.errors import CalibrationError
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
@@ -46,7 +49,7 @@ READING = Reading(
     settings_sha256="s" * 64,
     colonies=3,
 )
-LIMITS = RemovalConfig()  # 10 000 um2, 25 um, 0.6, person, 12 h
+LIMITS = RemovalConfig(earlier_scans=0)  # 10 000 um2, 0.6, tip of 100 and 120 um, 12 h
 CALIBRATION = configured_calibration(
     "incubator",
     SourceSettings(
@@ -74,8 +77,31 @@ def region(label=1, row=100, column=100, side=60, **changes):
     return Region(**(values | changes))
 
 
+def aim(one, **changes):
+    """One hit at the region's pick point; refused where the tool does not fit in."""
+    radius = one.inscribed_radius_px
+    fits = radius * 2.0 >= LIMITS.aiming.clearance_um / 2
+    values = {
+        "label": one.label,
+        "whole_colony": False,
+        "area_px": one.area_px,
+        "polygon": one.polygon,
+        "mean_probability": one.mean_probability,
+        "uncertainty": 0.1,
+        "inscribed_radius_px": radius,
+        "points": (AimPoint(*one.pick_point, radius),) if fits else (),
+        "removable_px": 2_000.0,
+        "covered_px": 1_900.0,
+        "refused": None if fits else "too thin",
+        "refused_text": None if fits else "too thin for tip-100 (needs 180 µm across)",
+    }
+    return Aim(**(values | changes))
+
+
 def field(*regions, sha256="a" * 64, **changes):
     values = {
+        "aims": tuple(aim(one) for one in regions),
+        "aiming": LIMITS.aiming,
         "shape": (401, 401),
         "areas": FieldAreas(100, 100, 100),
         "colonies": (),
@@ -125,7 +151,9 @@ def test_a_plan_waits_for_a_person():
 
 
 def test_a_rule_may_approve_where_the_configuration_says_so():
-    result = plan(field(region()), limits=RemovalConfig(approval="rule", expires_h=1.0))
+    result = plan(
+        field(region()), limits=RemovalConfig(earlier_scans=0, approval="rule", expires_h=1.0)
+    )
     assert result.status is PlanStatus.APPROVED
     assert (result.approved_by, result.approved_at) == ("rule", NOW)
     assert result.expires_at == READING.at + timedelta(hours=1)
@@ -133,7 +161,7 @@ def test_a_rule_may_approve_where_the_configuration_says_so():
 
 def test_a_scan_of_long_ago_makes_no_plan():
     """A backfill reads scans of last year; the cells have moved since."""
-    assert plan(field(region()), limits=RemovalConfig(expires_h=0.05)) is None
+    assert plan(field(region()), limits=RemovalConfig(earlier_scans=0, expires_h=0.05)) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +192,7 @@ def test_regions_left_out_are_counted_with_their_reason():
     assert [target.region_id[-1] for target in result.targets] == ["1"]
     assert result.left_out == (
         "2 regions are too small (below 10000 µm²).",
-        "1 region is too thin (inscribed radius below 25 µm).",
+        "1 region is too thin for tip-100 (needs 180 µm across).",
         "1 region is too uncertain (probability below 0.6).",
     )
 
@@ -355,7 +383,7 @@ def test_what_lies_beyond_the_limits_is_left_out_and_said_where_the_rest_has_a_p
     ],
 )
 def test_a_region_without_a_size_is_left_out_whatever_the_limits_are(name, changes):
-    limits = RemovalConfig(min_region_um2=1e-9, min_inscribed_radius_um=0.0, min_probability=0.0)
+    limits = RemovalConfig(min_region_um2=1e-9, min_probability=0.0, earlier_scans=0)
     result = plan(field(region(1), region(2, **changes)), limits=limits)
     assert [target.region_id[-1] for target in result.targets] == ["1"]
     assert result.left_out == ("1 region is without a size or an outline.",)
@@ -365,3 +393,99 @@ def test_a_region_without_a_size_is_left_out_whatever_the_limits_are(name, chang
 def test_a_pixel_without_a_size_places_nothing(pixel_size_um):
     with pytest.raises(CalibrationError, match="a pixel size of"):
         plan(field(region(), pixel_size_um=pixel_size_um))
+
+
+# --- was it there before? -----------------------------------------------------------------------
+
+PERSISTENT = RemovalConfig(earlier_scans=1)
+
+
+def before(labels, **changes):
+    measured = field(shape=labels.shape, **changes).measurement
+    return [EarlierField(measured, labels)]
+
+
+def drawn(value=2, *, hole=None):
+    """The picture of `field` a scan earlier: all of one class, but for a square."""
+    labels = np.full((401, 401), value, np.uint8)
+    if hole is not None:
+        labels[hole] = 1
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("name", "earlier", "aimed_at"),
+    [
+        ("the same before", [before(drawn())], True),
+        ("background before", [before(drawn(0))], False),
+        ("good cells under the wall", [before(drawn(hole=np.s_[150:155, 328:333]))], False),
+        ("good cells beyond its reach", [before(drawn(hole=np.s_[150:155, 340:345]))], True),
+        ("no earlier scan", [], False),
+        ("its map is gone", [[]], False),
+        ("seen from another place", [before(drawn(), stage=StagePosition(6e3, 1e3))], False),
+        ("a shifted stage", [before(drawn(), stage=StagePosition(5_040.0, 1_020.0))], True),
+    ],
+)
+def test_a_hit_needs_its_whole_place_differentiated_in_the_scan_before(name, earlier, aimed_at):
+    """All that the tool touches, wherever the picker sets it down: 70 um about the aim."""
+    result = plan(field(region(row=150, column=300)), limits=PERSISTENT, earlier=earlier)
+    assert (result is not None) == aimed_at
+
+
+def test_a_dish_without_earlier_scans_may_be_taken_at_its_word():
+    limits = RemovalConfig(earlier_scans=1, trust_first_scan=True)
+    assert plan(field(region()), limits=limits) is not None
+    assert plan(field(region()), limits=limits, earlier=[before(drawn(0))]) is None
+
+
+def test_each_of_the_earlier_scans_must_agree():
+    limits = RemovalConfig(earlier_scans=2)
+    same = before(drawn())
+    assert plan(field(region()), limits=limits, earlier=[same, same]) is not None
+    assert plan(field(region()), limits=limits, earlier=[same, before(drawn(1))]) is None
+    assert plan(field(region()), limits=limits, earlier=[same]) is None
+
+
+# --- what the tool can do -----------------------------------------------------------------------
+
+
+def test_the_plan_names_its_tool_its_cover_and_what_it_refuses():
+    result = plan(field(region(1), region(2, row=300, inscribed_radius_px=5.0)))
+    (target,) = result.targets
+    assert result.aiming == LIMITS.aiming
+    assert target.removable_um2 == 8_000.0
+    assert target.covered_um2 == pytest.approx(np.pi * 50.0**2, rel=0.01)
+    (refused,) = result.refused
+    assert (refused.region_id[-1], refused.reason) == ("2", "too thin")
+    assert refused.area_um2 == 14_400.0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"aiming": None}, {"aiming": RemovalConfig(border_um=5.0).aiming}, {"aims": ()}]
+)
+def test_what_was_measured_for_another_tool_is_not_aimed_at_with_this_one(changes):
+    assert plan(field(region(), **changes)) is None
+    result = plan(field(region(), sha256="b" * 64), field(region(), **changes))
+    assert "colonywatch reprocess" in result.left_out[0]
+
+
+def test_an_uncertain_region_is_left():
+    doubtful = field(region(), aims=(aim(region(), uncertainty=0.6),))
+    assert plan(doubtful) is None
+
+
+def test_a_plan_has_no_more_hits_than_it_may_and_says_what_waits():
+    regions = [
+        region(label, row=60 + 70 * label, mean_probability=0.6 + label / 10) for label in (1, 2, 3)
+    ]
+    result = plan(field(*regions), limits=RemovalConfig(earlier_scans=0, max_hits=2))
+    assert {target.region_id[-1] for target in result.targets} == {"2", "3"}
+    assert result.left_out[-1].startswith("1 region waits for the next plan")
+
+
+def test_a_colony_that_goes_whole_takes_its_regions_with_it():
+    colony = Colony(1, 5_000, 4_500, (100.0, 100.0), (60, 60, 140, 140))
+    whole = aim(region(), whole_colony=True, area_px=5_000)
+    result = plan(field(region(colony=1), colonies=(colony,), aims=(whole,)))
+    (target,) = result.targets
+    assert (target.whole_colony, target.region_id) == (True, "aaaaaaaaaaaa-c1")

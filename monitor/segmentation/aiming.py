@@ -1,0 +1,561 @@
+"""Where a tool can be set down in the regions of a capture. Pure: arrays in, plain values out.
+
+A hit is a disc. What it touches must stay inside its region, and away from good cells, by the
+picker's positional error and by what the borders of a label map may be off. The points that allow
+this are found by distance maps; of them as few are chosen as cover what can be covered.
+
+The maps are drawn on a grid of about a twelfth of the tool, never finer than the capture, and a
+point of the grid counts as region only if all of its pixels do. What comes out is therefore a
+bound: no hit has less clearance than it says.
+
+Points are (row, column) in pixels of the capture, pixel centres at whole numbers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.classes import UNKNOWN, CellClass
+from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
+
+Labels = NDArray[np.uint8]
+_Bools = NDArray[np.bool_]
+_Floats = NDArray[np.float32]
+
+_STEPS_A_RADIUS = 12
+_CANDIDATES_A_RADIUS = 4
+_MOST_CANDIDATES = 20_000
+_LATTICES = 9
+# So many discs' area is small enough to try every lattice to the end.
+_SMALL = 6
+# From the middle of one square of the grid to the farthest corner of another.
+_HALF_DIAGONAL = math.sqrt(0.5)
+# A hit that removes less that is new, as a share of all that it removes, is not worth its risk.
+LEAST_NEW = 0.2
+
+
+def aim_at(
+    labels: Labels,
+    probabilities: _Floats,
+    regions: Sequence[Region],
+    colonies: Sequence[Colony],
+    *,
+    pixel_size_um: float,
+    aiming: Aiming,
+    min_probability: float,
+    min_region_um2: float,
+    max_undifferentiated: float = 1.0,
+    whole_colony_above: float | None = None,
+) -> tuple[Aim, ...]:
+    """How to remove the regions of a capture with a tool, or why that cannot be.
+
+    labels : (H, W), 255 outside the vessel
+    probabilities : (3, h, w), spread evenly over the picture
+    regions, colonies : what `colonies.find_regions` and `find_colonies` made of the label map
+    max_undifferentiated : no hit touches a place where that class is more probable
+    whole_colony_above : colonies of a higher differentiated share are removed whole; None = none.
+        One that the edge of the picture cuts is not, since its share is not known
+
+    Regions that are smaller or less certain than the limits have no aim; nor has one whose colony
+    is removed.
+    """
+    condemned = {}
+    if whole_colony_above is not None:
+        condemned = {
+            colony.label: colony
+            for colony in colonies
+            if colony.differentiated_fraction > whole_colony_above
+            and colony.area_px * pixel_size_um**2 >= min_region_um2
+            and not _is_cut(colony, labels)
+        }
+    aims = []
+    for colony in condemned.values():
+        inside, place = _colony_mask(labels, colony)
+        piece = _Piece(labels, probabilities, inside, place, pixel_size_um, aiming, 1.0)
+        aims.append(piece.aim(colony))
+    for region in regions:
+        if region.colony in condemned or region.mean_probability < min_probability:
+            continue
+        if region.area_px * pixel_size_um**2 < min_region_um2:
+            continue
+        inside, place = _region_mask(labels, region)
+        piece = _Piece(
+            labels, probabilities, inside, place, pixel_size_um, aiming, max_undifferentiated
+        )
+        aims.append(piece.aim(region))
+    return tuple(aims)
+
+
+def _is_cut(colony: Colony, labels: Labels) -> bool:
+    top, left, bottom, right = colony.bounds
+    return top == 0 or left == 0 or bottom == labels.shape[0] or right == labels.shape[1]
+
+
+def _region_mask(labels: Labels, region: Region) -> tuple[_Bools, tuple[int, int]]:
+    """(mask, (first row, first column)) of the differentiated piece that the pick point is in."""
+    outline = np.array(region.polygon)
+    # An outline of few points may cut a corner off; what lies outside is then left alone.
+    top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0)))
+    bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0)))
+    crop = labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
+    _, pieces = cv2.connectedComponents(crop.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    row, column = (int(value) for value in region.pick_point)
+    return np.asarray(pieces == pieces[row - top, column - left]), (top, left)
+
+
+def _colony_mask(labels: Labels, colony: Colony) -> tuple[_Bools, tuple[int, int]]:
+    top, left, bottom, right = colony.bounds
+    crop = labels[top:bottom, left:right]
+    cells = (crop == CellClass.UNDIFFERENTIATED) | (crop == CellClass.DIFFERENTIATED)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(
+        cells.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )
+    # A smaller colony may lie in a bay of this one.
+    number = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return np.asarray(pieces == number), (top, left)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One region or colony: its mask, and where that lies in the label map."""
+
+    labels: Labels
+    probabilities: _Floats
+    inside: _Bools
+    place: tuple[int, int]
+    pixel_size_um: float
+    aiming: Aiming
+    max_undifferentiated: float
+
+    def aim(self, what: Region | Colony) -> Aim:
+        chance, doubt = self._sampled()
+        if isinstance(what, Region):
+            polygon, whole = what.polygon, False
+        else:
+            polygon, whole = _outline(self.inside, self.place), True
+        maps = self._maps()
+        found = Aim(
+            label=what.label,
+            whole_colony=whole,
+            area_px=int(np.count_nonzero(self.inside)),
+            polygon=polygon,
+            mean_probability=chance,
+            uncertainty=doubt,
+            inscribed_radius_px=maps.widest_um / self.pixel_size_um,
+        )
+        allowed = maps.allowed(self.aiming)
+        if not allowed.any():
+            reason, text = maps.why_not(self.aiming)
+            return replace(found, refused=reason, refused_text=text)
+        radius = self.aiming.removes_um / 2 / maps.step_um
+        removable = _grown(allowed, radius)
+        points, covered = cover(allowed, removable, radius, maps.to_border)
+        scale = maps.step_um**2 / self.pixel_size_um**2
+        return replace(
+            found,
+            removable_px=float(np.count_nonzero(removable) * scale),
+            covered_px=float(np.count_nonzero(covered) * scale),
+            points=tuple(self._point(maps, row, column) for row, column in points),
+        )
+
+    def _point(self, maps: _Maps, row: int, column: int) -> AimPoint:
+        return AimPoint(
+            row=self.place[0] + (row - maps.margin + 0.5) * maps.factor - 0.5,
+            column=self.place[1] + (column - maps.margin + 0.5) * maps.factor - 0.5,
+            clearance_px=float(maps.to_border[row, column]) * maps.step_um / self.pixel_size_um,
+        )
+
+    def _sampled(self) -> tuple[float, float]:
+        """Mean probability of the differentiated class inside, and mean entropy, 0..1."""
+        rows, columns = (
+            ((np.arange(first, first + length) + 0.5) * coarse / full).astype(np.intp)
+            for first, length, coarse, full in zip(
+                self.place, self.inside.shape, self.probabilities.shape[1:], self.labels.shape,
+                strict=True,
+            )
+        )  # fmt: skip
+        # Pixels are counted for each block of the coarse map.
+        top, left = int(rows[0]), int(columns[0])
+        shape = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
+        first_row = np.searchsorted(rows, np.arange(top, top + shape[0]))
+        first_column = np.searchsorted(columns, np.arange(left, left + shape[1]))
+        counted = np.add.reduceat(self.inside.astype(np.int32), first_row, axis=0)
+        counted = np.add.reduceat(counted, first_column, axis=1)
+        blocks = self.probabilities[:, top : top + shape[0], left : left + shape[1]]
+        entropy = -(blocks * np.log(np.maximum(blocks, 1e-9))).sum(axis=0)
+        entropy /= math.log(len(blocks))
+        chance = float(np.average(blocks[int(CellClass.DIFFERENTIATED)], weights=counted))
+        return chance, float(np.clip(np.average(entropy, weights=counted), 0, 1))
+
+    def _maps(self) -> _Maps:
+        aiming = self.aiming
+        step_um = max(self.pixel_size_um, aiming.removes_um / 2 / _STEPS_A_RADIUS)
+        factor = max(1, int(step_um / self.pixel_size_um))
+        step_um = factor * self.pixel_size_um
+        # As much around it as a good cell may matter from, and one ring that is surely outside.
+        margin = 2 + math.ceil(aiming.clearance_of_good_um / step_um)
+        rows, columns = (-(-length // factor) for length in self.inside.shape)
+        frame = _Frame(self.place, factor, margin, (rows + 2 * margin, columns + 2 * margin))
+        region = frame.all_of(self.inside)
+        around, seen = frame.cut(self.labels)
+        # A colony that goes may hold undifferentiated cells; others may not be near.
+        good = (around == CellClass.UNDIFFERENTIATED) & ~frame.fine(self.inside)
+        good_or_unseen = frame.any_of(good | ~seen)
+        return _Maps(
+            step_um=step_um,
+            factor=factor,
+            margin=margin,
+            to_border=_distance_to(~region),
+            to_good=_distance_to(frame.any_of(good)),
+            to_unseen=_distance_to(good_or_unseen),
+            to_border_seen=_distance_to(~region & frame.all_seen(seen)),
+            to_doubtful=self._doubtful(frame),
+        )
+
+    def _doubtful(self, frame: _Frame) -> _Floats:
+        """How far it is to where the cells may be undifferentiated after all."""
+        if self.max_undifferentiated >= 1:
+            return np.full(frame.shape, np.inf, np.float32)
+        plane = self.probabilities[int(CellClass.UNDIFFERENTIATED)]
+        rows, columns = (
+            (
+                (first + (np.arange(length) - frame.margin + 0.5) * frame.factor) * coarse / full
+                - 0.5
+            )
+            for first, length, coarse, full in zip(
+                self.place, frame.shape, plane.shape, self.labels.shape, strict=True
+            )
+        )
+        sampled = cv2.remap(
+            plane,
+            np.broadcast_to(columns.astype(np.float32), frame.shape).copy(),
+            np.broadcast_to(rows.astype(np.float32)[:, None], frame.shape).copy(),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return _distance_to(sampled >= self.max_undifferentiated)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """Distances in steps of the grid, at least: to what is not region, to good cells, to both good
+    cells and what the picture does not show.
+    """
+
+    step_um: float
+    factor: int
+    margin: int
+    to_border: _Floats
+    to_good: _Floats
+    to_unseen: _Floats
+    to_border_seen: _Floats
+    to_doubtful: _Floats
+
+    @property
+    def widest_um(self) -> float:
+        return float(self.to_border.max()) * self.step_um
+
+    def allowed(self, aiming: Aiming) -> _Bools:
+        """Where the tool may be set down."""
+        allowed: _Bools = (self.to_border * self.step_um >= aiming.clearance_um) & (
+            self.to_unseen * self.step_um >= aiming.clearance_of_good_um
+        )
+        touched = aiming.touches_um / 2 + aiming.positional_error_um
+        return allowed & (self.to_doubtful * self.step_um >= touched)
+
+    def why_not(self, aiming: Aiming) -> tuple[str, str]:
+        needed = 2 * aiming.clearance_um
+        wide = self.to_border * self.step_um >= aiming.clearance_um
+        if wide.any():
+            nearest = float(self.to_good[wide].max()) * self.step_um
+            if nearest < aiming.clearance_of_good_um:
+                return (
+                    "too near good cells",
+                    f"too near undifferentiated cells ({aiming.tool} keeps "
+                    f"{aiming.clearance_of_good_um:.0f} µm from them)",
+                )
+            if (self.to_unseen[wide] * self.step_um >= aiming.clearance_of_good_um).any():
+                return "too uncertain", "nowhere surely free of undifferentiated cells"
+            return "at the edge", "at the edge of the picture, which may hide good cells"
+        if (self.to_border_seen * self.step_um >= aiming.clearance_um).any():
+            return "at the edge", "cut by the edge of the picture, and too thin without the rest"
+        return (
+            "too thin",
+            f"too thin for {aiming.tool} (needs {needed:.0f} µm across)",
+        )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A grid whose squares are `factor` pixels wide, `margin` squares around a crop."""
+
+    place: tuple[int, int]
+    factor: int
+    margin: int
+    shape: tuple[int, int]
+
+    def fine(self, mask: NDArray[np.bool_]) -> _Bools:
+        """The crop with its margin, in pixels; what lies outside of the crop is False."""
+        rows, columns = (length * self.factor for length in self.shape)
+        first = self.margin * self.factor
+        whole = np.zeros((rows, columns), bool)
+        whole[first : first + mask.shape[0], first : first + mask.shape[1]] = mask
+        return whole
+
+    def cut(self, labels: Labels) -> tuple[Labels, _Bools]:
+        """The same part of a label map, and which of it lies in the picture at all."""
+        rows, columns = (length * self.factor for length in self.shape)
+        around = np.full((rows, columns), np.uint8(UNKNOWN))
+        seen = np.zeros((rows, columns), bool)
+        first = [start - self.margin * self.factor for start in self.place]
+        ends = [
+            min(start + length, full)
+            for start, length, full in zip(first, (rows, columns), labels.shape, strict=True)
+        ]
+        begins = [max(0, start) for start in first]
+        part = labels[begins[0] : ends[0], begins[1] : ends[1]]
+        target = tuple(
+            slice(begin - start, end - start)
+            for begin, end, start in zip(begins, ends, first, strict=True)
+        )
+        around[target], seen[target] = part, True
+        return around, seen
+
+    def all_of(self, mask: _Bools) -> _Bools:
+        """Squares all of whose pixels are set; `mask` is of the crop."""
+        return np.asarray(self._squares(self.fine(mask)).all(axis=(1, 3)))
+
+    def any_of(self, mask: _Bools) -> _Bools:
+        """Squares any of whose pixels is set; `mask` has the margin."""
+        return np.asarray(self._squares(mask).any(axis=(1, 3)))
+
+    def all_seen(self, seen: _Bools) -> _Bools:
+        return np.asarray(self._squares(seen).all(axis=(1, 3)))
+
+    def _squares(self, whole: _Bools) -> _Bools:
+        return whole.reshape(self.shape[0], self.factor, self.shape[1], self.factor)
+
+
+def _distance_to(mask: _Bools) -> _Floats:
+    """Steps from the middle of each square to the nearest point of a set one, at least."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    far = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(np.maximum(far - np.float32(_HALF_DIAGONAL), 0), np.float32)
+
+
+def _grown(mask: _Bools, radius: float) -> _Bools:
+    far = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    grown: _Bools = far <= radius
+    return grown
+
+
+def cover(
+    allowed: _Bools, wanted: _Bools, radius: float, depth: _Floats
+) -> tuple[list[tuple[int, int]], _Bools]:
+    """Few discs with their middles in `allowed` that cover most of `wanted`.
+
+    allowed, wanted : (H, W); every disc about an allowed point lies in `wanted`
+    radius : of a disc, in steps of the grid
+    depth : (H, W), how far a point is from the border: of equal points the deeper one is taken
+    Returns (points, what they cover). Each disc covers at least `LEAST_NEW` of its own area anew;
+    the deepest allowed point is taken first where all of it is small.
+
+    A hexagonal lattice covers the plane with the fewest discs, but its points need not lie where a
+    region allows them: what is left is taken greedily, each time the point that covers most. Tried
+    with the lattice laid in several ways, and with none.
+    """
+    disc = _disc(radius)
+    best: tuple[list[tuple[int, int]], _Bools] | None = None
+    fewest = (1.0, math.inf)
+    total = int(np.count_nonzero(wanted))
+    starts = list(_lattices(allowed, radius, depth))
+    if total > _SMALL * np.count_nonzero(disc):
+        starts = [max(starts[1:], key=lambda start: _covered(start, wanted, disc))]
+    for start in starts:
+        canvas = _Canvas(wanted, disc)
+        points = canvas.add_all(start, depth)
+        points += canvas.add_greedily(_candidates(allowed, radius), depth)
+        points = canvas.without_idle(points)
+        left = 1 - int(np.count_nonzero(canvas.count > 0)) / total
+        # Nearly the same cover with fewer hits is better: each one is a risk.
+        score = round(max(left, 0.02), 2), len(points)
+        if score < fewest:
+            fewest, best = score, (points, canvas.count > 0)
+    assert best is not None
+    return best
+
+
+def _lattices(allowed: _Bools, radius: float, depth: _Floats) -> Iterator[list[tuple[int, int]]]:
+    """Points to begin with: the deepest one, then hexagonal lattices laid in several ways."""
+    yield [_deepest(allowed, depth)]
+    rows, columns = np.nonzero(allowed)
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    if np.count_nonzero(allowed) < math.pi * radius**2:
+        return
+    pitch = radius * math.sqrt(3) * 0.98
+    lines = pitch * math.sqrt(0.75)
+    for number in range(_LATTICES):
+        down, along = divmod(number, 3)
+        found = []
+        for line, row in enumerate(np.arange(-lines, height + lines, lines)):
+            shift = pitch / 2 * (line % 2)
+            for column in np.arange(-pitch, width + pitch, pitch):
+                point = (
+                    round(rows.min() + row + down * lines / 3),
+                    round(columns.min() + column + shift + along * pitch / 3),
+                )
+                if (
+                    0 <= point[0] < allowed.shape[0]
+                    and 0 <= point[1] < allowed.shape[1]
+                    and allowed[point]
+                ):
+                    found.append(point)
+        yield found
+
+
+def _covered(points: Sequence[tuple[int, int]], wanted: _Bools, disc: _Bools) -> int:
+    canvas = _Canvas(wanted, disc)
+    for point in points:
+        canvas.add(point)
+    return int(np.count_nonzero(canvas.count))
+
+
+def _deepest(allowed: _Bools, depth: _Floats) -> tuple[int, int]:
+    """The pole of inaccessibility among the allowed points."""
+    row, column = np.unravel_index(int(np.argmax(np.where(allowed, depth, -1))), allowed.shape)
+    return int(row), int(column)
+
+
+def _candidates(allowed: _Bools, radius: float) -> list[tuple[int, int]]:
+    """Allowed points that a finer choice would not better by much."""
+    count = int(np.count_nonzero(allowed))
+    step = max(
+        1, int(radius / _CANDIDATES_A_RADIUS), math.ceil(math.sqrt(count / _MOST_CANDIDATES))
+    )
+    chosen = np.zeros_like(allowed)
+    chosen[::step, ::step] = True
+    chosen &= allowed
+    # Thin parts fall through a coarse grid: their border is looked at closely.
+    inner = cv2.erode(allowed.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
+    border = allowed & ~inner
+    border_step = max(1, step // 2)
+    some = np.zeros_like(allowed)
+    some[::border_step, ::border_step] = True
+    some[border_step // 2 :: border_step, border_step // 2 :: border_step] = True
+    chosen |= border & some
+    if not chosen.any():
+        chosen = allowed
+    return [(int(row), int(column)) for row, column in np.argwhere(chosen)]
+
+
+def _disc(radius: float) -> _Bools:
+    reach = int(radius)
+    rows, columns = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    disc: _Bools = rows**2 + columns**2 <= radius**2
+    return disc
+
+
+class _Canvas:
+    """What is covered how often. count : (H, W) int16, 0 outside of what is wanted"""
+
+    def __init__(self, wanted: _Bools, disc: _Bools) -> None:
+        self._reach = disc.shape[0] // 2
+        self._disc = disc
+        self._size = int(np.count_nonzero(disc))
+        # A frame, so that discs need not be clipped.
+        self._wanted = np.pad(wanted, self._reach)
+        self._count = np.zeros(self._wanted.shape, np.int16)
+
+    @property
+    def count(self) -> NDArray[np.int16]:
+        inner = slice(self._reach, -self._reach or None)
+        return self._count[inner, inner] * self._wanted[inner, inner]
+
+    def _window(self, point: tuple[int, int]) -> tuple[slice, slice]:
+        side = 2 * self._reach + 1
+        return slice(point[0], point[0] + side), slice(point[1], point[1] + side)
+
+    def gain(self, point: tuple[int, int]) -> int:
+        """Steps of the grid that a disc about `point` would cover anew."""
+        place = self._window(point)
+        new = self._disc & self._wanted[place] & (self._count[place] == 0)
+        return int(np.count_nonzero(new))
+
+    def add(self, point: tuple[int, int]) -> None:
+        self._count[self._window(point)] += self._disc
+
+    def add_all(self, points: Sequence[tuple[int, int]], depth: _Floats) -> list[tuple[int, int]]:
+        """Those of the points that are worth it, deepest first."""
+        added = []
+        for point in sorted(points, key=lambda one: -float(depth[one])):
+            if self.gain(point) >= LEAST_NEW * self._size:
+                self.add(point)
+                added.append(point)
+        return added
+
+    def add_greedily(
+        self, candidates: Sequence[tuple[int, int]], depth: _Floats
+    ) -> list[tuple[int, int]]:
+        """Each time the candidate that covers most anew, until none is worth it.
+
+        What a disc covers anew only shrinks, so that an old figure is a bound: most candidates
+        need not be looked at again (Minoux 1978).
+        """
+        least = max(1.0, LEAST_NEW * self._size)
+        uncovered = (self._wanted & (self._count == 0)).astype(np.float32)
+        gains = cv2.filter2D(
+            uncovered, cv2.CV_32F, self._disc.astype(np.float32), borderType=cv2.BORDER_CONSTANT
+        )
+        heap = []
+        for point in candidates:
+            gain = round(float(gains[point[0] + self._reach, point[1] + self._reach]))
+            if gain >= least:
+                heap.append((-gain, -float(depth[point]), point))
+        heapq.heapify(heap)
+        added = []
+        while heap and -heap[0][0] >= least:
+            _, deep, point = heapq.heappop(heap)
+            gain = self.gain(point)
+            if gain < least:
+                continue
+            if heap and (-gain, deep, point) > heap[0]:
+                heapq.heappush(heap, (-gain, deep, point))
+                continue
+            self.add(point)
+            added.append(point)
+        return added
+
+    def without_idle(self, points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The points less those that later ones have made all but needless."""
+        kept = list(points)
+        for point in points:
+            place = self._window(point)
+            alone = self._disc & self._wanted[place] & (self._count[place] == 1)
+            if len(kept) > 1 and np.count_nonzero(alone) < LEAST_NEW / 2 * self._size:
+                self._count[place] -= self._disc
+                kept.remove(point)
+        return kept
+
+
+def _outline(mask: _Bools, place: tuple[int, int]) -> tuple[tuple[float, float], ...]:
+    contours, _ = cv2.findContours(
+        np.pad(mask, 1).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    contour = max(contours, key=cv2.contourArea)
+    error = 0.75
+    polygon = cv2.approxPolyDP(contour, error, True)
+    while len(polygon) > 200:
+        error *= 1.3
+        polygon = cv2.approxPolyDP(contour, error, True)
+    return tuple(
+        (float(row) + place[0] - 1, float(column) + place[1] - 1)
+        for column, row in polygon.reshape(-1, 2)
+    )
