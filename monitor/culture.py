@@ -66,11 +66,28 @@ class AlertTopic(StrEnum):
 class PlanStatus(StrEnum):
     DRAFT = "draft"
     APPROVED = "approved"
-    EXPORTED = "exported"
-    DONE = "done"
+    EXPORTED = "exported"  # handed to the picker
+    PICKED = "picked"  # carried out, in full or in part
+    VERIFIED = "verified"  # a later scan looked whether the cells are gone
     REJECTED = "rejected"
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
+
+
+class PickOutcome(StrEnum):
+    """What the picker says of one region."""
+
+    PICKED = "picked"
+    PARTLY_PICKED = "partly picked"  # some of its hits
+    FAILED = "failed"  # left where it is
+
+
+class RemovalCheck(StrEnum):
+    """What the next scan says of one region that was picked."""
+
+    GONE = "gone"
+    PARTLY_GONE = "partly gone"
+    STILL_THERE = "still there"
 
 
 class CalibrationKind(StrEnum):
@@ -540,6 +557,35 @@ class RefusedRegion:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """Who was given a plan to carry out. Nobody else gets it.
+
+    to : "folder" (its files lie where the picker looks) or "sila" (a client took it)
+    token : tells one hand-over from another
+    """
+
+    to: str
+    token: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RegionFate:
+    """What became of one region of a plan. None: nothing was said of it yet.
+
+    gone_share : how much of it was background at the check, 0..1
+    checked_by : id of the reading that checked it
+    """
+
+    region_id: str
+    outcome: PickOutcome | None = None
+    reason: str | None = None
+    check: RemovalCheck | None = None
+    gone_share: float | None = None
+    checked_by: int | None = None
+
+
+@dataclass(frozen=True)
 class RemovalPlan:
     """Regions of a dish to remove, with pick points in the stage's frame, and in the picker's
     where its calibration is known.
@@ -564,6 +610,17 @@ class RemovalPlan:
     picker_calibration_id: str | None = None
     aiming: Aiming | None = None
     refused: tuple[RefusedRegion, ...] = ()
+    handover: Handover | None = None
+    picked_at: datetime | None = None
+    fates: tuple[RegionFate, ...] = ()
+
+    @property
+    def to_check(self) -> tuple[str, ...]:
+        """Regions that were picked and that no scan has looked at since."""
+        picked = (PickOutcome.PICKED, PickOutcome.PARTLY_PICKED)
+        return tuple(
+            fate.region_id for fate in self.fates if fate.outcome in picked and fate.check is None
+        )
 
     @property
     def frame(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,7 +12,15 @@ from monitor.config import Config
 from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError, UsageError
-from monitor.outlets.picking import Handout, Picture, StagedPlan, stage_plan, withdraw_plan
+from monitor.outlets.picking import (
+    Handout,
+    Picture,
+    StagedPlan,
+    file_stem,
+    stage_plan,
+    staged_before,
+    withdraw_plan,
+)
 from monitor.record.outbox import HELD
 from monitor.record.store import Store
 
@@ -200,32 +209,41 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
 
 
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
+    """In three steps, each of which a crash may follow: the files are on the disk under hidden
+    names; the plan is exported, on record; the files are shown. A plan that is exported is never
+    written again, only shown as far as it is not.
+    """
     plan = store.plans.plan(message.subject_id)
-    if plan.status is PlanStatus.EXPORTED:
-        # It was written, and we died before we could say so. The picker may have it by now: writing
-        # it once more could remove the same regions twice.
-        return str(config.removal_folder)
-    if plan.status is not PlanStatus.APPROVED:
+    if plan.status is PlanStatus.APPROVED:
+        staged = stage_plan(
+            handout_of(plan, store, config),
+            config.removal_folder,
+            now=now,
+            formats=config.outlets.removal.formats,
+            token=secrets.token_hex(8),
+        )
+        try:
+            store.plans.hand_out(plan.id, to="folder", token=staged.token, now=now)
+        except UsageError as problem:
+            # It was rejected, superseded or expired while it was being written.
+            staged.discard()
+            raise OutletError(str(problem), permanent=True) from problem
+        except BaseException:
+            staged.discard()
+            raise
+    elif plan.status is PlanStatus.EXPORTED and plan.handover is not None:
+        if plan.handover.to != "folder":
+            return f"taken ({plan.handover.to})"
+        staged = staged_before(plan, config.removal_folder, plan.handover.token)
+    else:
         raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
-    staged = stage_plan(
-        handout_of(plan, store, config),
-        config.removal_folder,
-        now=now,
-        formats=config.outlets.removal.formats,
-    )
     try:
-        # Shown while nobody can end the plan: what has ended is never to be seen.
-        store.plans.export(plan.id, publish=lambda _: _show(staged), now=now)
+        # While nobody can end the plan: what has ended is never to be seen.
+        store.plans.show(plan.id, publish=lambda _: _show(staged), now=now)
     except UsageError as problem:
-        # It was rejected, superseded or expired while it was being written.
         staged.discard()
         raise OutletError(str(problem), permanent=True) from problem
-    except BaseException:
-        # The record could not be written: not exported, so not to be seen.
-        staged.discard()
-        withdraw_plan(plan, config.removal_folder)
-        raise
-    return ", ".join(str(path) for _, path in staged.files)
+    return str(config.removal_folder / file_stem(plan))
 
 
 def _show(staged: StagedPlan) -> None:

@@ -64,6 +64,25 @@ def hidden_prefix(path: Path) -> str:
     return f".{name}."
 
 
+def hide_whole(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whose name is hidden, and have it on the disk.
+
+    Raises OSError, and leaves nothing behind.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Pickers and people read these, whatever this account's mask says.
+        with suppress(PermissionError):
+            path.chmod(0o644)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Have the folder's names on the disk, where its file system can."""
     try:

@@ -26,13 +26,13 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import PlanStatus, RemovalPlan
+from monitor.culture import PickOutcome, PlanStatus, RemovalPlan
 from monitor.delivery import deliver_due, handout_of
 from monitor.errors import MonitorError, UsageError
 from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.json_plan import plan_as_json
 from monitor.pipeline import utc_now
-from monitor.record.store import Store
+from monitor.record.plans import PickReport, counts_of_fates
 from monitor.whole_files import write_whole
 
 app = typer.Typer(no_args_is_help=True, help="Removal plans: list, show, decide, export.")
@@ -158,7 +158,7 @@ def approve(
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
-        done = _move(store, plan, [PlanStatus.DRAFT], PlanStatus.APPROVED, who)
+        done = store.plans.approve(plan, who=who or getpass.getuser(), now=utc_now())
         deliver_due(store, settings, utc_now, stopping=lambda: False)
         now = store.plans.plan(plan)
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
@@ -180,9 +180,8 @@ def reject(
     """
     begin_logging()
     settings = open_config(config, state)
-    allowed = [PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED]
     with open_store(settings) as store:
-        done = _move(store, plan, allowed, PlanStatus.REJECTED, who, note)
+        done = store.plans.reject(plan, who=who or getpass.getuser(), now=utc_now(), note=note)
         deliver_due(store, settings, utc_now, stopping=lambda: False)
     say(f"plan {done.id} of {done.dish} rejected")
 
@@ -190,19 +189,60 @@ def reject(
 @app.command()
 def done(
     plan: PlanArgument,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--targets", metavar="REGION", help="Removed, by id or number; the others were not."
+        ),
+    ] = None,
+    failed: Annotated[
+        list[str] | None,
+        typer.Option("--failed", metavar="REGION", help="Not removed; the others were."),
+    ] = None,
     note: Annotated[str | None, typer.Option("--note")] = None,
     who: WhoOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Say that the regions were removed.
+    """Say what was removed: all regions of a plan, or some. The next scan checks it.
 
-    Example: colonywatch removals done 20261102-1f3a9c02
+    Example: colonywatch removals done 20261102-1f3a9c02 --failed 3 --note "clogged"
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        moved = _move(store, plan, [PlanStatus.EXPORTED], PlanStatus.DONE, who, note)
-    say(f"plan {moved.id} of {moved.dish} is done")
+        found = store.plans.plan(plan)
+        told = store.plans.acknowledge(
+            plan,
+            _reports(found, targets or [], failed or [], note),
+            who=who or getpass.getuser(),
+            now=utc_now(),
+            note=note,
+        )
+    say(f"plan {told.id} of {told.dish} is {told.status}; {counts_of_fates(told)}")
+
+
+def _reports(
+    plan: RemovalPlan, removed: list[str], failed: list[str], note: str | None
+) -> list[PickReport]:
+    """What a person says of each region, named by its id or by its place in the order."""
+    names = {target.region_id: target.region_id for target in plan.targets}
+    numbered = sorted(plan.targets, key=lambda target: target.order)
+    names |= {str(number): one.region_id for number, one in enumerate(numbered, start=1)}
+    unknown = [name for name in (*removed, *failed) if name not in names]
+    if unknown:
+        raise UsageError(
+            f"{plan.id}: has no region {', '.join(unknown)}; give numbers or ids as "
+            f"`removals show {plan.id}` lists them"
+        )
+    gone, left = {names[name] for name in removed}, {names[name] for name in failed}
+    if gone & left:
+        raise UsageError(f"{', '.join(sorted(gone & left))}: is both removed and failed")
+    return [
+        PickReport(one.region_id, PickOutcome.FAILED, note)
+        if one.region_id in left or (removed and one.region_id not in gone)
+        else PickReport(one.region_id, PickOutcome.PICKED)
+        for one in numbered
+    ]
 
 
 @app.command()
@@ -242,16 +282,3 @@ def export(
         except OSError as problem:
             raise MonitorError(f"{path}: cannot be written ({problem.strerror})") from problem
         say(f"written to {path}")
-
-
-def _move(
-    store: Store,
-    plan: str,
-    allowed: list[PlanStatus],
-    to: PlanStatus,
-    who: str | None,
-    note: str | None = None,
-) -> RemovalPlan:
-    return store.plans.move(
-        plan, allowed=allowed, to=to, who=who or getpass.getuser(), now=utc_now(), note=note
-    )

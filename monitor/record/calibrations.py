@@ -57,7 +57,8 @@ class CalibrationRecord:
         ).all()
         ended = [row for row in rows if row.detail.get(key) != made.id]
         for row in ended:
-            end_plan(session, row, PlanStatus.SUPERSEDED, now, self._take_back)
+            why = f"calibration {made.id}"
+            end_plan(session, row, PlanStatus.SUPERSEDED, now, self._take_back, why=why)
         return [row.id for row in ended]
 
     def all(self) -> list[Calibration]:

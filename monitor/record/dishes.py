@@ -26,7 +26,14 @@ from monitor.errors import UsageError
 from monitor.record.captures import is_due, measurement_of
 from monitor.record.database import Database
 from monitor.record.places import dish_called
-from monitor.record.plans import TakeBack, add_plan, supersede_plans
+from monitor.record.plans import (
+    RegionVerdict,
+    TakeBack,
+    add_plan,
+    plans_to_check,
+    supersede_plans,
+    write_verdicts,
+)
 from monitor.record.tables import (
     AlertRow,
     AuditRow,
@@ -64,6 +71,7 @@ class ScanFacts:
     is_newest : no later scan of this dish has a reading
     has_ended : the dish's line is over; late captures only fill in its series
     label : what the imager's names call the dish
+    picked : plans of the dish with regions that were picked and not looked at since
     """
 
     scan_id: int
@@ -77,6 +85,7 @@ class ScanFacts:
     alerts: tuple[Alert, ...] = ()
     has_ended: bool = False
     label: str = ""
+    picked: tuple[RemovalPlan, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class ScanDecision:
 
     severity : of a dish that is differentiating
     replaces_plans : plans of the dish that are still alive are superseded
+    verdicts : what it says of regions that were picked
     """
 
     status: DishStatus
@@ -118,6 +128,7 @@ class ScanDecision:
     plan: RemovalPlan | None = None
     replaces_plans: bool = False
     severity: Severity | None = None
+    verdicts: tuple[RegionVerdict, ...] = ()
 
     @property
     def alert(self) -> AlertKind | None:
@@ -444,6 +455,7 @@ def _carry_out(
             fraction=reading.differentiated_fraction,
         )
         add_alert(session, new, about, now)
+    write_verdicts(session, decision.verdicts, reading, now)
     if decision.plan is not None:
         add_plan(session, dish, reading, decision.plan, now)
 
@@ -602,6 +614,7 @@ def _facts(
         alerts=tuple(alert_of(row, dish.name) for row in reversed(alerts)),
         has_ended=dish.ended_at is not None,
         label=dish.label,
+        picked=plans_to_check(session, dish),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,11 @@ from monitor.culture import (
     Aim,
     Aiming,
     AimPoint,
+    Handover,
     Hit,
     PlanStatus,
     RefusedRegion,
+    RegionFate,
     RemovalPlan,
     Target,
     ToolKind,
@@ -49,7 +52,7 @@ def detail_of(plan: RemovalPlan) -> dict[str, Any]:
     }
 
 
-def plan_of(row: RemovalPlanRow, dish: str) -> RemovalPlan:
+def plan_of(row: RemovalPlanRow, dish: str, fates: tuple[RegionFate, ...] = ()) -> RemovalPlan:
     """The row as a value of the field."""
     detail = row.detail
     return RemovalPlan(
@@ -68,6 +71,9 @@ def plan_of(row: RemovalPlanRow, dish: str) -> RemovalPlan:
         approved_by=row.approved_by,
         approved_at=row.approved_at,
         aiming=aiming_of(detail.get("aiming")),
+        handover=None if row.handover is None else _handover(row.handover),
+        picked_at=row.picked_at,
+        fates=fates,
         refused=tuple(_refused(one) for one in detail.get("refused", ())),
     )
 
@@ -112,3 +118,7 @@ def _refused(detail: dict[str, Any]) -> RefusedRegion:
 
 def _points(detail: list[list[float]]) -> tuple[tuple[float, float], ...]:
     return tuple((row, column) for row, column in detail)
+
+
+def _handover(detail: Mapping[str, Any]) -> Handover:
+    return Handover(detail["to"], detail["token"], datetime.fromisoformat(detail["at"]))

@@ -19,7 +19,7 @@ from monitor.record.processes import Processes
 class Store:
     """The database at `url`, with its schema brought up to date.
 
-    take_back : called with each plan that ends (superseded, expired, rejected, done), before that
+    take_back : called with each plan that ends (superseded, expired, rejected, picked), before that
         is on record, so that the picker's folder never holds a plan that has ended
 
     Raises RecordError where it cannot be opened or was written by a newer version.

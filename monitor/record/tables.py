@@ -295,7 +295,41 @@ class RemovalPlanRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     approved_by: Mapped[str | None] = mapped_column(AnyText)
     approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # To whom it was given, under which token, when: {"to": ..., "token": ..., "at": ...}
+    handover: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    picked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class RegionFateRow(Base):
+    """What the picker said of a region, and what the next scan did."""
+
+    __tablename__ = "region_fate"
+
+    plan_id: Mapped[str] = mapped_column(ForeignKey("removal_plan.id"), primary_key=True)
+    region_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(AnyText)
+    told_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    check_result: Mapped[str | None] = mapped_column(String(20))
+    gone_share: Mapped[float | None]
+    checked_by: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))
+
+
+class PickLogRow(Base):
+    """A file in which the picker says what it did, known by its bytes. A copy is kept."""
+
+    __tablename__ = "pick_log"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    path: Mapped[Path] = mapped_column(FilePath)
+    state: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str | None] = mapped_column(String(40))
+    message: Mapped[str | None] = mapped_column(AnyText)
+    plans: Mapped[list[str]] = mapped_column(JSON)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class OutboxRow(Base):

@@ -18,7 +18,7 @@ from monitor.config import CalibrationConfig, Config, EmailConfig, RecordConfig,
 from monitor.culture import AlertKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
-from monitor.outlets.picking import write_plan
+from monitor.outlets.picking import Handout, stage_plan
 from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
     NOW,
@@ -258,10 +258,6 @@ def with_plan(store, plan=APPROVED):
     return plan.id
 
 
-def move(store, plan_id, to, allowed):
-    return store.plans.move(plan_id, allowed=[allowed], to=to, who="A. Person", now=NOW)
-
-
 def files(config):
     folder = config.removal_folder
     return sorted(path.suffix for path in folder.iterdir()) if folder.exists() else []
@@ -279,7 +275,7 @@ def test_a_draft_is_written_only_after_a_person_approved_it(store, config):
     plan_id = with_plan(store, removal_plan())
     assert deliver(store, config) == 0
     assert files(config) == []
-    move(store, plan_id, PlanStatus.APPROVED, PlanStatus.DRAFT)
+    store.plans.approve(plan_id, who="A. Person", now=NOW)
     assert deliver(store, config) == 1
     assert files(config) == [".csv", ".json", ".sha256"]
 
@@ -287,7 +283,7 @@ def test_a_draft_is_written_only_after_a_person_approved_it(store, config):
 def test_a_withdrawn_plan_leaves_the_folder(store, config):
     plan_id = with_plan(store)
     deliver(store, config)
-    move(store, plan_id, PlanStatus.REJECTED, PlanStatus.EXPORTED)
+    store.plans.reject(plan_id, who="A. Person", now=NOW)
     assert deliver(store, config) == 1
     assert files(config) == []
 
@@ -330,18 +326,60 @@ def test_an_expired_plan_is_not_written_however_long_it_was_approved(store, conf
     assert "expired" in (message.last_error or "")
 
 
-def test_a_plan_that_was_written_before_we_died_is_not_written_again(store, config):
+def handed_out(store, config, plan_id):
+    """A delivery that ends just before the files are shown."""
+    assert store.outbox.take_due(NOW) is not None
+    staged = stage_plan(
+        Handout(store.plans.plan(plan_id)), config.removal_folder, now=NOW, token="t"
+    )
+    store.plans.hand_out(plan_id, to="folder", token="t", now=NOW)
+    return staged
+
+
+def test_a_plan_that_was_not_shown_before_we_died_is_shown(store, config):
+    plan_id = with_plan(store)
+    handed_out(store, config, plan_id)
+    assert deliver(store, config, Clock(NOW + minutes(3))) == 1
+    assert files(config) == [".csv", ".json", ".sha256"]
+    assert store.outbox.undelivered() == []
+
+
+def test_a_plan_that_was_shown_in_part_before_we_died_is_shown_in_full(store, config):
+    plan_id = with_plan(store)
+    staged = handed_out(store, config, plan_id)
+    hidden, path = staged.files[0]
+    hidden.rename(path)
+    assert deliver(store, config, Clock(NOW + minutes(3))) == 1
+    assert files(config) == [".csv", ".json", ".sha256"]
+
+
+def test_a_plan_that_was_shown_before_we_died_is_not_shown_again(store, config):
     """The picker may have taken the files by now, and would remove the regions twice."""
     plan_id = with_plan(store)
-    message = store.outbox.take_due(NOW)
-    write_plan(store.plans.plan(plan_id), config.removal_folder, now=NOW)
-    move(store, plan_id, PlanStatus.EXPORTED, PlanStatus.APPROVED)
-    for path in config.removal_folder.iterdir():
+    for path in handed_out(store, config, plan_id).publish():
         path.unlink()  # the picker took them
-    assert message is not None
     assert deliver(store, config, Clock(NOW + minutes(3))) == 1
     assert files(config) == []
     assert store.outbox.undelivered() == []
+
+
+def test_a_plan_that_ended_before_it_was_shown_leaves_nothing_behind(store, config):
+    plan_id = with_plan(store)
+    handed_out(store, config, plan_id)
+    store.plans.reject(plan_id, who="A. Person", now=NOW)
+    deliver(store, config, Clock(NOW + minutes(3)))
+    assert list(config.removal_folder.iterdir()) == []
+
+
+def test_a_folder_that_goes_away_between_writing_and_showing_is_waited_for(store, config, tmp_path):
+    plan_id = with_plan(store)
+    handed_out(store, config, plan_id)
+    config.removal_folder.rename(tmp_path / "away")
+    assert deliver(store, config, Clock(NOW + minutes(3))) == 0
+    assert store.plans.plan(plan_id).status is PlanStatus.EXPORTED
+    (tmp_path / "away").rename(config.removal_folder)
+    assert deliver(store, config, Clock(NOW + minutes(9))) == 1
+    assert files(config) == [".csv", ".json", ".sha256"]
 
 
 def test_a_picker_folder_that_cannot_be_written_does_not_hold_up_the_mail(store, config, tmp_path):

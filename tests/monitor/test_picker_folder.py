@@ -14,11 +14,12 @@ from datetime import timedelta
 import pytest
 
 from monitor.config import ColumnConfig, Config, OutletsConfig, RecordConfig, RemovalOutletConfig
-from monitor.culture import DishStatus, PlanStatus
+from monitor.culture import DishStatus, PickOutcome, PlanStatus
 from monitor.delivery import deliver_due, take_back_from
 from monitor.errors import OutletError
 from monitor.outlets.picking import FORMATS, Handout, Picture, file_stem, stage_plan
 from monitor.record.dishes import ScanDecision
+from monitor.record.plans import PickReport
 from monitor.record.store import Store
 from tests.monitor.facts import (
     NOW,
@@ -33,8 +34,8 @@ from tests.monitor.facts import (
     target_at,
 )
 
-KILLS = 60
-MAY_BE_SEEN = (PlanStatus.APPROVED, PlanStatus.EXPORTED)
+KILLS = 40
+MAY_BE_SEEN = (PlanStatus.EXPORTED,)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def hidden(folder):
     return [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def refuse_partial(path):
+def refuse_partial(path, taken):
     """Every file that can be seen is whole in itself."""
     content = path.read_bytes()
     if path.suffix == ".json":
@@ -101,19 +102,32 @@ def refuse_partial(path):
         assert len(lines) == 5, path
         for line in lines:
             digest, name = line.split("  ")
+            if name in taken:
+                continue
             assert hashlib.sha256((path.parent / name).read_bytes()).hexdigest() == digest, name
     else:
         assert path.name.endswith(".useq.yaml"), path
         assert content.endswith(b"\n"), path
 
 
-def refuse_unfit(store, config):
-    """Every plan that can be seen may be carried out, by what is on record this moment."""
+def refuse_unfit(store, config, taken=()):
+    """Every plan that can be seen may be carried out, by what is on record this moment.
+
+    taken : names of files that the picker took away
+    """
     plans = {file_stem(plan): plan for plan in store.plans.all()}
     for path in seen(config.removal_folder):
         plan = plans[path.name.split(".")[0]]
         assert plan.status in MAY_BE_SEEN, f"{path.name} is {plan.status}"
-        refuse_partial(path)
+        refuse_partial(path, taken)
+
+
+def take_all(config, taken):
+    """A hasty picker takes whatever it sees, and must never see it again."""
+    for path in seen(config.removal_folder):
+        assert path.name not in taken, f"{path.name} was shown twice"
+        taken.add(path.name)
+        path.unlink()
 
 
 # --- killed at any moment -----------------------------------------------------------------------
@@ -123,6 +137,8 @@ def work_until_killed(config, number, progress):
     """Plans come, are written, and take the place of former ones, without an end."""
     at = NOW + minutes(5 * number)
     with open_store(config) as store:
+        # What the one before left undone.
+        deliver(store, config, at)
         count = 0
         while True:
             os.write(progress, b".")
@@ -155,17 +171,19 @@ def kill_one(config, number, chance):
 
 @pytest.mark.slow
 def test_a_program_that_is_killed_leaves_nothing_that_may_not_be_carried_out(config, store):
-    """60 kills at random moments; after each the folder is judged before anything is mended."""
+    """40 kills at random moments; after each the folder is judged before anything is mended."""
     chance = random.Random(7)
     unfinished = 0
+    taken: set[str] = set()
     for number in range(KILLS):
         kill_one(config, number, chance)
         # Without `take_back`, and nothing is delivered: this only looks.
         with Store(config.record.database_url) as looking:
-            refuse_unfit(looking, config)
+            refuse_unfit(looking, config, taken)
         names = [path.name for path in seen(config.removal_folder)]
         has_checksums = any(name.endswith(".sha256") for name in names)
         unfinished += bool(hidden(config.removal_folder)) or (bool(names) and not has_checksums)
+        take_all(config, taken)
     assert unfinished > 0, "no kill came while a plan was being written"
 
     end = NOW + minutes(5 * KILLS + 60)
@@ -194,12 +212,17 @@ def end_it(store, how, plan_id):
         store.plans.expire(NOW + hours(12))
     elif how == "superseded":
         next_plan(store, "newer", at=NOW + hours(1), approved=False)
+    elif how == "rejected":
+        store.plans.reject(plan_id, who="A", now=NOW)
     else:
-        to = PlanStatus.REJECTED if how == "rejected" else PlanStatus.DONE
-        store.plans.move(plan_id, allowed=[PlanStatus.EXPORTED], to=to, who="A", now=NOW)
+        reports = [
+            PickReport(target.region_id, PickOutcome.PICKED)
+            for target in store.plans.plan(plan_id).targets
+        ]
+        store.plans.acknowledge(plan_id, reports, who="picker", now=NOW)
 
 
-WAYS = ["expired", "superseded", "rejected", "done"]
+WAYS = ["expired", "superseded", "rejected", "picked"]
 
 
 @pytest.fixture
@@ -224,9 +247,7 @@ def test_a_plan_whose_folder_was_out_of_reach_is_withdrawn_when_it_is_back(
     config.removal_folder.rename(away)
     config.removal_folder.write_text("something else is mounted here")
     end_it(line, how, plan_id)
-    assert line.plans.plan(plan_id).status is PlanStatus(
-        how if how != "superseded" else "superseded"
-    )
+    assert line.plans.plan(plan_id).status is PlanStatus(how)
     config.removal_folder.unlink()
     away.rename(config.removal_folder)
     deliver(line, config, NOW + hours(13))
@@ -312,7 +333,9 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
         room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
         filler.write_bytes(b"\0" * max(room - free_kb * 1024, 0))
         try:
-            files = stage_plan(handout, folder, now=NOW, formats=tuple(FORMATS)).publish()
+            files = stage_plan(
+                handout, folder, now=NOW, token="t", formats=tuple(FORMATS)
+            ).publish()
         except OutletError as problem:
             assert not problem.permanent
             assert "No space left on device" in str(problem)

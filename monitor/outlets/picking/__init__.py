@@ -9,8 +9,11 @@ checksums, and whole in itself like every other.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from monitor.outlets.picking.csv_list import plan_as_csv
 from monitor.outlets.picking.formats import FORMATS, write_formats
 from monitor.outlets.picking.handout import Handout, Picture
 from monitor.outlets.picking.json_plan import plan_as_json
-from monitor.whole_files import HIDDEN_SUFFIX, hidden_prefix, stage_whole, sync_folder
+from monitor.whole_files import HIDDEN_SUFFIX, hidden_prefix, hide_whole, sync_folder
 
 __all__ = [
     "DEFAULT_FORMATS",
@@ -36,6 +39,7 @@ __all__ = [
     "plan_as_csv",
     "plan_as_json",
     "stage_plan",
+    "staged_before",
     "withdraw_plan",
     "write_formats",
     "write_plan",
@@ -50,28 +54,38 @@ _FIT_FOR_THE_PICKER = (PlanStatus.APPROVED, PlanStatus.EXPORTED)
 class StagedPlan:
     """A plan whose files are on the disk under hidden names; only to be renamed.
 
+    token : of the hand-over; part of the hidden names, so that it can be told later what is hidden
     files : (hidden name, name), in the order in which to show them
     """
 
     plan: RemovalPlan
     folder: Path
+    token: str
     files: tuple[tuple[Path, Path], ...]
 
     def publish(self) -> list[Path]:
-        """Show the files, the checksums last. Returns them in that order.
+        """Show what is hidden, the checksums last. Returns the files of the plan in that order.
 
-        Raises OutletError, and then nothing of the plan is left in the folder.
+        A file is shown by renaming it, which can be done once only: called again after a crash,
+        this shows what is hidden still, and nothing that a picker may have taken meanwhile.
+
+        Raises OutletError, and then nothing of the plan is to be seen; it may be called again.
         """
+        shown: list[tuple[Path, Path]] = []
         try:
-            # Old checksums must not stand beside new files.
-            self.files[-1][1].unlink(missing_ok=True)
             for hidden, path in self.files:
-                hidden.replace(path)
+                with suppress(FileNotFoundError):
+                    hidden.rename(path)
+                    shown.append((hidden, path))
+            if not self.folder.is_dir():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             sync_folder(self.folder)
+            # What others, who were killed or came too late, have made for the same plan.
+            _sweep_hidden(self.plan, self.folder)
         except OSError as problem:
-            self.discard()
-            with suppress(OutletError):
-                withdraw_plan(self.plan, self.folder)
+            for hidden, path in reversed(shown):
+                with suppress(OSError):
+                    path.rename(hidden)
             raise _unwritten(self.plan, self.folder, problem) from problem
         return [path for _, path in self.files]
 
@@ -98,7 +112,7 @@ def write_plan(
     target), else the folder could not be written, and nothing of the plan is left there.
     """
     handout = Handout(plan, calibration_rms_um=calibration_rms_um)
-    return stage_plan(handout, folder, now=now).publish()
+    return stage_plan(handout, folder, now=now, token=secrets.token_hex(8)).publish()
 
 
 def stage_plan(
@@ -106,6 +120,7 @@ def stage_plan(
     folder: Path,
     *,
     now: datetime,
+    token: str,
     formats: Sequence[ExportFormat] = DEFAULT_FORMATS,
 ) -> StagedPlan:
     """All the slow work: the files of a plan, on the disk in the folder, under hidden names.
@@ -122,18 +137,24 @@ def stage_plan(
         f"{hashlib.sha256(content).hexdigest()}  {stem}{ending}\n"
         for ending, content in contents.items()
     ).encode()
-    staged: list[tuple[Path, Path]] = []
+    paths = [folder / (stem + ending) for ending in contents]
+    staged = StagedPlan(plan, folder, token, tuple((_hidden(path, token), path) for path in paths))
     try:
-        _sweep_hidden(plan, folder)
-        for ending, content in contents.items():
-            path = folder / (stem + ending)
-            staged.append((stage_whole(path, content), path))
+        folder.mkdir(parents=True, exist_ok=True)
+        for (hidden, _), content in zip(staged.files, contents.values(), strict=True):
+            hide_whole(hidden, content)
+        # From here on a hidden name that is gone means that its file was shown.
+        sync_folder(folder)
     except OSError as problem:
-        StagedPlan(plan, folder, tuple(staged)).discard()
-        with suppress(OutletError):
-            withdraw_plan(plan, folder)
+        staged.discard()
         raise _unwritten(plan, folder, problem) from problem
-    return StagedPlan(plan, folder, tuple(staged))
+    return staged
+
+
+def staged_before(plan: RemovalPlan, folder: Path, token: str) -> StagedPlan:
+    """What `stage_plan` made under a token, perhaps in another process, shown already or not."""
+    paths = [*reversed(_files_of(plan, folder))]
+    return StagedPlan(plan, folder, token, tuple((_hidden(path, token), path) for path in paths))
 
 
 def withdraw_plan(plan: RemovalPlan, folder: Path) -> list[Path]:
@@ -177,6 +198,10 @@ def _files_of(plan: RemovalPlan, folder: Path) -> list[Path]:
     parts = ["", *sorted({f".{target.capture_sha256[:12]}" for target in plan.targets})]
     endings = [part + known.suffix for known in reversed(FORMATS.values()) for part in parts]
     return [folder / (file_stem(plan) + ending) for ending in (CHECKSUMS, *endings)]
+
+
+def _hidden(path: Path, token: str) -> Path:
+    return path.with_name(f"{hidden_prefix(path)}{token}{HIDDEN_SUFFIX}")
 
 
 def _sweep_hidden(plan: RemovalPlan, folder: Path) -> None:

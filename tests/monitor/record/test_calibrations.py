@@ -8,7 +8,6 @@ from monitor.calibration import fit_points, make_calibration
 from monitor.culture import CalibrationKind, PlanStatus
 from monitor.errors import UsageError
 from monitor.record.dishes import ScanDecision
-from monitor.record.store import Store
 from tests.monitor.facts import (
     DISH,
     NOW,
@@ -121,93 +120,6 @@ def test_a_plan_remembers_its_picker_frame(store):
     assert stored.targets == (target,)
 
 
-# --- plans that end leave the picker's folder ---------------------------------------------------
-
-
-@pytest.fixture
-def taken_back(database_file):
-    plans = []
-    with Store(f"sqlite:///{database_file}", take_back=plans.append) as store:
-        yield store, plans
-
-
-def ends(store, how):
-    if how == "expired":
-        store.plans.expire(NOW + hours(13))
-    elif how == "superseded by a scan":
-        scan = measure(store, "/data/b.tif", place(DISH, "later"), at=NOW + hours(1))
-        read(store, scan, ScanDecision("differentiating", replaces_plans=True))
-    elif how == "superseded by a calibration":
-        store.calibrations.add(calibration())
-    elif how == "rejected":
-        store.plans.move("p1", allowed=list(PlanStatus), to=PlanStatus.REJECTED, who="A", now=NOW)
-    else:
-        store.plans.move("p1", allowed=list(PlanStatus), to=PlanStatus.DONE, who="A", now=NOW)
-
-
-WAYS = ["expired", "superseded by a scan", "superseded by a calibration", "rejected", "done"]
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_a_plan_that_ends_is_taken_back_before_that_is_on_record_and_again_from_the_outbox(
-    taken_back, how
-):
-    store, plans = taken_back
-    with_plan(store, removal_plan("p1", status=PlanStatus.APPROVED))
-    store.plans.export("p1", publish=lambda plan: None, now=NOW)
-    ends(store, how)
-    assert [(plan.id, plan.status) for plan in plans] == [("p1", PlanStatus.EXPORTED)]
-    waiting = [one.channel for one in store.outbox.undelivered() if one.failed_at is None]
-    assert "withdrawal" in waiting
-
-
-@pytest.mark.parametrize("how", ["expired", "superseded by a scan", "rejected"])
-def test_a_draft_was_never_in_the_folder_and_is_not_looked_for(taken_back, how):
-    store, plans = taken_back
-    with_plan(store, removal_plan("p1"))
-    ends(store, how)
-    assert plans == []
-    assert store.plans.plan("p1").status is not PlanStatus.DRAFT
-
-
-# --- handing over -------------------------------------------------------------------------------
-
-
-def test_a_plan_is_exported_when_its_files_were_shown(store):
-    with_plan(store, removal_plan("p1", status=PlanStatus.APPROVED))
-    seen = []
-    done = store.plans.export("p1", publish=seen.append, now=NOW)
-    assert [plan.status for plan in seen] == [PlanStatus.APPROVED]
-    assert done.status is PlanStatus.EXPORTED
-
-
-def test_a_plan_whose_files_could_not_be_shown_stays_approved(store):
-    with_plan(store, removal_plan("p1", status=PlanStatus.APPROVED))
-
-    def fails(plan):
-        raise OSError("no such share")
-
-    with pytest.raises(OSError, match="no such share"):
-        store.plans.export("p1", publish=fails, now=NOW)
-    assert store.plans.plan("p1").status is PlanStatus.APPROVED
-
-
-@pytest.mark.parametrize(
-    ("status", "now", "said"),
-    [
-        (PlanStatus.DRAFT, NOW, "p1: is draft, not approved"),
-        (PlanStatus.SUPERSEDED, NOW, "p1: is superseded, not approved"),
-        (PlanStatus.APPROVED, NOW + hours(12), "p1: expired at 2026-11-03 21:30 UTC"),
-    ],
-)
-def test_nothing_is_shown_of_a_plan_that_may_not_be_carried_out(store, status, now, said):
-    with_plan(store, removal_plan("p1", status=status))
-    seen = []
-    with pytest.raises(UsageError, match=said):
-        store.plans.export("p1", publish=seen.append, now=now)
-    assert seen == []
-
-
 # --- overlapping plans --------------------------------------------------------------------------
 
 FAR = target_at(pick_x_um=9_000.0)
@@ -228,9 +140,7 @@ def test_plans_that_overlap_are_not_both_approved(store, name, dish, targets, sa
     with_plan(store, removal_plan("p2", targets=targets), dish=dish, name="b")
 
     def approve():
-        return store.plans.move(
-            "p2", allowed=[PlanStatus.DRAFT], to=PlanStatus.APPROVED, who="A", now=NOW
-        )
+        return store.plans.approve("p2", who="A", now=NOW)
 
     if said is None:
         assert approve().status is PlanStatus.APPROVED

@@ -140,7 +140,7 @@ def test_a_withdrawn_plan_leaves_nothing_behind_and_others_alone(tmp_path):
         ({"status": PlanStatus.REJECTED}, "is rejected"),
         ({"status": PlanStatus.SUPERSEDED}, "is superseded"),
         ({"status": PlanStatus.EXPIRED}, "is expired"),
-        ({"status": PlanStatus.DONE}, "is done"),
+        ({"status": PlanStatus.PICKED}, "is picked"),
         ({"expires_at": NOW}, "expired at 2026-11-03 09:30 UTC"),
         ({"expires_at": NOW - timedelta(days=2)}, "expired at 2026-11-01"),
         ({"targets": ()}, "no target"),
