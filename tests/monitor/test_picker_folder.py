@@ -9,6 +9,7 @@ import random
 import select
 import signal
 import subprocess
+import time
 from datetime import timedelta
 
 import pytest
@@ -159,10 +160,13 @@ def kill_one(config, number, chance):
             os._exit(3)
     os.close(writer)
     try:
-        for _ in range(chance.randint(1, 2)):
+        took_s = 0.0
+        for _ in range(2):
+            began = time.monotonic()
             assert os.read(reader, 1) == b".", "the process ended by itself"
-        # Somewhere in the middle of a plan, which takes about so long.
-        select.select([], [], [], chance.uniform(0.0, 0.06))
+            took_s = time.monotonic() - began
+        # Somewhere in the middle of a plan, which takes about as long as the one before.
+        select.select([], [], [], chance.uniform(0.0, took_s))
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
