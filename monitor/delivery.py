@@ -23,6 +23,7 @@ from monitor.outlets.picking import (
 )
 from monitor.record.outbox import HELD
 from monitor.record.store import Store
+from monitor.segmentation.label_maps import read_label_map, read_overlay
 
 if TYPE_CHECKING:
     from monitor.outlets.email import Story
@@ -185,6 +186,28 @@ def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
             log.info("plan=%s dish=%s: withdrawn, %d files", plan.id, plan.dish, len(gone))
 
     return take_back
+
+
+def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
+    """The plan drawn on the pictures that it was made from, as PNG."""
+    # With it comes matplotlib, which takes a second to load.
+    from monitor.outlets.plan_picture import DrawnField, draw_plan
+
+    folder = config.record.folder
+    return draw_plan(
+        plan,
+        [
+            DrawnField(
+                one.capture_sha256,
+                one.capture_name,
+                one.measurement.shape,
+                one.measurement.pixel_size_um,
+                picture=read_overlay(folder, one.measurement),
+                labels=read_label_map(folder, one.measurement),
+            )
+            for one in store.dishes.scan_fields(plan.reading_id)
+        ],
+    )
 
 
 def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:

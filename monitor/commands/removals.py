@@ -27,7 +27,7 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.culture import PickOutcome, PlanStatus, RemovalPlan
-from monitor.delivery import deliver_due, handout_of
+from monitor.delivery import deliver_due, handout_of, picture_of
 from monitor.errors import MonitorError, UsageError
 from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.json_plan import plan_as_json
@@ -108,17 +108,27 @@ def list_(
 @app.command()
 def show(
     plan: PlanArgument,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Draw it into a PNG file.")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """One plan with its regions and pick points.
+    """One plan with its regions, its hits, and what it refuses.
 
-    Example: colonywatch removals show 20261102-1f3a9c02
+    Example: colonywatch removals show 20261102-1f3a9c02 --picture plan.png
     """
     begin_logging()
-    with open_store(open_config(config, state)) as store:
+    settings = open_config(config, state)
+    with open_store(settings) as store:
         found = store.plans.plan(plan)
+        drawn = None if picture is None else picture_of(found, store, settings)
+    if picture is not None and drawn is not None:
+        try:
+            write_whole(picture, drawn)
+        except OSError as problem:
+            raise MonitorError(f"{picture}: cannot be written ({problem.strerror})") from problem
     if as_json:
         typer.echo(plan_as_json(found))
         return
@@ -128,13 +138,30 @@ def show(
         f"calibration {found.calibration_id}",
         markup=False,
     )
-    table = Table("order", "region", "x um", "y um", "area um2", "probability", "clear radius um")
+    if found.aiming is not None:
+        aiming = found.aiming
+        say(
+            f"with {aiming.tool}: removes {aiming.removes_um:g} um, touches {aiming.touches_um:g} "
+            f"um, set down within {aiming.positional_error_um:g} um"
+        )
+    wells = any(hit.well_x_um is not None for _, hit in found.visits)
+    table = Table("order", "region", "stage x, y um")
+    if wells:
+        table.add_column("well x, y um")
+    if found.frame == "picker":
+        table.add_column("picker x, y um")
+    for name in ("area um2", "probability", "clear radius um"):
+        table.add_column(name)
     for target, hit in found.visits:
+        places = [_xy(hit.pick_x_um, hit.pick_y_um)]
+        if wells:
+            places.append(_xy(hit.well_x_um, hit.well_y_um))
+        if found.frame == "picker":
+            places.append(_xy(hit.picker_x_um, hit.picker_y_um))
         table.add_row(
             str(hit.order),
             target.region_id,
-            f"{hit.pick_x_um:.1f}",
-            f"{hit.pick_y_um:.1f}",
+            *places,
             f"{target.area_um2:,.0f}",
             percent(target.mean_probability),
             f"{hit.clearance_um:.0f}",
@@ -142,6 +169,12 @@ def show(
     show_table(table)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
+    if picture is not None:
+        say(f"drawn into {picture}")
+
+
+def _xy(x_um: float | None, y_um: float | None) -> str:
+    return "" if x_um is None or y_um is None else f"{x_um:.1f}, {y_um:.1f}"
 
 
 @app.command()

@@ -378,7 +378,7 @@ def cover(
     total = int(np.count_nonzero(wanted))
     starts = list(_lattices(allowed, radius, depth))
     if total > _SMALL * np.count_nonzero(disc):
-        starts = [max(starts[1:], key=lambda start: _covered(start, wanted, disc))]
+        starts = [max(starts, key=lambda start: _covered(start, wanted, disc))]
     for start in starts:
         canvas = _Canvas(wanted, disc)
         points = canvas.add_all(start, depth)

@@ -1,4 +1,4 @@
-"""Label maps as they lie in the state folder: read again where a plan compares two scans."""
+"""Label maps and overlays as they lie in the state folder: read again to compare and to draw."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.culture import FieldMeasurement
+from monitor.segmentation.overlay import field_of_view
 
 log = logging.getLogger(__name__)
 
@@ -32,3 +33,20 @@ def read_label_map(state_folder: Path, measurement: FieldMeasurement) -> NDArray
         log.warning("%s: is no label map of its capture; the scan is not compared", path)
         return None
     return np.asarray(labels, np.uint8)
+
+
+def read_overlay(state_folder: Path, measurement: FieldMeasurement) -> NDArray[np.uint8] | None:
+    """(h, w, 3) uint8, RGB: the field of view as the overlay shows it, without its strips; None
+    where it is gone.
+    """
+    if measurement.overlay is None:
+        return None
+    try:
+        content = np.frombuffer((state_folder / measurement.overlay).read_bytes(), np.uint8)
+    except OSError:
+        return None
+    overlay = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if overlay is None:
+        return None
+    seen = field_of_view(np.asarray(overlay, np.uint8), measurement.shape)
+    return np.ascontiguousarray(seen[..., ::-1])

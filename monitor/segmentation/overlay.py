@@ -323,3 +323,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
         raise RuntimeError("matplotlib is not installed; install the package anew")
     fonts = Path(place.origin).parent / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
+
+
+def field_of_view(overlay: Picture, shape: tuple[int, int]) -> Picture:
+    """What an overlay shows of the capture, without its strips.
+
+    overlay : as `draw_overlay` made it, with a title
+    shape : (rows, columns) of the capture
+    """
+    width = overlay.shape[1]
+    top = round(max(13, round(width / 42)) * 1.9)
+    height = round(shape[0] * width / shape[1])
+    return overlay[top : top + height]

@@ -122,6 +122,15 @@ def test_a_large_region_is_covered_with_little_overlap():
     assert removed / aim.covered_px < 1.45
 
 
+def test_a_long_thin_band_is_followed_along_its_middle():
+    """Its allowed points are a line: no lattice fits there."""
+    labels = blank(200, 900)
+    labels[50:146, 20:880] = 2
+    (aim,) = aims(labels)
+    assert len(aim.points) > 8
+    assert aim.covered_px / aim.removable_px > 0.8
+
+
 def test_a_colony_past_saving_goes_whole_and_one_that_the_edge_cuts_does_not():
     labels = blank()
     cv2.circle(labels, (200, 200), 120, 1, -1)
