@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench soak bench-alerts clean
+.PHONY: help setup demo test lint check bench soak bench-alerts bench-removal clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -40,6 +40,10 @@ soak: $(STAMP)  ## kill daemon and worker 300 times over a stream of captures, t
 
 bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simulated series; writes docs/alerts.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.alerts
+
+bench-removal: $(STAMP)  ## how safely plans remove, on simulated dishes; writes docs/removal.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.removal
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist

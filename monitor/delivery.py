@@ -22,6 +22,7 @@ from monitor.outlets.picking import (
     withdraw_plan,
 )
 from monitor.record.outbox import HELD
+from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
 
@@ -168,7 +169,19 @@ def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> S
         plan=plan,
         source=source,
         test=rehearsal,
+        plan_picture=_drawn(plan, store, config),
     )
+
+
+def _drawn(plan: RemovalPlan | None, store: Store, config: Config) -> bytes | None:
+    """A plan that waits or is under way; a fault in drawing must not keep the mail."""
+    if plan is None or plan.status not in LIVE_PLANS:
+        return None
+    try:
+        return picture_of(plan, store, config)
+    except Exception:
+        log.exception("plan=%s: cannot be drawn; the mail goes without", plan.id)
+        return None
 
 
 def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:

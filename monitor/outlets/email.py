@@ -71,6 +71,7 @@ class AlertStory:
     source : name of the source that the dish belongs to
     links : None = no dashboard is to be reached; commands are given instead
     test : marked in the subject and at the top, so that nobody runs
+    plan_picture : the plan drawn, as PNG
     """
 
     alert: Alert
@@ -82,6 +83,7 @@ class AlertStory:
     source: str
     links: Links | None = None
     test: bool = False
+    plan_picture: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,16 @@ def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], li
     facts = _facts(story, overlay_id=f"overlay-{number}@colonywatch" if overlay else None)
     facts["overlay_missing"] = drawn and story.overlay is not None and overlay is None
     facts["plot_id"] = f"series-{number}@colonywatch" if drawn else None
+    facts["plan_picture_id"] = None
     if not drawn:
         return facts, []
     stem = re.sub(r"[^A-Za-z0-9.-]+", "_", story.alert.dish).strip("._")[:60] or "dish"
     pictures = []
     if overlay is not None:
         pictures.append((overlay, "jpeg", facts["overlay_id"], f"{stem}_overlay.jpg"))
+    if story.plan_picture is not None:
+        facts["plan_picture_id"] = f"plan-{number}@colonywatch"
+        pictures.append((story.plan_picture, "png", facts["plan_picture_id"], f"{stem}_plan.png"))
     plot = plot_series(
         story.readings,
         story.limits,
@@ -267,6 +273,7 @@ def _alarm_facts(story: AlarmStory) -> dict[str, Any]:
         "plan": None,
         "overlay_id": None,
         "overlay_missing": False,
+        "plan_picture_id": None,
         "plot_id": None,
         "act": None if story.links is None or is_over else story.links.act,
         "look": story.links and story.links.look,
