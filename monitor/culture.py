@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class CaptureState(StrEnum):
@@ -325,6 +330,90 @@ class FieldMeasurement:
     aiming: Aiming | None = None
 
 
+class FieldsJoined(StrEnum):
+    """How the fields of a scan were put together."""
+
+    ONE = "one field"
+    PLACED = "placed"  # by their places on the stage; what several show is counted once
+    ADDED = "added up"  # their places are not known; what several show is counted several times
+
+
+@dataclass(frozen=True)
+class ScanColony:
+    """A colony of a whole scan, also where several fields show parts of it.
+
+    area : um2; px where the scan has no pixel size
+    centre : (x, y) in its frame: um on the stage, else um or px in its field, y down
+    is_cut : it goes on beyond what was imaged
+    """
+
+    area: float
+    differentiated_fraction: float
+    centre: tuple[float, float]
+    frame: str
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class FollowedColony(ScanColony):
+    """A colony that is known from scan to scan by its number, from 1 in each dish.
+
+    came_from : numbers of what merged into it, or of what it split off from, with this scan
+    missed : scans in a row that did not find it, this one too; area and centre are then the last
+        known ones
+    """
+
+    number: int = 0
+    came_from: tuple[int, ...] = ()
+    missed: int = 0
+
+
+@dataclass(frozen=True)
+class Following:
+    """The colonies of a scan by their numbers.
+
+    colonies : those of the scan in its order, then those that are kept in mind
+    kept : (place in the scan before, place in `colonies`) of what is kept in mind
+    gone : numbers that are not looked for any more
+    """
+
+    colonies: tuple[FollowedColony, ...]
+    kept: tuple[tuple[int, int], ...] = ()
+    gone: tuple[int, ...] = ()
+    next_number: int = 1
+
+
+@dataclass(frozen=True)
+class ColonyPoint:
+    """One point of a colony's own series."""
+
+    at: datetime
+    colony: FollowedColony
+
+
+@dataclass(frozen=True, eq=False)
+class ColonyScan:
+    """The colonies of one scan and where they lie."""
+
+    following: Following
+    maps: tuple[ColonyMap, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ColonyMap:
+    """Where the colonies of a scan lie, coarsely.
+
+    cell : side of a cell, in the frame's lengths
+    origin : (row, column) of the first cell, in cells from the frame's origin
+    values : (rows, columns) uint16: 0 not imaged, 1 no colony, else 2 + place in the scan's list
+    """
+
+    frame: str
+    cell: float
+    origin: tuple[int, int]
+    values: NDArray[np.uint16]
+
+
 @dataclass(frozen=True)
 class Summary:
     """What the fields of one scan add up to. Areas are None where a pixel size is missing."""
@@ -340,6 +429,9 @@ class Summary:
     pixel_size_um: float | None
     colonies: int
     doubts: tuple[str, ...]
+    joined: FieldsJoined = FieldsJoined.ONE
+    imaged_share: float | None = None
+    colony_um2: float | None = None
 
 
 @dataclass(frozen=True)
@@ -350,6 +442,9 @@ class Reading:
     is not known; fractions are given all the same.
     at : time of the scan's first capture, aware UTC
     version : 1, 2, ...; a late field or another model adds a version, nothing is overwritten
+    joined : how the fields were put together
+    imaged_share : imaged area / area of the vessel; None where one of them is not known
+    colony_um2 : median area of a colony
     """
 
     id: int
@@ -369,6 +464,9 @@ class Reading:
     settings_sha256: str
     colonies: int
     doubts: tuple[str, ...] = ()
+    joined: FieldsJoined = FieldsJoined.ONE
+    imaged_share: float | None = None
+    colony_um2: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,26 +18,36 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import pi
 from pathlib import Path
 from typing import Protocol
 
 from monitor.addressing import mail_to, not_before
-from monitor.calibration import calibration_to_use
+from monitor.calibration import calibration_to_use, why_other_pixels
 from monitor.capture.names import left_out, parse_name, shown_name
-from monitor.config import Config, DifferentiationConfig, SourceSettings, settings_sha256
+from monitor.config import (
+    Config,
+    DifferentiationConfig,
+    SourceConfig,
+    SourceSettings,
+    settings_sha256,
+)
 from monitor.culture import (
     AlertKind,
     AlertTopic,
     Calibration,
     CalibrationKind,
     Capture,
+    ColonyScan,
     DishStatus,
     FieldMeasurement,
+    Following,
     NamedParts,
     Reading,
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.following import follow
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
 from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal
@@ -45,11 +55,22 @@ from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
+from monitor.geometry import Affine, field_to_stage
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
-from monitor.record.dishes import NewAlert, NewReading, ScanDecision, ScanFacts, ScanOutcome
+from monitor.record.dishes import (
+    NewAlert,
+    NewReading,
+    ScanDecision,
+    ScanFacts,
+    ScanField,
+    ScanOutcome,
+)
 from monitor.record.store import Store
+from monitor.segmentation.colonies import MIN_COLONY_UM2
 from monitor.segmentation.label_maps import read_label_map
+from monitor.segmentation.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
 from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.vessels import Vessel
 
 log = logging.getLogger(__name__)
 
@@ -356,8 +377,14 @@ class Pipeline:
         others go on.
         """
         try:
+            fields = self._store.dishes.fields_of_scan(scan_id)
+            laid_out = _LaidOut(fields, self._lay_out)
             outcome = self._store.dishes.read_scan(
-                scan_id, sum_up=_new_reading, decide=self._decide, now=self._clock()
+                scan_id,
+                sum_up=lambda fields: self._new_reading(fields, laid_out.of(fields)),
+                decide=self._decide,
+                now=self._clock(),
+                follow=laid_out.follow,
             )
         except MonitorError:
             raise
@@ -378,6 +405,44 @@ class Pipeline:
                 f" alert={outcome.decision.alert}" if outcome.decision.alert else "",
             )
         return outcome
+
+    def _lay_out(self, fields: Sequence[ScanField]) -> Mosaic:
+        """Put a scan's fields together, by their places on the stage where these are known."""
+        source = fields[0].source
+        settings = self.settings(source)
+        camera = None
+        if all(field.measurement.stage is not None for field in fields):
+            try:
+                camera = self._calibration(CalibrationKind.CAMERA, source, self._clock())
+            except CalibrationError as problem:
+                log.info("source=%s: places of fields are not known: %s", source, problem)
+        return lay_out(
+            [
+                FieldPlace(
+                    field.field or field.capture_name if len(fields) > 1 else "",
+                    field.measurement,
+                    None if camera is None else _to_stage(field.measurement, camera, settings),
+                )
+                for field in fields
+            ],
+            lambda measured: read_label_map(self._config.record.folder, measured),
+            min_area_um2=MIN_COLONY_UM2,
+        )
+
+    def _new_reading(self, fields: Sequence[ScanField], mosaic: Mosaic) -> NewReading:
+        measured = [field.measurement for field in fields]
+        summary = sum_up(
+            measured,
+            areas=mosaic.areas,
+            colonies=mosaic.colonies,
+            joined=mosaic.joined,
+            vessel_um2=_vessel_um2(self._sources.get(fields[0].source), measured),
+        )
+        return NewReading(
+            **asdict(summary),
+            model_sha256=measured[0].model_sha256,
+            settings_sha256=_common_hash({field.settings_sha256 for field in measured}),
+        )
 
     def _decide(self, facts: ScanFacts, reading: Reading) -> ScanDecision:
         """What the newest reading of a dish calls for. Older ones only fill in the series."""
@@ -510,13 +575,67 @@ def _refuse_left_out(path: Path, why: str | None) -> None:
         )
 
 
-def _new_reading(fields: Collection[FieldMeasurement]) -> NewReading:
-    ordered = list(fields)
-    return NewReading(
-        **asdict(sum_up(ordered)),
-        model_sha256=ordered[0].model_sha256,
-        settings_sha256=_common_hash({field.settings_sha256 for field in ordered}),
-    )
+class _LaidOut:
+    """A scan's fields put together once: before the transaction, which is then a short one."""
+
+    def __init__(
+        self, fields: Sequence[ScanField], lay_out: Callable[[Sequence[ScanField]], Mosaic]
+    ) -> None:
+        self._lay_out = lay_out
+        self._fields = _identity(fields)
+        self._mosaic = lay_out(fields) if fields else None
+
+    def of(self, fields: Sequence[ScanField]) -> Mosaic:
+        """Anew where a field has come in between."""
+        if self._mosaic is None or _identity(fields) != self._fields:
+            self._fields, self._mosaic = _identity(fields), self._lay_out(fields)
+        return self._mosaic
+
+    def follow(self, before: ColonyScan | None, next_number: int) -> ColonyScan | None:
+        mosaic = self._mosaic
+        if mosaic is None or mosaic.colonies is None:
+            return None
+        known = before or ColonyScan(Following(()))
+        found = compare(known.maps, mosaic.maps)
+        following = follow(
+            known.following.colonies, mosaic.colonies, found.shared, found.sizes, next_number
+        )
+        maps = carry(known.maps, mosaic.maps, dict(following.kept), found.shifts)
+        return ColonyScan(following, maps)
+
+
+def _identity(fields: Sequence[ScanField]) -> list[tuple[str, str | None]]:
+    return [(field.capture_sha256, field.measurement.label_map) for field in fields]
+
+
+def _to_stage(
+    measured: FieldMeasurement, camera: Calibration, settings: SourceSettings
+) -> Affine | None:
+    size, stage = measured.pixel_size_um, measured.stage
+    if size is None or stage is None or why_other_pixels(camera, settings, size) is not None:
+        return None
+    try:
+        return field_to_stage(
+            shape=measured.shape,
+            pixel_size_um=size,
+            pixel_to_stage=camera.pixel_to_stage,
+            centre=stage,
+        )
+    except CalibrationError:
+        return None
+
+
+def _vessel_um2(source: SourceConfig | None, fields: Sequence[FieldMeasurement]) -> float | None:
+    """Area of the bottom of the vessel; None where nobody has said what the cells live in."""
+    if source is not None and source.vessel is not None:
+        return Vessel(source.vessel).area_um2
+    if source is not None and source.well_diameter_mm is not None:
+        return pi / 4 * (1000 * source.well_diameter_mm) ** 2
+    if len(fields) == 1 and fields[0].pixel_size_from == "well":
+        # The picture shows the well whole; its scale was taken from that.
+        size = fields[0].pixel_size_um or 0.0
+        return fields[0].areas.imaged_px * size**2
+    return None
 
 
 def _common_hash(hashes: Collection[str]) -> str:

@@ -7,6 +7,7 @@ way the stage's own numbers run.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -53,6 +54,12 @@ class Vessel:
     def diameter_um(self) -> float:
         """Of a well or the dish; of a square well the length of a side."""
         return 1000.0 * (self.config.well_diameter_mm or _KINDS[self.config.kind].diameter_mm)
+
+    @property
+    def area_um2(self) -> float:
+        """Of the bottom of a well or the dish."""
+        share = 1.0 if _KINDS[self.config.kind].square else math.pi / 4
+        return share * self.diameter_um**2
 
     @property
     def pitch_um(self) -> float:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
-from monitor.culture import FieldMeasurement, Summary
+from monitor.culture import FieldAreas, FieldMeasurement, FieldsJoined, ScanColony, Summary
+
+# A vessel is known to some per cent; more than that is an error that must not be hidden.
+_VESSEL_TOLERANCE = 1.05
 
 
-def sum_up(fields: Sequence[FieldMeasurement]) -> Summary:
+def sum_up(
+    fields: Sequence[FieldMeasurement],
+    *,
+    areas: Sequence[FieldAreas] | None = None,
+    colonies: Sequence[ScanColony] | None = None,
+    joined: FieldsJoined | None = None,
+    vessel_um2: float | None = None,
+) -> Summary:
     """Add up the fields of one scan, weighted by area.
+
+    areas : of each field, without what another one counts; None = all that each field shows
+    colonies : of the whole scan; None = those of the fields, each for itself
+    joined : how `areas` were found; None = one field, or simply added up
+    vessel_um2 : area of the bottom of the well or dish
 
     Where every field has a pixel size the weights are um2; where one has none they are pixels of
     all fields, and no area is given. Raises ValueError without fields.
@@ -18,11 +34,13 @@ def sum_up(fields: Sequence[FieldMeasurement]) -> Summary:
     sizes = [field.pixel_size_um for field in fields if field.pixel_size_um is not None]
     calibrated = len(sizes) == len(fields)
     weights = [size**2 for size in sizes] if calibrated else [1.0] * len(fields)
+    own = [field.areas for field in fields] if areas is None else areas
+    if joined is None:
+        joined = FieldsJoined.ONE if len(fields) == 1 else FieldsJoined.ADDED
 
     def total(name: str) -> float:
         return sum(
-            float(getattr(field.areas, name)) * weight
-            for field, weight in zip(fields, weights, strict=True)
+            float(getattr(one, name)) * weight for one, weight in zip(own, weights, strict=True)
         )
 
     background, undifferentiated, differentiated = (
@@ -32,7 +50,11 @@ def sum_up(fields: Sequence[FieldMeasurement]) -> Summary:
     )
     cells = undifferentiated + differentiated
     imaged = cells + background
-    areas = [field.areas.imaged_px * weight for field, weight in zip(fields, weights, strict=True)]
+    parts = [one.imaged_px * weight for one, weight in zip(own, weights, strict=True)]
+    count, sizes_um2 = _colonies(fields, colonies, calibrated)
+    share = None
+    if calibrated and vessel_um2 is not None and joined is not FieldsJoined.ADDED:
+        share = imaged / vessel_um2
     doubts = sorted({doubt for field in fields for doubt in field.doubts})
     return Summary(
         at=min(field.acquired_at for field in fields),
@@ -43,15 +65,32 @@ def sum_up(fields: Sequence[FieldMeasurement]) -> Summary:
         differentiated_fraction=differentiated / cells if cells else None,
         confluence=cells / imaged if imaged else None,
         uncertainty=(
-            sum(field.uncertainty * area for field, area in zip(fields, areas, strict=True))
-            / sum(areas)
-            if sum(areas)
+            sum(field.uncertainty * part for field, part in zip(fields, parts, strict=True))
+            / sum(parts)
+            if sum(parts)
             else 1.0
         ),
         pixel_size_um=_common(sizes) if calibrated else None,
-        colonies=sum(len(field.colonies) for field in fields),
+        colonies=count,
         doubts=tuple(doubts),
+        joined=joined,
+        imaged_share=min(1.0, share) if share and share <= _VESSEL_TOLERANCE else None,
+        colony_um2=median(sizes_um2) if sizes_um2 else None,
     )
+
+
+def _colonies(
+    fields: Sequence[FieldMeasurement], colonies: Sequence[ScanColony] | None, calibrated: bool
+) -> tuple[int, list[float]]:
+    """How many, and their areas in um2 where these are known."""
+    if colonies is not None:
+        return len(colonies), [colony.area for colony in colonies] if calibrated else []
+    return sum(len(field.colonies) for field in fields), [
+        colony.area_px * (field.pixel_size_um or 0.0) ** 2
+        for field in fields
+        for colony in field.colonies
+        if calibrated
+    ]
 
 
 def _common(sizes: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ from monitor.culture import (
     CaptureState,
     DishStatus,
     FieldMeasurement,
+    FieldsJoined,
     Reading,
     RemovalPlan,
     Severity,
@@ -24,6 +25,7 @@ from monitor.culture import (
 )
 from monitor.errors import UsageError
 from monitor.record.captures import is_due, measurement_of
+from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
 from monitor.record.places import dish_called
 from monitor.record.plans import (
@@ -59,6 +61,7 @@ class ScanField:
     capture_name: str
     source: str
     measurement: FieldMeasurement
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class ScanFacts:
     picked: tuple[RemovalPlan, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NewReading(Summary):
     """A reading without the numbers that only the database can give."""
 
@@ -140,7 +143,7 @@ class ScanDecision:
 
 
 Decide = Callable[[ScanFacts, Reading], ScanDecision]
-SumUp = Callable[[Sequence[FieldMeasurement]], NewReading]
+SumUp = Callable[[Sequence[ScanField]], NewReading]
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,13 @@ class DishRecord:
             return list(dict.fromkeys(scan for scan, capture in rows if capture in wanted))
 
     def read_scan(
-        self, scan_id: int, *, sum_up: SumUp, decide: Decide, now: datetime
+        self,
+        scan_id: int,
+        *,
+        sum_up: SumUp,
+        decide: Decide,
+        now: datetime,
+        follow: Follow | None = None,
     ) -> ScanOutcome | None:
         """Turn a scan's fields into a reading, with all that follows, in one transaction.
 
@@ -255,7 +264,7 @@ class DishRecord:
             if not rows:
                 return None
             facts = _facts(session, scan, dish, rows)
-            new = sum_up([field.measurement for field in facts.fields])
+            new = sum_up(facts.fields)
             row = ReadingRow(
                 dish_id=dish.id,
                 scan_id=scan.id,
@@ -269,6 +278,8 @@ class DishRecord:
                 ReadingMeasurementRow(reading_id=row.id, measurement_id=measurement.id)
                 for measurement, _ in rows
             )
+            if follow is not None:
+                follow_colonies(session, dish, scan, row, follow)
             scan.reading_id, scan.dirty = row.id, False
             for _, capture in rows:
                 capture.state = CaptureState.RECORDED
@@ -356,6 +367,14 @@ class DishRecord:
                     )
                 )
             return found
+
+    def fields_of_scan(self, scan_id: int) -> list[ScanField]:
+        """What a reading of the scan would rest on, as it stands now."""
+        with self._database.reading() as session:
+            return [
+                _scan_field(measurement, capture)
+                for measurement, capture in _latest_fields(session, scan_id)
+            ]
 
     def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
         with self._database.reading() as session:
@@ -624,6 +643,7 @@ def _scan_field(measurement: MeasurementRow, capture: CaptureRow) -> ScanField:
         capture_name=capture.path.name,
         source=capture.source,
         measurement=measurement_of(measurement, capture),
+        field=capture.field or "",
     )
 
 
@@ -646,6 +666,9 @@ def _reading(row: ReadingRow, dish: str) -> Reading:
         settings_sha256=row.settings_sha256,
         colonies=row.colonies,
         doubts=tuple(row.doubts),
+        joined=FieldsJoined(row.joined),
+        imaged_share=row.imaged_share,
+        colony_um2=row.colony_um2,
     )
 
 

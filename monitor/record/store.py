@@ -8,6 +8,7 @@ from typing import Self
 from monitor.record.alarms import AlarmRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
+from monitor.record.colonies import ColonyRecord
 from monitor.record.database import Database
 from monitor.record.dishes import DishRecord
 from monitor.record.lines import LineRecord
@@ -29,6 +30,7 @@ class Store:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
+        self.colonies = ColonyRecord(self.database)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)

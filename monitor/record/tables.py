@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -108,6 +109,7 @@ class DishRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("dish.id"), index=True)
     passage: Mapped[int] = mapped_column(default=0, server_default="0")
+    next_colony: Mapped[int] = mapped_column(default=1, server_default="1")
     status: Mapped[str] = mapped_column(String(20), default="unknown")
     status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     severity: Mapped[str | None] = mapped_column(String(20))
@@ -245,7 +247,20 @@ class ReadingRow(Base):
     settings_sha256: Mapped[str] = mapped_column(String(64))
     colonies: Mapped[int]
     doubts: Mapped[list[str]] = mapped_column(JSON)
+    joined: Mapped[str] = mapped_column(String(10), server_default="one field")
+    imaged_share: Mapped[float | None]
+    colony_um2: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ReadingColoniesRow(Base):
+    """The colonies of a reading by their numbers; `maps`: where they lie, of the newest scans."""
+
+    __tablename__ = "reading_colonies"
+
+    reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
+    maps: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class ReadingMeasurementRow(Base):

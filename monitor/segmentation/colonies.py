@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Colony, FieldAreas, Region
 
+# Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
+MIN_COLONY_UM2 = 1_500.0
 MAX_POLYGON_POINTS = 200
+MOST_PIECES = 65_000
 _POLYGON_ERROR_PX = 0.75
 _COARSER = 1.3
 
@@ -58,6 +61,20 @@ def find_colonies(labels: Labels, *, min_area_px: int) -> tuple[Colony, ...]:
         )
         for label in range(1, count + 1)
     )
+
+
+def number_colonies(labels: Labels) -> NDArray[np.uint16]:
+    """(H, W): connected regions of cells of whatever size, numbered 1, 2, ..., largest first.
+
+    The 65,000 largest, where specks make more of them.
+    """
+    pieces = _Pieces(_cells(labels))
+    count = min(pieces.count_at_least(1), MOST_PIECES)
+    numbers = np.zeros(pieces.total + 1, np.uint16)
+    for label in range(1, count + 1):
+        numbers[pieces.number(label)] = label
+    numbered: NDArray[np.uint16] = numbers[pieces.map]
+    return numbered
 
 
 def find_regions(

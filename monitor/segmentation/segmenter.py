@@ -25,13 +25,16 @@ from monitor.config import SourceSettings
 from monitor.culture import Aim, FieldMeasurement
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
-from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
+from monitor.segmentation.colonies import (
+    MIN_COLONY_UM2,
+    find_colonies,
+    find_regions,
+    measure_areas,
+)
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
 from monitor.segmentation.request import FieldRequest, hash_file
 from monitor.whole_files import write_whole
 
-# Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
-MIN_COLONY_UM2 = 1_500.0
 MIN_REGION_UM2 = 1_000.0
 # The same where no pixel size is known: what those areas are at 2 um a pixel.
 MIN_COLONY_PX = 375

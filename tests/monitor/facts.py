@@ -24,7 +24,7 @@ from monitor.culture import (
 )
 from monitor.decisions.summary import sum_up
 from monitor.record.captures import ScanPlace, SeenFile
-from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanOutcome
+from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanField, ScanOutcome
 from monitor.record.store import Store
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
@@ -126,12 +126,12 @@ def measure(
     return scan
 
 
-def new_reading(fields: Sequence[FieldMeasurement]) -> NewReading:
-    summary = sum_up(fields)
+def new_reading(fields: Sequence[ScanField]) -> NewReading:
+    summary = sum_up([field.measurement for field in fields])
     return NewReading(
         **{name: getattr(summary, name) for name in summary.__dataclass_fields__},
-        model_sha256=fields[0].model_sha256,
-        settings_sha256=fields[0].settings_sha256,
+        model_sha256=fields[0].measurement.model_sha256,
+        settings_sha256=fields[0].measurement.settings_sha256,
     )
 
 

@@ -1,0 +1,180 @@
+"""The colonies of each scan by their numbers, packed: a row a reading, whatever their number.
+
+Where they lie is needed by the next scan only, so the maps of a dish's older scans are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, FollowedColony, Following
+from monitor.record.database import Database
+from monitor.record.places import dish_called
+from monitor.record.tables import DishRow, ReadingColoniesRow, ReadingRow, ScanRow
+
+# A late field makes a new version of the newest scan, which then follows the one before it.
+MAPS_KEPT = 3
+
+# Before, and the number for the next new colony -> the colonies now; None = they are not known.
+Follow = Callable[[ColonyScan | None, int], ColonyScan | None]
+
+
+class ColonyRecord:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def series(self, dish: str, *, since: datetime | None = None) -> list[ColonyPoint]:
+        """Every colony of every scan of a dish, oldest scan first; what a scan missed is left out.
+
+        Raises UsageError for a dish that is not known.
+        """
+        with self._database.reading() as session:
+            row = dish_called(session, dish)
+            query = (
+                select(ReadingRow.at, ReadingColoniesRow.packed)
+                .join(ReadingColoniesRow, ReadingColoniesRow.reading_id == ReadingRow.id)
+                .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+                .where(ReadingRow.dish_id == row.id)
+                .order_by(ReadingRow.at, ReadingRow.id)
+            )
+            if since is not None:
+                query = query.where(ReadingRow.at >= since)
+            return [
+                ColonyPoint(at, colony)
+                for at, packed in session.execute(query)
+                for colony in unpack_colonies(packed)
+                if not colony.missed
+            ]
+
+
+def follow_colonies(
+    session: Session, dish: DishRow, scan: ScanRow, reading: ReadingRow, follow: Follow
+) -> None:
+    """Number the colonies of a new reading after those of the scan before it."""
+    before = session.execute(
+        select(ReadingColoniesRow, ReadingRow.at)
+        .join(ScanRow, ScanRow.reading_id == ReadingColoniesRow.reading_id)
+        .join(ReadingRow, ReadingRow.id == ReadingColoniesRow.reading_id)
+        .where(
+            ScanRow.dish_id == dish.id,
+            ScanRow.id != scan.id,
+            ReadingRow.at <= reading.at,
+            ReadingColoniesRow.maps.is_not(None),
+        )
+        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+        .limit(1)
+    ).first()
+    known = None
+    if before is not None:
+        row = before[0]
+        known = ColonyScan(
+            Following(tuple(unpack_colonies(row.packed))), _unpack_maps(row.maps or b"")
+        )
+    found = follow(known, dish.next_colony)
+    if found is None:
+        return
+    dish.next_colony = max(dish.next_colony, found.following.next_number)
+    session.add(
+        ReadingColoniesRow(
+            reading_id=reading.id,
+            packed=_pack_colonies(found.following),
+            maps=_pack_maps(found.maps),
+        )
+    )
+    session.flush()
+    kept = (
+        select(ReadingColoniesRow.reading_id)
+        .join(ReadingRow, ReadingRow.id == ReadingColoniesRow.reading_id)
+        .where(ReadingRow.dish_id == dish.id, ReadingColoniesRow.maps.is_not(None))
+        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    )
+    old = session.scalars(kept.offset(MAPS_KEPT)).all()
+    if old:
+        session.execute(
+            update(ReadingColoniesRow)
+            .where(ReadingColoniesRow.reading_id.in_(old))
+            .values(maps=None)
+        )
+
+
+def _pack_colonies(following: Following) -> bytes:
+    frames: dict[str, int] = {}
+    rows = [
+        [
+            colony.number,
+            _short(colony.area),
+            round(colony.differentiated_fraction, 4),
+            round(colony.centre[0], 1),
+            round(colony.centre[1], 1),
+            frames.setdefault(colony.frame, len(frames)),
+            int(colony.is_cut),
+            colony.missed,
+            list(colony.came_from),
+        ]
+        for colony in following.colonies
+    ]
+    document: dict[str, Any] = {"frames": list(frames), "colonies": rows}
+    if following.gone:
+        document["gone"] = list(following.gone)
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 9)
+
+
+def unpack_colonies(packed: bytes) -> list[FollowedColony]:
+    document = json.loads(zlib.decompress(packed))
+    return [
+        FollowedColony(
+            number=number,
+            area=float(area),
+            differentiated_fraction=float(fraction),
+            centre=(float(x), float(y)),
+            frame=document["frames"][frame],
+            is_cut=bool(cut),
+            missed=missed,
+            came_from=tuple(came_from),
+        )
+        for number, area, fraction, x, y, frame, cut, missed, came_from in document["colonies"]
+    ]
+
+
+_MAP = struct.Struct("<Hdiiii")
+
+
+def _pack_maps(maps: tuple[ColonyMap, ...]) -> bytes:
+    parts = []
+    for drawn in maps:
+        frame = drawn.frame.encode()
+        rows, columns = drawn.values.shape
+        parts.append(
+            _MAP.pack(len(frame), drawn.cell, *drawn.origin, rows, columns)
+            + frame
+            + np.ascontiguousarray(drawn.values, dtype="<u2").tobytes()
+        )
+    return zlib.compress(b"".join(parts), 6)
+
+
+def _unpack_maps(packed: bytes) -> tuple[ColonyMap, ...]:
+    content = zlib.decompress(packed)
+    found, at = [], 0
+    while at < len(content):
+        length, cell, top, left, rows, columns = _MAP.unpack_from(content, at)
+        at += _MAP.size
+        frame = content[at : at + length].decode()
+        at += length
+        values = np.frombuffer(content, "<u2", rows * columns, at).reshape(rows, columns)
+        at += 2 * rows * columns
+        found.append(ColonyMap(frame, cell, (top, left), values.astype(np.uint16)))
+    return tuple(found)
+
+
+def _short(area: float) -> float:
+    """Four figures are more than a segmentation knows."""
+    return float(f"{area:.4g}")
