@@ -63,6 +63,10 @@ IMAGE_EXTENSIONS = (
     ".czi",
     ".oib",
     ".ozx",
+    # Noticed so that somebody is told that they cannot be read.
+    ".oif",
+    ".oir",
+    ".vsi",
 )
 
 _PathField = Annotated[Path, Field(strict=False)]

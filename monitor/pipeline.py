@@ -25,6 +25,7 @@ from typing import Protocol
 from monitor.addressing import mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
 from monitor.capture.names import left_out, parse_name, shown_name
+from monitor.capture.usual import KEPT, Look, unlike
 from monitor.config import (
     Config,
     DifferentiationConfig,
@@ -124,6 +125,7 @@ class Pipeline:
         self._patient = patient
         self._sources = {source.name: source for source in config.sources}
         self._faulty_scans: set[int] = set()
+        self._looks: dict[str, deque[Look]] = {}
         self._claimed: deque[Capture] = deque()
         self.forgotten: deque[Path] = deque(maxlen=10_000)
 
@@ -248,6 +250,7 @@ class Pipeline:
             field=work.named.field,
             gap_s=self.settings(capture.source).scan_gap_s,
         )
+        measured = self._compared(measured, capture.source)
         scan = self._store.captures.record_measurement(
             capture.id, self._owner, place, measured, self._clock()
         )
@@ -261,6 +264,19 @@ class Pipeline:
             measured.took_s,
         )
         return scan
+
+    def _compared(self, measured: FieldMeasurement, source: str) -> FieldMeasurement:
+        """With the doubts that a capture raises that is unlike its source's earlier ones."""
+        if source == UNLISTED:
+            return measured  # folders of anything, from anywhere
+        earlier = self._looks.get(source)
+        if earlier is None:
+            found = self._store.captures.last_looks(source, limit=KEPT)
+            earlier = self._looks[source] = deque((Look(*one) for one in found), maxlen=KEPT)
+        look = Look(measured.shape, measured.quality)
+        doubts = unlike(look, earlier)
+        earlier.append(look)
+        return replace(measured, doubts=(*measured.doubts, *doubts)) if doubts else measured
 
     def _worker_died(self, work: InWork) -> None:
         capture, now = work.capture, self._clock()

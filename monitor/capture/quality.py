@@ -43,7 +43,8 @@ class Quality:
     """What was measured, and what makes the capture doubtful.
 
     measures : grey values on a scale of 0..255
-        median, range (0.1 to 99.9 %), noise (standard deviation of the camera's noise);
+        median, range (0.1 to 99.9 %), tilt (-1: all of the range lies below the median, 1: above;
+        an inverted picture has the opposite), noise (standard deviation of the camera's noise);
         clipped_dark, clipped_bright, flat (parts of the area at either end of the scale, and in
         regions of one exact value); blur_px (standard deviation of the blur of the strongest
         edges; left out where no edge stands out of the noise)
@@ -77,6 +78,7 @@ def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
     measures = {
         "median": median * scale,
         "range": (high - low) * scale,
+        "tilt": ((high - median) - (median - low)) / max(high - low, 1e-12),
         "clipped_dark": _part(sample == bottom),
         "clipped_bright": _part(sample == highest) if highest >= 0.98 * top else 0.0,
     }

@@ -85,6 +85,7 @@ _NOW = {
     "no-companion": "copy it into the same folder, then colonywatch retry",
     "needs-extra": "install it, then colonywatch retry",
     "not-an-image": "TIFF, PNG and JPEG can be read; remove it or correct its name",
+    "other-format": "export it from the microscope's program as OME-TIFF",
     "unsupported": "export one grey or RGB plane as TIFF or PNG",
     "too-large": "export it smaller, or in tiles",
     "no-permission": "let the user that colonywatch runs as read it",
@@ -156,7 +157,7 @@ def _refuse(reason: str, what: str) -> NoReturn:
 def _refusal(path: Path, reason: str, what: str) -> CaptureError:
     return CaptureError(
         f"{shown_name(path)}: {what}; {_NOW[reason]}",
-        reason=reason,
+        reason="unsupported" if reason == "other-format" else reason,
         transient=reason in _TRANSIENT,
     )
 
@@ -185,9 +186,16 @@ def _read_bytes(path: Path) -> bytes:
         _refuse("io-error", f"cannot be read ({problem})")
 
 
+# By the name: the first is a TIFF whose only pictures are previews, the second a list of files.
+_ONLY_IN_PARTS = {".vsi": "Olympus VSI", ".oif": "Olympus OIF", ".oir": "Olympus OIR"}
+
+
 def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
     if not data:
         _refuse("empty", "is empty (0 bytes)")
+    name = _ONLY_IN_PARTS.get(path.suffix.lower())
+    if name is not None:
+        _refuse("other-format", f"is a file of format {name}, which is not read here")
     if data.startswith(_TIFF_MAGIC):
         return _read_tiff(data, zone, channel, path)
     if data.startswith(_PNG_MAGIC):
@@ -203,7 +211,7 @@ def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture
             return _read_foreign(data, zone, channel, extra, name)
     for magic, name in _OTHER_FORMATS:
         if data.startswith(magic):
-            _refuse("unsupported", f"is a file of format {name}, which is not read here")
+            _refuse("other-format", f"is a file of format {name}, which is not read here")
     _refuse("not-an-image", f"is no TIFF, PNG or JPEG (starts with {data[:8]!r})")
 
 

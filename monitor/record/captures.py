@@ -368,6 +368,20 @@ class CaptureRecord:
             wanted = set(ids)
             return next((when for id_, when in due if id_ in wanted), None)
 
+    def last_looks(
+        self, source: str, *, limit: int
+    ) -> list[tuple[tuple[int, int], dict[str, float]]]:
+        """Shape and measured quality of the source's last measured captures, oldest first."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(MeasurementRow.detail["shape"], MeasurementRow.detail["quality"])
+                .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
+                .where(CaptureRow.source == source)
+                .order_by(MeasurementRow.id.desc())
+                .limit(limit)
+            ).all()
+            return [((shape[0], shape[1]), quality) for shape, quality in reversed(rows)]
+
     # --- questions -----------------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:

@@ -43,7 +43,7 @@ from monitor.errors import CaptureError, ModelRefusedError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
 from monitor.segmentation.request import FieldRequest
-from tests.monitor.facts import MODEL, NOW, measurement, minutes, sha256_of
+from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
 
 TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3)
 OLD, YOUNG = 3600.0, 5.0  # seconds since the file was written; 600 are young
@@ -1054,3 +1054,22 @@ def test_claims_for_later_calls_are_handed_out_first(make_line):
     others = line.store.captures.claim_due("another", line.clock.now, limit=9)
     assert len(others) == 1
     assert len(line.pipeline.start_due(9)) == 3
+
+
+def test_a_picture_of_another_size_is_doubted_also_after_a_restart(make_line):
+    """It comes of another objective or binning: shown, and no alert rests on it."""
+    line = make_line()
+    for hour in range(6):
+        name = f"dish-07_20261102T{hour:02}0000Z_f1.tif"
+        line.worker.says[name] = measurement(shape=(25, 40), acquired_at=NOW + hours(hour))
+        line.take_in(line.drop(name))
+    line.run()
+    again = Pipeline(line.config, line.store, line.worker, owner="me", clock=line.clock)
+    name = "dish-07_20261102T090000Z_f1.tif"
+    line.worker.says[name] = measurement(shape=(50, 80), acquired_at=NOW + hours(9))
+    again.take_in(line.drop(name), "incubator")
+    for work in again.start_due(9):
+        again.finish(work)
+    line.read_all()
+    doubts = [reading.doubts for reading in line.store.dishes.history("dish-07")]
+    assert doubts == [()] * 6 + [("other-size",)]

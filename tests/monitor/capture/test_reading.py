@@ -701,3 +701,15 @@ def test_a_picture_does_not_make_us_read_anything_else(tmp_path, main):
     with pytest.raises(CaptureError) as refused:
         read_picture(path, zone=UTC_ZONE)
     assert refused.value.reason == "unsupported"
+
+
+@pytest.mark.parametrize("suffix", [".vsi", ".oif", ".OIR"])
+def test_formats_of_many_files_are_refused_with_what_to_do(tmp_path, suffix):
+    """A VSI is a TIFF that holds previews only: read as one it would give a false number."""
+    path = tmp_path / f"dish-07_20261102T030000Z{suffix}"
+    tifffile.imwrite(path, np.full((40, 50), 7, np.uint8))
+    with pytest.raises(
+        CaptureError, match=f"{suffix[1:].upper()}, which .* as OME-TIFF"
+    ) as refused:
+        read_picture(path, zone=ZoneInfo("UTC"))
+    assert refused.value.reason == "unsupported"
