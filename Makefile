@@ -35,8 +35,8 @@ bench: $(STAMP)  ## speed, beside the machine's limit and beside others
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "cellpose==3.1.1.2"
 	$(BIN)/colonywatch benchmark speed
 
-soak: $(STAMP)  ## kill daemon and worker 300 times over a stream of captures, then count
-	$(BIN)/python -m tests.soak.soak --kills 300
+soak: $(STAMP)  ## kill the daemon, fill its disk, lock its database, take its folder away; count what is left
+	$(BIN)/python -m tests.soak --kills 300
 
 bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simulated series; writes docs/alerts.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.alerts

@@ -44,6 +44,7 @@ OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
 AFTER_FAULT_S = 5.0
+CLOCK_STEP_S = 2.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
 STUCK_S = 120.0
 
@@ -117,7 +118,7 @@ class Daemon:
             scheduler.start()
             systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")
             log.info("ready: watching %d sources", len(self._sources))
-            self._work(pipeline, worker)
+            self._work(pipeline, worker, scheduler)
         finally:
             systemd.notify("STOPPING=1")
             log.info("stopping")
@@ -244,10 +245,17 @@ class Daemon:
 
     # --- the loop ------------------------------------------------------------------------------
 
-    def _work(self, pipeline: Pipeline, worker: SegmentationWorker) -> None:
+    def _work(
+        self, pipeline: Pipeline, worker: SegmentationWorker, scheduler: BackgroundScheduler
+    ) -> None:
         self._beat()
+        ahead_s = time.time() - time.monotonic()
         while not self._stopping.is_set():
             self._loop_at = time.monotonic()
+            jump_s = time.time() - self._loop_at - ahead_s
+            if abs(jump_s) > CLOCK_STEP_S:
+                ahead_s += jump_s
+                run_jobs_now(scheduler)
             systemd.notify("WATCHDOG=1")
             try:
                 self._sort_notices()
@@ -375,6 +383,14 @@ def run_daemon(config: Config, store: Store) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, daemon.stop)
     daemon.run()
+
+
+def run_jobs_now(scheduler: BackgroundScheduler) -> None:
+    """After the clock was set: APScheduler would wait until the old time comes again, and no mail,
+    rescan or sign of life would come before.
+    """
+    for job in scheduler.get_jobs():
+        job.modify(next_run_time=utc_now())
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:
