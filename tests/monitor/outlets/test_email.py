@@ -24,6 +24,7 @@ from monitor.config import DifferentiationConfig, EmailConfig
 from monitor.culture import AlertKind, AlertTopic, PlanStatus, Severity
 from monitor.errors import OutletError
 from monitor.outlets.email import AlertStory, compose
+from monitor.outlets.plan_picture import draw_plan
 from monitor.outlets.sending import send
 from tests.monitor.outlets.plans import PLAN
 from tests.monitor.outlets.stories import alert, reading, series
@@ -54,6 +55,16 @@ def composed(*, message_id="alert-5-9", recipients=("lab@example.org",), **chang
     )
     # As a mail program sees it, after the wire.
     return message_from_bytes(message.as_bytes(), policy=default)
+
+
+def test_the_plan_is_shown_in_the_mail_where_it_could_be_drawn():
+    picture = draw_plan(PLAN, ())
+    message = composed(plan=PLAN, plan_picture=picture)
+    (part,) = (one for one in message.walk() if (one.get_filename() or "").endswith("_plan.png"))
+    assert part.get_content() == picture
+    (html,) = (one for one in message.walk() if one.get_content_type() == "text/html")
+    assert f"cid:{part['Content-ID'].strip('<>')}" in html.get_content()
+    assert "_plan.png" not in str(composed(plan=PLAN))
 
 
 def text_of(message):
