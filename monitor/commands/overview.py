@@ -32,7 +32,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import AlertTopic, Reading
+from monitor.culture import AlertTopic, Annotation, Reading
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.processes import ProcessLife
@@ -211,6 +211,7 @@ def history(
     settings = open_config(config, state)
     with open_store(settings) as store:
         readings = store.dishes.history(dish)
+        annotations = store.lines.annotations(dish)
         source = store.dishes.source_of(dish)
         alerts = [
             alert
@@ -218,7 +219,7 @@ def history(
             if alert.dish == dish and alert.topic is AlertTopic.DIFFERENTIATION
         ]
     if form is HistoryFormat.TABLE:
-        table = _history_table(readings)
+        table = _history_table(readings, annotations)
         if target is None:
             show_table(table)
             return
@@ -274,6 +275,9 @@ def as_document(reading: Reading) -> dict[str, Any]:
         "confluence": reading.confluence,
         "uncertainty": reading.uncertainty,
         "colonies": reading.colonies,
+        "colony_um2": reading.colony_um2,
+        "imaged_share": reading.imaged_share,
+        "joined": str(reading.joined),
         "doubts": list(reading.doubts),
         "version": reading.version,
         "model_sha256": reading.model_sha256,
@@ -293,11 +297,14 @@ def _as_csv(readings: list[Reading]) -> str:
     return text.getvalue()
 
 
-def _history_table(readings: list[Reading]) -> Table:
+def _history_table(readings: list[Reading], annotations: list[Annotation]) -> Table:
     table = Table(
         "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies", "doubts"
     )
+    written = [*annotations]
     for reading in readings:
+        while written and written[0].at <= reading.at:
+            _add_annotation(table, written.pop(0))
         cells = (
             None
             if reading.undifferentiated_um2 is None or reading.differentiated_um2 is None
@@ -312,4 +319,12 @@ def _history_table(readings: list[Reading]) -> Table:
             str(reading.colonies),
             ", ".join(reading.doubts),
         )
+    for one in written:
+        _add_annotation(table, one)
     return table
+
+
+def _add_annotation(table: Table, one: Annotation) -> None:
+    table.add_row(
+        f"{one.at:%Y-%m-%d %H:%M}", "", "", "", "", "", f"“{cell(one.text)}” ({cell(one.who)})"
+    )
