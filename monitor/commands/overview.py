@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from enum import StrEnum
+from math import exp
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -33,11 +34,15 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.culture import AlertTopic, Annotation, Reading
+from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
 from monitor.whole_files import write_whole
+
+# Where no limit rests on a slope.
+GROWTH_H = 30.0
 
 
 class HistoryFormat(StrEnum):
@@ -200,6 +205,9 @@ def history(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write there; default: standard output."),
     ] = None,
+    colonies: Annotated[
+        bool, typer.Option("--colonies", help="Its colonies and their growth, as a table.")
+    ] = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
@@ -209,6 +217,11 @@ def history(
     """
     begin_logging()
     settings = open_config(config, state)
+    if colonies:
+        if form is not HistoryFormat.TABLE or target is not None:
+            raise UsageError("--colonies is a table on standard output; leave --format and --out")
+        _show_colonies(dish, settings)
+        return
     with open_store(settings) as store:
         readings = store.dishes.history(dish)
         annotations = store.lines.annotations(dish)
@@ -256,6 +269,41 @@ def history(
         except OSError as problem:
             raise MonitorError(f"{target}: cannot be written ({problem.strerror})") from problem
         say(f"written to {target}")
+
+
+def _show_colonies(dish: str, settings: Config) -> None:
+    with open_store(settings) as store:
+        points = store.colonies.series(dish)
+        limits = settings.decisions.limits_for(dish, store.dishes.source_of(dish))
+    if not points:
+        say(f"{shown(dish)}: no colonies are on record; scans read from now on give them")
+        return
+    table = Table(
+        "colony", "first seen (UTC)", "last seen (UTC)", "scans", "area", "differentiated",
+        "growth, % a day", "came from",
+    )  # fmt: skip
+    for one in stories(points, window_h=limits.trend_h or GROWTH_H):
+        area = one.last.area
+        is_px = one.last.frame.endswith(" px")
+        growth = one.growth
+        table.add_row(
+            f"{one.last.number}{' (cut)' if one.last.is_cut else ''}",
+            f"{one.first_at:%Y-%m-%d %H:%M}",
+            f"{one.last_at:%Y-%m-%d %H:%M}",
+            str(one.scans),
+            f"{area:.0f} px" if is_px else f"{area / 1e6:.3f} mm2",
+            percent(one.last.differentiated_fraction),
+            "–"
+            if growth is None
+            else f"{_a_day(growth.slope_per_h)} ({_a_day(growth.low_per_h)} to "
+            f"{_a_day(growth.high_per_h)})",
+            ", ".join(str(number) for number in one.came_from),
+        )
+    show_table(table)
+
+
+def _a_day(log_per_h: float) -> str:
+    return f"{100 * (exp(min(24 * log_per_h, 20.0)) - 1):.0f}"
 
 
 def _zone_of(config: Config, dish: str, readings: list[Reading]) -> ZoneInfo:
