@@ -58,6 +58,7 @@ class AlertTopic(StrEnum):
     GROWTH_STOPPED = "growth-stopped"
     DOUBTFUL = "doubtful"
     PAST_SAVING = "past-saving"
+    NOT_REMOVED = "not-removed"  # a region that was picked is there all the same
     # by what does not come
     NO_CAPTURE = "no-new-capture"
     SAME_PICTURE = "same-picture"
@@ -681,6 +682,16 @@ class RegionFate:
     check: RemovalCheck | None = None
     gone_share: float | None = None
     checked_by: int | None = None
+
+
+@dataclass(frozen=True)
+class RegionVerdict:
+    """What a scan says of one region that was picked."""
+
+    plan_id: str
+    region_id: str
+    check: RemovalCheck
+    gone_share: float
 
 
 @dataclass(frozen=True)

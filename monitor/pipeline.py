@@ -45,6 +45,8 @@ from monitor.culture import (
     Following,
     NamedParts,
     Reading,
+    RegionVerdict,
+    RemovalCheck,
     RemovalPlan,
     Severity,
 )
@@ -55,6 +57,7 @@ from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
+from monitor.decisions.verification import verify_removal
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
 from monitor.geometry import Affine, field_to_stage
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
@@ -479,9 +482,14 @@ class Pipeline:
         for notice in judge_notices(open_topics(facts.alerts), series, limits):
             wanted.append(NewAlert(notice.kind, notice.topic, text=notice.text))
         plan, replaces = None, False
+        verdicts: tuple[RegionVerdict, ...] = ()
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
-            if judgement.status is DishStatus.DIFFERENTIATING and not _past_saving(facts, wanted):
+            verdicts = self._verify(facts)
+            wanted += _told_of_removal(facts, verdicts)
+            left = any(one.check is not RemovalCheck.GONE for one in verdicts)
+            differentiates = judgement.status is DishStatus.DIFFERENTIATING
+            if (differentiates or left) and not _past_saving(facts, wanted):
                 plan = self._plan(facts, reading, limits)
         return ScanDecision(
             status=judgement.status,
@@ -489,6 +497,7 @@ class Pipeline:
             plan=plan,
             replaces_plans=replaces,
             severity=judgement.severity,
+            verdicts=verdicts,
         )
 
     def _to_be_mailed(
@@ -556,13 +565,39 @@ class Pipeline:
         judged = [one for one in facts.history if can_be_judged(one, limits)]
         scans = []
         for reading in reversed(judged[-wanted:] if wanted else []):
-            fields = []
-            for one in self._store.dishes.scan_fields(reading.id):
-                labels = read_label_map(self._config.record.folder, one.measurement)
-                if labels is not None:
-                    fields.append(EarlierField(one.measurement, labels))
-            scans.append(fields)
+            measured = [one.measurement for one in self._store.dishes.scan_fields(reading.id)]
+            scans.append(self._with_labels(measured))
         return scans
+
+    def _verify(self, facts: ScanFacts) -> tuple[RegionVerdict, ...]:
+        """What this scan says of regions that were picked since the last one."""
+        if not facts.picked:
+            return ()
+        source = facts.fields[0].source
+        try:
+            camera = self._calibration(CalibrationKind.CAMERA, source, self._clock())
+            fields = self._with_labels([one.measurement for one in facts.fields])
+            found: list[RegionVerdict] = []
+            for plan in facts.picked:
+                made_from = {
+                    one.capture_sha256: one.measurement
+                    for one in self._store.dishes.scan_fields(plan.reading_id)
+                }
+                found += verify_removal(plan, made_from, fields, camera)
+            return tuple(found)
+        except Exception:
+            # The reading matters more; the next scan looks again.
+            log.exception("dish=%s: what was picked is not checked: unexpected fault", facts.dish)
+            return ()
+
+    def _with_labels(self, measured: Collection[FieldMeasurement]) -> list[EarlierField]:
+        """Those whose label map is there."""
+        fields = []
+        for one in measured:
+            labels = read_label_map(self._config.record.folder, one)
+            if labels is not None:
+                fields.append(EarlierField(one, labels))
+        return fields
 
     def _calibration(self, kind: CalibrationKind, source: str, now: datetime) -> Calibration | None:
         on_record = self._store.calibrations.of(source, kind)
@@ -571,6 +606,24 @@ class Pipeline:
             where = "the record" if used in on_record else "config.yaml"
             log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
         return used
+
+
+def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:
+    """An alert where something that was picked is still there; its end when the next is gone."""
+    if not verdicts:
+        return []
+    checks = [one.check for one in verdicts]
+    counted = ", ".join(f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks)
+    plans = ", ".join(dict.fromkeys(one.plan_id for one in verdicts))
+    text = f"Picked by plan {plans}, and looked at again: {counted}."
+    log.info("dish=%s: %s", facts.dish, text)
+    is_open = AlertTopic.NOT_REMOVED in open_topics(facts.alerts)
+    all_gone = set(checks) == {RemovalCheck.GONE}
+    if all_gone:
+        kinds = [AlertKind.CLEARED] if is_open else []
+    else:
+        kinds = [AlertKind.WORSENED if is_open else AlertKind.RAISED]
+    return [NewAlert(kind, AlertTopic.NOT_REMOVED, text=text) for kind in kinds]
 
 
 def _past_saving(facts: ScanFacts, wanted: Collection[NewAlert]) -> bool:

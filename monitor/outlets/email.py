@@ -410,6 +410,7 @@ _NOTICES = {
     AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
     AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
     AlertTopic.PAST_SAVING: ("past saving, discard it", "not past saving any more"),
+    AlertTopic.NOT_REMOVED: ("still has cells that were picked", "is rid of the cells picked"),
 }
 
 
@@ -419,6 +420,7 @@ _NEXT_STEP = {
     AlertTopic.GROWTH_STOPPED: "Look at the cells and their medium.",
     AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
     AlertTopic.PAST_SAVING: "Look at the dish; if you agree, discard it, or raise discard_above.",
+    AlertTopic.NOT_REMOVED: "Look at the dish and at the picker; what is left is planned again.",
 }
 
 

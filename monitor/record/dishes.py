@@ -19,6 +19,7 @@ from monitor.culture import (
     FieldMeasurement,
     FieldsJoined,
     Reading,
+    RegionVerdict,
     RemovalPlan,
     Severity,
     Summary,
@@ -29,7 +30,6 @@ from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
 from monitor.record.places import dish_called
 from monitor.record.plans import (
-    RegionVerdict,
     TakeBack,
     add_plan,
     plans_to_check,

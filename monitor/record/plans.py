@@ -29,6 +29,7 @@ from monitor.culture import (
     PlanStatus,
     Reading,
     RegionFate,
+    RegionVerdict,
     RemovalCheck,
     RemovalPlan,
 )
@@ -68,16 +69,6 @@ class PickReport:
     region_id: str
     outcome: PickOutcome
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class RegionVerdict:
-    """What a scan says of one region that was picked."""
-
-    plan_id: str
-    region_id: str
-    check: RemovalCheck
-    gone_share: float
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,20 +29,24 @@ from monitor.culture import (
     Aim,
     AimPoint,
     AlertKind,
+    AlertTopic,
     Calibration,
     CalibrationKind,
     CaptureState,
     DishStatus,
     FieldAreas,
     FieldMeasurement,
+    PickOutcome,
     PlanStatus,
     Region,
+    RemovalCheck,
     Severity,
     StagePosition,
 )
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
+from monitor.record.plans import PickReport
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
 
@@ -1073,3 +1078,63 @@ def test_a_picture_of_another_size_is_doubted_also_after_a_restart(make_line):
     line.read_all()
     doubts = [reading.doubts for reading in line.store.dishes.history("dish-07")]
     assert doubts == [()] * 6 + [("other-size",)]
+
+
+# --- what was picked ----------------------------------------------------------------------------
+
+
+def picked_between_scans(line, store):
+    """A dish with a plan that was carried out half an hour after its second scan."""
+    series(line, 0.2, 0.3)
+    (plan,) = store.plans.all()
+    store.plans.approve(plan.id, who="A", now=line.clock.now)
+    store.plans.hand_out(plan.id, to="folder", token="t", now=line.clock.now)
+    reports = [PickReport(one.region_id, PickOutcome.PICKED) for one in plan.targets]
+    return store.plans.acknowledge(
+        plan.id,
+        reports,
+        who="picker",
+        now=line.clock.now,
+        picked_at=NOW.replace(hour=2, minute=30),
+    )
+
+
+def draw_label_map(line, kind):
+    path = line.config.record.folder / "labels" / "a.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((200, 200), kind, np.uint8))
+
+
+def test_a_region_that_is_gone_is_said_to_be_gone(make_line, store):
+    line = make_line(**CALIBRATED)
+    plan = picked_between_scans(line, store)
+    draw_label_map(line, 0)
+    series(line, 0.01, first_hour=3, regions=(), aims=())
+    done = store.plans.plan(plan.id)
+    assert done.status is PlanStatus.VERIFIED
+    assert [fate.check for fate in done.fates] == [RemovalCheck.GONE]
+    assert "not-removed" not in {str(one.topic) for one in store.dishes.alerts()}
+    assert len(store.plans.all()) == 1
+
+
+def test_a_region_that_is_still_there_is_told_and_planned_again(make_line, store):
+    """Also of a dish whose rest is fine by now, so that it does not count as differentiating."""
+    line = make_line(**CALIBRATED)
+    plan = picked_between_scans(line, store)
+    draw_label_map(line, 2)
+    (outcome,) = series(line, 0.01, first_hour=3)
+    done = store.plans.plan(plan.id)
+    assert done.status is PlanStatus.VERIFIED
+    assert [fate.check for fate in done.fates] == [RemovalCheck.STILL_THERE]
+    newest = store.plans.all()[0]
+    assert (newest.reading_id, newest.status) == (outcome.reading.id, PlanStatus.DRAFT)
+    (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_REMOVED]
+    assert told.kind is AlertKind.RAISED
+    assert told.text == f"Picked by plan {plan.id}, and looked at again: 1 still there."
+
+
+def test_a_scan_whose_label_map_is_lost_says_nothing_of_what_was_picked(make_line, store):
+    line = make_line(**CALIBRATED)
+    plan = picked_between_scans(line, store)
+    series(line, 0.01, first_hour=3, regions=(), aims=())
+    assert store.plans.plan(plan.id).status is PlanStatus.PICKED

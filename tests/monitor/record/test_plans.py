@@ -15,11 +15,12 @@ from monitor.culture import (
     Handover,
     PickOutcome,
     PlanStatus,
+    RegionVerdict,
     RemovalCheck,
 )
 from monitor.errors import UsageError
 from monitor.record.dishes import ScanDecision
-from monitor.record.plans import MOVES, PickReport, RegionVerdict, end_plan
+from monitor.record.plans import MOVES, PickReport, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow
 from tests.monitor.facts import (

@@ -1,0 +1,130 @@
+"""Whether the cells are gone, by label maps drawn with a known answer."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from monitor.culture import (
+    Calibration,
+    CalibrationKind,
+    PickOutcome,
+    PlanStatus,
+    RegionFate,
+    RemovalCheck,
+    StagePosition,
+)
+from monitor.decisions.removal import EarlierField
+from monitor.decisions.verification import verify_removal
+from tests.monitor.facts import NOW, TARGET, hours, measurement, minutes, removal_plan
+
+LATER = NOW + hours(1)
+SHAPE, PIXEL_SIZE_UM = (400, 500), 2.0
+CENTRE = StagePosition(1000.0, 2000.0)
+BEFORE = measurement(
+    shape=SHAPE, pixel_size_um=PIXEL_SIZE_UM, stage=CENTRE, acquired_at=NOW - hours(1)
+)
+# Rows and columns 100 to 200: 200 um a side.
+SQUARE = ((100.0, 100.0), (100.0, 200.0), (200.0, 200.0), (200.0, 100.0))
+REGION = replace(TARGET, polygon_px=SQUARE)
+CAMERA = Calibration("scope-1", CalibrationKind.CAMERA, "incubator", ((1, 0, 0), (0, 1, 0)))
+FLIPPED = Calibration("scope-2", CalibrationKind.CAMERA, "incubator", ((0, -1, 0), (1, 0, 0)))
+
+
+def plan(outcome=PickOutcome.PICKED, **changes):
+    values = {
+        "status": PlanStatus.PICKED,
+        "targets": (REGION,),
+        "picked_at": NOW,
+        "fates": (RegionFate(REGION.region_id, outcome),),
+    }
+    return removal_plan("p1", **(values | changes))
+
+
+def field(labels, *, at=LATER, **changes):
+    changed = {"acquired_at": at, "shape": labels.shape} | changes
+    return EarlierField(replace(BEFORE, **changed), labels)
+
+
+def cells(hole=None, *, kind=2, shape=SHAPE):
+    """Differentiated cells all over, but for a hole: rows and columns."""
+    labels = np.full(shape, kind, np.uint8)
+    if hole is not None:
+        (top, bottom), (left, right) = hole
+        labels[top:bottom, left:right] = 0
+    return labels
+
+
+ALL = ((100, 201), (100, 201))
+
+
+def look(*fields, of=None, camera=CAMERA):
+    verdicts = verify_removal(of or plan(), {REGION.capture_sha256: BEFORE}, fields, camera)
+    return [(one.region_id, one.check) for one in verdicts]
+
+
+@pytest.mark.parametrize(
+    ("name", "hole", "check"),
+    [
+        ("all of it is gone", ALL, RemovalCheck.GONE),
+        ("nothing was removed", None, RemovalCheck.STILL_THERE),
+        ("half of it is gone", ((100, 201), (100, 150)), RemovalCheck.PARTLY_GONE),
+        ("a hole elsewhere", ((250, 350), (250, 350)), RemovalCheck.STILL_THERE),
+        ("the scan lies 20 um off", ((110, 211), (110, 211)), RemovalCheck.GONE),
+        ("its border is left, as the tool must", ((110, 191), (110, 191)), RemovalCheck.GONE),
+    ],
+)
+@pytest.mark.parametrize("camera", [CAMERA, FLIPPED])
+def test_a_region_is_checked_by_how_much_of_it_is_background(name, hole, check, camera):
+    assert look(field(cells(hole)), camera=camera) == [(REGION.region_id, check)]
+
+
+def test_the_share_that_is_gone_is_told():
+    half = field(cells(((100, 201), (100, 150))))
+    (verdict,) = verify_removal(plan(), {REGION.capture_sha256: BEFORE}, [half], CAMERA)
+    assert verdict.gone_share == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_region_is_found_where_the_stage_stood_elsewhere():
+    """The field of the next scan lies 100 um to the right: 50 columns of it are new."""
+    moved = field(cells(((100, 201), (50, 151))), stage=StagePosition(1100.0, 2000.0))
+    assert look(moved) == [(REGION.region_id, RemovalCheck.GONE)]
+
+
+def test_undifferentiated_cells_in_its_place_are_cells_all_the_same():
+    assert look(field(cells(kind=1))) == [(REGION.region_id, RemovalCheck.STILL_THERE)]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "of"),
+    [
+        ("no field", [], plan()),
+        ("a field elsewhere", [field(cells(), stage=StagePosition(9e4, 0.0))], plan()),
+        ("a capture of before the picking", [field(cells(), at=NOW - minutes(1))], plan()),
+        ("a capture of days later", [field(cells(), at=NOW + timedelta(days=2))], plan()),
+        ("no class there", [field(cells(kind=255))], plan()),
+        ("no stage position", [field(cells(), stage=None)], plan()),
+        ("a region that failed", [field(cells())], plan(PickOutcome.FAILED)),
+        ("nothing was told of it", [field(cells())], plan(fates=())),
+        ("no time of picking", [field(cells())], plan(picked_at=None)),
+    ],
+)
+def test_what_is_not_seen_is_not_said(name, fields, of):
+    assert look(*fields, of=of) == []
+
+
+def test_without_a_calibration_nothing_is_said():
+    assert look(field(cells()), camera=None) == []
+
+
+def test_the_field_that_shows_most_of_it_counts():
+    corner = field(cells(), stage=StagePosition(1500.0, 2300.0))
+    assert look(corner, field(cells(ALL))) == [(REGION.region_id, RemovalCheck.GONE)]
+
+
+def test_a_region_that_is_all_border_is_taken_whole():
+    small = replace(REGION, polygon_px=((100.0, 100.0), (100.0, 104.0), (104.0, 104.0)))
+    assert look(field(cells(ALL)), of=plan(targets=(small,))) == [
+        (REGION.region_id, RemovalCheck.GONE)
+    ]
