@@ -482,11 +482,11 @@ class Pipeline:
         for notice in judge_notices(open_topics(facts.alerts), series, limits):
             wanted.append(NewAlert(notice.kind, notice.topic, text=notice.text))
         plan, replaces = None, False
-        verdicts: tuple[RegionVerdict, ...] = ()
+        # Also where nothing is left: an empty dish is no fraction, but rid of its cells.
+        verdicts = () if reading.doubts else self._verify(facts)
+        wanted += _told_of_removal(facts, verdicts)
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
-            verdicts = self._verify(facts)
-            wanted += _told_of_removal(facts, verdicts)
             left = any(one.check is not RemovalCheck.GONE for one in verdicts)
             differentiates = judgement.status is DishStatus.DIFFERENTIATING
             if (differentiates or left) and not _past_saving(facts, wanted):
