@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -189,7 +189,7 @@ def wait_until_quiet(root: Path, stream: Stream, daemon: subprocess.Popen[bytes]
                 f"the daemon ended by itself with {daemon.returncode}:\n{tail(root)}"
             )
         found = states(root)
-        open_messages = _one(
+        open_messages = found and _one(
             root, "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND failed_at IS NULL"
         )
         if (
@@ -250,12 +250,18 @@ def states(root: Path) -> Counter[str]:
     database = root / "state" / "colonywatch.sqlite"
     if not database.exists():
         return Counter()
-    with sqlite3.connect(database, timeout=30) as connection:
-        return Counter(dict(connection.execute("SELECT state, count(*) FROM capture GROUP BY 1")))
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        try:
+            rows = connection.execute("SELECT state, count(*) FROM capture GROUP BY 1").fetchall()
+        except sqlite3.OperationalError as problem:
+            if "no such table" not in str(problem):
+                raise
+            return Counter()  # the daemon is still making it
+    return Counter(dict(rows))
 
 
 def _one(root: Path, query: str) -> object:
-    with sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30) as connection:
+    with closing(sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30)) as connection:
         return connection.execute(query).fetchone()[0]
 
 
