@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import load_model
-from model.network import PmfCNN, multiply_adds_per_pixel
+from model.network import VotingNetwork
 from model.pmf import CLASSES, votes
 from model.predict import STARTER
 from model.simulate import simulate_field
@@ -65,7 +65,7 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
     side_px : side of the field at the model's working scale; 1024 is a megapixel
     """
     model = load_model(STARTER)
-    network = model.network.folded()
+    network = VotingNetwork(model.network, model.manifest.temperature)
     scale_um = model.manifest.um_per_pixel
     image = simulate_field(seed, shape=(side_px, side_px), pixel_size_um=scale_um).image
     grey = image.astype(np.float32)
@@ -74,7 +74,7 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
     megapixels = side_px * side_px / 1e6
     windows = network.config.windows
     positions = windows.positions(side_px) ** 2
-    flop = 2 * multiply_adds_per_pixel(network.config) * side_px * side_px
+    flop = 2 * network.multiply_adds((side_px, side_px))
     peers, skipped = _peers(flat)
     runs: dict[str, list[float]] = {"gemm": [], "network": [], "windowwise": []}
     runs |= {name: [] for name in peers}
@@ -88,7 +88,7 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
                 "gemm": min(
                     _seconds(lambda: matrix @ matrix), _seconds(lambda: np.matmul(plain, plain))
                 ),
-                "network": _seconds(lambda: network(tensor, network.config.voting_grids)),
+                "network": _seconds(lambda: network(tensor)),
                 "windowwise": _seconds(lambda: _run_windows(network, sample))
                 * (positions / SAMPLED_WINDOWS),
             }
@@ -131,7 +131,7 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _some_windows(flat: NDArray[np.float32], network: PmfCNN, seed: int) -> torch.Tensor:
+def _some_windows(flat: NDArray[np.float32], network: VotingNetwork, seed: int) -> torch.Tensor:
     """A random sample of the field's windows, cut out: (SAMPLED_WINDOWS, 1, P, P)."""
     windows = network.config.windows
     chance = np.random.default_rng(seed)
@@ -144,12 +144,12 @@ def _some_windows(flat: NDArray[np.float32], network: PmfCNN, seed: int) -> torc
     return torch.from_numpy(np.stack(cut))[:, None]
 
 
-def _run_windows(network: PmfCNN, sample: torch.Tensor) -> None:
+def _run_windows(network: VotingNetwork, sample: torch.Tensor) -> None:
     for first in range(0, len(sample), BATCH):
-        network(sample[first : first + BATCH], network.config.voting_grids)
+        network(sample[first : first + BATCH])
 
 
-def _difference(network: PmfCNN, flat: NDArray[np.float32]) -> float:
+def _difference(network: VotingNetwork, flat: NDArray[np.float32]) -> float:
     """Largest difference of a probability between the dense pass and every window alone."""
     config, windows = network.config, network.config.windows
     image = torch.from_numpy(np.ascontiguousarray(flat))[None, None]
@@ -160,21 +160,20 @@ def _difference(network: PmfCNN, flat: NDArray[np.float32]) -> float:
         for x in range(0, columns * windows.stride_px, windows.stride_px)
     ]
     with torch.inference_mode():
-        dense = _mean_votes(network(image, config.voting_grids), network)
+        dense = _mean_votes(network(image), network)
         alone: dict[int, list[torch.Tensor]] = {grid: [] for grid in config.voting_grids}
         for first in range(0, len(cut), BATCH):
-            part = network(torch.stack(cut[first : first + BATCH]), config.voting_grids)
+            part = network(torch.stack(cut[first : first + BATCH]))
             for grid, values in part.items():
                 alone[grid].append(values[..., 0, 0])
         joined = {
-            grid: torch.cat(parts).permute(1, 2, 0).reshape(1, grid * grid, -1, rows, columns)
+            grid: torch.cat(parts).permute(1, 2, 0).reshape(1, -1, CLASSES, rows, columns)
             for grid, parts in alone.items()
         }
         return float((dense - _mean_votes(joined, network)).abs().max())
 
 
-def _mean_votes(logits: dict[int, torch.Tensor], network: PmfCNN) -> torch.Tensor:
-    pmfs = {grid: torch.softmax(values, dim=2) for grid, values in logits.items()}
+def _mean_votes(pmfs: dict[int, torch.Tensor], network: VotingNetwork) -> torch.Tensor:
     total, count = votes(pmfs, network.config.windows, network.config.vote_margin_px)
     return total / count.clamp_min(1)
 

@@ -206,6 +206,84 @@ class PmfCNN(nn.Module):
         return cast(PmfCNN, twin.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
+class VotingNetwork(nn.Module):
+    """A network ready for use: the pmfs of those cells that vote, and no others.
+
+    Normalisation is folded into the convolutions, the temperature into the last ones.
+
+    temperature : what logits are divided by before the softmax
+    """
+
+    def __init__(self, network: PmfCNN, temperature: float = 1.0) -> None:
+        super().__init__()
+        config = self.config = network.config
+        twin = network.folded()
+        self.local, self.context = twin.local, twin.context
+        self.cells = {
+            grid: voting_cells(config.windows, grid, config.vote_margin_px)
+            for grid in config.voting_grids
+        }
+        self._places = {grid: network.place_of_cell(grid) for grid in config.voting_grids}
+        self.local_heads, self.context_heads = nn.ModuleDict(), nn.ModuleDict()
+        for grid, cells in self.cells.items():
+            local = cast(nn.Conv2d, twin.local_heads[str(grid)])
+            whole = cast(nn.Conv2d, twin.context_heads[str(grid)])
+            inputs = whole.weight.shape[1]
+            chosen = [i * grid + j for i, j in itertools.product(cells, cells)]
+            # Class by class, so that a softmax runs over whole planes.
+            weight = whole.weight.reshape(grid * grid, config.classes, inputs)[chosen]
+            bias = cast(Tensor, whole.bias).reshape(grid * grid, config.classes)[chosen]
+            head = nn.Conv2d(inputs, len(chosen) * config.classes, 1)
+            head.weight.data = weight.transpose(0, 1).reshape(head.weight.shape) / temperature
+            head.bias = nn.Parameter(bias.T.reshape(-1) / temperature)
+            local.weight.data = local.weight / temperature
+            local.bias = nn.Parameter(cast(Tensor, local.bias) / temperature)
+            self.context_heads[str(grid)], self.local_heads[str(grid)] = head, local
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        self.eval()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """Pmfs of the voting cells.
+
+        image : (B, 1, H, W) float32, normalised
+        Returns grid -> (B, v * v, C, h, w) for the v voting rows and columns of the grid.
+        """
+        local = self.local(image)  # (B, wide, h + n - 1, w + n - 1)
+        context = self.context(local)  # (B, context, h, w)
+        batch, _, rows, columns = context.shape
+        pmfs: dict[int, Tensor] = {}
+        for grid, cells in self.cells.items():
+            count = len(cells) ** 2
+            logits = self.context_heads[str(grid)](context).contiguous()
+            logits = logits.view(batch, self.config.classes, count, rows, columns)
+            here = self.local_heads[str(grid)](local).contiguous()
+            places = [self._places[grid][cell] for cell in cells]
+            for cell, (y, x) in enumerate(itertools.product(places, places)):
+                logits[:, :, cell] += here[:, :, y : y + rows, x : x + columns]
+            pmfs[grid] = torch.softmax(logits, dim=1).transpose(1, 2)
+        return pmfs
+
+    def multiply_adds(self, shape: tuple[int, int]) -> float:
+        """Multiplications with addition that one pass over so many pixels takes, all counted."""
+        total = 0.0
+        rows, columns = shape
+        for unit in itertools.chain(self.local, self.context):
+            layer = cast(nn.Conv2d, cast(nn.Sequential, unit)[0])
+            rows, columns = (
+                (length - 1 - layer.dilation[0] * (layer.kernel_size[0] - 1)) // layer.stride[0] + 1
+                for length in (rows, columns)
+            )
+            total += layer.weight.numel() * rows * columns
+            if unit is self.local[-1]:
+                for head in self.local_heads.values():
+                    total += cast(nn.Conv2d, head).weight.numel() * rows * columns
+        for head in self.context_heads.values():
+            total += cast(nn.Conv2d, head).weight.numel() * rows * columns
+        return total
+
+
 def pmfs_window_by_window(
     network: PmfCNN, image: Tensor, grids: tuple[int, ...] | None = None
 ) -> dict[int, Tensor]:
@@ -229,14 +307,13 @@ def pmfs_window_by_window(
 
 
 def multiply_adds_per_pixel(config: PmfCNNConfig) -> float:
-    """Multiplications with addition that inference takes for each pixel at the working scale."""
-    network = PmfCNN(config)
+    """Multiplications with addition that use takes for each pixel deep inside a large image."""
+    network = VotingNetwork(PmfCNN(config))
     total, step = 0.0, 1
     for unit in itertools.chain(network.local, network.context):
-        convolution = cast(nn.Conv2d, cast(ConvUnit, unit)[0])
-        step *= convolution.stride[0]
-        total += convolution.weight.numel() / step**2
-    for grid in config.voting_grids:
-        for heads in (network.local_heads, network.context_heads):
-            total += cast(nn.Conv2d, heads[str(grid)]).weight.numel() / step**2
+        layer = cast(nn.Conv2d, cast(nn.Sequential, unit)[0])
+        step *= layer.stride[0]
+        total += layer.weight.numel() / step**2
+    for head in itertools.chain(network.local_heads.values(), network.context_heads.values()):
+        total += cast(nn.Conv2d, head).weight.numel() / step**2
     return total

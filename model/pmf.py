@@ -18,6 +18,7 @@ windows).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def votes(
 
     A block is ``windows.block_px(grids)`` pixels wide: the votes are the same for all its pixels.
 
-    pmfs : grid -> (B, r * r, C, h, w), probabilities
+    pmfs : grid -> (B, v * v, C, h, w), probabilities of the v voting rows and columns of cells
     Returns the sum (B, C, H / block, W / block) and the count (H / block, W / block) over the
     area that the windows cover. The mean vote is sum / count where count > 0.
     """
@@ -206,27 +207,47 @@ def votes(
     step = windows.stride_px // block
     height, width = (windows.covered_px(n) // block for n in (rows, columns))
     total = first.new_zeros((batch, classes, height, width))
-    count = first.new_zeros((1, 1, height, width))
-    last_row, last_column = (rows - 1) * step + 1, (columns - 1) * step + 1
+    count = first.new_zeros((height, width))
     for grid, values in pmfs.items():
         side = windows.cell_px(grid) // block
         # Votes of a grid meet at their cells' top left blocks; one box sum then spreads them.
         corner = first.new_zeros((batch, classes, height - side + 1, width - side + 1))
-        corner_count = first.new_zeros((1, 1, height - side + 1, width - side + 1))
         voters = voting_cells(windows, grid, margin_px)
-        for i in voters:
-            for j in voters:
-                place = (
-                    slice(None),
-                    slice(None),
-                    slice(i * side, i * side + last_row, step),
-                    slice(j * side, j * side + last_column, step),
-                )
-                corner[place] += values[:, i * grid + j]
-                corner_count[place] += 1
+        if values.shape[1] != len(voters) ** 2:
+            raise ValueError(f"grid {grid} has {len(voters)}^2 voting cells, not {values.shape[1]}")
+        for cell, (i, j) in enumerate(itertools.product(voters, voters)):
+            corner[
+                :,
+                :,
+                i * side : i * side + (rows - 1) * step + 1 : step,
+                j * side : j * side + (columns - 1) * step + 1 : step,
+            ] += values[:, cell]
         total += _spread(corner, side)
-        count += _spread(corner_count, side)
-    return total, count[0, 0]
+        # Rows and columns vote alike, so that their numbers multiply.
+        along = [
+            _votes_along(voters, side, step, positions, length)
+            for positions, length in ((rows, height), (columns, width))
+        ]
+        count += torch.outer(*along).to(count)
+    return total, count
+
+
+def _votes_along(
+    voters: Sequence[int], side: int, step: int, positions: int, length: int
+) -> Tensor:
+    """Number of voting cells that cover each block along one side of the image, (length,)."""
+    count = torch.zeros(length)
+    for voter in voters:
+        for inner in range(side):
+            begin = voter * side + inner
+            count[begin : begin + (positions - 1) * step + 1 : step] += 1
+    return count
+
+
+def of_voters(values: Tensor, windows: Windows, grid: int, margin_px: int) -> Tensor:
+    """Of all cells (B, r * r, ...) of a grid those that vote: (B, v * v, ...)."""
+    voters = voting_cells(windows, grid, margin_px)
+    return values[:, [i * grid + j for i, j in itertools.product(voters, voters)]]
 
 
 def _spread(corner: Tensor, side: int) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,15 +16,17 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Model, ModelError, load_model
 from model.classes import UNKNOWN, CellClass
+from model.network import VotingNetwork
 from model.pmf import votes
-from model.preparation import at_working_scale, bend, normalise, to_grey, working_shape
+from model.preparation import PreparedImage, resample_rows, to_grey, working_shape
+from model.rows import Rows, as_rows, in_strips
 
-__all__ = ["STARTER", "ModelError", "Segmentation", "Segmenter", "to_grey"]
+__all__ = ["STARTER", "ModelError", "Rows", "Segmentation", "Segmenter", "to_grey"]
 
 STARTER: Final = Path(__file__).parent / "weights" / "starter"
 """Folder of the model that ships with the program."""
 
-TILE_PX: Final = 1024
+TILE_PX: Final = 1152
 """Side of a tile at the working scale: the network's memory grows with it, not with the image."""
 
 CANDIDATE_SIZES_UM: Final = (0.65, 0.9, 1.25, 1.75, 2.4, 3.2, 4.4)
@@ -32,32 +36,47 @@ PROBED_UM: Final = 1200.0
 USUAL_VIEW_UM: Final = 1500.0
 
 _STRIP_ROWS: Final = 256
+COUNTED_BLOCKS: Final = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """What stands where in an image.
 
-    labels : (H, W) uint8 at the image's own size, values of CellClass; 255 outside the vessel
     probabilities : (3, h, w) float32 at the model's coarser grid; rows and columns are spread
         evenly over the image
+    shape : (H, W) of the image
+    inside : False outside the vessel; None where all of the image counts
     pixel_size_um : as it was given
     assumed_pixel_size_um : the pixel size that was assumed when none was given, else None
     uncertainty : 0..1, mean entropy of the class distribution over the cells' area (over all of it
         where there are no cells), 1 where all classes are equally likely
     """
 
-    labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    shape: tuple[int, int]
+    inside: Rows | None
     pixel_size_um: float | None
     assumed_pixel_size_um: float | None
     uncertainty: float
 
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 at the image's own size, values of CellClass; 255 outside the vessel."""
+        return self.label_rows(0, self.shape[0])
+
+    def label_rows(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """Rows ``top`` to ``bottom`` of the labels, without making the others."""
+        return label_rows(self.probabilities, self.shape, top, bottom, self.inside)
+
     def probability(self, cell_class: CellClass) -> NDArray[np.float32]:
         """(H, W) float32: probability of a class at the image's own size."""
+        return self.probability_rows(cell_class, 0, self.shape[0])
+
+    def probability_rows(self, cell_class: CellClass, top: int, bottom: int) -> NDArray[np.float32]:
+        """Rows ``top`` to ``bottom`` of a class's probability."""
         plane = self.probabilities[int(cell_class)]
-        spread = spread_evenly(plane[None], self.labels.shape, 0, self.labels.shape[0])
-        return np.asarray(spread[0])
+        return np.asarray(spread_evenly(plane[None], self.shape, top, bottom)[0])
 
 
 class Segmenter:
@@ -69,7 +88,7 @@ class Segmenter:
         self.sha256 = model.manifest.sha256
         self.um_per_pixel = model.manifest.um_per_pixel
         self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
-        self._network = model.network.folded()
+        self._network = VotingNetwork(model.network, model.manifest.temperature)
         self._tile_px = tile_px
 
     @classmethod
@@ -85,41 +104,42 @@ class Segmenter:
 
     def segment(
         self,
-        image: NDArray[Any],
+        image: NDArray[Any] | Rows,
         pixel_size_um: float | None,
         *,
-        inside: NDArray[np.bool_] | None = None,
+        inside: NDArray[np.bool_] | Rows | None = None,
     ) -> Segmentation:
         """Classes of an image's pixels.
 
-        image : (H, W) of any real dtype and range, or colour (see `to_grey`); any size
+        image : (H, W) of any real dtype and range, or colour (see `to_grey`); any size. Rows are
+            read a few at a time, twice
         pixel_size_um : um a pixel; None if unknown: then see `assume_pixel_size`
         inside : (H, W) bool, False outside the vessel
         Raises ValueError for an empty image, a pixel size that is none, or a mask of another shape.
         """
-        grey = to_grey(image)
-        shape = (grey.shape[0], grey.shape[1])
+        source = as_rows(to_grey(image) if isinstance(image, np.ndarray) else image)
+        mask = None if inside is None else as_rows(inside)
+        shape = source.shape
         if 0 in shape:
             raise ValueError(f"an image of shape {image.shape} has no pixels")
         if pixel_size_um is not None and not 0 < pixel_size_um < 1e4:
             raise ValueError(f"a pixel size of {pixel_size_um} um is none; give um a pixel or None")
-        if inside is not None and inside.shape != shape:
-            raise ValueError(f"the mask is {inside.shape}, the image {shape}: they must be equal")
-        assumed = self.assume_pixel_size(grey, inside) if pixel_size_um is None else None
+        if mask is not None and mask.shape != shape:
+            raise ValueError(f"the mask is {mask.shape}, the image {shape}: they must be equal")
+        assumed = self.assume_pixel_size(source, mask) if pixel_size_um is None else None
         size = pixel_size_um or assumed or self.um_per_pixel
-        flat = self._prepared(grey, size, inside)
-        probabilities = self.probabilities(flat)
-        labels = label_map(probabilities, shape, inside)
+        probabilities = self.probabilities(self._prepared(source, size, mask))
         return Segmentation(
-            labels=labels,
             probabilities=probabilities,
+            shape=shape,
+            inside=mask,
             pixel_size_um=pixel_size_um,
             assumed_pixel_size_um=assumed,
-            uncertainty=_uncertainty(probabilities, inside),
+            uncertainty=_uncertainty(probabilities, mask),
         )
 
     def assume_pixel_size(
-        self, image: NDArray[Any], inside: NDArray[np.bool_] | None = None
+        self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
     ) -> float:
         """The pixel size in um at which the model is surest of an image.
 
@@ -129,14 +149,16 @@ class Segmenter:
 
         image : (H, W)
         """
+        source, mask = as_rows(image), None if inside is None else as_rows(inside)
         best, least = self.um_per_pixel, float("inf")
         for size in CANDIDATE_SIZES_UM:
-            rows, columns = (min(n, max(64, round(PROBED_UM / size))) for n in image.shape)
-            top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
-            place = (slice(top, top + rows), slice(left, left + columns))
-            some = None if inside is None else inside[place]
-            probabilities = self.probabilities(self._prepared(image[place], size, some))
-            view = math.sqrt(image.shape[0] * image.shape[1]) * size
+            rows, columns = (min(n, max(64, round(PROBED_UM / size))) for n in source.shape)
+            top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
+            place = (slice(None), slice(left, left + columns))
+            some = None if mask is None else mask.rows(top, top + rows)[place]
+            part = source.rows(top, top + rows)[place]
+            probabilities = self.probabilities(self._prepared(part, size, some))
+            view = math.sqrt(source.shape[0] * source.shape[1]) * size
             doubt = float(_entropy(probabilities).mean())
             doubt += 0.1 * math.log(view / USUAL_VIEW_UM) ** 2
             if doubt < least:
@@ -144,15 +166,16 @@ class Segmenter:
         return best
 
     def _prepared(
-        self, grey: NDArray[Any], size_um: float, inside: NDArray[np.bool_] | None
-    ) -> NDArray[np.float32]:
-        shape = (grey.shape[0], grey.shape[1])
+        self,
+        grey: NDArray[Any] | Rows,
+        size_um: float,
+        inside: NDArray[np.bool_] | Rows | None,
+    ) -> PreparedImage:
         stride = self.manifest.network.stride_px
-        working = working_shape(shape, size_um, self.um_per_pixel, stride)
-        levels, share = at_working_scale(grey, working, inside)
-        return bend(normalise(levels, share, self.um_per_pixel, self.manifest.normalisation))
+        working = working_shape((grey.shape[0], grey.shape[1]), size_um, self.um_per_pixel, stride)
+        return PreparedImage(grey, working, self.um_per_pixel, self.manifest.normalisation, inside)
 
-    def probabilities(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, flat: NDArray[np.float32] | Rows) -> NDArray[np.float32]:
         """Mean votes for the blocks of a prepared image, tile by tile.
 
         flat : (H, W) float32 at the working scale, sides multiples of the stride
@@ -165,45 +188,59 @@ class Segmenter:
         windows, stride = config.windows, config.stride_px
         block = windows.block_px(config.voting_grids)
         border = -(-config.window_px // 2 // stride) * stride
-        padded = _reflect(flat, border)
-        rows, columns = (windows.positions(length) for length in padded.shape)
+        source = as_rows(flat)
+        padded = [length + 2 * border for length in source.shape]
+        rows, columns = (windows.positions(length) for length in padded)
         height, width = (windows.covered_px(n) // block for n in (rows, columns))
         total = np.zeros((config.classes, height, width), dtype=np.float32)
         count = np.zeros((height, width), dtype=np.float32)
-        per_tile = max(1, windows.positions(self._tile_px))
-        for top in range(0, rows, per_tile):
-            for left in range(0, columns, per_tile):
-                some = (min(per_tile, rows - top), min(per_tile, columns - left))
-                pixels = padded[
-                    top * stride : top * stride + windows.covered_px(some[0]),
-                    left * stride : left * stride + windows.covered_px(some[1]),
-                ]
-                with torch.inference_mode():
-                    tensor = torch.from_numpy(np.ascontiguousarray(pixels))[None, None]
-                    logits = self._network(tensor, config.voting_grids)
-                    pmfs = {
-                        grid: torch.softmax(values / self.manifest.temperature, dim=2)
-                        for grid, values in logits.items()
-                    }
-                    part, number = votes(pmfs, windows, config.vote_margin_px)
+        for top, more_rows in _evenly(rows, windows.positions(self._tile_px)):
+            first = top * stride
+            band = _reflected(source, border, first, first + windows.covered_px(more_rows))
+            for left, more_columns in _evenly(columns, windows.positions(self._tile_px)):
+                start = left * stride
+                pixels = band[:, start : start + windows.covered_px(more_columns)]
+                part, number = self._votes(np.ascontiguousarray(pixels))
                 place = (
-                    slice(top * stride // block, top * stride // block + part.shape[2]),
-                    slice(left * stride // block, left * stride // block + part.shape[3]),
+                    slice(first // block, first // block + part.shape[1]),
+                    slice(start // block, start // block + part.shape[2]),
                 )
-                total[:, place[0], place[1]] += part[0].numpy()
-                count[place] += number.numpy()
-        first = border // block
+                total[:, place[0], place[1]] += part
+                count[place] += number
         inner = (
-            slice(first, first + flat.shape[0] // block),
-            slice(first, first + flat.shape[1] // block),
+            slice(border // block, (border + source.shape[0]) // block),
+            slice(border // block, (border + source.shape[1]) // block),
         )
-        mean = total[:, inner[0], inner[1]] / count[inner]
-        return np.ascontiguousarray(mean, dtype=np.float32)
+        return np.ascontiguousarray(total[:, inner[0], inner[1]] / count[inner])
+
+    def _votes(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Sum (C, h, w) and number (h, w) of the votes of all windows of a tile."""
+        config = self.manifest.network
+        with torch.inference_mode():
+            pmfs = self._network(torch.from_numpy(pixels)[None, None])
+            total, number = votes(pmfs, config.windows, config.vote_margin_px)
+        return total[0].numpy(), number.numpy()
 
 
-def _reflect(flat: NDArray[np.float32], border: int) -> NDArray[np.float32]:
-    """The image with a reflected border, also where the border is wider than the image."""
-    return np.pad(flat, border, mode="symmetric")
+def _evenly(positions: int, most: int) -> list[tuple[int, int]]:
+    """First and number of the window positions of each tile: as few tiles as do, all alike."""
+    tiles = -(-positions // max(1, most))
+    edges = [positions * tile // tiles for tile in range(tiles + 1)]
+    return [(first, last - first) for first, last in pairwise(edges)]
+
+
+def _reflected(image: Rows, border: int, top: int, bottom: int) -> NDArray[np.float32]:
+    """Rows of the image with a reflected border, also where that is wider than the image."""
+    lines, across = (np.pad(np.arange(length), border, mode="symmetric") for length in image.shape)
+    wanted = lines[top:bottom]
+    first = int(wanted.min())
+    strip = image.rows(first, int(wanted.max()) + 1)
+    result = np.empty((len(wanted), len(across)), dtype=np.float32)
+    inner = slice(border, border + image.shape[1])
+    result[:, inner] = strip[wanted - first]
+    result[:, :border] = result[:, inner][:, across[:border]]
+    result[:, inner.stop :] = result[:, inner][:, across[inner.stop :]]
+    return result
 
 
 def spread_evenly(
@@ -242,17 +279,31 @@ def label_map(
     probabilities : (C, h, w) float32, spread evenly over the image
     shape : (H, W) of the image
     """
-    labels = np.empty(shape, dtype=np.uint8)
-    for top in range(0, shape[0], _STRIP_ROWS):
-        bottom = min(shape[0], top + _STRIP_ROWS)
-        strip = spread_evenly(probabilities, shape, top, bottom)
-        best, winner = strip[0], labels[top:bottom]
+    mask = None if inside is None else as_rows(inside)
+    return label_rows(probabilities, shape, 0, shape[0], mask)
+
+
+def label_rows(
+    probabilities: NDArray[np.float32],
+    shape: tuple[int, int],
+    top: int,
+    bottom: int,
+    inside: Rows | None = None,
+) -> NDArray[np.uint8]:
+    """Rows ``top`` to ``bottom`` of `label_map`: (bottom - top, W) uint8."""
+    labels = np.empty((bottom - top, shape[1]), dtype=np.uint8)
+    for first in range(top, bottom, _STRIP_ROWS):
+        last = min(bottom, first + _STRIP_ROWS)
+        strip = spread_evenly(probabilities, shape, first, last)
+        best, winner = strip[0], labels[first - top : last - top]
         winner[:] = 0
         for value in range(1, strip.shape[0]):
-            winner[strip[value] > best] = value
-            best = np.maximum(best, strip[value])
-    if inside is not None:
-        labels[~inside] = UNKNOWN
+            above = strip[value] > best
+            np.putmask(winner, above, value)
+            if value + 1 < strip.shape[0]:
+                best = np.maximum(best, strip[value])
+        if inside is not None:
+            np.putmask(winner, ~inside.rows(first, last), UNKNOWN)
     return labels
 
 
@@ -262,13 +313,14 @@ def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(entropy / math.log(probabilities.shape[0]), dtype=np.float32)
 
 
-def _uncertainty(probabilities: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> float:
+def _uncertainty(probabilities: NDArray[np.float32], inside: Rows | None) -> float:
     entropy = _entropy(probabilities)
+    shape = (entropy.shape[0], entropy.shape[1])
     counted = np.ones(entropy.shape, dtype=bool)
     if inside is not None:
-        size = (entropy.shape[1], entropy.shape[0])
-        share = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        counted = np.asarray(share >= 0.5)
+        for top, bottom in in_strips(*shape, COUNTED_BLOCKS):
+            share = resample_rows(inside, shape, top, bottom)
+            counted[top:bottom] = share >= 0.5
     cells = counted & (probabilities.argmax(axis=0) != CellClass.BACKGROUND)
     area = cells if cells.any() else counted
     return float(np.clip(entropy[area].mean(), 0.0, 1.0)) if area.any() else 0.0

@@ -10,6 +10,7 @@ number an image, so an image can be prepared in tiles.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -17,12 +18,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.rows import Rows, WholeImage, as_rows, in_strips
+
 FloatImage: TypeAlias = NDArray[np.float32]
-Mask: TypeAlias = NDArray[np.bool_]
 
 NORMALISATION: Final = "flat-background-1"
 """Name and version of what `normalise` does; stored with a model. A change of the rule is a new
 name, since weights only fit the rule that they were trained with."""
+
+STRIP_PIXELS: Final = 6_000_000
+"""Images larger than that at the working scale are prepared in strips of so many pixels."""
+
+KEPT_PIXELS: Final = 32_000_000
+"""Images larger than that at the working scale are prepared twice, and not kept in between."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +92,122 @@ def resample(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
     image : (H, W) float32
     shape : (rows, columns) wanted
     """
-    shrinks = shape[0] <= image.shape[0] and shape[1] <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cast(FloatImage, cv2.resize(image, (shape[1], shape[0]), interpolation=method))
+    return resample_rows(WholeImage(image), shape, 0, shape[0])
+
+
+def resample_rows(image: Rows, shape: tuple[int, int], top: int, bottom: int) -> FloatImage:
+    """Rows ``top`` to ``bottom`` of `resample`, from no more of the image than they need.
+
+    Returns (bottom - top, shape[1]) float32, the same however the rows are asked for.
+    """
+    height, width = image.shape
+    shrinks = shape[0] <= height and shape[1] <= width
+    if shrinks and height % shape[0] == 0:
+        step = height // shape[0]
+        values = _floats(image, top * step, bottom * step)
+        if values.shape == (bottom - top, shape[1]):
+            return values
+        return _resized(values, (bottom - top, shape[1]), cv2.INTER_AREA)
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    first, weights = (_shares if shrinks else _neighbours)(height, shape[0], top, bottom)
+    start, end = int(first.min()), int(min(height, first.max() + weights.shape[1]))
+    narrow = _floats(image, start, end)
+    if width != shape[1]:
+        narrow = _resized(narrow, (end - start, shape[1]), how)
+    result = np.zeros((bottom - top, shape[1]), dtype=np.float32)
+    for tap in range(weights.shape[1]):
+        # Past the last row the weight is 0.
+        rows = np.minimum(first + tap, end - 1) - start
+        result += narrow[rows] * weights[:, tap : tap + 1]
+    return result
+
+
+def _floats(image: Rows, top: int, bottom: int) -> FloatImage:
+    return np.ascontiguousarray(image.rows(top, bottom), dtype=np.float32)
+
+
+def _resized(values: FloatImage, shape: tuple[int, int], how: int) -> FloatImage:
+    return cast(FloatImage, cv2.resize(values, (shape[1], shape[0]), interpolation=how))
+
+
+def _shares(
+    length: int, wanted: int, top: int, bottom: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """First row that each wanted row covers, and the shares of it and of those that follow."""
+    step = length / wanted
+    starts = np.arange(top, bottom) * step
+    first = np.floor(starts).astype(np.intp)
+    lines = first[:, None] + np.arange(math.ceil(step) + 1)
+    overlap = np.minimum(lines + 1, (starts + step)[:, None]) - np.maximum(lines, starts[:, None])
+    overlap = np.where(lines < length, np.clip(overlap, 0, None), 0)
+    return first, (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _neighbours(
+    length: int, wanted: int, top: int, bottom: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The row above each wanted row's centre, and the weights of it and of the next."""
+    place = np.clip((np.arange(top, bottom) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
+    first = np.floor(place).astype(np.intp)
+    part = (place - first).astype(np.float32)
+    return first, np.stack([1 - part, part], axis=1)
 
 
 def at_working_scale(
-    image: NDArray[Any], shape: tuple[int, int], inside: Mask | None = None
+    image: NDArray[Any] | Rows,
+    shape: tuple[int, int],
+    inside: NDArray[np.bool_] | Rows | None = None,
+    rows: tuple[int, int] | None = None,
 ) -> tuple[FloatImage, FloatImage | None]:
     """Grey levels at the working scale and, where there is a mask, its share of each pixel.
 
     image : (H, W), any real dtype
     inside : (H, W) bool; pixels outside it do not enter
+    rows : of the result, from and to; all by default
     Returns (rows, columns) float32 and None or (rows, columns) float32, 0..1.
     """
-    values = np.ascontiguousarray(image, dtype=np.float32)
-    if not np.isfinite(values).all():
+    top, bottom = rows or (0, shape[0])
+    source = as_rows(image)
+    mask = None if inside is None else as_rows(inside)
+    if source.dtype.kind not in "bui" or mask is not None:
+        source, mask = _masked(source, mask, shape, top, bottom)
+    values = resample_rows(source, shape, top, bottom)
+    if mask is None:
+        return values, None
+    share = resample_rows(mask, shape, top, bottom)
+    values /= np.maximum(share, np.float32(1e-6))
+    return values, share
+
+
+def _masked(
+    image: Rows, inside: Rows | None, shape: tuple[int, int], top: int, bottom: int
+) -> tuple[Rows, Rows | None]:
+    """What `at_working_scale` needs of an image, 0 where it does not count; its mask, if any."""
+    step = image.shape[0] / shape[0]
+    first = max(0, math.floor(top * step) - 1)
+    last = min(image.shape[0], math.ceil(bottom * step) + 2)
+    values = np.ascontiguousarray(image.rows(first, last), dtype=np.float32)
+    counted = None if inside is None else np.asarray(inside.rows(first, last))
+    if not math.isfinite(float(values.sum(dtype=np.float64))):
         finite = np.isfinite(values)
-        inside = finite if inside is None else inside & finite
+        counted = finite if counted is None else counted & finite
         values = np.where(finite, values, np.float32(0))
-    if inside is None:
-        return resample(values, shape), None
-    share = resample(inside.astype(np.float32), shape)
-    inner = resample(values * inside, shape)
-    return (inner / np.maximum(share, np.float32(1e-6))).astype(np.float32), share
+    if counted is None or bool(counted.all()):
+        return _Part(image.shape, first, values), None
+    known = counted.astype(np.float32)
+    return _Part(image.shape, first, values * known), _Part(image.shape, first, known)
+
+
+class _Part:
+    """Some rows of an image, known by their numbers in the whole."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, int], first: int, values: FloatImage) -> None:
+        self.shape, self._first, self._values = shape, first, values
+
+    def rows(self, top: int, bottom: int) -> FloatImage:
+        return self._values[top - self._first : bottom - self._first]
 
 
 def normalise(
@@ -122,22 +222,78 @@ def normalise(
     share : (H, W) float32, share of each pixel inside the vessel, or None for all
     Returns (H, W) float32, 0 where outside; about -3..3.
     """
-    known = None if share is None else (share > 0.5).astype(np.float32)
-    side = 2 * max(1, round(settings.background_um / um_per_pixel / 2)) + 1
-    level = float(grey[known > 0].mean() if known is not None and known.any() else grey.mean())
-    flat = grey - np.float32(level)
-    if known is not None:
-        flat *= known
-    # Two boxes, one after the other: smooth enough, and its cost does not grow with its width.
-    if known is None:
-        flat = flat - _box(_box(flat, side), side)
-    else:
-        around = np.maximum(_box(known, side), np.float32(1e-3))
-        mean = (_box(flat, side) / around * known).astype(np.float32)
-        flat = (flat - _box(mean, side) / around) * known
-    spread = _contrast(flat.astype(np.float32), known, settings)
-    floor = 1e-4 * max(1.0, float(np.abs(grey).max()))
-    return cast(FloatImage, (flat / np.float32(max(spread, floor))).astype(np.float32))
+    known = _known(share)
+    flat = _flattened(grey, known, _level(grey, known), _side(grey.shape, um_per_pixel, settings))
+    spreads = _block_spreads(flat, known, _limited(settings.texture_px, grey.shape), settings)
+    flat *= np.float32(1 / _contrast([spreads], float(np.abs(grey).max()), settings))
+    return flat
+
+
+class PreparedImage:
+    """An image at the working scale, normalised and bent, a few rows at a time.
+
+    The same as `at_working_scale`, `normalise` and `bend` one after the other, to rounding, but
+    in memory that does not grow with the image: only its contrast is measured ahead, and small
+    images are kept.
+
+    image : (H, W), any real dtype
+    shape : (rows, columns) at the working scale
+    inside : (H, W) bool; pixels outside it do not count
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        image: NDArray[Any] | Rows,
+        shape: tuple[int, int],
+        um_per_pixel: float,
+        settings: Normalisation,
+        inside: NDArray[np.bool_] | Rows | None = None,
+    ) -> None:
+        self.shape = shape
+        self._image, self._inside = as_rows(image), None if inside is None else as_rows(inside)
+        self._side = _side(shape, um_per_pixel, settings)
+        self._texture = _limited(settings.texture_px, shape)
+        # Two boxes and the small one reach so far; what lies farther has no influence.
+        self._reach = self._side + self._texture
+        middle = max(0, shape[0] // 2 - 32), min(shape[0], shape[0] // 2 + 32)
+        grey, share = at_working_scale(self._image, shape, self._inside, middle)
+        self._level = _level(grey, _known(share))
+        spreads, highest = [], 0.0
+        kept: list[FloatImage] = []
+        block = min(settings.block_px, *shape)
+        for top, bottom in in_strips(*shape, STRIP_PIXELS, block):
+            grey, flat, known, first = self._flat_around(top, bottom)
+            inner = slice(top - first, bottom - first)
+            highest = max(highest, float(np.abs(grey[inner]).max()))
+            spreads.append(
+                _block_spreads(flat, known, self._texture, settings, (top - first, bottom - first))
+            )
+            if math.prod(shape) <= KEPT_PIXELS:
+                kept.append(flat[inner])
+        self._factor = np.float32(1 / _contrast(spreads, highest, settings))
+        self._flat = None if not kept else kept[0] if len(kept) == 1 else np.concatenate(kept)
+
+    def rows(self, top: int, bottom: int) -> FloatImage:
+        """Rows ``top`` to ``bottom``: (bottom - top, columns) float32."""
+        if self._flat is not None:
+            return bend(self._flat[top:bottom] * self._factor)
+        result = np.empty((bottom - top, self.shape[1]), dtype=np.float32)
+        for start, end in in_strips(bottom - top, self.shape[1], STRIP_PIXELS):
+            _, flat, _, first = self._flat_around(top + start, top + end)
+            flat = flat[top + start - first : top + end - first]
+            np.arcsinh(flat * self._factor, out=result[start:end])
+        return result
+
+    def _flat_around(
+        self, top: int, bottom: int
+    ) -> tuple[FloatImage, FloatImage, FloatImage | None, int]:
+        """Grey levels, flattened, mask and number of the first row, with all that has influence."""
+        first, last = max(0, top - self._reach), min(self.shape[0], bottom + self._reach)
+        grey, share = at_working_scale(self._image, self.shape, self._inside, (first, last))
+        known = _known(share)
+        return grey, _flattened(grey, known, self._level, self._side), known, first
 
 
 def bend(flat: FloatImage) -> FloatImage:
@@ -145,25 +301,88 @@ def bend(flat: FloatImage) -> FloatImage:
     return cast(FloatImage, np.arcsinh(flat))
 
 
-def _box(values: FloatImage, side: int) -> FloatImage:
+def _known(share: FloatImage | None) -> FloatImage | None:
+    return None if share is None else (share > 0.5).astype(np.float32)
+
+
+def _level(grey: FloatImage, known: FloatImage | None) -> float:
+    """A grey level of the image's middle. Any would do, since it goes with the background; one
+    near the image's own keeps what rounding takes small."""
+    middle = slice(max(0, grey.shape[0] // 2 - 32), grey.shape[0] // 2 + 32)
+    values = grey[middle] if known is None else grey[middle][known[middle] > 0]
+    return float(values.mean()) if values.size else 0.0
+
+
+def _side(shape: tuple[int, ...], um_per_pixel: float, settings: Normalisation) -> int:
+    return _limited(2 * max(1, round(settings.background_um / um_per_pixel / 2)) + 1, shape)
+
+
+def _limited(side: int, shape: tuple[int, ...]) -> int:
     # Reflection needs a border no wider than the image itself.
-    limit = min(values.shape)
-    side = min(side, limit if limit % 2 else max(1, limit - 1))
+    limit = min(shape)
+    return min(side, limit if limit % 2 else max(1, limit - 1))
+
+
+def _flattened(grey: FloatImage, known: FloatImage | None, level: float, side: int) -> FloatImage:
+    """The image less its background: two boxes, one after the other, smooth enough, and at a cost
+    that does not grow with their width."""
+    flat = grey - np.float32(level)
+    if known is None:
+        flat -= _box(_box(flat, side), side)
+        return flat
+    flat *= known
+    around = np.maximum(_box(known, side), np.float32(1e-3))
+    mean = _box(flat, side)
+    mean /= around
+    mean *= known
+    mean = _box(mean, side)
+    mean /= around
+    flat -= mean
+    flat *= known
+    return flat
+
+
+def _box(values: FloatImage, side: int) -> FloatImage:
     return cast(FloatImage, cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT_101))
 
 
-def _contrast(flat: FloatImage, known: FloatImage | None, settings: Normalisation) -> float:
-    """Spread (standard deviation) of grey within the more textured blocks of the image."""
+def _block_spreads(
+    flat: FloatImage,
+    known: FloatImage | None,
+    texture_px: int,
+    settings: Normalisation,
+    rows: tuple[int, int] | None = None,
+) -> NDArray[np.float32]:
+    """Spread (standard deviation) of grey in each block, and how much of it lies inside: (2, N).
+
+    rows : those that are cut into blocks; all by default
+    """
     # Finer than cells' own size only: seams and steep shading must not count as texture.
-    fine = flat - _box(flat, settings.texture_px)
+    fine = flat - _box(flat, texture_px)
+    top, bottom = rows or (0, flat.shape[0])
     block = min(settings.block_px, *flat.shape)
-    rows, columns = (length // block for length in flat.shape)
-    cut = fine[: rows * block, : columns * block].reshape(rows, block, columns, block)
-    spreads = cut.std(axis=(1, 3))
-    if known is not None:
-        parts = known[: rows * block, : columns * block].reshape(rows, block, columns, block)
-        whole = parts.min(axis=(1, 3)) > 0
-        if whole.any():
-            spreads = spreads[whole]
-    spread = float(np.quantile(spreads, settings.quantile))
-    return spread if math.isfinite(spread) else 0.0
+    down, across = (bottom - top) // block, flat.shape[1] // block
+    place = (slice(top, top + down * block), slice(0, across * block))
+    if not down or not across:
+        return np.zeros((2, 0), dtype=np.float32)
+
+    def means(values: FloatImage) -> FloatImage:
+        return cast(FloatImage, cv2.resize(values, (across, down), interpolation=cv2.INTER_AREA))
+
+    cut = np.ascontiguousarray(fine[place])
+    centre = means(cut)
+    cut *= cut
+    spreads = np.sqrt(np.maximum(means(cut) - centre * centre, 0))
+    whole = np.ones_like(spreads) if known is None else means(np.ascontiguousarray(known[place]))
+    return np.stack([spreads.ravel(), whole.ravel()])
+
+
+def _contrast(
+    spreads: Sequence[NDArray[np.float32]], highest: float, settings: Normalisation
+) -> float:
+    """What the flat image is divided by: the spread of its more textured blocks."""
+    joined, whole = np.concatenate(spreads, axis=1)
+    if (whole > 1 - 1e-6).any():
+        joined = joined[whole > 1 - 1e-6]
+    spread = float(np.quantile(joined, settings.quantile)) if joined.size else 0.0
+    return max(spread if math.isfinite(spread) else 0.0, 1e-4 * max(1.0, highest))

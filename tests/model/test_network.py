@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from model.network import (
     PmfCNN,
     PmfCNNConfig,
-    multiply_adds_per_pixel,
+    VotingNetwork,
     pmfs_window_by_window,
 )
-from model.pmf import pmf_loss
+from model.pmf import of_voters, pmf_loss
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
 CONFIGS = {
@@ -130,9 +131,34 @@ def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None:
         PmfCNNConfig(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("margin", [0, 16])
+def test_in_use_only_the_cells_that_vote_are_worked_out(margin: int) -> None:
+    """As the learnt network says them, temperature and normalisation included."""
+    config = replace(SMALL, vote_margin_px=margin)
+    network, temperature = trained_looking(config), 0.6
+    image = torch.randn(2, 1, 80, 96)
+    with torch.inference_mode():
+        logits, pmfs = network(image), VotingNetwork(network, temperature)(image)
+    assert set(pmfs) == set(config.voting_grids)
+    for grid, found in pmfs.items():
+        wanted = torch.softmax(logits[grid] / temperature, dim=2)
+        wanted = of_voters(wanted, config.windows, grid, margin)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_arithmetic_is_counted_from_the_layers() -> None:
-    """The stem alone: 4 x 4 x 1 x 24 weights at every second row and column."""
-    full = multiply_adds_per_pixel(PmfCNNConfig())
-    fewer = multiply_adds_per_pixel(PmfCNNConfig(context_channels=64))
-    assert 4_000 < fewer < full < 12_000
-    assert np.isfinite(full)
+    """A window alone: one position of the last layers, none of the borders that a field shares."""
+    network = VotingNetwork(trained_looking(SMALL))
+    side = SMALL.window_px
+    counted = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(
+                lambda layer, _, result: counted.append(
+                    layer.weight.numel() * result.shape[2] * result.shape[3]
+                )
+            )
+    for shape in ((side, side), (side + 43, side + 8)):
+        counted.clear()
+        network(torch.zeros((1, 1, *shape)))
+        assert network.multiply_adds(shape) == sum(counted)

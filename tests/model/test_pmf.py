@@ -12,6 +12,7 @@ from model.pmf import (
     Windows,
     cell_pmfs,
     cell_pmfs_slow,
+    of_voters,
     one_hot,
     pmf_loss,
     votes,
@@ -120,7 +121,8 @@ def test_votes_by_shifts_equal_votes_window_by_window(
         for grid in windows.grids[1:]
     }
     margin = windows.cell_px(windows.grids[-1]) if with_margin else 0
-    total, count = votes(pmfs, windows, margin)
+    chosen = {grid: of_voters(values, windows, grid, margin) for grid, values in pmfs.items()}
+    total, count = votes(chosen, windows, margin)
     slow_total, slow_count = votes_slow(pmfs, windows, margin)
     block = windows.block_px(list(pmfs))
     grown = np.ones((block, block))
@@ -136,6 +138,11 @@ def test_each_pixel_deep_inside_gets_a_vote_from_every_window_that_holds_it() ->
     _, count = votes({4: torch.full((1, 16, 3, 9, 9), 1 / 3)}, windows)
     assert count[6, 6] == 16
     assert count[0, 0] == 1
+
+
+def test_votes_of_cells_that_have_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="2\\^2 voting cells, not 16"):
+        votes({4: torch.zeros((1, 16, 3, 2, 2))}, Windows(16, 4, (4,)), 4)
 
 
 def test_a_margin_keeps_the_outer_cells_from_voting() -> None:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model import predict, preparation
 from model.checkpoint import Manifest, Model
 from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
@@ -25,7 +26,7 @@ from model.predict import (
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
 
 
-def untrained(tile_px: int = 1024, margin: int = 0) -> Segmenter:
+def untrained_model(margin: int = 0) -> Model:
     torch.manual_seed(0)
     config = PmfCNNConfig(
         widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8), vote_margin_px=margin
@@ -34,7 +35,23 @@ def untrained(tile_px: int = 1024, margin: int = 0) -> Segmenter:
     network.train()
     for _ in range(3):
         network(torch.randn(2, 1, 96, 96))
-    return Segmenter(Model(network.eval(), Manifest("untrained", config, 2.5)), tile_px=tile_px)
+    return Model(network.eval(), Manifest("untrained", config, 2.5, temperature=0.7))
+
+
+def untrained(tile_px: int = 1024, margin: int = 0) -> Segmenter:
+    return Segmenter(untrained_model(margin), tile_px=tile_px)
+
+
+class FewRows:
+    """An image that gives not all of its rows at once."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        assert 0 <= top < bottom <= self.shape[0]
+        assert bottom - top <= self.shape[0] * 0.8
+        return self._values[top:bottom]
 
 
 def picture(seed: int, shape: tuple[int, int]) -> np.ndarray:
@@ -53,16 +70,38 @@ def test_tiles_leave_no_seams(seed: int, rows: int, columns: int, tile_px: int) 
     np.testing.assert_allclose(whole.sum(axis=0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("size_um", "masked"), [(1.0, True), (1.7, False), (2.5, True)], ids=str)
+def test_an_image_in_strips_gives_the_same_as_the_whole(size_um: float, masked: bool) -> None:
+    """Read, prepared and run a few rows at a time, whatever the scale and the mask."""
+    shape = (1400, 130)
+    image = (picture(5, shape) * 20 + 120).clip(0, 255).astype(np.uint8)
+    row, column = np.mgrid[:1400, :130]
+    inside = np.hypot(row - 600, column - 60) < 500
+    mask = inside if masked else None
+    whole = untrained().segment(image, size_um, inside=mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "STRIP_PIXELS", 8_000)
+        patch.setattr(preparation, "KEPT_PIXELS", 0)
+        patch.setattr(predict, "COUNTED_BLOCKS", 100)
+        strips = untrained(tile_px=160).segment(
+            FewRows(image), size_um, inside=None if mask is None else FewRows(mask)
+        )
+    np.testing.assert_allclose(strips.probabilities, whole.probabilities, atol=1e-5)
+    joined = [strips.label_rows(top, min(1400, top + 150)) for top in range(0, 1400, 150)]
+    np.testing.assert_array_equal(np.concatenate(joined), strips.labels)
+    assert strips.uncertainty == pytest.approx(whole.uncertainty, abs=1e-5)
+
+
 @pytest.mark.parametrize("margin", [0, 16])
 def test_the_fast_way_equals_every_window_cut_out_and_run_alone(margin: int) -> None:
     flat = picture(3, (88, 104))
-    segmenter = untrained(margin=margin)
-    fast = segmenter.probabilities(flat)
+    model = untrained_model(margin)
+    fast = Segmenter(model).probabilities(flat)
     padded = np.pad(flat, 32, mode="symmetric")
-    network = segmenter._network
+    network, temperature = model.network, model.manifest.temperature
     with torch.inference_mode():
         slow = pmfs_window_by_window(network, torch.from_numpy(padded)[None, None], (4, 8))
-    pmfs = {grid: torch.softmax(logits, dim=2) for grid, logits in slow.items()}
+    pmfs = {grid: torch.softmax(logits / temperature, dim=2) for grid, logits in slow.items()}
     total, count = votes_slow(pmfs, network.config.windows, margin)
     mean = (total / np.maximum(count, 1))[:, 32:-32, 32:-32]
     np.testing.assert_allclose(np.kron(fast, np.ones((8, 8))), mean, atol=1e-4)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from model.predict import Segmentation
+from model.rows import as_rows
 from monitor.capture.reading import Picture
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
@@ -27,8 +28,9 @@ class StandInSegmenter:
     name, sha256, window_um = "stand-in", "0" * 64, 240.0
 
     def segment(self, pixels, pixel_size_um, *, inside=None):
-        labels = np.zeros(pixels.shape, np.uint8)
-        return Segmentation(labels, np.ones((3, 4, 4), np.float32) / 3, pixel_size_um, None, 0.0)
+        even = np.full((3, 4, 4), 1 / 3, np.float32)
+        mask = None if inside is None else as_rows(inside)
+        return Segmentation(even, pixels.shape, mask, pixel_size_um, None, 0.0)
 
 
 def picture(pixels=None, size=None) -> Picture:
