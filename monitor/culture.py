@@ -66,6 +66,7 @@ class AlertTopic(StrEnum):
     SOURCE_GONE = "source-gone"
     DISK_FULL = "disk-nearly-full"
     MODEL_REFUSED = "model-refused"
+    WORKER_STUCK = "worker-stuck"
     CLOCK_JUMPED = "clock-jumped"
 
 

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from monitor.capture.settling import Settling
 from monitor.capture.watching import Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
-from monitor.errors import ModelRefusedError, RecordError
+from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import InWork, Pipeline, utc_now
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
@@ -339,6 +340,8 @@ class Daemon:
             if started.work.future.done():
                 # Removed first: should writing fail, the claim is given back and done again.
                 del self._in_work[capture_id]
+                if _is_answer(started.work.future):
+                    self._vigil.worker_answered()
                 pipeline.finish(started.work)
                 self._progress["captures"] += 1
                 self._progress["last_capture_at"] = _iso(utc_now())
@@ -357,6 +360,10 @@ class Daemon:
                     "capture=%s: no answer for %.0f s; ending the worker",
                     shown_name(started.work.capture.path),
                     limit * IN_WORK,
+                )
+                self._vigil.worker_stuck(
+                    f"no answer on {shown_name(started.work.capture.path)} for "
+                    f"{limit * IN_WORK:.0f} s."
                 )
                 worker.restart()
                 return
@@ -391,6 +398,14 @@ def run_jobs_now(scheduler: BackgroundScheduler) -> None:
     """
     for job in scheduler.get_jobs():
         job.modify(next_run_time=utc_now())
+
+
+def _is_answer(future: Future[Any]) -> bool:
+    """Did the segmentation process say something on the capture, if only that it cannot be read?"""
+    if future.cancelled():
+        return False
+    problem = future.exception()
+    return problem is None or isinstance(problem, CaptureError)
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from monitor.addressing import mail_to, not_before
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind
+from monitor.culture import Alert, AlertKind, AlertTopic
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.silence import (
     SILENCES,
@@ -43,6 +45,12 @@ def free_bytes(folder: Path) -> int | None:
         return None
 
 
+@dataclass(frozen=True)
+class _Worker:
+    stuck: str | None = None
+    answered: bool = False
+
+
 class Vigil:
     """One look at a time; remembers between looks what only time can tell.
 
@@ -67,6 +75,21 @@ class Vigil:
         self._gone_since: dict[str, datetime] = {}
         self._last = clock(), steady()
         self._jump: tuple[datetime, float] | None = None
+        self._worker = _Worker()
+        self._worker_lock = threading.Lock()
+
+    def worker_stuck(self, what: str) -> None:
+        """The segmentation process did not answer and was ended. From any thread.
+
+        what : a sentence: with which capture, for how long
+        """
+        with self._worker_lock:
+            self._worker = _Worker(stuck=what)
+
+    def worker_answered(self) -> None:
+        """The segmentation process gave an answer on a capture. From any thread."""
+        with self._worker_lock:
+            self._worker = replace(self._worker, answered=True)
 
     def look(self, present: Mapping[str, bool]) -> list[Alert]:
         """Raise what is wrong, clear what is over. Returns what was written.
@@ -80,20 +103,27 @@ class Vigil:
             for sign in self._store.alarms.signs()
         ]
         open_now = self._store.alarms.open(SILENCES)
+        worker = self._worker
         wrong = what_is_wrong(
             now,
             dishes,
             self._sources(present, now),
-            self._machine(now),
+            self._machine(now, worker),
             self._config.decisions.silence,
             {key_of(alert) for alert in open_now},
         )
         begun, over = changes(open_now, wrong)
-        return [
+        written = [
             *self._write(begun, AlertKind.RAISED, now),
             *self._write(over, AlertKind.CLEARED, now),
             *self._tell_again(open_now, wrong, now),
         ]
+        if worker.answered and any(alarm.topic is AlertTopic.WORKER_STUCK for alarm in over):
+            with self._worker_lock:
+                # Not where it got stuck once more meanwhile.
+                if self._worker == worker:
+                    self._worker = _Worker(answered=True)
+        return written
 
     def _compare_clocks(self, now: datetime) -> None:
         limit = self._config.decisions.silence.clock_jump_s
@@ -119,7 +149,7 @@ class Vigil:
             for source in self._config.sources
         ]
 
-    def _machine(self, now: datetime) -> MachineLife:
+    def _machine(self, now: datetime, worker: _Worker) -> MachineLife:
         waiting = self._store.captures.first_waiting_for("model-refused")
         jumped_at, jump_s = self._jump or (None, 0.0)
         return MachineLife(
@@ -127,6 +157,8 @@ class Vigil:
             refusal=None if waiting is None else waiting.message or "see the log",
             clock_jumped_at=jumped_at,
             clock_jump_s=jump_s,
+            stuck=worker.stuck,
+            answered=worker.answered,
             busy=self._store.captures.any_in_hand(now),
         )
 

@@ -23,6 +23,7 @@ SILENCES = frozenset(
         AlertTopic.SOURCE_GONE,
         AlertTopic.DISK_FULL,
         AlertTopic.MODEL_REFUSED,
+        AlertTopic.WORKER_STUCK,
         AlertTopic.CLOCK_JUMPED,
     }
 )
@@ -38,6 +39,7 @@ OVER = {
     AlertTopic.SOURCE_GONE: "The folder is back.",
     AlertTopic.DISK_FULL: "There is room on the disk again.",
     AlertTopic.MODEL_REFUSED: "No capture waits for the model any more.",
+    AlertTopic.WORKER_STUCK: "The segmentation process measures captures again.",
     AlertTopic.CLOCK_JUMPED: "The clock has run evenly for an hour.",
 }
 
@@ -75,6 +77,8 @@ class MachineLife:
 
     refusal : why captures wait for the model
     clock_jumped_at, clock_jump_s : the last jump of the wall clock against a steady one
+    stuck : how the segmentation process was found stuck, and not told of yet or not answered since
+    answered : it has measured a capture since then, or since anybody looks
     busy : captures wait to be judged; what they show is not known yet
     """
 
@@ -82,6 +86,8 @@ class MachineLife:
     refusal: str | None = None
     clock_jumped_at: datetime | None = None
     clock_jump_s: float = 0.0
+    stuck: str | None = None
+    answered: bool = False
     busy: bool = False
 
 
@@ -238,6 +244,7 @@ def _machine_alarms(
                 severity=Severity.CRITICAL,
             )
         )
+    found += _stuck_alarms(machine, open_now)
     jumped = machine.clock_jumped_at
     if jumped is not None and now - jumped < timedelta(hours=1):
         found.append(
@@ -248,6 +255,21 @@ def _machine_alarms(
             )
         )
     return found
+
+
+def _stuck_alarms(machine: MachineLife, open_now: Collection[AlarmKey]) -> list[Alarm]:
+    alarm = Alarm(
+        AlertTopic.WORKER_STUCK,
+        f"The segmentation process was stuck and was ended: {machine.stuck or 'see the log'} "
+        "It is started anew and goes on with what waits; until it answers, nothing is judged.",
+        severity=Severity.CRITICAL,
+    )
+    is_open = alarm.key in open_now
+    # One that recovers between two looks is told of all the same; a fresh process that has
+    # measured nothing yet, perhaps of a fresh daemon, has not shown that it works.
+    if (machine.stuck is not None and not is_open) or (is_open and not machine.answered):
+        return [alarm]
+    return []
 
 
 def _at(moment: datetime) -> str:

@@ -354,6 +354,11 @@ _ALARMS = {
         "model accepted again",
         "Put the model's folder right or name another in segmentation.model, then restart.",
     ),
+    AlertTopic.WORKER_STUCK: (
+        "the segmentation is stuck",
+        "the segmentation answers again",
+        "Look at colonywatch status and the log; does the machine have memory and its disks?",
+    ),
     AlertTopic.CLOCK_JUMPED: (
         "the clock jumped",
         "the clock runs evenly",

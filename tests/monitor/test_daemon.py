@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import BrokenExecutor, Future
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.daemon import run_jobs_now
+from monitor.config import Config, RecordConfig
+from monitor.daemon import IN_WORK, Daemon, _is_answer, _Started, run_jobs_now
+from monitor.errors import CaptureError, ModelRefusedError
+from monitor.pipeline import InWork
+from monitor.segmentation.worker import SegmentationWorker
+from tests.monitor.facts import named, take
 
 
 def test_after_the_clock_was_set_back_the_jobs_go_on():
@@ -29,3 +37,50 @@ def test_after_the_clock_was_set_back_the_jobs_go_on():
         assert job.next_run_time < datetime.now(UTC) + timedelta(hours=2)
     finally:
         scheduler.shutdown(wait=True)
+
+
+def test_a_worker_that_gives_no_answer_is_ended_and_told_of(store, tmp_path):
+    config = Config(record=RecordConfig(folder=tmp_path))
+    daemon = Daemon(config, store)
+    worker = SegmentationWorker("starter", threads=1)
+    capture = take(store, "a.tif")
+    limit = IN_WORK * config.compute.capture_timeout_s
+
+    def waits(for_s: float) -> None:
+        work = InWork(capture, named(), Future())
+        daemon._in_work = {capture.id: _Started(work, time.monotonic() - for_s)}
+        daemon._end_stuck(worker)
+        daemon._watch_for_silence()
+
+    waits(limit - 5)
+    assert store.dishes.alerts() == []
+    waits(limit + 5)
+    (alert,) = store.dishes.alerts()
+    assert (alert.topic, alert.about) == ("worker-stuck", "this machine")
+    assert "a.tif for 1800 s" in (alert.text or "")
+
+
+ANSWERS = {
+    # name: (what the future holds, is it an answer of the worker?)
+    "measured": (None, True),
+    "a capture that cannot be read": (CaptureError("a.tif: half a file", reason="broken"), True),
+    "the process died": (BrokenExecutor(), False),
+    "the model is refused": (ModelRefusedError("weights changed"), False),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_only_what_the_model_looked_at_shows_that_the_worker_works(case):
+    problem, expected = ANSWERS[case]
+    future: Future[object] = Future()
+    if problem is None:
+        future.set_result(object())
+    else:
+        future.set_exception(problem)
+    assert _is_answer(future) is expected
+
+
+def test_a_capture_that_was_never_begun_is_no_answer():
+    future: Future[object] = Future()
+    future.cancel()
+    assert not _is_answer(future)

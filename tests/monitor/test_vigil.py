@@ -160,6 +160,37 @@ def test_captures_that_wait_for_a_refused_model_are_an_alarm(world):
     assert "weights changed" in (store.dishes.alerts()[0].text or "")
 
 
+def test_a_stuck_worker_is_told_until_it_has_measured_again(world):
+    assert world.look() == []
+    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
+    assert world.look() == [("worker-stuck", "raised", "this machine")]
+    assert "a.tif for 1800 s" in (world.store.dishes.alerts()[0].text or "")
+    assert world.mails() == ["this machine: the segmentation is stuck"]
+    assert world.look() == []
+    world.vigil.worker_answered()
+    assert world.look() == [("worker-stuck", "cleared", "this machine")]
+    assert world.look() == []
+    world.passes(hours(13))  # past the wait that keeps a flapping alarm from being mailed twice
+    assert world.mails() == ["this machine: the segmentation answers again"]
+
+
+def test_a_worker_that_recovers_between_two_looks_is_told_of_too(world):
+    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
+    world.vigil.worker_answered()
+    assert world.look() == [("worker-stuck", "raised", "this machine")]
+    assert world.look() == [("worker-stuck", "cleared", "this machine")]
+    assert world.look() == []
+
+
+def test_a_fresh_daemon_does_not_take_a_stuck_worker_for_well_before_it_has_measured(world):
+    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
+    world.look()
+    after = World(world.config, world.store)
+    assert after.look() == []
+    after.vigil.worker_answered()
+    assert after.look() == [("worker-stuck", "cleared", "this machine")]
+
+
 def test_two_programs_on_one_record_raise_an_alarm_once(world):
     other = World(world.config, world.store, free=GIB)
     world.free = GIB

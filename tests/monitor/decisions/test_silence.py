@@ -24,7 +24,8 @@ WELL = MachineLife(free_bytes=50 * GIB)
 NO_CAPTURE, SAME_PICTURE = AlertTopic.NO_CAPTURE, AlertTopic.SAME_PICTURE
 SOURCE_SILENT, SOURCE_GONE = AlertTopic.SOURCE_SILENT, AlertTopic.SOURCE_GONE
 DISK_FULL, MODEL_REFUSED = AlertTopic.DISK_FULL, AlertTopic.MODEL_REFUSED
-CLOCK_JUMPED = AlertTopic.CLOCK_JUMPED
+CLOCK_JUMPED, WORKER_STUCK = AlertTopic.CLOCK_JUMPED, AlertTopic.WORKER_STUCK
+STUCK = (WORKER_STUCK, "", "")
 
 
 def ago(hours):
@@ -94,6 +95,13 @@ CASES = {
     "the model is refused": (
         [], source(None), MachineLife(50 * GIB, "wrong hash"), [], [(MODEL_REFUSED, "", "")],
     ),
+    "the worker is stuck": ([], source(None), MachineLife(stuck="a.tif"), [], [STUCK]),
+    "it recovered before anybody looked": (
+        [], source(None), MachineLife(stuck="a.tif", answered=True), [], [STUCK],
+    ),
+    "it has not answered yet": ([], source(None), MachineLife(stuck="a.tif"), [STUCK], [STUCK]),
+    "a fresh daemon has not seen it answer": ([], source(None), MachineLife(), [STUCK], [STUCK]),
+    "it answers": ([], source(None), MachineLife(stuck="a.tif", answered=True), [STUCK], []),
     "the clock jumped": (
         [], source(None), MachineLife(None, None, ago(0.5), -3600), [], [(CLOCK_JUMPED, "", "")],
     ),
