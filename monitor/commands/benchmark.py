@@ -1,10 +1,12 @@
-"""`benchmark`: how fast, beside the machine's limit and beside what others would run."""
+"""`benchmark`: how fast and how accurate, beside the machine's limit and beside what others run."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +28,7 @@ from monitor.commands.common import (
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 
-app = typer.Typer(no_args_is_help=True, help="Benchmarks: speed.")
+app = typer.Typer(no_args_is_help=True, help="Benchmarks: speed, accuracy.")
 
 
 @app.command()
@@ -126,3 +128,122 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
             whole.append(time.perf_counter() - began)
     shares = [part / total for part, total in zip(inside, whole, strict=True)]
     return statistics.median(whole[1:]), statistics.median(shares[1:])
+
+
+QUICK_SETS = ("glands", "textures", "spread_cells")
+QUICK_ARMS = ("patch", "fcn", "pmf", "random-forest")
+FULL_ARMS = (
+    "patch",
+    "fcn",
+    "pmf-coarse",
+    "pmf-half",
+    "pmf-fine",
+    "pmf",
+    "pyramid",
+    "dynunet",
+    "random-forest",
+)
+
+
+@app.command()
+def accuracy(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder with the sets; see docs/accuracy.md.")
+    ] = Path("../shared/data"),
+    work: Annotated[
+        Path, typer.Option("--work", help="Folder for results, a file a run.")
+    ] = Path("runs/accuracy"),
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write page, plots and JSON into this folder.")
+    ] = None,
+    sets: Annotated[
+        str, typer.Option("--sets", help="Comma separated; all by default.")
+    ] = "",
+    arms: Annotated[str, typer.Option("--arms", help="Comma separated; all by default.")] = "",
+    images: Annotated[
+        str, typer.Option("--images", help="Training images, comma separated; 0: all.")
+    ] = "10",
+    windows_px: Annotated[
+        str, typer.Option("--windows-px", help="Comma separated.")
+    ] = "48,64,96",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100)] = 3,
+    cpu_s: Annotated[
+        float, typer.Option("--cpu-s", min=1, help="Processor time that each arm may learn for.")
+    ] = 25.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A form that ends within ten minutes.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the pmf-CNN with its rivals on labelled sets; goes on where it was stopped.
+
+    Results of earlier runs in --work are kept and reported with the new ones.
+
+    Example: colonywatch benchmark accuracy --quick
+    """
+    from model.comparison import plots
+    from model.comparison.report import gather, gathered, page
+    from model.comparison.runs import ALL_ARMS, go_through, planned, read_results
+    from model.comparison.sets import SETS
+
+    begin_logging()
+    wanted_sets = chosen(sets, QUICK_SETS if quick else tuple(SETS), SETS, "set")
+    wanted_arms = chosen(arms, QUICK_ARMS if quick else FULL_ARMS, ALL_ARMS, "arm")
+    workers = max(1, len(os.sched_getaffinity(0)))
+    runs = planned(
+        wanted_sets,
+        wanted_arms,
+        images=numbers(images, "--images", least=0),
+        windows_px=[64] if quick else numbers(windows_px, "--windows-px", least=40),
+        seeds=seeds,
+        cpu_s=12.0 if quick else cpu_s,
+    )
+    missing = go_through(runs, data, work, workers=workers, tell=say)
+    for what, why in missing.items():
+        say(f"{what}: left out: {why}")
+    results = read_results(work)
+    if not results:
+        say(f"nothing was measured; is {data} the folder with the sets?")
+        raise typer.Exit(1)
+    if as_json:
+        print_json({"runs": len(results), "results": results, "left_out": missing})
+    if report is not None:
+        report.mkdir(parents=True, exist_ok=True)
+        found = gather(results)
+        pictures = report / "pictures"
+        pictures.mkdir(exist_ok=True)
+        drawn = {}
+        for title, name, draw in (
+            ("Mean Jaccard by window", "accuracy-windows.png", plots.draw_scores),
+            ("How far pmf with several grids is ahead", "accuracy-ahead.png", plots.draw_ahead),
+            ("Mean Jaccard by training images", "accuracy-images.png", plots.draw_images),
+        ):
+            draw(found, pictures / name)
+            if (pictures / name).exists():
+                drawn[title] = f"pictures/{name}"
+        (report / "accuracy.md").write_text(page(results, drawn), encoding="utf-8")
+        gathered(results, report / "accuracy.json")
+        say(f"written: {report / 'accuracy.md'}")
+    elif not as_json:
+        out.print(page(results), markup=False, soft_wrap=True)
+
+
+def chosen(text: str, usual: Sequence[str], known: Container[str], what: str) -> list[str]:
+    """Names from a comma separated option. Raises BadParameter for one that is not known."""
+    names = [part.strip() for part in text.split(",") if part.strip()] or list(usual)
+    for name in names:
+        if name not in known:
+            listed = ", ".join(known) if isinstance(known, Mapping) else str(known)
+            raise typer.BadParameter(f"no {what} {name!r}; there are {listed}")
+    return names
+
+
+def numbers(text: str, option: str, *, least: int) -> list[int]:
+    """Whole numbers from a comma separated option. Raises BadParameter for anything else."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {text!r}: give whole numbers, 1,5,10") from error
+    if min(found) < least:
+        raise typer.BadParameter(f"{option} {text!r}: each must be at least {least}")
+    return found

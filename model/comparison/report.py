@@ -1,0 +1,429 @@
+"""What the runs say: pooled scores, paired differences with intervals, plots, one page."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.metrics import BoundaryMatches, Confusion, Reliability
+
+TOGETHER: Final = {
+    "super1": "superalloy",
+    "super2": "superalloy",
+    "super3": "superalloy",
+    "super4": "superalloy",
+    "ips_fields-1": "ips_fields",
+    "ips_fields-2": "ips_fields",
+    "ips_fields-3": "ips_fields",
+}
+"""Sets whose test images are pooled under one name; each still learns from its own images."""
+
+METHOD_SETS: Final = ("glands", "superalloy", "textures", "spread_cells")
+OURS: Final = ("pmf", "pyramid")
+WINDOWED_RIVALS: Final = ("patch", "fcn")
+OUTSIDE_RIVALS: Final = ("dynunet", "random-forest")
+THE_REPORT: Final = {"pmf": 0.826, "patch": 0.807, "fcn": 0.805}
+"""Jaccard indices that the method's own report gives, each at its best parameters."""
+
+RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """What is held equal when arms are compared."""
+
+    set_name: str
+    images: int
+    window_px: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All runs of an arm under one condition.
+
+    counts : (seeds, images, C, C) int64, confusions
+    """
+
+    counts: NDArray[np.int64]
+    borders: Sequence[BoundaryMatches]
+    sure: Sequence[Reliability]
+    share_errors: NDArray[np.float64]
+    steps: float
+
+    @property
+    def jaccard(self) -> NDArray[np.float64]:
+        """(seeds,) pooled mean Jaccard of each seed."""
+        return np.array([Confusion(one.sum(axis=0)).mean_jaccard for one in self.counts])
+
+    @property
+    def of_classes(self) -> NDArray[np.float64]:
+        """(C,) Jaccard of each class, pooled over images and seeds."""
+        return Confusion(self.counts.sum(axis=(0, 1))).jaccard
+
+    @property
+    def dice(self) -> float:
+        """Mean over the classes, pooled."""
+        return float(np.nanmean(Confusion(self.counts.sum(axis=(0, 1))).dice))
+
+    @property
+    def boundary(self) -> float:
+        """Mean boundary F-score, pooled."""
+        return sum(self.borders[1:], self.borders[0]).mean_f_score
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, pooled."""
+        return sum(self.sure[1:], self.sure[0]).expected_calibration_error
+
+
+def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Outcome]]:
+    """Results by condition and arm; arms without a window stand under every window.
+
+    Seeds that not every pooled set has yet are left out, so that an arm is never scored on a part.
+    """
+    by_place: dict[tuple[str, int, int, float, str], dict[int, dict[str, Any]]] = {}
+    for result in results:
+        run = result["run"]
+        name = TOGETHER.get(run["set_name"], run["set_name"])
+        place = (name, run["images"], run["window_px"], run["cpu_s"], run["arm"])
+        by_place.setdefault(place, {}).setdefault(run["seed"], {})[run["set_name"]] = result
+    found: dict[Condition, dict[str, Outcome]] = defaultdict(dict)
+    for (name, images, window, cpu_s, arm), seeds in sorted(by_place.items()):
+        wanted = {part for part, whole in TOGETHER.items() if whole == name} or {name}
+        whole = [parts for _, parts in sorted(seeds.items()) if set(parts) == wanted]
+        if whole:
+            found[Condition(name, images, window, cpu_s)][arm] = _outcome(whole)
+    windows = {condition.window_px for condition in found if condition.window_px}
+    for condition in [one for one in found if not one.window_px]:
+        for window in windows:
+            with_window = Condition(
+                condition.set_name, condition.images, window, condition.cpu_s
+            )
+            if with_window in found:
+                found[with_window] |= found[condition]
+    return {one: arms for one, arms in sorted(found.items()) if one.window_px}
+
+
+def _outcome(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> Outcome:
+    fields = [
+        [field for _, part in sorted(parts.items()) for field in part["fields"]]
+        for parts in seeds
+    ]
+    every = [field for some in fields for field in some]
+    errors = [
+        abs(field["said_share"] - field["true_share"])
+        for field in every
+        if field["said_share"] is not None and field["true_share"] is not None
+    ]
+    return Outcome(
+        counts=np.array([[field["confusion"] for field in some] for some in fields]),
+        borders=[BoundaryMatches(*(np.array(p) for p in field["borders"])) for field in every],
+        sure=[
+            Reliability(*(np.array(part) for part in field["reliability"])) for field in every
+        ],
+        share_errors=np.array(errors),
+        steps=float(np.mean([part["steps"] for parts in seeds for part in parts.values()])),
+    )
+
+
+def ahead(first: Outcome, second: Outcome, *, seed: int = 0) -> tuple[float, float, float]:
+    """How far the first arm's pooled mean Jaccard is ahead, with a 95 % interval.
+
+    Each draw takes test images, the same for both arms, and training seeds anew with replacement:
+    the interval holds the chance of both.
+    """
+    chance = np.random.default_rng(seed)
+    seeds = min(len(first.counts), len(second.counts))
+    images = first.counts.shape[1]
+
+    def difference(which: NDArray[np.int64], some: NDArray[np.int64]) -> float:
+        scores = [
+            np.mean(
+                [Confusion(arm.counts[one][some].sum(axis=0)).mean_jaccard for one in which]
+            )
+            for arm in (first, second)
+        ]
+        return float(scores[0] - scores[1])
+
+    middle = difference(np.arange(seeds), np.arange(images))
+    if images < 2:
+        return middle, float("nan"), float("nan")
+    draws = [
+        difference(chance.integers(0, seeds, seeds), chance.integers(0, images, images))
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return middle, float(low), float(high)
+
+
+# ------------------------------------------------------------------------------------- the page
+
+NAMES: Final = {
+    "pmf": "pmf, several grids",
+    "pmf-fine": "pmf, finest grid",
+    "pmf-half": "pmf, half as fine",
+    "pmf-coarse": "pmf, one cell",
+    "pyramid": "pmf pyramid",
+    "patch": "patch classification",
+    "fcn": "FCN",
+    "dynunet": "DynUNet (nnU-Net)",
+    "random-forest": "random forest",
+}
+_HEAD: Final = """# Accuracy
+
+The pmf-CNN beside other ways to learn the same maps. Made by
+
+    make bench-accuracy
+
+which runs what is missing among the runs below and writes this page from all of them
+(`docs/accuracy.json` holds every image's confusion matrix). Split by image, never by patch. All arms
+are given the same grey levels and the same processor time on one thread; the networks of our own
+(pmf, patch, FCN) share encoder, crops, augmentation, optimiser and schedule, and each map is the mean
+of four passes half a stride apart. DynUNet is trained as nnU-Net does, the random forest as ilastik
+does; neither has a window, so they stand in each row again.
+
+Jaccard is pooled over the test pixels whose class is known, then averaged over the classes. An
+interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for both
+arms of a difference. *Ahead* is in points of mean Jaccard.
+"""
+
+
+def page(
+    results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None
+) -> str:
+    """The report as Markdown. pictures : title -> path beside the page."""
+    found = gather(results)
+    lines = [_HEAD]
+    lines += _all_table(found)
+    lines += _ahead_table(found, "pmf", WINDOWED_RIVALS, "## Several grids against patch and FCN")
+    lines += _best_table(found)
+    lines += _curve_table(found)
+    lines += _measures_table(found)
+    lines += _report_table(found)
+    for title, path in (pictures or {}).items():
+        lines += ["", f"![{title}]({path})"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _name(arm: str) -> str:
+    return NAMES.get(arm, arm)
+
+
+def fullest(found: Mapping[Condition, Any]) -> dict[str, list[Condition]]:
+    """For each set the conditions with the most images that have most of the arms."""
+    by_set: dict[str, list[Condition]] = defaultdict(list)
+    for condition in found:
+        by_set[condition.set_name].append(condition)
+    chosen = {}
+    for name, some in by_set.items():
+        arms = {
+            images: sum(len(found[one]) for one in some if one.images == images)
+            for images in {one.images for one in some}
+        }
+        best = max(arms, key=lambda images: arms[images])
+        chosen[name] = sorted(one for one in some if one.images == best)
+    return chosen
+
+
+def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    arms = sorted({arm for some in found.values() for arm in some}, key=list(NAMES).index)
+    lines = [
+        "## Mean Jaccard",
+        "",
+        "Mean over the seeds, lowest and highest seed in brackets; *n* training images (0: all), "
+        "*s* seconds of processor time.",
+        "",
+        _row("set", "n", "s", "window px", *(_name(arm) for arm in arms)),
+        "|" + "---|" * (4 + len(arms)),
+    ]
+    for condition, some in found.items():
+        cells = []
+        for arm in arms:
+            if arm not in some:
+                cells.append("")
+                continue
+            scores = some[arm].jaccard
+            spread = f" ({scores.min():.3f}-{scores.max():.3f})" if len(scores) > 1 else ""
+            cells.append(f"{scores.mean():.3f}{spread}")
+        lines.append(
+            _row(
+                condition.set_name,
+                str(condition.images),
+                f"{condition.cpu_s:g}",
+                str(condition.window_px),
+                *cells,
+            )
+        )
+    return [*lines, ""]
+
+
+def _interval(values: tuple[float, float, float]) -> str:
+    middle, low, high = (100 * value for value in values)
+    return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _ahead_table(
+    found: Mapping[Condition, Mapping[str, Outcome]],
+    arm: str,
+    rivals: Sequence[str],
+    title: str,
+) -> list[str]:
+    lines = [
+        title,
+        "",
+        _row("set", "n", "window px", *(f"{_name(arm)} ahead of {_name(one)}" for one in rivals)),
+        "|" + "---|" * (3 + len(rivals)),
+    ]
+    for condition, some in found.items():
+        if arm not in some or not set(rivals) & set(some):
+            continue
+        cells = [
+            _interval(ahead(some[arm], some[one])) if one in some else "" for one in rivals
+        ]
+        lines.append(
+            _row(condition.set_name, str(condition.images), str(condition.window_px), *cells)
+        )
+    return [*lines, ""]
+
+
+def best_of_ours(
+    found: Mapping[Condition, Mapping[str, Outcome]], conditions: Sequence[Condition]
+) -> tuple[Condition, str] | None:
+    """Which of our arms and windows scores best on a set: chosen on the test images, which favours
+    it a little; so is the rivals' only form."""
+    scored = [
+        (float(found[one][arm].jaccard.mean()), one, arm)
+        for one in conditions
+        for arm in OURS
+        if arm in found[one]
+    ]
+    return max(scored)[1:] if scored else None
+
+
+def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    lines = [
+        "## Our best against the rivals from outside",
+        "",
+        _row(
+            "set",
+            "our best",
+            "window px",
+            *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS),
+        ),
+        "|" + "---|" * (3 + len(OUTSIDE_RIVALS)),
+    ]
+    for name, conditions in fullest(found).items():
+        best = best_of_ours(found, conditions)
+        if best is None:
+            continue
+        condition, arm = best
+        some = found[condition]
+        cells = [
+            _interval(ahead(some[arm], some[one])) if one in some else ""
+            for one in OUTSIDE_RIVALS
+        ]
+        if any(cells):
+            lines.append(_row(name, _name(arm), str(condition.window_px), *cells))
+    return [*lines, ""]
+
+
+def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    by_place: dict[tuple[str, int, float], list[Condition]] = defaultdict(list)
+    for condition in found:
+        by_place[condition.set_name, condition.window_px, condition.cpu_s].append(condition)
+    curves = {place: some for place, some in by_place.items() if len(some) > 2}
+    if not curves:
+        return []
+    arms = sorted(
+        {arm for some in curves.values() for one in some for arm in found[one]},
+        key=list(NAMES).index,
+    )
+    lines = [
+        "## Training images",
+        "",
+        _row("set", "window px", "n", *(_name(arm) for arm in arms)),
+        "|" + "---|" * (3 + len(arms)),
+    ]
+    for (name, window, _), some in sorted(curves.items()):
+        for condition in sorted(some, key=lambda one: one.images or 10**6):
+            cells = [
+                f"{found[condition][arm].jaccard.mean():.3f}" if arm in found[condition] else ""
+                for arm in arms
+            ]
+            lines.append(_row(name, str(window), str(condition.images or "all"), *cells))
+    return [*lines, ""]
+
+
+def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    lines = [
+        "## Other measures",
+        "",
+        "Pooled over test images and seeds. *Share error*: mean absolute error a field of the share "
+        "of one class (glands, tertiary precipitates, the second texture, cells, differentiated). "
+        "*ECE*: expected calibration error of the winning class, 15 bins, no temperature fitted. "
+        "*Border F*: tolerance 2 % of the diagonal.",
+        "",
+        _row("set", "n", "window px", "arm", "Jaccard a class", "Dice", "border F", "share error",
+             "ECE", "steps"),
+        "|" + "---|" * 10,
+    ]
+    for conditions in fullest(found).values():
+        for condition in conditions:
+            for arm, outcome in sorted(
+                found[condition].items(), key=lambda pair: list(NAMES).index(pair[0])
+            ):
+                lines.append(
+                    _row(
+                        condition.set_name,
+                        str(condition.images),
+                        str(condition.window_px),
+                        _name(arm),
+                        " ".join(f"{value:.2f}" for value in outcome.of_classes),
+                        f"{outcome.dice:.3f}",
+                        f"{outcome.boundary:.3f}",
+                        f"{outcome.share_errors.mean():.3f}",
+                        f"{outcome.calibration_error:.3f}",
+                        f"{outcome.steps:.0f}",
+                    )
+                )
+    return [*lines, ""]
+
+
+def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    arms = list(THE_REPORT)
+    lines = [
+        "## The method's report beside ours",
+        "",
+        "The report names its Jaccard index for iPS colonies, each arm at its best parameters, on "
+        "images and labels that are not public. Ours are each arm at its best window.",
+        "",
+        _row("", *(_name(arm) for arm in arms)),
+        "|" + "---|" * (1 + len(arms)),
+        _row("the report", *(f"{100 * THE_REPORT[arm]:.1f}" for arm in arms)),
+    ]
+    for name, conditions in fullest(found).items():
+        cells = []
+        for arm in arms:
+            scores = [found[one][arm].jaccard.mean() for one in conditions if arm in found[one]]
+            cells.append(f"{100 * max(scores):.1f}" if scores else "")
+        lines.append(_row(f"ours, {name}", *cells))
+    return [*lines, ""]
+
+
+def gathered(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write all results into one file, a line a run."""
+    ordered = sorted(results, key=lambda one: json.dumps(one["run"], sort_keys=True))
+    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in ordered)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
