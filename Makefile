@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench soak bench-alerts bench-removal clean
+.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -34,6 +34,10 @@ bench: $(STAMP)  ## speed, beside the machine's limit and beside others
 	# Cellpose pins a numpy of its own; its network alone needs none of what it pins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "cellpose==3.1.1.2"
 	$(BIN)/colonywatch benchmark speed
+
+bench-accuracy: $(STAMP)  ## the pmf-CNN beside its rivals; hours, resumable; writes docs/accuracy.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/colonywatch benchmark accuracy --report docs
 
 soak: $(STAMP)  ## kill the daemon, fill its disk, lock its database, take its folder away; count what is left
 	$(BIN)/python -m tests.soak --kills 300

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -37,9 +37,7 @@ VOTE_MARGIN_SHARE: Final = 0.17
 class Arm(Protocol):
     """How one way of learning is run."""
 
-    def __call__(
-        self, fields: Sequence[TrainingField], task: Task
-    ) -> tuple[Labeller, int]:
+    def __call__(self, fields: Sequence[TrainingField], task: Task) -> tuple[Labeller, int]:
         """Learn; returns the labeller and the number of steps taken."""
 
 
@@ -60,7 +58,7 @@ class Task:
 
 
 def grids(window_px: int, finest_px: int) -> tuple[int, ...]:
-    """1 and, from the finest grid on, each half as fine: 1, 2, 4, 8 for 64 pixels and cells of 8."""
+    """1 and, from the finest on, each half as fine: 1, 2, 4, 8 for 64 pixels and cells of 8."""
     found = [window_px // finest_px]
     while found[-1] % 2 == 0 and found[-1] > 2:
         found.append(found[-1] // 2)
@@ -273,16 +271,16 @@ def shifted(
             with torch.inference_mode():
                 found = probabilities(torch.from_numpy(padded)[None, None])[0].float().numpy()
             covered = (
-                config.windows.covered_px(config.windows.positions(padded.shape[0])) - 2 * border_px,
-                config.windows.covered_px(config.windows.positions(padded.shape[1])) - 2 * border_px,
+                config.windows.covered_px(config.windows.positions(padded.shape[0]))
+                - 2 * border_px,
+                config.windows.covered_px(config.windows.positions(padded.shape[1]))
+                - 2 * border_px,
             )
             top, left = around - down - border_px, around - right - border_px
             for value, plane in enumerate(found):
-                whole = cv2.resize(
-                    plane, (covered[1], covered[0]), interpolation=cv2.INTER_LINEAR
-                )
+                whole = cv2.resize(plane, (covered[1], covered[0]), interpolation=cv2.INTER_LINEAR)
                 total[value] += whole[top : top + height, left : left + width]
-        return total / 4
+        return np.asarray(total / 4, dtype=np.float32)
 
     return label
 

@@ -85,9 +85,7 @@ class FullyConvolutional(nn.Module):
 
 def enlarged(scores: Tensor, times: int) -> Tensor:
     """Scores on a grid so many times finer."""
-    return functional.interpolate(
-        scores, scale_factor=times, mode="bilinear", align_corners=False
-    )
+    return functional.interpolate(scores, scale_factor=times, mode="bilinear", align_corners=False)
 
 
 def pyramid_loss(every: Sequence[Tensor], labels: Tensor) -> Tensor:

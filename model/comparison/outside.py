@@ -87,7 +87,7 @@ def dynunet(fields: Sequence[TrainingField], task: Task) -> tuple[Labeller, int]
                 tensor = torch.from_numpy(padded)[None, None].flip(axes)
                 found = torch.softmax(network(tensor), dim=1).flip(axes)[0]
                 total += found[:, :height, :width].numpy()
-        return total / 4
+        return np.asarray(total / 4, dtype=np.float32)
 
     return label, step
 
@@ -112,7 +112,11 @@ def _augmentation(seed: int) -> Any:
     chain = make.Compose(
         [
             make.RandRotated(
-                both, range_x=np.pi, prob=0.2, mode=["bilinear", "nearest"], padding_mode="reflection"
+                both,
+                range_x=np.pi,
+                prob=0.2,
+                mode=["bilinear", "nearest"],
+                padding_mode="reflection",
             ),
             make.RandZoomd(
                 both,
@@ -145,7 +149,7 @@ def _batch(
         image = np.pad(image, short, mode="reflect")
         truth = np.pad(truth, short, constant_values=UNKNOWN)
         places = [int(chance.integers(length - PATCH_PX + 1)) for length in truth.shape]
-        if number % 3 == 2 or BATCH == 2 and number == 1:
+        if number % 3 == 2 or (BATCH == 2 and number == 1):
             # A share of the patches is laid on a class that is not the background.
             wanted = np.argwhere((truth > 0) & (truth != UNKNOWN))
             if len(wanted):
@@ -168,9 +172,7 @@ def random_forest(fields: Sequence[TrainingField], task: Task) -> tuple[Labeller
     chance = np.random.default_rng([task.seed, 9])
 
     def columns(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = features(
-            np.asarray(image, dtype=np.float32), sigma_max=FEATURES_UP_TO_PX, num_workers=1
-        )
+        found = features(np.asarray(image, dtype=np.float32), sigma_max=FEATURES_UP_TO_PX)
         return np.asarray(found, dtype=np.float32)
 
     rows, truths = [], []
@@ -195,5 +197,3 @@ def random_forest(fields: Sequence[TrainingField], task: Task) -> tuple[Labeller
         return total
 
     return label, FOREST_TREES
-
-

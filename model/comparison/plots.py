@@ -45,11 +45,17 @@ def draw_scores(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) ->
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("mean Jaccard")
-    handles = {label: line for panel in panels for line, label in zip(
-        *panel.get_legend_handles_labels(), strict=True
-    )}
+    handles = {
+        label: line
+        for panel in panels
+        for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8,
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
         frameon=False,
     )
     figure.savefig(path, dpi=110)
@@ -60,8 +66,12 @@ def _dots(panel: Axes, arm: str, windows: Sequence[int], outcomes: Sequence[Outc
     panel.plot(windows, means, color=COLOURS[arm], label=NAMES[arm], linewidth=1.6)
     for window, outcome in zip(windows, outcomes, strict=True):
         panel.plot(
-            np.full(len(outcome.jaccard), window), outcome.jaccard, ".", color=COLOURS[arm],
-            alpha=0.7, markersize=5,
+            np.full(len(outcome.jaccard), window),
+            outcome.jaccard,
+            ".",
+            color=COLOURS[arm],
+            alpha=0.7,
+            markersize=5,
         )
 
 

@@ -104,9 +104,7 @@ def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Ou
     windows = {condition.window_px for condition in found if condition.window_px}
     for condition in [one for one in found if not one.window_px]:
         for window in windows:
-            with_window = Condition(
-                condition.set_name, condition.images, window, condition.cpu_s
-            )
+            with_window = Condition(condition.set_name, condition.images, window, condition.cpu_s)
             if with_window in found:
                 found[with_window] |= found[condition]
     return {one: arms for one, arms in sorted(found.items()) if one.window_px}
@@ -114,8 +112,7 @@ def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Ou
 
 def _outcome(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> Outcome:
     fields = [
-        [field for _, part in sorted(parts.items()) for field in part["fields"]]
-        for parts in seeds
+        [field for _, part in sorted(parts.items()) for field in part["fields"]] for parts in seeds
     ]
     every = [field for some in fields for field in some]
     errors = [
@@ -126,9 +123,7 @@ def _outcome(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> Outcome:
     return Outcome(
         counts=np.array([[field["confusion"] for field in some] for some in fields]),
         borders=[BoundaryMatches(*(np.array(p) for p in field["borders"])) for field in every],
-        sure=[
-            Reliability(*(np.array(part) for part in field["reliability"])) for field in every
-        ],
+        sure=[Reliability(*(np.array(part) for part in field["reliability"])) for field in every],
         share_errors=np.array(errors),
         steps=float(np.mean([part["steps"] for parts in seeds for part in parts.values()])),
     )
@@ -144,11 +139,9 @@ def ahead(first: Outcome, second: Outcome, *, seed: int = 0) -> tuple[float, flo
     seeds = min(len(first.counts), len(second.counts))
     images = first.counts.shape[1]
 
-    def difference(which: NDArray[np.int64], some: NDArray[np.int64]) -> float:
+    def difference(which: Any, some: Any) -> float:
         scores = [
-            np.mean(
-                [Confusion(arm.counts[one][some].sum(axis=0)).mean_jaccard for one in which]
-            )
+            np.mean([Confusion(arm.counts[one][some].sum(axis=0)).mean_jaccard for one in which])
             for arm in (first, second)
         ]
         return float(scores[0] - scores[1])
@@ -184,21 +177,19 @@ The pmf-CNN beside other ways to learn the same maps. Made by
     make bench-accuracy
 
 which runs what is missing among the runs below and writes this page from all of them
-(`docs/accuracy.json` holds every image's confusion matrix). Split by image, never by patch. All arms
-are given the same grey levels and the same processor time on one thread; the networks of our own
-(pmf, patch, FCN) share encoder, crops, augmentation, optimiser and schedule, and each map is the mean
-of four passes half a stride apart. DynUNet is trained as nnU-Net does, the random forest as ilastik
-does; neither has a window, so they stand in each row again.
+(`docs/accuracy.json` holds every image's confusion matrix). Split by image, never by patch. All
+arms are given the same grey levels and the same processor time on one thread; the networks of our
+own (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and schedule, and each map is
+the mean of four passes half a stride apart. DynUNet is trained as nnU-Net does, the random forest
+as ilastik does; neither has a window, so they stand in each row again.
 
 Jaccard is pooled over the test pixels whose class is known, then averaged over the classes. An
-interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for both
-arms of a difference. *Ahead* is in points of mean Jaccard.
+interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for
+both arms of a difference. *Ahead* is in points of mean Jaccard.
 """
 
 
-def page(
-    results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None
-) -> str:
+def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None) -> str:
     """The report as Markdown. pictures : title -> path beside the page."""
     found = gather(results)
     lines = [_HEAD]
@@ -289,9 +280,7 @@ def _ahead_table(
     for condition, some in found.items():
         if arm not in some or not set(rivals) & set(some):
             continue
-        cells = [
-            _interval(ahead(some[arm], some[one])) if one in some else "" for one in rivals
-        ]
+        cells = [_interval(ahead(some[arm], some[one])) if one in some else "" for one in rivals]
         lines.append(
             _row(condition.set_name, str(condition.images), str(condition.window_px), *cells)
         )
@@ -331,8 +320,7 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
         condition, arm = best
         some = found[condition]
         cells = [
-            _interval(ahead(some[arm], some[one])) if one in some else ""
-            for one in OUTSIDE_RIVALS
+            _interval(ahead(some[arm], some[one])) if one in some else "" for one in OUTSIDE_RIVALS
         ]
         if any(cells):
             lines.append(_row(name, _name(arm), str(condition.window_px), *cells))
@@ -370,13 +358,24 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
     lines = [
         "## Other measures",
         "",
-        "Pooled over test images and seeds. *Share error*: mean absolute error a field of the share "
-        "of one class (glands, tertiary precipitates, the second texture, cells, differentiated). "
+        "Pooled over test images and seeds. *Share error*: mean absolute error a field of the "
+        "share of one class (glands, tertiary precipitates, the second texture, cells, "
+        "differentiated). "
         "*ECE*: expected calibration error of the winning class, 15 bins, no temperature fitted. "
         "*Border F*: tolerance 2 % of the diagonal.",
         "",
-        _row("set", "n", "window px", "arm", "Jaccard a class", "Dice", "border F", "share error",
-             "ECE", "steps"),
+        _row(
+            "set",
+            "n",
+            "window px",
+            "arm",
+            "Jaccard a class",
+            "Dice",
+            "border F",
+            "share error",
+            "ECE",
+            "steps",
+        ),
         "|" + "---|" * 10,
     ]
     for conditions in fullest(found).values():

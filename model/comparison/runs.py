@@ -126,7 +126,8 @@ def _score(chosen: ComparisonSet, label: Any, number: int) -> tuple[dict[str, An
         "name": field.name,
         "confusion": counts.tolist(),
         "borders": [
-            part.tolist() for part in (borders.said, borders.said_right, borders.true, borders.found)
+            part.tolist()
+            for part in (borders.said, borders.said_right, borders.true, borders.found)
         ],
         "true_share": _share(counts.sum(axis=1)[among], chosen),
         "said_share": _share(counts.sum(axis=0)[among], chosen),
@@ -172,17 +173,28 @@ def go_through(
             except (FileNotFoundError, ImportError) as problem:
                 missing[f"{run.set_name} {run.arm}"] = str(problem)
                 continue
-            part = folder / f".{run.key}.part"
-            part.write_text(json.dumps(result), encoding="utf-8")
-            part.replace(folder / f"{run.key}.json")
+            _keep(result, folder, run.key)
             tell(f"{number}/{len(waiting)} {run.key} steps={result['steps']}")
     return missing
+
+
+def _keep(result: dict[str, Any], folder: Path, key: str) -> None:
+    part = folder / f".{key}.part"
+    part.write_text(json.dumps(result), encoding="utf-8")
+    part.replace(folder / f"{key}.json")
+
+
+def unpack(gathered: Path, folder: Path) -> None:
+    """Lay the runs of a file that gathers them into a folder, where they are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in read_results(gathered):
+        key = Run(**result["run"]).key
+        if not (folder / f"{key}.json").exists():
+            _keep(result, folder, key)
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """All results of a folder, or of one file that gathers them."""
     if folder.is_file():
         return list(json.loads(folder.read_text(encoding="utf-8")))
-    return [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
-    ]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]

@@ -55,10 +55,13 @@ class ComparisonSet:
 def standardised(image: NDArray[Any]) -> NDArray[np.float32]:
     """Grey levels with mean 0 and deviation 1 over the image: what every arm is given."""
     levels = np.asarray(image, dtype=np.float32)
-    return (levels - levels.mean()) / (levels.std() + np.float32(1e-6))
+    flat = (levels - levels.mean()) / (levels.std() + np.float32(1e-6))
+    return np.asarray(flat, dtype=np.float32)
 
 
-def _field(name: str, image: NDArray[Any], labels: NDArray[np.uint8], scale: float) -> TrainingField:
+def _field(
+    name: str, image: NDArray[Any], labels: NDArray[np.uint8], scale: float
+) -> TrainingField:
     height, width = labels.shape
     size = (round(width * scale), round(height * scale))
     if size != (width, height):

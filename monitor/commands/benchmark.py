@@ -148,24 +148,23 @@ FULL_ARMS = (
 @app.command()
 def accuracy(
     data: Annotated[
-        Path, typer.Option("--data", help="Folder with the sets; see docs/accuracy.md.")
+        Path,
+        typer.Option(
+            "--data", envvar="COLONYWATCH_DATA", help="Folder with the sets; see docs/accuracy.md."
+        ),
     ] = Path("../shared/data"),
-    work: Annotated[
-        Path, typer.Option("--work", help="Folder for results, a file a run.")
-    ] = Path("runs/accuracy"),
+    work: Annotated[Path, typer.Option("--work", help="Folder for results, a file a run.")] = Path(
+        "runs/accuracy"
+    ),
     report: Annotated[
         Path | None, typer.Option("--report", help="Write page, plots and JSON into this folder.")
     ] = None,
-    sets: Annotated[
-        str, typer.Option("--sets", help="Comma separated; all by default.")
-    ] = "",
+    sets: Annotated[str, typer.Option("--sets", help="Comma separated; all by default.")] = "",
     arms: Annotated[str, typer.Option("--arms", help="Comma separated; all by default.")] = "",
     images: Annotated[
         str, typer.Option("--images", help="Training images, comma separated; 0: all.")
     ] = "10",
-    windows_px: Annotated[
-        str, typer.Option("--windows-px", help="Comma separated.")
-    ] = "48,64,96",
+    windows_px: Annotated[str, typer.Option("--windows-px", help="Comma separated.")] = "48,64,96",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100)] = 3,
     cpu_s: Annotated[
         float, typer.Option("--cpu-s", min=1, help="Processor time that each arm may learn for.")
@@ -183,7 +182,7 @@ def accuracy(
     """
     from model.comparison import plots
     from model.comparison.report import gather, gathered, page
-    from model.comparison.runs import ALL_ARMS, go_through, planned, read_results
+    from model.comparison.runs import ALL_ARMS, go_through, planned, read_results, unpack
     from model.comparison.sets import SETS
 
     begin_logging()
@@ -198,6 +197,8 @@ def accuracy(
         seeds=seeds,
         cpu_s=12.0 if quick else cpu_s,
     )
+    if report is not None and (report / "accuracy.json").exists():
+        unpack(report / "accuracy.json", work)
     missing = go_through(runs, data, work, workers=workers, tell=say)
     for what, why in missing.items():
         say(f"{what}: left out: {why}")
