@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from model.classes import UNKNOWN
 from model.comparison.networks import FullyConvolutional, enlarged, pyramid_loss
 from model.dataset import TrainingField
-from model.network import PmfCNN, PmfCNNConfig
+from model.network import PmfCNN, PmfCNNConfig, VotingNetwork
 from model.pmf import pmf_loss, votes
 from model.train import FieldGroup, TrainingSettings, draw_batch
 
@@ -193,12 +193,10 @@ def pmf_arm(pick: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda every: e
 
         steps = learn(network, loss, fields, task, settings)
 
+        voting = VotingNetwork(network)
+
         def voted(image: Tensor) -> Tensor:
-            pmfs = {
-                grid: torch.softmax(values, dim=2)
-                for grid, values in network(image, config.voting_grids).items()
-            }
-            total, count = votes(pmfs, config.windows, config.vote_margin_px)
+            total, count = votes(voting(image), config.windows, config.vote_margin_px)
             return total / count.clamp_min(1)
 
         return shifted(voted, 0, config), steps
