@@ -573,13 +573,9 @@ class _Addressed(_Section):
 
 
 class RecipientConfig(_Addressed):
-    """Somebody who gets mail. In config.yaml also the address alone.
-
-    digest : gets the digest of the day, too
-    """
+    """Somebody who gets mail. In config.yaml also the address alone."""
 
     address: str
-    digest: bool = True
 
     @field_validator("address")
     @classmethod
@@ -602,19 +598,12 @@ class QuietHoursConfig(_Section):
         return self
 
 
-class DigestConfig(_Section):
-    """at : time of day by the lab's clock; when_quiet : also on a day without news"""
-
-    at: _TimeOfDay = time(8)
-    when_quiet: bool = True
-
-
 class EmailConfig(_Section):
     """server : None = no server: each mail is written as a file into `mailbox`.
 
     mailbox : folder for mails; None = ``mailbox`` in the record's folder
     gather_s : what is not critical waits so long for others of its source, to share a mail
-    quiet_hours, digest : None = none
+    quiet_hours : None = none
     """
 
     server: str | None = None
@@ -628,7 +617,6 @@ class EmailConfig(_Section):
     )
     gather_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
     quiet_hours: QuietHoursConfig | None = None
-    digest: DigestConfig | None = DigestConfig()
     mailbox: _PathField | None = None
     timeout_s: _Positive = 20.0
 

@@ -752,9 +752,8 @@ class RemovalPlan:
 class Message:
     """One row of the outbox: something that must reach somebody.
 
-    channel : "email", "digest" (of the day, by mail), "notify" (a further channel), "removal" or
-        "withdrawal" (the picker's folder)
-    subject_id : id of the alert or the plan that it speaks of; for a digest the time it was due
+    channel : "email", "removal" or "withdrawal" (the picker's folder)
+    subject_id : id of the alert or the plan that it speaks of
     shares : others that go in the same mail
     """
 

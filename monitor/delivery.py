@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-# What goes one way: when the way is blocked for one message, it is for the others.
-_BY_MAIL = ("email", "digest")
 _PICKER = ("removal", "withdrawal")
 
 
@@ -62,7 +60,6 @@ def deliver_due(
         message = store.outbox.take_due(clock(), held=held, ahead=ahead, without=blocked)
         if message is None:
             return count
-        ways = _BY_MAIL if message.channel in _BY_MAIL else (message.channel,)
         try:
             where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
         except OutletError as problem:
@@ -75,7 +72,7 @@ def deliver_due(
                 problem,
             )
             if problem.unreachable:
-                blocked.update(ways)
+                blocked.add(message.channel)
         except Exception as problem:
             # A fault in one message must not hold up the others.
             fault = OutletError(f"unexpected fault: {problem!r}")
@@ -87,7 +84,7 @@ def deliver_due(
             store.outbox.delivered(message.id, where, clock())
             log.info("%s %s delivered to %s", message.channel, _subjects(message), where)
             if message.channel not in _PICKER:
-                store.outbox.hurry(ways, clock())
+                store.outbox.hurry([message.channel], clock())
             count += 1 + len(message.shares)
     return count
 
