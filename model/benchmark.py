@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +27,8 @@ from model.pmf import CLASSES, votes
 from model.predict import STARTER
 from model.simulate import simulate_field
 
-GEMM_SIDE: Final = 1536
+GEMM_SIDES: Final = (512, 1024, 1536)
+COPIED_FLOATS: Final = 32_000_000
 SAMPLED_WINDOWS: Final = 512
 BATCH: Final = 128
 CHECKED_PX: Final = 256
@@ -38,8 +40,12 @@ class Speed:
     """One run of the benchmark. Seconds are medians over the rounds, for a megapixel at the
     model's working scale.
 
-    gemm_gflops : single-precision matrix product of this machine in the same run, by the faster of
-        the two libraries at hand (torch's, numpy's)
+    windowwise_theoretical : (P / S)^2, as if a window alone cost its share of the pixels at every
+        layer; windowwise_arithmetic : the same from the counted arithmetic, unpadded layers
+        included, which is what the dense pass can save
+    gemm_gflops : single-precision matrix product of this machine in the same run, by the fastest of
+        the libraries and sizes at hand (gemm_by says which)
+    copy_gb_per_s : bytes read and written a second by a copy far larger than the caches
     network_gflops : counted arithmetic of the network over its time
     max_abs_difference : of probabilities, dense pass against every window run alone
     peers : name -> seconds a megapixel; skipped : name -> why it was not timed
@@ -50,8 +56,11 @@ class Speed:
     windowwise_seconds_per_megapixel: float
     windowwise_speedup: float
     windowwise_theoretical: float
+    windowwise_arithmetic: float
     max_abs_difference: float
     gemm_gflops: float
+    gemm_by: str
+    copy_gb_per_s: float
     network_gflops: float
     roofline_fraction: float
     threads: int
@@ -76,28 +85,29 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
     positions = windows.positions(side_px) ** 2
     flop = 2 * network.multiply_adds((side_px, side_px))
     peers, skipped = _peers(flat)
-    runs: dict[str, list[float]] = {"gemm": [], "network": [], "windowwise": []}
-    runs |= {name: [] for name in peers}
+    products = _products()
+    runs: dict[str, list[float]] = {"copy": [], "network": [], "windowwise": []}
+    runs |= {name: [] for name in (*products, *peers)}
     sample = _some_windows(flat, network, seed)
-    matrix = torch.randn(GEMM_SIDE, GEMM_SIDE)
-    plain = matrix.numpy()
+    source, target = torch.ones(COPIED_FLOATS), torch.empty(COPIED_FLOATS)
     with torch.inference_mode():
         for once_more in range(rounds + 1):
             timed = {
-                # Two libraries multiply matrices here; which one suits the processor differs.
-                "gemm": min(
-                    _seconds(lambda: matrix @ matrix), _seconds(lambda: np.matmul(plain, plain))
-                ),
+                "copy": _seconds(lambda: target.copy_(source)),
                 "network": _seconds(lambda: network(tensor)),
                 "windowwise": _seconds(lambda: _run_windows(network, sample))
                 * (positions / SAMPLED_WINDOWS),
             }
+            timed |= {name: _seconds(run) for name, (run, _) in products.items()}
             timed |= {name: _seconds(run) for name, run in peers.items()}
             if once_more:  # the first round warms up
                 for name, seconds in timed.items():
                     runs[name].append(seconds)
     median = {name: statistics.median(seconds) for name, seconds in runs.items()}
-    gemm = [2 * GEMM_SIDE**3 / seconds / 1e9 for seconds in runs["gemm"]]
+    rates = {name: flop / median[name] / 1e9 for name, (_, flop) in products.items()}
+    gemm_by = max(rates, key=lambda name: rates[name])
+    gemm = [products[gemm_by][1] / seconds / 1e9 for seconds in runs[gemm_by]]
+    window = network.multiply_adds((windows.size_px, windows.size_px))
     achieved = [flop / seconds / 1e9 for seconds in runs["network"]]
     return Speed(
         megapixels=megapixels,
@@ -107,8 +117,11 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
             slow / fast for slow, fast in zip(runs["windowwise"], runs["network"], strict=True)
         ),
         windowwise_theoretical=(windows.size_px / windows.stride_px) ** 2,
+        windowwise_arithmetic=positions * 2 * window / flop,
         max_abs_difference=_difference(network, flat[:CHECKED_PX, :CHECKED_PX]),
         gemm_gflops=statistics.median(gemm),
+        gemm_by=gemm_by,
+        copy_gb_per_s=2 * source.nbytes / median["copy"] / 1e9,
         network_gflops=statistics.median(achieved),
         roofline_fraction=statistics.median(
             ours / limit for ours, limit in zip(achieved, gemm, strict=True)
@@ -129,6 +142,26 @@ def _seconds(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
+
+
+def _products() -> dict[str, tuple[Callable[[], object], float]]:
+    """Matrix products by every library at hand and their arithmetic, FLOP.
+
+    Which one suits a processor differs: torch's own use narrow instructions on some, where its
+    convolutions, of which one of 1 x 1 pixel is a matrix product, use wide ones.
+    """
+    made: dict[str, tuple[Callable[[], object], float]] = {}
+    for side in GEMM_SIDES:
+        matrix = torch.randn(side, side)
+        plain = matrix.numpy()
+        # A batch of 16: below that some versions leave oneDNN out on a single thread.
+        image = torch.randn(16, side, 1, side // 16).to(memory_format=torch.channels_last)
+        weight = torch.randn(side, side, 1, 1)
+        flop = 2.0 * side**3
+        made[f"torch {side}"] = (partial(torch.matmul, matrix, matrix), flop)
+        made[f"numpy {side}"] = (partial(np.matmul, plain, plain), flop)
+        made[f"oneDNN {side}"] = (partial(torch.nn.functional.conv2d, image, weight), flop)
+    return made
 
 
 def _some_windows(flat: NDArray[np.float32], network: VotingNetwork, seed: int) -> torch.Tensor:

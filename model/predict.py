@@ -88,7 +88,7 @@ class Segmenter:
         self.sha256 = model.manifest.sha256
         self.um_per_pixel = model.manifest.um_per_pixel
         self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
-        self._network = VotingNetwork(model.network, model.manifest.temperature)
+        self.network = VotingNetwork(model.network, model.manifest.temperature)
         self._tile_px = tile_px
 
     @classmethod
@@ -217,7 +217,7 @@ class Segmenter:
         """Sum (C, h, w) and number (h, w) of the votes of all windows of a tile."""
         config = self.manifest.network
         with torch.inference_mode():
-            pmfs = self._network(torch.from_numpy(pixels)[None, None])
+            pmfs = self.network(torch.from_numpy(pixels)[None, None])
             total, number = votes(pmfs, config.windows, config.vote_margin_px)
         return total[0].numpy(), number.numpy()
 

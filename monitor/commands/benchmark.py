@@ -75,9 +75,11 @@ def speed(
     out.print(table)
     out.print(
         f"network: {found.network_gflops:.0f} GFLOP/s, {100 * found.roofline_fraction:.0f} % of a "
-        f"matrix product's {found.gemm_gflops:.0f}\n"
+        f"matrix product's {found.gemm_gflops:.0f} ({found.gemm_by}); memory "
+        f"{found.copy_gb_per_s:.0f} GB/s\n"
         f"dense pass: {found.windowwise_speedup:.1f} times window by window (in theory "
-        f"{found.windowwise_theoretical:.0f}), largest difference {found.max_abs_difference:.1e}\n"
+        f"{found.windowwise_theoretical:.0f}, by counted arithmetic "
+        f"{found.windowwise_arithmetic:.0f}), largest difference {found.max_abs_difference:.1e}\n"
         f"outside the network: {100 * document['outside_network_share']:.0f} % of a field's time\n"
         f"peak memory {peak:.0f} MB, {found.threads} threads"
     )
@@ -93,16 +95,18 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
 
     segmenter = load_segmenter("starter", threads)
     field = simulate_field(1, shape=(side_px, side_px), pixel_size_um=segmenter.um_per_pixel)
+    began_at: list[float] = []
     inside: list[float] = []
-    inner = segmenter.probabilities
 
-    def timed(flat: Any) -> Any:
-        began = time.perf_counter()
-        result = inner(flat)
-        inside.append(time.perf_counter() - began)
-        return result
+    def begin(*_: object) -> None:
+        began_at.append(time.perf_counter())
 
-    segmenter.probabilities = timed  # type: ignore[method-assign]
+    def end(*_: object) -> None:
+        inside.append(time.perf_counter() - began_at.pop())
+
+    # Around the network alone: preparing and votes count as outside of it.
+    segmenter.network.register_forward_pre_hook(begin)
+    segmenter.network.register_forward_hook(end)
     with tempfile.TemporaryDirectory(prefix="colonywatch-bench-") as name:
         path = Path(name) / "dish-01_20260105T060000Z.ome.tif"
         write_capture(
@@ -121,12 +125,13 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
             "0" * 64,
             Path(name),
         )
-        whole = []
+        whole, shares = [], []
         for _ in range(rounds + 1):
+            inside.clear()
             began = time.perf_counter()
             measure(segmenter, request)
             whole.append(time.perf_counter() - began)
-    shares = [part / total for part, total in zip(inside, whole, strict=True)]
+            shares.append(sum(inside) / whole[-1])
     return statistics.median(whole[1:]), statistics.median(shares[1:])
 
 
