@@ -711,6 +711,16 @@ class ColumnConfig(_Section):
         return self
 
 
+class PickLogsConfig(_Section):
+    """folder : where the picker says what it did; None = nowhere
+
+    settle_s : how long a log must stay as it is before it is read
+    """
+
+    folder: _PathField | None = None
+    settle_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+
+
 class RemovalOutletConfig(_Section):
     """folder : where the picker looks for plans; None = ``removal`` in the record's folder.
 
@@ -723,6 +733,7 @@ class RemovalOutletConfig(_Section):
     columns: tuple[ColumnConfig, ...] = Field(default=(), strict=False)
     xy_device: str = Field(default="XYStage", min_length=1)
     z_device: str = Field(default="ZStage", min_length=1)
+    pick_logs: PickLogsConfig = PickLogsConfig()
 
     @model_validator(mode="after")
     def _formats_are_sound(self) -> Self:
@@ -802,6 +813,16 @@ class Config(_Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _pick_logs_have_a_folder_of_their_own(self) -> Self:
+        taken = {self.removal_folder, *(source.path for source in self.sources)}
+        if self.outlets.removal.pick_logs.folder in taken:
+            raise ValueError(
+                "outlets.removal.pick_logs.folder: is the folder of the plans or of a source; "
+                "give the picker's logs a folder of their own"
+            )
+        return self
+
     @property
     def overlay_folder(self) -> Path:
         return self.record.folder / "overlays"
@@ -850,7 +871,9 @@ class Config(_Section):
                                 "password_file": None,
                             }
                         ),
-                        "removal": self.outlets.removal.model_copy(update={"folder": None}),
+                        "removal": self.outlets.removal.model_copy(
+                            update={"folder": None, "pick_logs": PickLogsConfig()}
+                        ),
                     }
                 ),
             }
@@ -954,7 +977,12 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                         }
                     ),
                     "removal": config.outlets.removal.model_copy(
-                        update={"folder": absolute(config.outlets.removal.folder)}
+                        update={
+                            "folder": absolute(config.outlets.removal.folder),
+                            "pick_logs": config.outlets.removal.pick_logs.model_copy(
+                                update={"folder": absolute(config.outlets.removal.pick_logs.folder)}
+                            ),
+                        }
                     ),
                 }
             ),

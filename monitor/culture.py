@@ -733,6 +733,13 @@ class RemovalPlan:
         )
 
     @property
+    def region_names(self) -> dict[str, str]:
+        """What a region may be called, its id or its number from 1 in the order -> its id."""
+        ordered = sorted(self.targets, key=lambda target: target.order)
+        numbers = {str(number): one.region_id for number, one in enumerate(ordered, start=1)}
+        return numbers | {one.region_id: one.region_id for one in ordered}
+
+    @property
     def frame(self) -> str:
         """In which frame lists for the picker give their points: "stage" or "picker"."""
         return "stage" if self.picker_calibration_id is None else "picker"

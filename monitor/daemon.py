@@ -29,6 +29,7 @@ from monitor.capture.watching import Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
+from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import InWork, Pipeline, utc_now
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
@@ -44,6 +45,7 @@ LEFT_OUT_SHOWN = 20
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
+PICK_LOGS_S = 2.0
 AFTER_FAULT_S = 5.0
 CLOCK_STEP_S = 2.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
@@ -92,6 +94,7 @@ class Daemon:
         self._owner = ""
         self._sources: list[_Source] = []
         self._vigil = Vigil(config, store, clock=utc_now)
+        self._pick_logs = PickLogFolder(config.outlets.removal.pick_logs, store)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Ask the daemon to end. May be called from any thread or as a signal handler."""
@@ -197,6 +200,8 @@ class Daemon:
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
+        if self._config.outlets.removal.pick_logs.folder is not None:
+            every(PICK_LOGS_S, self._read_pick_logs)
 
     def _guarded(self, job: Any, *arguments: Any) -> None:
         try:
@@ -220,6 +225,9 @@ class Daemon:
     def _watch_for_silence(self) -> None:
         self._vigil.look({one.config.name: one.watcher.present for one in self._sources})
 
+    def _read_pick_logs(self) -> None:
+        self._pick_logs.look(utc_now)
+
     def _beat(self) -> None:
         if time.monotonic() - self._loop_at < STUCK_S:
             self._store.processes.beat(self._owner, utc_now(), self._describe())
@@ -229,6 +237,7 @@ class Daemon:
             "model": {"name": self._model[0], "sha256": self._model[1]},
             "in_work": len(self._in_work),
             "progress": self._progress,
+            "pick_logs_out_of_reach": self._pick_logs.out_of_reach,
             "sources": [
                 {
                     "name": source.config.name,

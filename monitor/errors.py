@@ -8,6 +8,7 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   WorkerError            the segmentation process cannot be started
   CaptureError           this capture only: unreadable, or waiting if `transient`
   CalibrationError       no stage coordinates can be given
+  PickLogError           what a picker says it did cannot be used
   OutletError            not delivered: kept and tried again; `permanent` = do not try
 """
 
@@ -61,6 +62,17 @@ def _capture_error(message: str, reason: str, transient: bool) -> CaptureError:
 
 class CalibrationError(MonitorError):
     """No stage coordinates can be given: no calibration, a degenerate one, or an expired one."""
+
+
+class PickLogError(MonitorError):
+    """What a picker says it did cannot be used.
+
+    reason : short machine-readable code, for example ``half-written``, ``unknown-plan``
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class OutletError(MonitorError):

@@ -37,6 +37,7 @@ from monitor.culture import AlertTopic, Annotation, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
+from monitor.record.pick_logs import PickLogState
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
 from monitor.whole_files import write_whole
@@ -107,8 +108,35 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
             }
             for capture in store.captures.troubled()
         ],
+        "pick_logs": _pick_logs(store, alive),
         "record": shown(config.record.folder),
     }
+
+
+def _pick_logs(store: Store, alive: list[ProcessLife]) -> list[dict[str, Any]]:
+    """What the picker wrote and could not be used, as long as it lies there as it is."""
+    unused = store.pick_logs.latest((PickLogState.REFUSED, PickLogState.PARTLY_READ))
+    found = [
+        {
+            "file": shown(one.path),
+            "state": str(one.state),
+            "reason": one.reason,
+            "message": shown(one.message or ""),
+        }
+        for one in unused
+        if one.path.is_file()
+    ]
+    for daemon in alive:
+        for path, why in daemon.detail.get("pick_logs_out_of_reach", {}).items():
+            found.append(
+                {
+                    "file": shown(path),
+                    "state": "out of reach",
+                    "reason": "unreadable",
+                    "message": shown(why),
+                }
+            )
+    return found
 
 
 def _daemon(life: ProcessLife | None) -> dict[str, Any]:
@@ -188,6 +216,8 @@ def _show_status(document: dict[str, Any]) -> None:
     for capture in document["troubled"][:20]:
         again = f", next try {capture['next_try_at']}" if capture["next_try_at"] else ""
         say(f"{capture['state']} ({capture['reason']}){again}: {capture['message']}")
+    for one in document["pick_logs"][:20]:
+        say(f"pick log {one['file']}: {one['state']} ({one['reason']}): {one['message']}")
     if document["captures"]["unreadable"]:
         say("after the cause is gone: colonywatch retry")
 

@@ -258,9 +258,7 @@ def _reports(
     plan: RemovalPlan, removed: list[str], failed: list[str], note: str | None
 ) -> list[PickReport]:
     """What a person says of each region, named by its id or by its place in the order."""
-    names = {target.region_id: target.region_id for target in plan.targets}
-    numbered = sorted(plan.targets, key=lambda target: target.order)
-    names |= {str(number): one.region_id for number, one in enumerate(numbered, start=1)}
+    names = plan.region_names
     unknown = [name for name in (*removed, *failed) if name not in names]
     if unknown:
         raise UsageError(
@@ -274,7 +272,7 @@ def _reports(
         PickReport(one.region_id, PickOutcome.FAILED, note)
         if one.region_id in left or (removed and one.region_id not in gone)
         else PickReport(one.region_id, PickOutcome.PICKED)
-        for one in numbered
+        for one in sorted(plan.targets, key=lambda target: target.order)
     ]
 
 

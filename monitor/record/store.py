@@ -13,6 +13,7 @@ from monitor.record.database import Database
 from monitor.record.dishes import DishRecord
 from monitor.record.lines import LineRecord
 from monitor.record.outbox import Outbox
+from monitor.record.pick_logs import PickLogRecord
 from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
 
@@ -33,6 +34,7 @@ class Store:
         self.colonies = ColonyRecord(self.database)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.plans = PlanRecord(self.database, take_back=take_back)
+        self.pick_logs = PickLogRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alarms = AlarmRecord(self.database)
         self.outbox = Outbox(self.database)

@@ -332,7 +332,7 @@ class RegionFateRow(Base):
 
 
 class PickLogRow(Base):
-    """A file in which the picker says what it did, known by its bytes. A copy is kept."""
+    """A file in which the picker says what it did, known by its bytes."""
 
     __tablename__ = "pick_log"
 
