@@ -2,16 +2,19 @@
 
 images/<stem>.png|tif|tiff|jpg|jpeg    grey or colour, 8 or 16 bit
 labels/<stem>.png|tif|tiff             class indices: 0, 1, 2, and 255 for unknown
+labels/<stem>.geojson                  QuPath's annotations (`model.annotations`)
+labels/<stem>.json                     labelme's shapes, or GeoJSON
 pixel_size_um.csv                      optional: file,pixel_size_um
+classes.csv                            optional: what the names of annotations mean: name,class
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -19,16 +22,52 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from model.annotations import (
+    CLASS_NAMES,
+    AnnotationError,
+    ClassNames,
+    read_annotations,
+    read_class_names,
+)
 from model.classes import UNKNOWN, CellClass
 from model.preparation import Normalisation, at_working_scale, normalise, to_grey, working_shape
 
 IMAGE_SUFFIXES: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-LABEL_SUFFIXES: Final = (".png", ".tif", ".tiff")
+MAP_SUFFIXES: Final = (".png", ".tif", ".tiff")
+OUTLINE_SUFFIXES: Final = (".geojson", ".json")
 PIXEL_SIZES: Final = "pixel_size_um.csv"
+
+SIZES_AGREE: Final = 0.05
+"""Largest relative difference of two statements of a pixel size that is put down to rounding."""
 
 
 class DataError(Exception):
-    """Labelled data that cannot be used: the text says what, which file, what now."""
+    """Labelled data that cannot be used: the text says what, which file, what now.
+
+    problems : each on its own, where several were found at once
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What an image file holds.
+
+    grey : (H, W), any real dtype
+    pixel_size_um : as the file or its name states it; None if neither does
+    inside : (H, W) bool, False outside the vessel; None where all is inside
+    """
+
+    grey: NDArray[Any]
+    pixel_size_um: float | None = None
+    inside: NDArray[np.bool_] | None = None
+
+
+ReadPicture: TypeAlias = Callable[[Path], Picture]
+"""Reads an image file. Raises DataError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +77,14 @@ class LabelledImage:
     image : (H, W), any real dtype
     labels : (H, W) uint8, classes or 255
     pixel_size_um : None where unknown
+    inside : (H, W) bool, False outside the vessel; None where all is inside
     """
 
     name: str
     image: NDArray[Any]
     labels: NDArray[np.uint8]
     pixel_size_um: float | None
+    inside: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,58 +140,164 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def read_folder(folder: Path) -> list[LabelledImage]:
-    """All labelled images of a folder, by name.
+@dataclass(frozen=True)
+class LabelledFolder:
+    """What a folder holds.
 
-    Images without a label map are left out.
-    Raises DataError: folders missing, nothing labelled, sizes that do not fit, unknown values, only
-    one class in all.
+    images : by name
+    without_labels : names of the images that nobody has labelled; they are left out
     """
-    images, labels = folder / "images", folder / "labels"
-    for part in (images, labels):
-        if not part.is_dir():
-            raise DataError(
-                f"{part}: no such folder; labelled data are a folder with images/ and labels/ in it"
-            )
-    maps = {p.stem: p for p in sorted(labels.iterdir()) if p.suffix.lower() in LABEL_SUFFIXES}
-    pictures = {p.stem: p for p in sorted(images.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
-    for stem, path in maps.items():
-        if stem not in pictures:
-            raise DataError(f"{path}: no image {stem}.* in {images}; the stems must be equal")
-    sizes = read_pixel_sizes(folder / PIXEL_SIZES)
+
+    images: tuple[LabelledImage, ...]
+    without_labels: tuple[str, ...]
+
+
+def read_folder(folder: Path) -> list[LabelledImage]:
+    """All labelled images of a folder, by name. Raises DataError (see `read_labelled`)."""
+    return list(read_labelled(folder).images)
+
+
+def read_labelled(
+    folder: Path,
+    *,
+    read_picture: ReadPicture | None = None,
+    pixel_size_um: float | None = None,
+    suffixes: Sequence[str] = IMAGE_SUFFIXES,
+    least_classes: int = 2,
+) -> LabelledFolder:
+    """All labelled images of a folder, and which images have no labels.
+
+    read_picture : reader of the images; by default plain PNG, TIFF and JPEG without a pixel size
+    pixel_size_um : of images for which neither their file nor the table says it
+    suffixes : of the files in images/ that are images
+    least_classes : 2 to learn from them, 1 to measure on them
+    Raises DataError with everything that is wrong: folders missing, nothing labelled, a label
+        without an image, two labels for one image, sizes that do not fit, unknown values or names,
+        broken files, outlines outside the image, pixel sizes that contradict each other, too few
+        classes in all.
+    """
+    pictures, labels = folder / "images", folder / "labels"
+    missing = [
+        f"{part}: no such folder; labelled data are a folder with images/ and labels/ in it"
+        for part in (pictures, labels)
+        if not part.is_dir()
+    ]
+    if missing:
+        raise DataError(*missing)
+    problems: list[str] = []
+    drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
+    seen = _by_stem(pictures, suffixes, problems)
+    pairs: dict[Path, Path] = {}
+    for stem, path in drawn.items():
+        # QuPath names an export after the image with its suffix: field.tif.geojson.
+        image = seen.get(stem) or next((p for p in seen.values() if p.name == stem), None)
+        if image is None:
+            problems.append(f"{path}: no image {stem}.* in {pictures}; the stems must be equal")
+        elif image in pairs:
+            problems.append(f"{path}: {image.name} has labels in {pairs[image].name} too; keep one")
+        else:
+            pairs[image] = path
+    try:
+        sizes = read_pixel_sizes(folder / PIXEL_SIZES)
+    except DataError as error:
+        problems += error.problems
+        sizes = {}
+    try:
+        names = read_class_names(folder / CLASS_NAMES)
+    except AnnotationError as error:
+        raise DataError(
+            *problems, *(f"{folder / CLASS_NAMES}: {line}" for line in error.problems)
+        ) from error
     found: list[LabelledImage] = []
-    for stem, path in maps.items():
-        image, label = read_image(pictures[stem]), read_labels(path)
-        if image.shape != label.shape:
-            raise DataError(
-                f"{path}: {label.shape[0]} x {label.shape[1]} pixels, its image "
-                f"{pictures[stem].name} has {image.shape[0]} x {image.shape[1]}; "
-                "export the label map at the image's own size"
+    for picture, path in sorted(pairs.items()):
+        try:
+            read = (read_picture or _plain)(picture)
+            label = _labels(path, read.grey.shape, names)
+        except DataError as error:
+            problems += error.problems
+            continue
+        if read.inside is not None:
+            label[~read.inside] = UNKNOWN
+        size, stated = sizes.get(picture.name), read.pixel_size_um
+        if size and stated and abs(size / stated - 1) > SIZES_AGREE:
+            problems.append(
+                f"{picture}: {stated:g} um a pixel by the file or its name, {size:g} by "
+                f"{PIXEL_SIZES}; correct the one that is wrong"
             )
-        size = sizes.get(pictures[stem].name)
-        found.append(LabelledImage(pictures[stem].name, image, label, size))
-    check_labels(found, folder)
+        size = size or stated or pixel_size_um
+        found.append(LabelledImage(picture.name, read.grey, label, size, read.inside))
+    strange = sorted(set(sizes) - {path.name for path in seen.values()})
+    if strange and any(one.pixel_size_um is None for one in found):
+        problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
+    if not problems:
+        problems += _nothing_to_learn(found, folder, least_classes)
+    if problems:
+        raise DataError(*problems)
+    return LabelledFolder(tuple(found), tuple(p.name for p in seen.values() if p not in pairs))
+
+
+def _labels(path: Path, image_shape: tuple[int, ...], names: ClassNames) -> NDArray[np.uint8]:
+    if path.suffix.lower() in OUTLINE_SUFFIXES:
+        try:
+            return read_annotations(path, (image_shape[0], image_shape[1]), names)
+        except AnnotationError as error:
+            raise DataError(*(f"{path}: {line}" for line in error.problems)) from error
+    label = read_labels(path)
+    if image_shape != label.shape:
+        raise DataError(
+            f"{path}: {label.shape[0]} x {label.shape[1]} pixels, its image has "
+            f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
+        )
+    return label
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str], problems: list[str]) -> dict[str, Path]:
+    """Files by stem; hidden ones (as editors and macOS leave them) are none."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            problems.append(
+                f"{path}: {found[path.stem].name} has the same stem; keep one, or rename"
+            )
+        else:
+            found[path.stem] = path
     return found
 
 
-def check_labels(images: Sequence[LabelledImage], folder: Path) -> None:
-    """Raises DataError where there is nothing that a network could learn from."""
-    if not images:
-        raise DataError(f"{folder}: no label map in labels/; add <stem>.png for some of the images")
-    values = set[int]()
+def _plain(path: Path) -> Picture:
+    return Picture(read_image(path))
+
+
+def _nothing_to_learn(
+    images: Iterable[LabelledImage], folder: Path, least_classes: int
+) -> list[str]:
+    """Why nobody could learn to tell anything apart from these; empty where one could."""
+    values: set[int] = set()
+    empty: list[str] = []
     for image in images:
-        values |= set(np.unique(image.labels).tolist())
-    values.discard(UNKNOWN)
-    if not values:
-        raise DataError(
-            f"{folder}: every pixel of every label map is 255 (unknown); label some regions"
-        )
-    if len(values) == 1:
+        here = set(np.unique(image.labels).tolist()) - {UNKNOWN}
+        values |= here
+        if not here:
+            empty.append(image.name)
+    if not values and not empty:
+        return [
+            f"{folder}: no label map in labels/; add <stem>.png, .tif, .geojson or .json for some "
+            "of the images"
+        ]
+    problems = [
+        f"{folder}: every pixel of the labels of {name} is 255 (unknown); label some regions, or "
+        "take these labels out"
+        for name in empty
+    ]
+    if 0 < len(values) < least_classes:
         only = CellClass(values.pop()).name.lower()
-        raise DataError(
-            f"{folder}: all labelled pixels are {only}; "
-            "label at least two classes, else there is nothing to tell apart"
+        problems.append(
+            f"{folder}: all labelled pixels are {only}; label at least two classes, else there is "
+            "nothing to tell apart (in outlines: background too, or say that all is labelled)"
         )
+    return problems
 
 
 def read_pixel_sizes(path: Path) -> dict[str, float]:
@@ -158,17 +305,26 @@ def read_pixel_sizes(path: Path) -> dict[str, float]:
     if not path.exists():
         return {}
     sizes: dict[str, float] = {}
+    problems: list[str] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
-            for number, row in enumerate(csv.DictReader(lines), start=2):
-                size = float(row["pixel_size_um"])
-                if not 0 < size < 1e4:
-                    raise DataError(f"{path}: line {number}: {size} um is no pixel size")
+            rows = csv.DictReader(lines)
+            if not {"file", "pixel_size_um"} <= set(rows.fieldnames or ()):
+                raise DataError(f"{path}: not a table with the columns file,pixel_size_um")
+            for number, row in enumerate(rows, start=2):
+                said = row["pixel_size_um"] or ""
+                try:
+                    size = float(said)
+                except ValueError:
+                    size = 0.0
+                if not 0.01 <= size <= 100 or not row["file"]:
+                    problems.append(f"{path}: line {number}: {said!r} um is no pixel size")
+                    continue
                 sizes[Path(row["file"].replace("\\", "/")).name] = size
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a table with the columns file,pixel_size_um ({error!r}); correct it"
-        ) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); correct it") from error
+    if problems:
+        raise DataError(*problems)
     return sizes
 
 
@@ -183,7 +339,7 @@ def prepare(
     size = labelled.pixel_size_um or assumed_pixel_size_um or um_per_pixel
     height, width = labelled.image.shape
     shape = working_shape((height, width), size, um_per_pixel, multiple)
-    levels, _ = at_working_scale(labelled.image, shape)
-    flat = normalise(levels, None, um_per_pixel, normalisation)
+    levels, share = at_working_scale(labelled.image, shape, labelled.inside)
+    flat = normalise(levels, share, um_per_pixel, normalisation)
     labels = cv2.resize(labelled.labels, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
     return TrainingField(labelled.name, flat, cast(NDArray[np.uint8], labels))

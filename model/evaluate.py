@@ -112,7 +112,7 @@ def evaluate(
     fields: list[FieldScore] = []
     reliable: Reliability | None = None
     for one in images:
-        found = segmenter.segment(one.image, one.pixel_size_um)
+        found = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
         shape = one.labels.shape
         planes = spread_evenly(found.probabilities, shape, 0, shape[0])
         part = reliability(one.labels, planes)
