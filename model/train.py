@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.checkpoint import Manifest, Model, load_model, save_model
-from model.classes import UNKNOWN
+from model.classes import UNKNOWN, CellClass
 from model.dataset import TrainingField, prepare, read_folder
 from model.metrics import Confusion, confusion
 from model.network import PmfCNN
@@ -88,14 +88,42 @@ class Progress:
     elapsed_s: float
 
 
+Spots: TypeAlias = Sequence[Sequence[tuple[int, NDArray[np.int32]]]]
+"""For each class that occurs: numbers of the fields that have it, and pixels (n, 2) of it there."""
+
+_SPOTS_A_FIELD: Final = 4096
+
+
 @dataclass(frozen=True, eq=False)
 class FieldGroup:
-    """Fields of one kind and the share of the crops that come from them."""
+    """Fields of one kind and the share of the crops that come from them.
+
+    spots : where crops are taken, so that each class has its turn equally often; None: anywhere
+    """
 
     name: str
     fields: Sequence[TrainingField]
     share: float
     scale_spread: float | None = None
+    spots: Spots | None = None
+
+
+def balanced_group(name: str, fields: Sequence[TrainingField], share: float) -> FieldGroup:
+    """A group whose crops show each class equally often, and each field that has the class.
+
+    A lab's few fields seldom hold the classes in the shares of its dishes; what is rare in them
+    must not be taken for rare.
+    """
+    spots: list[list[tuple[int, NDArray[np.int32]]]] = []
+    for value in CellClass:
+        here: list[tuple[int, NDArray[np.int32]]] = []
+        for number, one in enumerate(fields):
+            places = np.argwhere(one.labels == int(value)).astype(np.int32)
+            if len(places):
+                here.append((number, places[:: -(-len(places) // _SPOTS_A_FIELD)]))
+        if here:
+            spots.append(here)
+    return FieldGroup(name, fields, share, spots=spots)
 
 
 # ------------------------------------------------------------------------------------- crops
@@ -103,13 +131,13 @@ class FieldGroup:
 
 def draw_crop(group: FieldGroup, settings: TrainingSettings, chance: np.random.Generator) -> Crop:
     """A square piece of a random field of the group, turned, scaled and varied in grey."""
-    chosen = group.fields[int(chance.integers(len(group.fields)))]
+    chosen, spot = _draw_place(group, chance)
     side = settings.crop_px
     spread = settings.scale_spread if group.scale_spread is None else group.scale_spread
     factor = math.exp(float(np.clip(chance.normal(0, spread), -0.7, 0.7)))
     wanted = max(16, round(side * factor))
     for _ in range(4):
-        image, labels = _cut(chosen, wanted, chance)
+        image, labels = _cut(chosen, wanted, chance, spot)
         if (labels != UNKNOWN).mean() > 0.1:
             break
     shrinks = wanted >= side
@@ -130,12 +158,31 @@ def draw_crop(group: FieldGroup, settings: TrainingSettings, chance: np.random.G
     return vary_grey(np.ascontiguousarray(image), chance), np.ascontiguousarray(labels)
 
 
+def _draw_place(
+    group: FieldGroup, chance: np.random.Generator
+) -> tuple[TrainingField, tuple[int, int] | None]:
+    if not group.spots:
+        return group.fields[int(chance.integers(len(group.fields)))], None
+    having = group.spots[int(chance.integers(len(group.spots)))]
+    number, places = having[int(chance.integers(len(having)))]
+    row, column = places[int(chance.integers(len(places)))]
+    return group.fields[number], (int(row), int(column))
+
+
 def _cut(
-    chosen: TrainingField, side: int, chance: np.random.Generator
+    chosen: TrainingField,
+    side: int,
+    chance: np.random.Generator,
+    spot: tuple[int, int] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    height, width = chosen.labels.shape
-    top = int(chance.integers(max(1, height - side + 1)))
-    left = int(chance.integers(max(1, width - side + 1)))
+    last = tuple(max(0, length - side) for length in chosen.labels.shape)
+    if spot is None:
+        top, left = (int(chance.integers(end + 1)) for end in last)
+    else:
+        top, left = (
+            min(max(0, place - int(chance.integers(side))), end)
+            for place, end in zip(spot, last, strict=True)
+        )
     image = np.asarray(chosen.flat[top : top + side, left : left + side], dtype=np.float32)
     labels = np.asarray(chosen.labels[top : top + side, left : left + side])
     short = ((0, side - image.shape[0]), (0, side - image.shape[1]))
