@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ class Manifest:
 
     name : how people call the model
     network, um_per_pixel, normalisation, temperature : what the numbers mean (functional part)
+    assumed_pixel_size_um : of images for which none is known; None: found image by image
     training : data, settings and seeds that it was made from
     scores : what was measured, each with the data that it was measured on
     weights_sha256, canary : checked at each loading
@@ -57,6 +58,7 @@ class Manifest:
     um_per_pixel: float
     normalisation: Normalisation = field(default_factory=Normalisation)
     temperature: float = 1.0
+    assumed_pixel_size_um: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
@@ -64,7 +66,7 @@ class Manifest:
 
     def functional(self) -> dict[str, Any]:
         """The part that, with the weights, decides every result."""
-        return {
+        values = {
             "format": FORMAT,
             "classes": {cell_class.name.lower(): int(cell_class) for cell_class in CellClass},
             "network": self.network.to_json(),
@@ -73,6 +75,9 @@ class Manifest:
             "temperature": self.temperature,
             "weights_sha256": self.weights_sha256,
         }
+        if self.assumed_pixel_size_um is not None:
+            values["assumed_pixel_size_um"] = self.assumed_pixel_size_um
+        return values
 
     @property
     def sha256(self) -> str:
@@ -142,18 +147,12 @@ def save_model(folder: Path, model: Model, card: str) -> Manifest:
     }
     content = save_tensors(state)
     network = model.network.cpu()
-    manifest = Manifest(
-        name=model.manifest.name,
+    manifest = replace(
+        model.manifest,
         network=network.config,
-        um_per_pixel=model.manifest.um_per_pixel,
-        normalisation=model.manifest.normalisation,
-        temperature=model.manifest.temperature,
-        training=model.manifest.training,
-        scores=model.manifest.scores,
         weights_sha256=hashlib.sha256(content).hexdigest(),
     )
-    canary = run_canary(network, manifest)
-    manifest = Manifest(**{**vars(manifest), "canary": canary})
+    manifest = replace(manifest, canary=run_canary(network, manifest))
     text = json.dumps(manifest.to_json(), indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,12 +188,14 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         normalisation = Normalisation(**values["normalisation"])
+        assumed = values.get("assumed_pixel_size_um")
         manifest = Manifest(
             name=str(values["name"]),
             network=PmfCNNConfig.from_json(values["network"]),
             um_per_pixel=float(values["um_per_pixel"]),
             normalisation=normalisation,
             temperature=float(values["temperature"]),
+            assumed_pixel_size_um=None if assumed is None else float(assumed),
             training=values.get("training", {}),
             scores=values.get("scores", {}),
             weights_sha256=str(values["weights_sha256"]),

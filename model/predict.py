@@ -147,8 +147,13 @@ class Segmenter:
         distributions are then flat. A field of view far from the usual 1.5 mm counts against a
         size, else a few grains of noise at a tiny size could win.
 
+        A model that was fine-tuned on images without a pixel size goes on with the one that was
+        assumed for them: they were labelled under the same microscope.
+
         image : (H, W)
         """
+        if self.manifest.assumed_pixel_size_um is not None:
+            return self.manifest.assumed_pixel_size_um
         source, mask = as_rows(image), None if inside is None else as_rows(inside)
         best, least = self.um_per_pixel, float("inf")
         for size in CANDIDATE_SIZES_UM:

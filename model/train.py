@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,16 +19,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoint import Manifest, Model, load_model, save_model
+from model.checkpoint import Manifest, Model
 from model.classes import UNKNOWN, CellClass
-from model.dataset import TrainingField, prepare, read_folder
+from model.dataset import TrainingField
 from model.metrics import Confusion, confusion
 from model.network import PmfCNN
 from model.pmf import pmf_loss
-from model.predict import STARTER, Segmenter, label_map
+from model.predict import Segmenter, label_map
 from model.preparation import bend
 
 Crop: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -49,6 +49,8 @@ class TrainingSettings:
     paste_share : share of the crops into which a part of another crop is pasted
     average_over_steps : the weights kept are a running mean over about so many steps
     short_floats : multiply in bfloat16; twice as fast on processors that know it
+    frozen : parts of the network ("local", "context") whose weights stay as they are
+    keep_statistics : batch normalisation goes on with the statistics that it has
     """
 
     crop_px: int = 128
@@ -61,6 +63,8 @@ class TrainingSettings:
     paste_share: float = 0.2
     average_over_steps: int = 500
     short_floats: bool = True
+    frozen: tuple[str, ...] = ()
+    keep_statistics: bool = False
 
     def weights_of(self, grids: Sequence[int]) -> Mapping[int, float]:
         """The weight of each of a network's grids."""
@@ -255,6 +259,7 @@ def fit(
     steps: int,
     seed: int,
     work: Path | None = None,
+    run: str = "",
     progress: Callable[[Progress], None] | None = None,
     measure: Callable[[PmfCNN], float] | None = None,
     report_every_s: float = 15.0,
@@ -263,7 +268,8 @@ def fit(
     """Train a network and return one with the running mean of its weights.
 
     steps : of gradient descent in all, those of a resumed run included
-    work : folder in which the state is kept and from which a run of the same settings is resumed
+    work : folder in which the state is kept and from which a run of the same name is resumed
+    run : what makes this run another one, beside network, seed and steps (data, settings)
     measure : score of a network on held-out data, asked for a few times
     """
     config = network.config
@@ -276,17 +282,22 @@ def fit(
     network.train()
     average = PmfCNN(config)
     average.load_state_dict(network.state_dict())
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(f"{part}." for part in settings.frozen)))
+    learning = [one for one in network.parameters() if one.requires_grad]
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        learning, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    first = _resume(work, network, average, optimiser, seed, steps) if work else 0
+    name_of_run = _run_name(network, seed, steps, run)
+    first = _resume(work, network, average, optimiser, name_of_run) if work else 0
     started = reported = saved = time.monotonic()
     losses: list[float] = []
     score: float | None = None
-    next_measure = 0.25
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rate(step / steps, settings.warmup_share)
+        if settings.keep_statistics:
+            _keep_statistics(network)
         images, labels = draw_batch(groups, settings, np.random.default_rng([seed, step]))
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.short_floats):
             logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -294,22 +305,27 @@ def fit(
         loss = pmf_loss(logits, labels, config.windows, grid_weights)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(learning, 5.0)
         optimiser.step()
         _follow(average, network, min(1 / settings.average_over_steps, 1.0), step)
         losses.append(loss.item())
         now = time.monotonic()
-        if measure is not None and (step + 1) / steps >= next_measure:
-            next_measure += 0.25
+        if measure is not None and 4 * (step + 1) // steps > 4 * step // steps:
             score = measure(average)
         if work is not None and (now - saved > keep_every_s or step + 1 == steps):
-            _keep(work, network, average, optimiser, seed, step + 1, steps)
+            _keep(work, network, average, optimiser, name_of_run, step + 1)
             saved = now
         if progress is not None and (now - reported > report_every_s or step + 1 == steps):
             progress(Progress(step + 1, steps, float(np.mean(losses)), score, now - started))
             reported, losses = now, []
     average.eval()
     return average
+
+
+def _keep_statistics(network: PmfCNN) -> None:
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
 
 
 def _rate(share: float, warmup: float) -> float:
@@ -335,26 +351,26 @@ def _keep(
     network: PmfCNN,
     average: PmfCNN,
     optimiser: torch.optim.Optimizer,
-    seed: int,
+    run: str,
     step: int,
-    steps: int,
 ) -> None:
     work.mkdir(parents=True, exist_ok=True)
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     for name, parameter in network.named_parameters():
-        for key, value in optimiser.state[parameter].items():
+        for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{name}.{key}"] = torch.as_tensor(value)
     tensors = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
-    note = {"step": str(step), "run": _run_name(network, seed, steps)}
+    # Step and name ride in the same file: two files could be of two moments after a crash.
     part = work / f".{STATE}.part"
-    save_file(tensors, part, metadata=note)
+    save_file(tensors, part, metadata={"step": str(step), "run": run})
     part.replace(work / STATE)
-    (work / "training.json").write_text(json.dumps(note), encoding="utf-8")
 
 
-def _run_name(network: PmfCNN, seed: int, steps: int) -> str:
-    return json.dumps({"network": network.config.to_json(), "seed": seed, "steps": steps})
+def _run_name(network: PmfCNN, seed: int, steps: int, run: str) -> str:
+    return json.dumps(
+        {"network": network.config.to_json(), "seed": seed, "steps": steps, "run": run}
+    )
 
 
 def _resume(
@@ -362,15 +378,16 @@ def _resume(
     network: PmfCNN,
     average: PmfCNN,
     optimiser: torch.optim.Optimizer,
-    seed: int,
-    steps: int,
+    run: str,
 ) -> int:
     try:
-        note = json.loads((work / "training.json").read_text(encoding="utf-8"))
-        if note["run"] != _run_name(network, seed, steps):
-            return 0
-        tensors = load_file(work / STATE)
-    except (OSError, ValueError, KeyError):
+        with safe_open(work / STATE, "pt") as kept:
+            note = kept.metadata() or {}
+            if note.get("run") != run:
+                return 0
+            step = int(note["step"])
+            tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+    except (OSError, ValueError, KeyError, SafetensorError):
         return 0
 
     def part(prefix: str) -> dict[str, Tensor]:
@@ -382,7 +399,7 @@ def _resume(
         state = part(f"optimiser.{name}.")
         if state:
             optimiser.state[parameter] = state
-    return int(note["step"])
+    return step
 
 
 def steps_in(
@@ -400,100 +417,6 @@ def steps_in(
     return max(_NOT_ENOUGH_MINUTES, int(minutes * 60 * 0.95 / each))
 
 
-# ------------------------------------------------------------------------------- fine-tuning
-
-
-def train(
-    data: Path,
-    out: Path,
-    *,
-    base: Path | None = None,
-    minutes: float = 10.0,
-    steps: int | None = None,
-    seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
-) -> Manifest:
-    """Fine-tune a model on a folder of labelled images and write it to another folder.
-
-    data : folder with images/ and labels/ (see `model.dataset`)
-    base : model to start from; the starter model by default
-    minutes : wall time; the number of steps follows from this machine's speed
-    steps : number of steps instead, so that a run can be repeated exactly
-    Raises DataError or ModelError.
-    """
-    labelled = read_folder(data)
-    start = load_model(STARTER if base is None else base)
-    manifest = start.manifest
-    fields = [prepare(one, manifest.um_per_pixel, manifest.normalisation) for one in labelled]
-    parts = [split_tiles(one) for one in fields]
-    learn = [piece for kept, _ in parts for piece in kept]
-    held = [piece for _, kept in parts for piece in kept]
-    settings = TrainingSettings(
-        crop_px=manifest.network.window_px + 64, learning_rate=1e-3, average_over_steps=100
-    )
-    groups = [FieldGroup("labelled", learn, 1.0)]
-    network = PmfCNN(manifest.network)
-    network.load_state_dict(start.network.state_dict())
-    if steps is None:
-        steps = steps_in(minutes, network, groups, settings)
-    trained = fit(
-        network,
-        groups,
-        settings,
-        steps=steps,
-        seed=seed,
-        work=out,
-        progress=progress,
-        measure=lambda one: held_out_score(one, manifest, held),
-    )
-    score = held_out_score(trained, manifest, held)
-    made = Manifest(
-        name=out.name,
-        network=manifest.network,
-        um_per_pixel=manifest.um_per_pixel,
-        normalisation=manifest.normalisation,
-        temperature=manifest.temperature,
-        training={
-            "from": manifest.sha256,
-            "images": [one.name for one in labelled],
-            "steps": steps,
-            "seed": seed,
-            "settings": settings.to_json(),
-        },
-        scores={"held_out_tiles_mean_jaccard": score},
-    )
-    result = save_model(out, Model(trained, made), _tuned_card(made))
-    for name in (STATE, "training.json"):
-        (out / name).unlink(missing_ok=True)
-    return result
-
-
-def split_tiles(
-    whole: TrainingField, share: float = 0.2, tile_px: int = 96
-) -> tuple[list[TrainingField], list[TrainingField]]:
-    """A field with some tiles made unknown, to learn from, and those tiles, to measure on.
-
-    Tiles are taken evenly, so that the split is the same each time. A small field stays whole.
-    """
-    height, width = whole.labels.shape
-    rows, columns = height // tile_px, width // tile_px
-    if rows * columns < 4:
-        return [whole], []
-    every = max(2, round(1 / share))
-    learn = whole.labels.copy()
-    held: list[TrainingField] = []
-    for number in range(rows * columns):
-        if number % every != every // 2:
-            continue
-        top, left = number // columns * tile_px, number % columns * tile_px
-        place = (slice(top, top + tile_px), slice(left, left + tile_px))
-        if (whole.labels[place] == UNKNOWN).all():
-            continue
-        held.append(TrainingField(whole.name, whole.flat[place], whole.labels[place]))
-        learn[place] = UNKNOWN
-    return [TrainingField(whole.name, whole.flat, learn)], held
-
-
 def held_out_score(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> float:
     """Mean Jaccard over held-out tiles; NaN where there are none."""
     segmenter = Segmenter(Model(network, manifest))
@@ -505,26 +428,6 @@ def held_out_score(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingF
     if not counts:
         return float("nan")
     return sum(counts[1:], counts[0]).mean_jaccard
-
-
-def _tuned_card(manifest: Manifest) -> str:
-    images = "\n".join(f"- {name}" for name in manifest.training["images"])
-    score = manifest.scores["held_out_tiles_mean_jaccard"]
-    return (
-        f"# {manifest.name}\n\nFine-tuned from model `{manifest.training['from'][:12]}` on\n\n"
-        f"{images}\n\n{manifest.training['steps']} steps, seed {manifest.training['seed']}. "
-        f"Mean Jaccard on tiles held out from these images: {score:.3f}. "
-        "Tiles of the same images are near to what was learnt from: expect less on new dishes, "
-        "and measure it with `evaluate` on images that were not used here.\n"
-    )
-
-
-def _tell(now: Progress) -> None:
-    score = "" if now.score is None else f" held-out={now.score:.3f}"
-    sys.stderr.write(
-        f"step {now.step}/{now.steps} loss={now.loss:.3f}{score} {now.elapsed_s:.0f} s\n"
-    )
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from monitor.commands.common import (
 from monitor.commands.demo import demo
 from monitor.commands.process import process
 from monitor.commands.segment import segment
+from monitor.commands.training import evaluate, train
 from monitor.errors import MonitorError
 
 app = typer.Typer(
@@ -70,8 +71,8 @@ app.add_typer(removals.app, name="removals")
 app.command()(settings.check_config)
 app.command()(settings.name_test)
 app.command()(settings.doctor)
-app.command()(models.train)
-app.command()(models.evaluate)
+app.command()(train)
+app.command()(evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
 app.command()(calibrate)

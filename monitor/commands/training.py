@@ -1,0 +1,313 @@
+"""`train` and `evaluate`: a model made better on a lab's own labelled fields, and measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from monitor.capture.names import parse_name
+from monitor.capture.reading import read_picture
+from monitor.capture.sidecars import read_beside
+from monitor.capture.vessel import find_round_well
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    err,
+    open_config,
+    out,
+    percent,
+    print_json,
+    say,
+    show_table,
+    shown,
+)
+from monitor.config import Config
+from monitor.errors import CaptureError, ModelRefusedError, MonitorError, UsageError
+
+if TYPE_CHECKING:
+    from model.dataset import LabelledImage, Picture
+    from model.finetune import TuningProgress
+
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", readable=False, help="Folder with images/ and labels/.")
+]
+PixelSizeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--pixel-size-um",
+        metavar="X",
+        min=0.01,
+        max=100,
+        help="Of images whose files, names and pixel_size_um.csv do not say it.",
+    ),
+]
+
+
+def train(
+    data: DataArgument,
+    target: Annotated[
+        Path, typer.Option("--out", metavar="MODEL", readable=False, help="Folder to write.")
+    ],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            readable=False,
+            help="Start here; default: the configured one.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.05, max=24 * 60, help="At most so long.")
+    ] = 10.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same model.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", min=1, max=100_000, help="Of each turn, instead of --minutes: repeatable."
+        ),
+    ] = None,
+    pixel_size_um: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).
+
+    Labels are index maps (0 background, 1 undifferentiated, 2 differentiated, 255 unknown), QuPath
+    GeoJSON or labelme JSON. A run that was stopped goes on when it is started again.
+
+    Example: colonywatch train my-fields --out models/line-7 --minutes 10
+    """
+    from model.checkpoint import ModelError
+    from model.dataset import DataError
+    from model.finetune import train as fine_tune
+
+    begin_logging()
+    settings = open_config(config, state)
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target}: is a file; --out wants a folder")
+    configured = settings.segmentation.model
+    if base is None and configured != "starter":
+        base = Path(configured)
+    images = _labelled(data, settings, pixel_size_um, least_classes=2)
+    try:
+        with _progress() as show:
+            manifest = fine_tune(
+                images,
+                target,
+                base=base,
+                minutes=minutes,
+                steps=steps,
+                seed=seed,
+                threads=settings.compute.threads,
+                progress=show,
+            )
+    except ModelError as problem:
+        raise ModelRefusedError(str(problem)) from problem
+    except DataError as problem:
+        raise MonitorError(str(problem)) from problem
+    except OSError as problem:
+        raise MonitorError(
+            f"{target}: cannot be written ({problem.strerror}); choose another folder with --out, "
+            "or make room"
+        ) from problem
+    document = {"model": shown(target), **manifest.to_json()}
+    if as_json:
+        print_json(document)
+        return
+    _tell_scores(manifest.scores.get("held out in turns"), manifest.training)
+    say(
+        f"model {manifest.name} {manifest.sha256[:12]} written to {target}, its card beside it. "
+        f"Use it with segmentation.model: {target}; measure it first on fields that were not used "
+        "here (colonywatch evaluate)."
+    )
+
+
+def _tell_scores(scores: Any, training: Any) -> None:
+    if scores is None:
+        say("too few and too small images to hold any part out: how good it is, is not known")
+        return
+    table = Table("on what was held out", "mean Jaccard", *scores["jaccard"], "fraction error")
+    for name, one in (("before", scores["before"]), ("fine-tuned", scores)):
+        values = [one["mean_jaccard"], *one["jaccard"].values(), one["mean_fraction_error"]]
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
+    show_table(table)
+    if training["share_of_new_weights"] == 0:
+        say("fine-tuning did not help on what was held out: the weights stay as they were")
+
+
+def evaluate(
+    data: DataArgument,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="FOLDER",
+            readable=False,
+            help="A model; default: the configured one.",
+        ),
+    ] = None,
+    pixel_size_um: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Measure a model on labelled fields.
+
+    Example: colonywatch evaluate my-fields --model models/line-7
+    """
+    from model.evaluate import evaluate as measure
+    from monitor.segmentation.segmenter import load_segmenter
+
+    begin_logging()
+    settings = open_config(config, state)
+    chosen = settings.segmentation.model if model is None else str(model)
+    segmenter = load_segmenter(chosen, settings.compute.threads)
+    images = _labelled(data, settings, pixel_size_um, least_classes=1)
+    document = measure(segmenter, images).to_json()
+    if as_json:
+        print_json(document)
+        return
+    low, high = document["mean_jaccard_interval"]
+    table = Table("class", "Jaccard", "Dice", "precision", "recall")
+    for name in document["jaccard"]:
+        table.add_row(
+            name,
+            *(
+                "–" if document[measure][name] is None else f"{document[measure][name]:.3f}"
+                for measure in ("jaccard", "dice", "precision", "recall")
+            ),
+        )
+    show_table(table)
+    out.print(
+        f"{document['images']} images; mean Jaccard {document['mean_jaccard']} (95 % interval "
+        f"{low} to {high}); mean error of the differentiated fraction "
+        f"{percent(document['mean_fraction_error'])}; expected calibration error "
+        f"{document['expected_calibration_error']}"
+    )
+
+
+# ------------------------------------------------------------------------------------- parts
+
+
+def _labelled(
+    data: Path, config: Config, pixel_size_um: float | None, *, least_classes: int
+) -> list[LabelledImage]:
+    """The folder's labelled images, read as captures are. Raises MonitorError."""
+    from model.dataset import DataError, read_labelled
+
+    try:
+        found = read_labelled(
+            data,
+            read_picture=_reader(config),
+            pixel_size_um=pixel_size_um,
+            least_classes=least_classes,
+        )
+    except DataError as problem:
+        raise MonitorError(str(problem)) from problem
+    if found.without_labels:
+        some = ", ".join(shown(name) for name in found.without_labels[:5])
+        more = len(found.without_labels) - 5
+        say(
+            f"{len(found.without_labels)} images have no labels and are left out: {some}"
+            + (f" and {more} more" if more > 0 else "")
+        )
+    unsized = [one.name for one in found.images if one.pixel_size_um is None]
+    if unsized:
+        say(
+            f"{len(unsized)} of {len(found.images)} images have no pixel size: one is assumed. "
+            "Better state it: --pixel-size-um, or pixel_size_um.csv beside images/ (columns "
+            "file,pixel_size_um)"
+        )
+    return list(found.images)
+
+
+def _reader(config: Config) -> Callable[[Path], Picture]:
+    from model.dataset import DataError, Picture
+
+    def read(path: Path) -> Picture:
+        source = config.source_of(path.absolute()) or config.unlisted
+        try:
+            picture = read_picture(path, zone=source.zone, channel=source.channel)
+        except CaptureError as problem:
+            raise DataError(str(problem)) from problem
+        size = picture.pixel_size_um
+        try:
+            named = parse_name(path.absolute(), source.names, source.zone, source.start)
+        except CaptureError:
+            named = None  # any name will do here
+        if named is not None and size is None:
+            beside = read_beside(path.absolute(), named.pattern, source.zone)
+            size = named.pixel_size_um if beside is None else beside.pixel_size_um
+        well = find_round_well(picture.pixels)
+        inside = None if well is None else well.inside(picture.pixels.shape)
+        size = size or source.pixel_size_um
+        if well is not None and size is None and source.well_diameter_mm is not None:
+            size = well.pixel_size_um(source.well_diameter_mm)
+        return Picture(picture.pixels, size, inside)
+
+    return read
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[TuningProgress], None]]:
+    """Shows how far fine-tuning is: a bar on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[scores]}"),
+        console=err,
+    ) as bar:
+        task = bar.add_task("preparing", total=None, scores="")
+
+        def show(now: TuningProgress) -> None:
+            bar.update(
+                task,
+                description=now.doing,
+                completed=now.steps_done,
+                total=now.steps_in_all or None,
+                scores=_scores(now),
+            )
+
+        yield show
+
+
+LINES_EVERY_S = 15.0
+
+
+def _lines() -> Callable[[TuningProgress], None]:
+    last = (-LINES_EVERY_S, "")
+
+    def show(now: TuningProgress) -> None:
+        nonlocal last
+        if now.doing == last[1] and now.elapsed_s - last[0] < LINES_EVERY_S:
+            return
+        last = (now.elapsed_s, now.doing)
+        steps = f", step {now.steps_done} of {now.steps_in_all}" if now.steps_in_all else ""
+        told = _scores(now)
+        say(f"{now.doing}{steps}, {now.elapsed_s:.0f} s{', ' if told else ''}{told}")
+
+    return show
+
+
+def _scores(now: TuningProgress) -> str:
+    told = [] if now.loss != now.loss else [f"loss {now.loss:.3f}"]
+    if now.score is not None and now.score_before is not None:
+        told.append(f"held out {now.score:.3f} (before {now.score_before:.3f})")
+    return ", ".join(told)
