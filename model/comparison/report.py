@@ -193,6 +193,7 @@ def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | Non
     """The report as Markdown. pictures : title -> path beside the page."""
     found = gather(results)
     lines = [_HEAD]
+    lines += _verdict(found)
     lines += _all_table(found)
     lines += _ahead_table(found, "pmf", WINDOWED_RIVALS, "## Several grids against patch and FCN")
     lines += _best_table(found)
@@ -226,6 +227,33 @@ def fullest(found: Mapping[Condition, Any]) -> dict[str, list[Condition]]:
         best = max(arms, key=lambda images: arms[images])
         chosen[name] = sorted(one for one in some if one.images == best)
     return chosen
+
+
+def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    """In how many comparisons several grids, and our best form, are ahead, level or behind."""
+    lines = [
+        "## In short",
+        "",
+        "Comparisons (set, window, training images) in which the first is ahead or behind with an "
+        "interval clear of 0, or neither.",
+        "",
+        _row("", "ahead", "neither", "behind"),
+        "|---|---|---|---|",
+    ]
+    for arm in OURS:
+        for rival in (*WINDOWED_RIVALS, *OUTSIDE_RIVALS):
+            intervals = [
+                ahead(some[arm], some[rival])
+                for some in found.values()
+                if arm in some and rival in some
+            ]
+            if intervals:
+                clear = sum(low > 0 for _, low, _ in intervals)
+                behind = sum(high < 0 for _, _, high in intervals)
+                rest = len(intervals) - clear - behind
+                title = f"{_name(arm)} against {_name(rival)}"
+                lines.append(_row(title, str(clear), str(rest), str(behind)))
+    return [*lines, ""]
 
 
 def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
