@@ -49,7 +49,7 @@ def list_(
     with open_store(open_config(config, state)) as store:
         found = store.dishes.alerts(open_only=not everything)
     if as_json:
-        print_json([_document(alert) for alert in found])
+        print_json([alert_document(alert) for alert in found])
         return
     if not found:
         say("no open alerts" if not everything else "no alerts on record")
@@ -165,7 +165,9 @@ def _held(alert: Alert) -> str:
     return f"mail held back: {alert.held_back}" if alert.held_back else ""
 
 
-def _document(alert: Alert) -> dict[str, object]:
+def alert_document(alert: Alert) -> dict[str, object]:
+    """The JSON form of an alert."""
+
     def iso(moment: datetime | None) -> str | None:
         return None if moment is None else moment.isoformat()
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rich.measure import measure_renderables
 from rich.table import Table
 
 from monitor.config import Config, find_config, load_config
+from monitor.culture import DishLine
 from monitor.delivery import take_back_from
 from monitor.errors import ConfigError, MonitorError, UsageError
 from monitor.record.store import Store
@@ -153,3 +155,18 @@ def cell(text: Path | str) -> str:
 
 def shown_lines(text: str) -> str:
     return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def moment(text: str, option: str, line: DishLine, config: Config) -> datetime:
+    """A time that a person wrote; without an offset, in the zone of the line's source."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as problem:
+        raise UsageError(
+            f"{option} {text}: is no time; write for example 2026-11-03 14:00 or "
+            "2026-11-03T14:00+09:00"
+        ) from problem
+    if at.tzinfo is None:
+        zones = {source.name: source.zone for source in config.sources}
+        at = at.replace(tzinfo=zones.get(line.source, config.unlisted.zone))
+    return at

@@ -15,6 +15,7 @@ from monitor.commands.common import (
     StateOption,
     begin_logging,
     cell,
+    moment,
     open_config,
     open_store,
     percent,
@@ -264,13 +265,4 @@ def _who(who: str | None) -> str:
 def _moment(text: str | None, line: DishLine, config: Config) -> datetime:
     if text is None:
         return utc_now()
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError as problem:
-        raise UsageError(
-            f"--at {text}: is no time; write for example 2026-11-03 14:00 or 2026-11-03T14:00+09:00"
-        ) from problem
-    if at.tzinfo is None:
-        zones = {source.name: source.zone for source in config.sources}
-        at = at.replace(tzinfo=zones.get(line.source, config.unlisted.zone))
-    return at
+    return moment(text, "--at", line, config)

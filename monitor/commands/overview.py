@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import exp
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from monitor.capture.watching import watch_kind
+from monitor.commands.alerts import alert_document
 from monitor.commands.common import (
     NO_WIDTH,
     ConfigOption,
@@ -23,6 +25,7 @@ from monitor.commands.common import (
     StateOption,
     begin_logging,
     cell,
+    moment,
     open_config,
     open_store,
     out,
@@ -33,7 +36,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import AlertTopic, Annotation, Reading
+from monitor.culture import Alert, AlertTopic, Annotation, DishLine, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -44,6 +47,8 @@ from monitor.whole_files import write_whole
 
 # Where no limit rests on a slope.
 GROWTH_H = 30.0
+# What a table or a picture can show; files for other programs hold everything.
+SHOWN_DAYS = 14.0
 
 
 class HistoryFormat(StrEnum):
@@ -238,29 +243,61 @@ def history(
     colonies: Annotated[
         bool, typer.Option("--colonies", help="Its colonies and their growth, as a table.")
     ] = False,
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=36500,
+            show_default=False,
+            help="Only so many days up to its last scan. Default: 14 for table and png, "
+            "else everything.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            show_default=False,
+            help="Only since then, such as '2026-11-03 14:00'; in the source's time zone, or "
+            "with an offset.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything on record, also in a table or picture.")
+    ] = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
     """A dish's series, oldest scan first.
 
+    A table or a picture shows the 14 days up to the last scan, unless told otherwise; CSV and JSON
+    hold everything.
+
     Example: colonywatch history 3500003816/A1 --format png --out a1.png
     """
     begin_logging()
     settings = open_config(config, state)
+    if sum((days is not None, since is not None, everything)) > 1:
+        raise UsageError("give one of --days, --since and --all")
     if colonies:
         if form is not HistoryFormat.TABLE or target is not None:
             raise UsageError("--colonies is a table on standard output; leave --format and --out")
         _show_colonies(dish, settings)
         return
     with open_store(settings) as store:
-        readings = store.dishes.history(dish)
-        annotations = store.lines.annotations(dish)
-        source = store.dishes.source_of(dish)
-        alerts = [
-            alert
-            for alert in store.dishes.alerts()
-            if alert.dish == dish and alert.topic is AlertTopic.DIFFERENTIATION
+        line = store.lines.line(dish)
+        begin: datetime | None
+        if since is not None:
+            begin = moment(since, "--since", line, settings)
+        else:
+            begin = _first_shown(store.dishes.newest_at(dish), form, days, everything=everything)
+        readings = store.dishes.history(dish, since=begin)
+        annotations = [
+            one for one in store.lines.annotations(dish) if begin is None or one.at >= begin
         ]
+        alerts = [one for one in store.dishes.alerts(dish=dish) if begin is None or one.at >= begin]
+    if begin is not None and form in (HistoryFormat.TABLE, HistoryFormat.PNG):
+        say(f"since {begin:%Y-%m-%d %H:%M} UTC; more with --days, --since or --all")
     if form is HistoryFormat.TABLE:
         table = _history_table(readings, annotations)
         if target is None:
@@ -277,18 +314,21 @@ def history(
 
         content = plot_series(
             readings,
-            settings.decisions.limits_for(dish, source),
+            settings.decisions.limits_for(dish, line.source),
             dish=dish,
             zone=_zone_of(settings, dish, readings),
-            alerts=alerts,
+            alerts=[one for one in alerts if one.topic is AlertTopic.DIFFERENTIATION],
+            annotations=annotations,
+            line=line,
         )
     elif form is HistoryFormat.JSON:
         if target is None:
-            print_json([as_document(reading) for reading in readings])
+            print_json(_history_document(line, begin, readings, annotations, alerts))
             return
         import json
 
-        content = json.dumps([as_document(reading) for reading in readings], indent=2).encode()
+        document = _history_document(line, begin, readings, annotations, alerts)
+        content = json.dumps(document, indent=2).encode()
     else:
         content = _as_csv(readings).encode()
     if target is None:
@@ -299,6 +339,43 @@ def history(
         except OSError as problem:
             raise MonitorError(f"{target}: cannot be written ({problem.strerror})") from problem
         say(f"written to {target}")
+
+
+def _first_shown(
+    newest: datetime | None, form: HistoryFormat, days: float | None, *, everything: bool
+) -> datetime | None:
+    """Where the shown part of a series begins; None = at its first scan."""
+    if days is None and form in (HistoryFormat.TABLE, HistoryFormat.PNG):
+        days = SHOWN_DAYS
+    if everything or days is None or newest is None:
+        return None
+    return newest - timedelta(days=days)
+
+
+def _history_document(
+    line: DishLine,
+    begin: datetime | None,
+    readings: list[Reading],
+    annotations: list[Annotation],
+    alerts: list[Alert],
+) -> dict[str, Any]:
+    """The JSON form of `history`. `since`: null = everything on record."""
+    return {
+        "dish": line.name,
+        "label": line.label,
+        "source": line.source,
+        "passage": line.passage,
+        "parent": line.parent,
+        "children": list(line.children),
+        "began_at": None if line.began_at is None else line.began_at.isoformat(),
+        "ended_at": None if line.ended_at is None else line.ended_at.isoformat(),
+        "since": None if begin is None else begin.isoformat(),
+        "readings": [as_document(reading) for reading in readings],
+        "annotations": [
+            {"at": one.at.isoformat(), "text": one.text, "who": one.who} for one in annotations
+        ],
+        "alerts": [alert_document(alert) for alert in reversed(alerts)],
+    }
 
 
 def _show_colonies(dish: str, settings: Config) -> None:

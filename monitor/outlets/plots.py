@@ -18,13 +18,14 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import Alert, AlertKind, Reading
+from monitor.culture import Alert, AlertKind, Annotation, DishLine, Reading
 
 _DIFFERENTIATED = "#d55e00"
 _CELLS = "#0072b2"
 _INK = "#1f2937"
 _PALE = "#6b7280"
 _GRID = "#e5e7eb"
+_EVENT = "#6d28d9"
 _ALERTS = {
     AlertKind.RAISED: ("v", "#b91c1c", "alert"),
     AlertKind.WORSENED: ("v", "#7f1d1d", "worse"),
@@ -33,6 +34,7 @@ _ALERTS = {
 _TEXT_PT = 13
 _MANY = 60
 _LONGEST_NAME = 32
+_MOST_EVENTS = 20
 _BREAK_AFTER = 4.0  # intervals between scans
 
 
@@ -43,11 +45,15 @@ def plot_series(
     dish: str,
     zone: ZoneInfo,
     alerts: Sequence[Alert] = (),
+    annotations: Sequence[Annotation] = (),
+    line: DishLine | None = None,
 ) -> bytes:
     """Differentiated fraction and confluence of a dish over local time.
 
     readings : oldest first; where a fraction is undefined, or scans are missing, the line is broken
     alerts : marked at the time of their reading
+    annotations : written along a line at their time
+    line : its beginning by a passage and its end are written in the same way
     Returns a PNG, 960 x 720.
     """
     figure = Figure(figsize=(8, 6), dpi=120, facecolor="white")
@@ -67,6 +73,7 @@ def plot_series(
     _draw_confluence(lower, readings)
     for axes in (upper, lower):
         _tidy(axes)
+    _draw_events(upper, lower, readings, annotations, line)
     _lay_time(lower, readings, zone)
     if not readings:
         upper.text(
@@ -157,6 +164,36 @@ def _draw_confluence(axes: Axes, readings: Sequence[Reading]) -> None:
     highest = max((value for value in values if value is not None), default=0.0)
     axes.set_ylim(0, min(104.0, max(10.0, 125 * highest)))
     axes.set_ylabel("confluence, %", size=_TEXT_PT, color=_INK)
+
+
+def _draw_events(
+    upper: Axes,
+    lower: Axes,
+    readings: Sequence[Reading],
+    annotations: Sequence[Annotation],
+    line: DishLine | None,
+) -> None:
+    """What people did, at its time; nothing outside of what is drawn."""
+    events = [(one.at, one.text) for one in annotations]
+    if line is not None and line.began_at is not None and line.parent is not None:
+        events.append((line.began_at, f"from {line.parent}"))
+    if line is not None and line.ended_at is not None:
+        events.append((line.ended_at, "passaged" if line.children else "ended"))
+    if not readings:
+        return
+    margin = timedelta(hours=6)
+    first, last = readings[0].at - margin, readings[-1].at + margin
+    for at, text in sorted(events)[-_MOST_EVENTS:]:
+        if not first <= at <= last:
+            continue
+        for axes in (upper, lower):
+            axes.axvline(_number(at), color=_EVENT, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        upper.annotate(
+            _printable(text), (_number(at), 0.9), (3, 0),
+            xycoords=("data", "axes fraction"), textcoords="offset points",
+            size=_TEXT_PT - 3, color=_EVENT, rotation=90, va="top", ha="left", zorder=5,
+            parse_math=False,
+        )  # fmt: skip
 
 
 def _draw_line(

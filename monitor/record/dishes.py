@@ -292,9 +292,23 @@ class DishRecord:
             _carry_out(session, dish, reading, decision, now, self._take_back)
             return ScanOutcome(reading, before, decision)
 
-    def history(self, dish: str, *, model_sha256: str | None = None) -> list[Reading]:
+    def newest_at(self, dish: str) -> datetime | None:
+        """When its last reading was taken. Raises UsageError for a dish that is not known."""
+        with self._database.reading() as session:
+            row = dish_called(session, dish)
+            return session.scalar(
+                select(ReadingRow.at)
+                .where(ReadingRow.dish_id == row.id)
+                .order_by(ReadingRow.at.desc())
+                .limit(1)
+            )
+
+    def history(
+        self, dish: str, *, model_sha256: str | None = None, since: datetime | None = None
+    ) -> list[Reading]:
         """The dish's series, oldest first: one reading a scan, its latest version.
 
+        since : only what was taken then or later; None = all
         model_sha256 : where a scan has readings under this model, the latest of these counts
         Raises UsageError for a dish that is not known.
         """
@@ -325,6 +339,8 @@ class DishRecord:
                         ),
                     ),
                 )
+            if since is not None:
+                query = query.where(ReadingRow.at >= since)
             found = session.scalars(
                 query.where(ReadingRow.dish_id == row.id).order_by(ReadingRow.at, ReadingRow.id)
             )
@@ -403,8 +419,8 @@ class DishRecord:
 
     # --- alerts --------------------------------------------------------------------------------
 
-    def alerts(self, *, open_only: bool = False) -> list[Alert]:
-        """Newest first."""
+    def alerts(self, *, open_only: bool = False, dish: str | None = None) -> list[Alert]:
+        """Newest first. dish : only what is about it"""
         with self._database.reading() as session:
             query = (
                 select(AlertRow, DishRow.name)
@@ -413,6 +429,8 @@ class DishRecord:
             )
             if open_only:
                 query = query.where(AlertRow.closed_at.is_(None))
+            if dish is not None:
+                query = query.where(AlertRow.dish_id == dish_called(session, dish).id)
             return [alert_of(row, name) for row, name in session.execute(query)]
 
     def alert(self, alert_id: int) -> Alert:

@@ -149,7 +149,7 @@ def test_a_differentiated_dish_makes_a_row_a_mail_and_a_plan_for_the_picker(
         wait_until(
             lambda: bool(list(mailbox.glob("*.eml")) and list(picker.glob("*.csv"))), incubator
         )
-    [row] = incubator.document("history", "dish-01", "--format", "json")
+    [row] = incubator.document("history", "dish-01", "--format", "json")["readings"]
     assert row["differentiated_fraction"] > 0.1
     assert row["pixel_size_um"] == 2.5
     assert datetime.fromisoformat(row["at"]).strftime("%Y%m%dT%H%M%SZ") in capture.name
@@ -198,7 +198,7 @@ def test_a_killed_daemon_loses_nothing_and_counts_nothing_twice(incubator: Incub
     status = incubator.document("status", "--json")
     assert status["captures"] == {"recorded": len(scans), "unreadable": 0, "waiting": 0}
     for dish in ("dish-01", "dish-02", "dish-03"):
-        series = incubator.document("history", dish, "--format", "json")
+        series = incubator.document("history", dish, "--format", "json")["readings"]
         assert [row["captures"] for row in series] == [1, 1, 1]
         assert [row["version"] for row in series] == [1, 1, 1]
 

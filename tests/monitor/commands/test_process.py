@@ -59,7 +59,7 @@ def test_the_json_form_is_what_was_promised_and_a_second_time_all_is_known(captu
     assert found["known"] == 2
     assert found["dishes"] == ["dish-07"]
     assert status(state) == {"recorded": 2, "unreadable": 0, "waiting": 0}
-    history = call("history", "dish-07", "--format", "json", "--state", state).document
+    history = call("history", "dish-07", "--format", "json", "--state", state).document["readings"]
     assert [one["version"] for one in history] == [1, 1]
 
 
@@ -233,7 +233,7 @@ def test_two_calls_at_once_on_one_record_count_nothing_twice(captures, config, t
         found = json.loads(out)
         assert sum(found[key] for key in ("recorded", "known", "waiting")) == 2
     assert status(state) == {"recorded": 2, "unreadable": 0, "waiting": 0}
-    history = call("history", "dish-07", "--format", "json", "--state", state).document
+    history = call("history", "dish-07", "--format", "json", "--state", state).document["readings"]
     assert [one["captures"] for one in history] == [1, 1]
     assert [one["version"] for one in history] == [1, 1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_no_dish_is_an_empty_list_in_json_and_a_hint_in_words(tmp_path):
 def test_history_as_json_gives_what_was_promised(state):
     answer = call("history", "dish-07", "--format", "json", "--state", state)
     assert answer.code == DONE
-    found = answer.document
+    found = answer.document["readings"]
     assert [one["at"] for one in found] == [
         "2026-11-02T03:00:00+00:00",
         "2026-11-02T09:00:00+00:00",
@@ -96,13 +97,61 @@ def test_history_as_json_gives_what_was_promised(state):
         assert len(one["model_sha256"]) == 64
 
 
+def at_of(*words, state):
+    readings = call("history", "dish-07", *words, "--format", "json", "--state", state).document[
+        "readings"
+    ]
+    return [one["at"][:16] for one in readings]
+
+
+def test_history_can_be_cut_to_a_time(state):
+    """The scans are of 03:00 and 09:00."""
+    last = ["2026-11-02T09:00"]
+    assert at_of("--days", "0.2", state=state) == last
+    assert at_of("--since", "2026-11-02 09:00", state=state) == last
+    assert at_of("--since", "2026-11-02T12:30+09:00", state=state) == last
+    assert len(at_of("--all", state=state)) == len(at_of("--days", "0.25", state=state)) == 2
+    assert at_of("--since", "2026-11-03", state=state) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--since", "yesterday"], "--since yesterday: is no time"),
+        (["--since", "2026-11-02", "--all"], "one of --days, --since and --all"),
+        (["--days", "0"], "--days"),
+    ],
+)
+def test_history_refuses_a_time_that_is_none(words, said, state):
+    answer = call("history", "dish-07", *words, "--state", state)
+    assert answer.code == MISUSED
+    assert said in answer.err
+
+
+def test_history_as_json_tells_the_life_of_the_dish(state, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(state, copy)
+    note = ["annotate", "dish-07", "medium <b>changed", "--at", "2026-11-02 05:00", "--who", "a"]
+    assert call("dishes", *note, "--state", copy).code == DONE
+    found = call("history", "dish-07", "--format", "json", "--state", copy).document
+    assert found["annotations"] == [
+        {"at": "2026-11-02T05:00:00+00:00", "text": "medium <b>changed", "who": "a"}
+    ]
+    assert (found["dish"], found["ended_at"], found["since"]) == ("dish-07", None, None)
+    assert [one["dish"] for one in found["alerts"]] == ["dish-07"]
+    end = ["end", "dish-07", "--at", "2026-11-02 10:00"]
+    assert call("dishes", *end, "--state", copy).code == DONE
+    found = call("history", "dish-07", "--format", "json", "--state", copy).document
+    assert found["ended_at"] == "2026-11-02T10:00:00+00:00"
+
+
 def test_history_as_csv_says_the_same_as_json(state):
     rows = list(
         csv.DictReader(
             io.StringIO(call("history", "dish-07", "--format", "csv", "--state", state).out)
         )
     )
-    found = call("history", "dish-07", "--format", "json", "--state", state).document
+    found = call("history", "dish-07", "--format", "json", "--state", state).document["readings"]
     for row, one in zip(rows, found, strict=True):
         assert row["at"] == one["at"]
         assert float(row["differentiated_um2"]) == one["differentiated_um2"]
@@ -142,7 +191,7 @@ def test_history_goes_into_a_file_and_leaves_standard_output_empty(form, state, 
     assert {
         "table": lambda: "┃ differentiated ┃" in content.decode(),
         "csv": lambda: content.startswith(b"at,dish,captures,"),
-        "json": lambda: len(json.loads(content)) == 2,
+        "json": lambda: len(json.loads(content)["readings"]) == 2,
         "png": lambda: content.startswith(b"\x89PNG"),
     }[form]()
 
@@ -302,7 +351,9 @@ def test_simulate_refuses_a_time_that_is_none(tmp_path):
 
 def test_the_model_of_the_record_is_the_one_that_models_lists(state):
     (starter,) = call("models", "list", "--json").document
-    reading = call("history", "dish-07", "--format", "json", "--state", state).document[0]
+    reading = call("history", "dish-07", "--format", "json", "--state", state).document["readings"][
+        0
+    ]
     assert reading["model_sha256"] == starter["sha256"]
 
 

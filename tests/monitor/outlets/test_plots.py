@@ -1,4 +1,5 @@
 import threading
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind
+from monitor.culture import AlertKind, Annotation, DishLine
 from monitor.outlets.plots import plot_series
 from tests.monitor.outlets.stories import alert, reading, series
 
@@ -14,6 +15,7 @@ LIMITS = DifferentiationConfig()
 ZONE = ZoneInfo("Asia/Tokyo")
 LINE_BGR = (0x00, 0x5E, 0xD5)
 DEEP_RED_BGR = (0x1C, 0x1C, 0xB9)
+EVENT_BGR = (0xD9, 0x28, 0x6D)
 GREEN_BGR = (0x3D, 0x80, 0x15)
 
 
@@ -60,6 +62,19 @@ def test_alerts_are_marked_by_their_kind():
     assert len(columns_with(raised, DEEP_RED_BGR)) > 0
     cleared = drawn(readings, alerts=[alert(readings, AlertKind.CLEARED)])
     assert len(columns_with(cleared, GREEN_BGR)) > 0
+
+
+def test_what_people_did_is_marked_where_it_lies_in_the_picture():
+    readings = series(*[0.05] * 21)
+    assert len(columns_with(drawn(readings), EVENT_BGR)) == 0
+    middle, far = readings[10].at, readings[0].at - timedelta(days=30)
+    note = Annotation(1, "dish-07", middle, "medium $ changed", "a")
+    assert len(columns_with(drawn(readings, annotations=[note]), EVENT_BGR)) > 0
+    old = Annotation(1, "dish-07", far, "medium changed", "a")
+    assert len(columns_with(drawn(readings, annotations=[old]), EVENT_BGR)) == 0
+    ended = DishLine("dish-07", "dish-07", "s", ended_at=readings[-1].at)
+    assert len(columns_with(drawn(readings, line=ended), EVENT_BGR)) > 0
+    assert len(columns_with(drawn((), annotations=[note], line=ended), EVENT_BGR)) == 0
 
 
 def test_doubtful_readings_stand_out():
