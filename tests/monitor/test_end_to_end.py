@@ -72,7 +72,12 @@ def incubator(tmp_path: Path) -> Incubator:
                     }
                 ],
                 "decisions": {
-                    "differentiation": {"scans_needed": 1, "scans_considered": 1},
+                    # The dish is far gone; what is asked here is that a plan travels.
+                    "differentiation": {
+                        "scans_needed": 1,
+                        "scans_considered": 1,
+                        "discard_above": None,
+                    },
                     "removal": {"approval": "rule", "trust_first_scan": True},
                 },
                 "outlets": {"email": {"gather_s": 0}},
@@ -157,7 +162,8 @@ def test_a_differentiated_dish_makes_a_row_a_mail_and_a_plan_for_the_picker(
     message = email.message_from_bytes(mail.read_bytes(), policy=email.policy.default)
     assert "dish-01" in message["subject"]
     kinds = [part.get_content_type() for part in message.walk()]
-    assert kinds.count("image/png") + kinds.count("image/jpeg") == 2
+    # The overlay, the series and the plan.
+    assert kinds.count("image/png") + kinds.count("image/jpeg") == 3
     [plan] = incubator.document("removals", "list", "--json")
     assert plan["status"] == "exported"
     assert plan["targets"] > 0
