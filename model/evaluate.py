@@ -19,32 +19,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.checkpoint import ModelError
-from model.classes import CellClass
-from model.dataset import DataError, LabelledImage, read_folder
+from model.classes import UNKNOWN, CellClass
+from model.dataset import DataError, LabelledImage, read_labelled
 from model.metrics import (
+    BoundaryMatches,
     Confusion,
     Reliability,
     bootstrap_interval,
+    boundary_matches,
+    boundary_tolerance_px,
+    class_reliability,
     confusion,
     differentiated_fraction,
     fraction_error,
+    rank_correlation,
     reliability,
 )
-from model.predict import Segmenter, spread_evenly
-
-Show = Callable[[LabelledImage, NDArray[np.uint8]], None]
+from model.predict import Segmentation, Segmenter, spread_evenly
 
 
 @dataclass(frozen=True, eq=False)
 class FieldScore:
-    """One image: its confusion, its differentiated fraction and how unsure the model was."""
+    """One image: its confusion, its differentiated fraction and how unsure the model was.
+
+    tolerance_px : how far an outline may be off and still count as found
+    known_share : share of the pixels whose class is known
+    """
 
     name: str
     confusion: Confusion
+    boundary: BoundaryMatches
+    tolerance_px: float
     true_fraction: float | None
     found_fraction: float | None
     fraction_error: float | None
     uncertainty: float
+    known_share: float
+    pixel_size_um: float | None
+    assumed_pixel_size_um: float | None
+
+    @property
+    def pixel_error(self) -> float:
+        """Share of the known pixels that are called something else; NaN where none is known."""
+        counts = self.confusion.counts
+        total = int(counts.sum())
+        return 1 - int(np.trace(counts)) / total if total else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is undefined is null."""
+        return {
+            "name": self.name,
+            "mean_jaccard": _number(self.confusion.mean_jaccard),
+            "jaccard": _by_class(self.confusion.jaccard),
+            "boundary_f_score": _number(self.boundary.mean_f_score),
+            "pixel_error": _number(self.pixel_error),
+            "true_differentiated_fraction": self.true_fraction,
+            "differentiated_fraction": self.found_fraction,
+            "fraction_error": self.fraction_error,
+            "uncertainty": self.uncertainty,
+            "known_share": round(self.known_share, 4),
+            "pixel_size_um": self.pixel_size_um,
+            "assumed_pixel_size_um": self.assumed_pixel_size_um,
+        }
+
+
+Show = Callable[[LabelledImage, Segmentation, FieldScore], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +98,27 @@ class Evaluation:
     model_sha256: str
     fields: tuple[FieldScore, ...]
     reliability: Reliability
+    class_reliability: tuple[Reliability, ...]
+
+    @property
+    def boundary(self) -> BoundaryMatches:
+        """Border pixels of all images together."""
+        first, *more = (one.boundary for one in self.fields)
+        return sum(more, first)
+
+    @property
+    def uncertainty_tells_error(self) -> float:
+        """Rank correlation of uncertainty and share of wrong pixels over the images; NaN for
+        fewer than three or where either does not vary."""
+        pairs = [
+            (one.uncertainty, one.pixel_error)
+            for one in self.fields
+            if not math.isnan(one.pixel_error)
+        ]
+        if len(pairs) < 3:
+            return math.nan
+        unsure, wrong = zip(*pairs, strict=True)
+        return rank_correlation(unsure, wrong)
 
     @property
     def confusion(self) -> Confusion:
@@ -86,18 +146,19 @@ class Evaluation:
             "recall": _by_class(pooled.recall),
             "mean_fraction_error": self.mean_fraction_error,
             "expected_calibration_error": _number(self.reliability.expected_calibration_error),
+            "expected_calibration_error_by_class": _by_class(
+                np.array([one.expected_calibration_error for one in self.class_reliability])
+            ),
+            "boundary_f_score": _by_class(self.boundary.f_score),
+            "mean_boundary_f_score": _number(self.boundary.mean_f_score),
+            "uncertainty_tells_error": _number(self.uncertainty_tells_error),
             "confusion": pooled.counts.tolist(),
-            "fields": [
-                {
-                    "name": one.name,
-                    "mean_jaccard": _number(one.confusion.mean_jaccard),
-                    "true_differentiated_fraction": one.true_fraction,
-                    "differentiated_fraction": one.found_fraction,
-                    "fraction_error": one.fraction_error,
-                    "uncertainty": one.uncertainty,
-                }
-                for one in self.fields
-            ],
+            "reliability": {
+                "confidence": [_number(v) for v in self.reliability.confidence.tolist()],
+                "accuracy": [_number(v) for v in self.reliability.accuracy.tolist()],
+                "pixels": self.reliability.counts.tolist(),
+            },
+            "fields": [one.to_json() for one in self.fields],
         }
 
 
@@ -106,38 +167,44 @@ def evaluate(
 ) -> Evaluation:
     """Segment labelled images and compare.
 
-    show : is given each image with the labels found for it
+    show : is given each image with what was found in it and its score
     Raises DataError where there is no image.
     """
     fields: list[FieldScore] = []
     reliable: Reliability | None = None
+    by_class: tuple[Reliability, ...] = ()
     for one in images:
         found = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
-        shape = one.labels.shape
-        planes = spread_evenly(found.probabilities, shape, 0, shape[0])
-        part = reliability(one.labels, planes)
+        labels, truth = found.labels, one.labels
+        planes = spread_evenly(found.probabilities, truth.shape, 0, truth.shape[0])
+        part, parts = reliability(truth, planes), class_reliability(truth, planes)
         reliable = part if reliable is None else reliable + part
-        known = one.labels != 255
-        fields.append(
-            FieldScore(
-                one.name,
-                confusion(one.labels, found.labels),
-                differentiated_fraction(one.labels[known]),
-                differentiated_fraction(found.labels[known]),
-                fraction_error(one.labels, found.labels),
-                found.uncertainty,
-            )
+        by_class = tuple(a + b for a, b in zip(by_class, parts, strict=True)) if by_class else parts
+        known = truth != UNKNOWN
+        score = FieldScore(
+            one.name,
+            confusion(truth, labels),
+            boundary_matches(truth, labels),
+            boundary_tolerance_px(truth.shape),
+            differentiated_fraction(truth[known]),
+            differentiated_fraction(labels[known]),
+            fraction_error(truth, labels),
+            found.uncertainty,
+            float(known.mean()),
+            found.pixel_size_um,
+            found.assumed_pixel_size_um,
         )
+        fields.append(score)
         if show is not None:
-            show(one, found.labels)
+            show(one, found, score)
     if reliable is None:
         raise DataError("no image to measure on; give a folder with images/ and labels/")
-    return Evaluation(segmenter.name, segmenter.sha256, tuple(fields), reliable)
+    return Evaluation(segmenter.name, segmenter.sha256, tuple(fields), reliable, by_class)
 
 
 def evaluate_folder(segmenter: Segmenter, data: Path, show: Show | None = None) -> Evaluation:
     """`evaluate` over a folder of images/ and labels/. Raises DataError."""
-    return evaluate(segmenter, read_folder(data), show)
+    return evaluate(segmenter, read_labelled(data, least_classes=1).images, show)
 
 
 def evaluate_simulated(segmenter: Segmenter, fields: int, seed: int) -> Evaluation:

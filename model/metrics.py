@@ -316,7 +316,7 @@ def bootstrap_interval(
     confusions: Sequence[Confusion], *, seed: int = 0, rounds: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
     """Interval of the pooled mean Jaccard when images are drawn anew with replacement."""
-    if not confusions:
+    if not any(one.counts.any() for one in confusions):
         return float("nan"), float("nan")
     chance = np.random.default_rng(seed)
     stack = np.stack([one.counts for one in confusions])

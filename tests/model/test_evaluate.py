@@ -52,7 +52,9 @@ def test_the_json_form_is_plain_and_has_no_nan() -> None:
 def test_labels_are_shown_to_whoever_asks() -> None:
     seen: list[tuple[str, tuple[int, ...]]] = []
     evaluate(
-        untrained(), [labelled("a")], lambda one, labels: seen.append((one.name, labels.shape))
+        untrained(),
+        [labelled("a")],
+        lambda one, found, score: seen.append((score.name, found.labels.shape)),
     )
     assert seen == [("a", (120, 140))]
 
@@ -65,3 +67,16 @@ def test_simulated_fields_are_measured_by_their_seeds() -> None:
 def test_nothing_to_measure_on_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image to measure on"):
         evaluate(untrained(), [])
+
+
+def test_uncertainty_is_held_against_error_over_the_images() -> None:
+    found = evaluate(untrained(), [labelled(name) for name in "abc"])
+    assert np.isnan(found.uncertainty_tells_error)  # the same image thrice does not vary
+    assert found.to_json()["uncertainty_tells_error"] is None
+
+
+def test_an_image_without_a_known_pixel_has_no_error() -> None:
+    values = evaluate(untrained(), [labelled("a", known=False)]).to_json()
+    assert values["fields"][0]["pixel_error"] is None
+    assert values["mean_jaccard"] is None
+    assert values["mean_boundary_f_score"] is None
