@@ -60,8 +60,9 @@ SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 TEMPERATURE_FACTORS: Final = (0.6, 0.75, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5)
 
-LEAST_GAIN: Final = 0.002
-"""Of mean Jaccard: of shares that score alike the smallest is taken, nearest to what is known."""
+ALIKE: Final = 0.01
+"""Of mean Jaccard: of shares that score alike, and no worse than the old weights, the largest is
+taken, since the model learns from more fields than the networks that were asked."""
 
 FEWEST_STEPS: Final = 20
 
@@ -461,10 +462,9 @@ def _choose(start: Model, folds: Sequence[Fold], turns: Sequence[PmfCNN]) -> Cho
         return _pooled(parts)
 
     by_share = {share: measured(share, base.temperature) for share in SHARES}
-    best = max(one.confusion.mean_jaccard for one in by_share.values())
-    share = min(
-        share for share, one in by_share.items() if one.confusion.mean_jaccard >= best - LEAST_GAIN
-    )
+    scores = {share: one.confusion.mean_jaccard for share, one in by_share.items()}
+    enough = max(scores[0.0], max(scores.values()) - ALIKE)
+    share = max(share for share, score in scores.items() if score >= enough)
     by_temperature = {
         base.temperature * factor: measured(share, base.temperature * factor)
         for factor in TEMPERATURE_FACTORS
