@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -33,10 +34,16 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.errors import CaptureError, ModelRefusedError, MonitorError, UsageError
+from monitor.outlets.evaluation_report import FieldPictures, draw_differences, write_report
+from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_view
 
 if TYPE_CHECKING:
     from model.dataset import LabelledImage, Picture
+    from model.evaluate import FieldScore
     from model.finetune import TuningProgress
+    from model.predict import Segmentation
+
+PICTURE_SIDE_PX = 560
 
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", readable=False, help="Folder with images/ and labels/.")
@@ -158,24 +165,50 @@ def evaluate(
             help="A model; default: the configured one.",
         ),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            readable=False,
+            help="Write report.html (pictures in it), report.json and fields.csv there.",
+        ),
+    ] = None,
     pixel_size_um: PixelSizeOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Measure a model on labelled fields.
+    """Measure a model on labelled fields, and write a report to look at.
 
-    Example: colonywatch evaluate my-fields --model models/line-7
+    Example: colonywatch evaluate my-fields --model models/line-7 --out report
     """
     from model.evaluate import evaluate as measure
     from monitor.segmentation.segmenter import load_segmenter
 
     begin_logging()
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; --out wants a folder")
     settings = open_config(config, state)
     chosen = settings.segmentation.model if model is None else str(model)
     segmenter = load_segmenter(chosen, settings.compute.threads)
     images = _labelled(data, settings, pixel_size_um, least_classes=1)
-    document = measure(segmenter, images).to_json()
+    pictures: dict[str, FieldPictures] = {}
+
+    def keep(one: LabelledImage, found: Segmentation, score: FieldScore) -> None:
+        say(f"{one.name}: {percent(score.pixel_error)} of the known pixels wrong")
+        if folder is not None:
+            pictures[one.name] = _pictures(one, found)
+
+    document = measure(segmenter, images, keep).to_json()
+    if folder is not None:
+        try:
+            page = write_report(folder, document, pictures)
+        except OSError as problem:
+            raise MonitorError(
+                f"{folder}: cannot be written to ({problem.strerror}); choose another with --out"
+            ) from problem
+        say(f"report: {page}")
     if as_json:
         print_json(document)
         return
@@ -196,6 +229,32 @@ def evaluate(
         f"{percent(document['mean_fraction_error'])}; expected calibration error "
         f"{document['expected_calibration_error']}"
     )
+
+
+def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
+    size = found.pixel_size_um or found.assumed_pixel_size_um
+    drawn = [
+        draw_overlay(
+            one.image,
+            labels,
+            pixel_size_um=size,
+            max_side=PICTURE_SIDE_PX,
+            assumed=found.pixel_size_um is None,
+        )
+        for labels in (one.labels, found.labels)
+    ]
+    bare = field_of_view(
+        draw_overlay(
+            one.image,
+            np.zeros_like(one.labels),
+            pixel_size_um=size,
+            title=" ",
+            max_side=PICTURE_SIDE_PX,
+        ),
+        one.labels.shape,
+    )
+    wrong = draw_differences(bare, one.labels, found.labels)
+    return FieldPictures(*(encode_jpeg(picture, quality=80) for picture in (*drawn, wrong)))
 
 
 # ------------------------------------------------------------------------------------- parts

@@ -1,0 +1,91 @@
+"""`train` and `evaluate`, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import Manifest, Model, save_model
+from model.network import PmfCNN, PmfCNNConfig
+from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call
+
+SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """Two images, one labelled by a map and one in QuPath, and one without labels."""
+    data = tmp_path / "lab"
+    for part in ("images", "labels"):
+        (data / part).mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    for stem in ("a", "b", "spare"):
+        image = chance.normal(120, 5, (240, 240))
+        image[:, 120:] += chance.normal(0, 25, (240, 120))
+        cv2.imwrite(str(data / "images" / f"{stem}.png"), image.clip(0, 255).astype(np.uint8))
+    labels = np.zeros((240, 240), np.uint8)
+    labels[:, 120:] = 1
+    cv2.imwrite(str(data / "labels" / "a.png"), labels)
+    ring = [[120, 0], [240, 0], [240, 240], [120, 240], [120, 0]]
+    region = [[0, 0], [240, 0], [240, 240], [0, 240], [0, 0]]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [points]},
+            "properties": {"classification": {"name": name}},
+        }
+        for name, points in (("Undifferentiated", ring), ("Region*", region))
+    ]
+    document = {"type": "FeatureCollection", "features": features}
+    (data / "labels" / "b.geojson").write_text(json.dumps(document))
+    (data / "pixel_size_um.csv").write_text("file,pixel_size_um\na.png,2.5\nb.png,2.5\n")
+    return data
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_model(tmp_path / "base", Model(PmfCNN(SMALL), Manifest("base", SMALL, 2.5)), "")
+    return tmp_path / "base"
+
+
+def test_a_model_is_trained_and_measured(
+    lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    out = tmp_path / "tuned"
+    answer = call("train", lab, "--out", out, "--from", model, "--steps", "5", "--json")
+    assert answer.code == DONE, answer.err
+    assert answer.document["training"]["turns"] == 2
+    assert "1 images have no labels and are left out: spare.png" in answer.err
+    assert "turn 1 of 2" in answer.err
+    again = call("train", lab, "--out", out, "--from", model, "--steps", "5")
+    assert again.code == FAILED
+    assert "holds a model already" in again.err
+    report = tmp_path / "report"
+    answer = call("evaluate", lab, "--model", out, "--out", report, "--json")
+    assert answer.code == DONE, answer.err
+    assert answer.document["images"] == 2
+    assert sorted(p.name for p in report.iterdir()) == ["fields.csv", "report.html", "report.json"]
+    assert (report / "report.html").read_text().count("data:image/jpeg") == 6
+
+
+def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(lab / "labels" / "a.png"), np.full((240, 240), 9, np.uint8))
+    (lab / "labels" / "b.geojson").write_text("{")
+    answer = call("train", lab, "--out", tmp_path / "x", "--from", model)
+    assert answer.code == FAILED
+    assert "holds the value(s) 9" in answer.err
+    assert "not a whole JSON text" in answer.err
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "file").write_text("")
+    assert call("train", lab, "--out", tmp_path / "file").code == MISUSED
+    assert call("evaluate", lab, "--out", tmp_path / "file").code == MISUSED
+    answer = call("evaluate", tmp_path / "nowhere", "--model", model)
+    assert answer.code == FAILED
+    assert "no such folder" in answer.err
