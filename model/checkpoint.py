@@ -190,18 +190,19 @@ def read_manifest(folder: Path) -> Manifest:
         normalisation = Normalisation(**values["normalisation"])
         assumed = values.get("assumed_pixel_size_um")
         manifest = Manifest(
-            name=str(values["name"]),
+            name=_text(values["name"]),
             network=PmfCNNConfig.from_json(values["network"]),
             um_per_pixel=float(values["um_per_pixel"]),
             normalisation=normalisation,
             temperature=float(values["temperature"]),
             assumed_pixel_size_um=None if assumed is None else float(assumed),
-            training=values.get("training", {}),
-            scores=values.get("scores", {}),
+            training=dict(values.get("training", {})),
+            scores=dict(values.get("scores", {})),
             weights_sha256=str(values["weights_sha256"]),
             canary=tuple(float(value) for value in values["canary"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _check_ranges(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"{folder / MANIFEST}: not a complete manifest ({error!s}); "
             "take the model folder anew from where it came"
@@ -217,6 +218,29 @@ def read_manifest(folder: Path) -> Manifest:
             "the model was made; take the model folder anew from where it came"
         )
     return manifest
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(f"the name {value!r} is none")
+    return value
+
+
+def _check_ranges(manifest: Manifest) -> None:
+    """Raises ValueError for numbers with which nothing can be computed."""
+    sizes = {"um_per_pixel": manifest.um_per_pixel, "temperature": manifest.temperature}
+    if manifest.assumed_pixel_size_um is not None:
+        sizes["assumed_pixel_size_um"] = manifest.assumed_pixel_size_um
+    rule = manifest.normalisation
+    sizes |= {"background_um": rule.background_um}
+    sizes |= {"texture_px": rule.texture_px, "block_px": rule.block_px}
+    for name, value in sizes.items():
+        if not 0.01 <= value <= 10_000:
+            raise ValueError(f"{name} is {value}; it must lie between 0.01 and 10,000")
+    if not isinstance(rule.texture_px, int) or not isinstance(rule.block_px, int):
+        raise ValueError("texture_px and block_px must be whole numbers")
+    if not 0 < rule.quantile <= 1:
+        raise ValueError(f"quantile is {rule.quantile}; it must lie between 0 and 1")
 
 
 def load_model(folder: Path) -> Model:
@@ -238,9 +262,13 @@ def load_model(folder: Path) -> Model:
             f"{folder / WEIGHTS}: hash {found[:12]} instead of {manifest.weights_sha256[:12]}: "
             "damaged, or of another model; take the model folder anew from where it came"
         )
-    network = PmfCNN(manifest.network)
     try:
-        network.load_state_dict(load_tensors(content))
+        tensors = load_tensors(content)
+        # Compared before memory is taken: sizes in a manifest may be anything.
+        with torch.device("meta"):
+            PmfCNN(manifest.network).load_state_dict(tensors, assign=True)
+        network = PmfCNN(manifest.network)
+        network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"{folder / WEIGHTS}: the weights do not fit the sizes in {MANIFEST}; "
@@ -278,7 +306,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
             f"{folder / MANIFEST}: cannot be read ({error.strerror}); "
             "give the folder of a model (weights.safetensors, manifest.json, card.md)"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{folder / MANIFEST}: not a JSON text; take the model folder anew from where it came"
         ) from error

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from model.checkpoint import (
     CARD,
@@ -119,3 +123,86 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ModelError, match="cannot be written"):
         save_model(tmp_path / "taken", small_model(), "")
+
+
+# ------------------------------------------------------------------ manifests made to deceive
+
+
+def forge(folder: Path, weights: bytes | None = None, **values: Any) -> None:
+    """Change a model as somebody would who knows how the hashes are made."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest.update(values)
+    if weights is not None:
+        (folder / WEIGHTS).write_bytes(weights)
+        manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    known = ["format", "classes", "network", "um_per_pixel", "normalisation", "temperature"]
+    known += ["weights_sha256", "assumed_pixel_size_um"]
+    functional = {name: manifest[name] for name in known if name in manifest}
+    text = json.dumps(functional, sort_keys=True, separators=(",", ":"))
+    manifest["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+NETWORK = json.loads(json.dumps(SMALL.to_json()))
+RULE = {"name": "flat-background-1", "background_um": 200.0, "texture_px": 11, "quantile": 0.9}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": None},
+        {"um_per_pixel": float("nan")},
+        {"um_per_pixel": -2.5},
+        {"assumed_pixel_size_um": float("nan")},
+        {"assumed_pixel_size_um": 1e9},
+        {"name": "\x1b[31m"},
+        {"name": None},
+        {"training": 7},
+        {"network": []},
+        {"network": {**NETWORK, "widths": [4, 6, 10**6]}},
+        {"network": {**NETWORK, "classes": 2}},
+        {"network": {**NETWORK, "window_px": "64"}},
+        {"normalisation": {**RULE, "block_px": 0}},
+        {"normalisation": {**RULE, "block_px": 1.5}},
+        {"normalisation": {**RULE, "block_px": 16, "quantile": 9}},
+        {"canary": [True]},
+    ],
+    ids=str,
+)
+def test_a_forged_manifest_is_refused(folder: Path, values: dict[str, Any]) -> None:
+    """Its hashes are right; what it says cannot be."""
+    forge(folder, **values)
+    with pytest.raises(ModelError):
+        load_model(folder)
+
+
+def test_a_manifest_nested_without_end_is_refused(folder: Path) -> None:
+    (folder / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="not a JSON text"):
+        load_model(folder)
+
+
+def test_a_pickle_in_disguise_is_refused_and_never_run(folder: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    for weights in (pickle.dumps(Trap()), (2**62).to_bytes(8, "little") + b"{}", b""):
+        forge(folder, weights)
+        with pytest.raises(ModelError, match="do not fit the sizes"):
+            load_model(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("part", ["other weights", "no number"])
+def test_forged_weights_are_found_out_by_the_canary(folder: Path, part: str) -> None:
+    """Hash and manifest agree with each other; what is computed does not agree with the canary."""
+    tensors = load_file(folder / WEIGHTS)
+    name = "context_heads.8.weight"
+    tensors[name] = tensors[name] * (float("nan") if part == "no number" else -1)
+    forge(folder, save(tensors))
+    with pytest.raises(ModelError, match="canary"):
+        load_model(folder)
