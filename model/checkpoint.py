@@ -289,7 +289,8 @@ def check_canary(model: Model, folder: Path) -> None:
             f"{folder}: the canary has {len(expected)} numbers instead of {len(here)}; "
             "take the model folder anew from where it came"
         )
-    worst = max((abs(a - b) for a, b in zip(here, expected, strict=True)), default=0.0)
+    # numpy's maximum keeps a NaN; Python's would pass over it.
+    worst = float(np.abs(np.subtract(here, expected)).max(initial=0.0))
     if not worst <= CANARY_TOLERANCE:
         raise ModelError(
             f"{folder}: the canary picture gives probabilities that are off by {worst:.3f} on this "
