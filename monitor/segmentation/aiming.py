@@ -17,6 +17,8 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +30,8 @@ from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
 _Floats = NDArray[np.float32]
+# Rows and columns of a grid, none below 0.
+_Window = tuple[slice, slice]
 
 _STEPS_A_RADIUS = 12
 _CANDIDATES_A_RADIUS = 4
@@ -150,9 +154,9 @@ class _Piece:
             uncertainty=doubt,
             inscribed_radius_px=maps.widest_um / self.pixel_size_um,
         )
-        allowed = maps.allowed(self.aiming)
+        allowed = maps.allowed()
         if not allowed.any():
-            reason, text = maps.why_not(self.aiming)
+            reason, text = maps.why_not()
             return replace(found, refused=reason, refused_text=text)
         radius = self.aiming.removes_um / 2 / maps.step_um
         removable = _grown(allowed, radius)
@@ -203,93 +207,128 @@ class _Piece:
         margin = 2 + math.ceil(aiming.clearance_of_good_um / step_um)
         rows, columns = (-(-length // factor) for length in self.inside.shape)
         frame = _Frame(self.place, factor, margin, (rows + 2 * margin, columns + 2 * margin))
-        region = frame.all_of(self.inside)
-        around, seen = frame.cut(self.labels)
-        # A colony that goes may hold undifferentiated cells; others may not be near.
-        good = (around == CellClass.UNDIFFERENTIATED) & ~frame.fine(self.inside)
-        good_or_unseen = frame.any_of(good | ~seen)
-        return _Maps(
-            step_um=step_um,
-            factor=factor,
-            margin=margin,
-            to_border=_distance_to(~region),
-            to_good=_distance_to(frame.any_of(good)),
-            to_unseen=_distance_to(good_or_unseen),
-            to_border_seen=_distance_to(~region & frame.all_seen(seen)),
-            to_doubtful=self._doubtful(frame),
-        )
+        return _Maps(self, frame, step_um)
 
-    def _doubtful(self, frame: _Frame) -> _Floats:
-        """How far it is to where the cells may be undifferentiated after all."""
-        if self.max_undifferentiated >= 1:
-            return np.full(frame.shape, np.inf, np.float32)
+    def may_be_undifferentiated(self, frame: _Frame, window: _Window) -> _Bools:
+        """Where in a window of the frame the cells may be undifferentiated after all."""
         plane = self.probabilities[int(CellClass.UNDIFFERENTIATED)]
         rows, columns = (
             (
-                (first + (np.arange(length) - frame.margin + 0.5) * frame.factor) * coarse / full
+                (first + (np.arange(part.start, part.stop) - frame.margin + 0.5) * frame.factor)
+                * coarse
+                / full
                 - 0.5
             )
-            for first, length, coarse, full in zip(
-                self.place, frame.shape, plane.shape, self.labels.shape, strict=True
+            for first, part, coarse, full in zip(
+                self.place, window, plane.shape, self.labels.shape, strict=True
             )
         )
+        shape = len(rows), len(columns)
         sampled = cv2.remap(
             plane,
-            np.broadcast_to(columns.astype(np.float32), frame.shape).copy(),
-            np.broadcast_to(rows.astype(np.float32)[:, None], frame.shape).copy(),
+            np.broadcast_to(columns.astype(np.float32), shape).copy(),
+            np.broadcast_to(rows.astype(np.float32)[:, None], shape).copy(),
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return _distance_to(sampled >= self.max_undifferentiated)
+        return np.asarray(sampled >= self.max_undifferentiated)
 
 
-@dataclass(frozen=True, eq=False)
 class _Maps:
-    """Distances in steps of the grid, at least: to what is not region, to good cells, to both good
-    cells and what the picture does not show.
+    """Distances about one piece in steps of the grid, each at least that.
+
+    Most pieces are too thin for the tool anywhere, and their own depth says so: the surroundings
+    are looked at only where it does not, and no farther about the places that are deep enough than
+    anything there can matter. What lies beyond counts as infinitely far.
     """
 
-    step_um: float
-    factor: int
-    margin: int
-    to_border: _Floats
-    to_good: _Floats
-    to_unseen: _Floats
-    to_border_seen: _Floats
-    to_doubtful: _Floats
+    def __init__(self, piece: _Piece, frame: _Frame, step_um: float) -> None:
+        self._piece, self._frame = piece, frame
+        self.step_um, self.factor, self.margin = step_um, frame.factor, frame.margin
+        self._region = frame.all_of(piece.inside)
+        # The frame is more than one square wide and not region, so that it need not be mapped.
+        inner = tuple(slice(frame.margin - 1, length - frame.margin + 1) for length in frame.shape)
+        self.to_border = np.zeros(frame.shape, np.float32)
+        self.to_border[inner] = _distance_to(~self._region[inner])
+        self._wide = self.to_border * step_um >= piece.aiming.clearance_um
+        self._window = self._window_about(self._wide)
+
+    def _window_about(self, points: _Bools) -> _Window:
+        """The part of the frame in which something may be too near to one of the points."""
+        aiming = self._piece.aiming
+        reach = 2 + math.ceil(max(aiming.clearance_of_good_um, _touched_um(aiming)) / self.step_um)
+        found = []
+        for axis, length in enumerate(points.shape):
+            hit = np.flatnonzero(points.any(axis=1 - axis))
+            low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 0)
+            found.append(slice(max(0, low - reach), min(length, high + reach)))
+        return found[0], found[1]
+
+    @cached_property
+    def _around(self) -> tuple[_Bools, _Bools]:
+        """(good cells, what the picture shows), in pixels of the window."""
+        labels, seen = self._frame.cut(self._piece.labels, self._window)
+        # A colony that goes may hold undifferentiated cells; others may not be near.
+        inside = self._frame.fine(self._piece.inside, self._window)
+        return (labels == CellClass.UNDIFFERENTIATED) & ~inside, seen
 
     @property
     def widest_um(self) -> float:
         return float(self.to_border.max()) * self.step_um
 
-    def allowed(self, aiming: Aiming) -> _Bools:
-        """Where the tool may be set down."""
-        allowed: _Bools = (self.to_border * self.step_um >= aiming.clearance_um) & (
-            self.to_unseen * self.step_um >= aiming.clearance_of_good_um
-        )
-        touched = aiming.touches_um / 2 + aiming.positional_error_um
-        return allowed & (self.to_doubtful * self.step_um >= touched)
+    @cached_property
+    def _far_from_good_and_unseen(self) -> _Bools:
+        """In the window."""
+        good, seen = self._around
+        far = _distance_to(self._frame.any_of(good | ~seen)) * self.step_um
+        return np.asarray(far >= self._piece.aiming.clearance_of_good_um)
 
-    def why_not(self, aiming: Aiming) -> tuple[str, str]:
-        needed = 2 * aiming.clearance_um
-        wide = self.to_border * self.step_um >= aiming.clearance_um
-        if wide.any():
-            nearest = float(self.to_good[wide].max()) * self.step_um
+    def allowed(self) -> _Bools:
+        """Where the tool may be set down."""
+        allowed = np.zeros_like(self._wide)
+        if not self._wide.any():
+            return allowed
+        found = self._wide[self._window] & self._far_from_good_and_unseen
+        if found.any() and self._piece.max_undifferentiated < 1:
+            doubtful = self._piece.may_be_undifferentiated(self._frame, self._window)
+            found &= _distance_to(doubtful) * self.step_um >= _touched_um(self._piece.aiming)
+        allowed[self._window] = found
+        return allowed
+
+    def why_not(self) -> tuple[str, str]:
+        aiming = self._piece.aiming
+        if self._wide.any():
+            wide = self._wide[self._window]
+            good, _ = self._around
+            nearest = float(_distance_to(self._frame.any_of(good))[wide].max()) * self.step_um
             if nearest < aiming.clearance_of_good_um:
                 return (
                     "too near good cells",
                     f"too near undifferentiated cells ({aiming.tool} keeps "
                     f"{aiming.clearance_of_good_um:.0f} µm from them)",
                 )
-            if (self.to_unseen[wide] * self.step_um >= aiming.clearance_of_good_um).any():
+            if (wide & self._far_from_good_and_unseen).any():
                 return "too uncertain", "nowhere surely free of undifferentiated cells"
             return "at the edge", "at the edge of the picture, which may hide good cells"
-        if (self.to_border_seen * self.step_um >= aiming.clearance_um).any():
+        if self._is_wide_with_what_is_unseen():
             return "at the edge", "cut by the edge of the picture, and too thin without the rest"
+        needed = 2 * aiming.clearance_um
         return (
             "too thin",
             f"too thin for {aiming.tool} (needs {needed:.0f} µm across)",
         )
+
+    def _is_wide_with_what_is_unseen(self) -> bool:
+        seen = self._frame.all_seen(self._piece.labels.shape)
+        if seen.all():
+            return False
+        far = _distance_to(~self._region & seen) * self.step_um
+        return bool((far >= self._piece.aiming.clearance_um).any())
+
+
+def _touched_um(aiming: Aiming) -> float:
+    """From the point aimed at to what a hit may harm, at most."""
+    return aiming.touches_um / 2 + aiming.positional_error_um
 
 
 @dataclass(frozen=True)
@@ -301,46 +340,51 @@ class _Frame:
     margin: int
     shape: tuple[int, int]
 
-    def fine(self, mask: NDArray[np.bool_]) -> _Bools:
-        """The crop with its margin, in pixels; what lies outside of the crop is False."""
-        rows, columns = (length * self.factor for length in self.shape)
-        first = self.margin * self.factor
-        whole = np.zeros((rows, columns), bool)
-        whole[first : first + mask.shape[0], first : first + mask.shape[1]] = mask
-        return whole
+    def fine(self, mask: _Bools, window: _Window) -> _Bools:
+        """A mask of the crop in the window's pixels; what lies outside of the crop is False."""
+        return self._laid(mask, (0, 0), window, np.bool_(False))[0]
 
-    def cut(self, labels: Labels) -> tuple[Labels, _Bools]:
-        """The same part of a label map, and which of it lies in the picture at all."""
-        rows, columns = (length * self.factor for length in self.shape)
-        around = np.full((rows, columns), np.uint8(UNKNOWN))
-        seen = np.zeros((rows, columns), bool)
-        first = [start - self.margin * self.factor for start in self.place]
-        ends = [
-            min(start + length, full)
-            for start, length, full in zip(first, (rows, columns), labels.shape, strict=True)
-        ]
-        begins = [max(0, start) for start in first]
-        part = labels[begins[0] : ends[0], begins[1] : ends[1]]
-        target = tuple(
-            slice(begin - start, end - start)
-            for begin, end, start in zip(begins, ends, first, strict=True)
-        )
-        around[target], seen[target] = part, True
-        return around, seen
+    def cut(self, labels: Labels, window: _Window) -> tuple[Labels, _Bools]:
+        """The window's part of a label map, and which of it lies in the picture at all."""
+        return self._laid(labels, self.place, window, np.uint8(UNKNOWN))
+
+    def _laid(
+        self, whole: NDArray[Any], place: tuple[int, int], window: _Window, empty: np.generic
+    ) -> tuple[NDArray[Any], _Bools]:
+        """`whole`, in which the crop begins at `place`, as far as it lies in the window."""
+        shape = tuple((part.stop - part.start) * self.factor for part in window)
+        laid, covered = np.full(shape, empty), np.zeros(shape, bool)
+        source, target = [], []
+        for part, at, length, full in zip(window, place, shape, whole.shape, strict=True):
+            first = at + (part.start - self.margin) * self.factor
+            begin, end = max(0, first), max(0, first, min(first + length, full))
+            source.append(slice(begin, end))
+            target.append(slice(begin - first, end - first))
+        laid[tuple(target)], covered[tuple(target)] = whole[tuple(source)], True
+        return laid, covered
 
     def all_of(self, mask: _Bools) -> _Bools:
         """Squares all of whose pixels are set; `mask` is of the crop."""
-        return np.asarray(self._squares(self.fine(mask)).all(axis=(1, 3)))
+        inner = tuple(slice(self.margin, length - self.margin) for length in self.shape)
+        full = np.zeros(self.shape, bool)
+        full[inner] = self._squares(self.fine(mask, (inner[0], inner[1]))).all(axis=(1, 3))
+        return full
 
     def any_of(self, mask: _Bools) -> _Bools:
-        """Squares any of whose pixels is set; `mask` has the margin."""
+        """Squares any of whose pixels is set; `mask` is of a window."""
         return np.asarray(self._squares(mask).any(axis=(1, 3)))
 
-    def all_seen(self, seen: _Bools) -> _Bools:
-        return np.asarray(self._squares(seen).all(axis=(1, 3)))
+    def all_seen(self, picture: tuple[int, ...]) -> _Bools:
+        """Squares that lie in a picture of that shape with all of their pixels."""
+        along = []
+        for at, length, full in zip(self.place, self.shape, picture, strict=True):
+            first = at + (np.arange(length) - self.margin) * self.factor
+            along.append((first >= 0) & (first + self.factor <= full))
+        return np.asarray(np.logical_and.outer(along[0], along[1]))
 
-    def _squares(self, whole: _Bools) -> _Bools:
-        return whole.reshape(self.shape[0], self.factor, self.shape[1], self.factor)
+    def _squares(self, fine: _Bools) -> _Bools:
+        rows, columns = (length // self.factor for length in fine.shape)
+        return fine.reshape(rows, self.factor, columns, self.factor)
 
 
 def _distance_to(mask: _Bools) -> _Floats:

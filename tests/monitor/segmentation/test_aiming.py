@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from monitor.culture import Aiming, ToolKind
 from monitor.segmentation.aiming import LEAST_NEW, aim_at
@@ -182,3 +183,42 @@ def test_no_hit_comes_nearer_to_anything_than_it_says(seed, pixel_size_um):
         assert aim.covered_px <= aim.removable_px
         assert (aim.refused is None) == bool(aim.points)
         assert LEAST_NEW > 0
+
+
+def away_from(mask):
+    """Steps from each pixel's middle to the nearest corner of a set one, over the whole picture."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.maximum(ndimage.distance_transform_edt(~mask) - np.sqrt(0.5), 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([10.0, 24.0, 60.0]), st.sampled_from([1.0, 0.35]))
+def test_a_piece_is_aimed_at_just_where_maps_of_the_whole_picture_allow_it(seed, tool_um, at_most):
+    """Surroundings are looked at only as far as they can matter; nothing must be lost by that."""
+    chance = np.random.default_rng(seed)
+    shape = (110, 130)
+    smooth = [
+        cv2.resize(chance.normal(size=(7, 8)).astype(np.float32), shape[::-1], interpolation=2)
+        for _ in range(2)
+    ]
+    labels = np.where(smooth[0] > 0.1, 2, np.where(smooth[0] < -0.9, 1, 0)).astype(np.uint8)
+    doubt = ((smooth[1] + 1) / 4).clip(0, 0.9)
+    tool = Aiming("tool", ToolKind.LASER, tool_um, tool_um * 1.2, 3.0, 4.0, 20.0)
+    px = 2.0 if tool_um < 60 else 2.5  # so coarse that each pixel is a square of the grid
+    edge = 60
+    _, pieces = cv2.connectedComponents((labels == 2).view(np.uint8), connectivity=8)
+    for aim in aims(
+        labels, pixel_size_um=px, aiming=tool, undifferentiated=doubt, max_undifferentiated=at_most
+    ):
+        row, column = (int(value) for value in np.array(aim.polygon)[0])
+        piece = pieces == pieces[row, column]
+        good = np.pad((labels == 1) & ~piece, edge)
+        unseen = np.pad(np.zeros(shape, bool), edge, constant_values=True)
+        allowed = (
+            (away_from(np.pad(~piece, edge, constant_values=True)) * px >= tool.clearance_um)
+            & (away_from(good | unseen) * px >= tool.clearance_of_good_um)
+            & (away_from(np.pad(doubt >= at_most, edge)) * px >= tool_um * 0.6 + 3.0)
+        )[edge:-edge, edge:-edge]
+        assert allowed.any() == (aim.refused is None)
+        assert all(allowed[int(point.row), int(point.column)] for point in aim.points)
