@@ -539,6 +539,30 @@ class Alert:
 
 
 @dataclass(frozen=True)
+class UnreadableCapture:
+    """A capture of a dish that says nothing: when it was taken (else first seen), and why."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class DishStory:
+    """What a picture or a page tells of a dish over a time; each part oldest first.
+
+    since, until : the time that it tells of, both included; None = no bound
+    """
+
+    line: DishLine
+    readings: tuple[Reading, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    unreadable: tuple[UnreadableCapture, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """How one frame lies in another, fitted from taught points.
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 
 _PICKER = ("removal", "withdrawal")
+# What the plot in a mail shows.
+TOLD = timedelta(days=14)
 
 
 def deliver_due(
@@ -148,7 +150,7 @@ def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> S
     alert = store.dishes.alert(alert_id)
     if alert.topic in SILENCES:
         return AlarmStory(alert, config.zone_of(alert.source), test=rehearsal)
-    readings = [reading for reading in store.dishes.history(alert.dish) if reading.at <= alert.at]
+    told = store.stories.of(alert.dish, since=alert.at - TOLD, until=alert.at)
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
         fields = store.dishes.scan_fields(alert.reading_id)
@@ -159,7 +161,8 @@ def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> S
         plan = store.plans.for_reading(alert.reading_id)
     return AlertStory(
         alert=alert,
-        readings=tuple(readings),
+        readings=told.readings,
+        told=told,
         limits=config.decisions.limits_for(alert.dish, source),
         zone=config.zone_of(source),
         overlay=overlay,

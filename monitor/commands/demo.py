@@ -289,7 +289,7 @@ def _report(
     folder: Path, mailbox: Path, config: Config, store: Store, truths: list[Truth], took_s: float
 ) -> bool:
     """The table of what happened. True where one dish was alerted for, and rightly."""
-    from monitor.outlets.plots import plot_series
+    from monitor.outlets.plots import plot_story
 
     alerts = Counter(
         alert.dish
@@ -322,12 +322,10 @@ def _report(
             str(alerts[dish.name]),
             str(plans[dish.name]),
         )
-        plot = plot_series(
-            series,
+        plot = plot_story(
+            store.stories.of(dish.name),
             config.decisions.limits_for(dish.name, dish.source),
-            dish=dish.name,
             zone=config.sources[0].zone,
-            alerts=[alert for alert in store.dishes.alerts() if alert.dish == dish.name],
         )
         write_whole(folder / "plots" / f"{dish.name}.png", plot)
     out.print(table)

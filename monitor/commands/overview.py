@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import exp
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -36,7 +36,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import Alert, AlertTopic, Annotation, DishLine, Reading
+from monitor.culture import Annotation, DishStory, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -291,15 +291,11 @@ def history(
             begin = moment(since, "--since", line, settings)
         else:
             begin = _first_shown(store.dishes.newest_at(dish), form, days, everything=everything)
-        readings = store.dishes.history(dish, since=begin)
-        annotations = [
-            one for one in store.lines.annotations(dish) if begin is None or one.at >= begin
-        ]
-        alerts = [one for one in store.dishes.alerts(dish=dish) if begin is None or one.at >= begin]
+        story = store.stories.of(dish, since=begin)
     if begin is not None and form in (HistoryFormat.TABLE, HistoryFormat.PNG):
         say(f"since {begin:%Y-%m-%d %H:%M} UTC; more with --days, --since or --all")
     if form is HistoryFormat.TABLE:
-        table = _history_table(readings, annotations)
+        table = _history_table(story)
         if target is None:
             show_table(table)
             return
@@ -310,27 +306,20 @@ def history(
         if target is None and sys.stdout.isatty():
             raise UsageError("a picture does not fit a terminal; add --out FILE.png")
         # Matplotlib takes a second to load; only this form pays for it.
-        from monitor.outlets.plots import plot_series
+        from monitor.outlets.plots import plot_story
 
-        content = plot_series(
-            readings,
-            settings.decisions.limits_for(dish, line.source),
-            dish=dish,
-            zone=_zone_of(settings, dish, readings),
-            alerts=[one for one in alerts if one.topic is AlertTopic.DIFFERENTIATION],
-            annotations=annotations,
-            line=line,
-        )
+        limits = settings.decisions.limits_for(dish, line.source, line.label)
+        content = plot_story(story, limits, zone=settings.zone_of(line.source))
     elif form is HistoryFormat.JSON:
         if target is None:
-            print_json(_history_document(line, begin, readings, annotations, alerts))
+            print_json(_history_document(story))
             return
         import json
 
-        document = _history_document(line, begin, readings, annotations, alerts)
+        document = _history_document(story)
         content = json.dumps(document, indent=2).encode()
     else:
-        content = _as_csv(readings).encode()
+        content = _as_csv(story.readings).encode()
     if target is None:
         sys.stdout.buffer.write(content)
     else:
@@ -352,14 +341,9 @@ def _first_shown(
     return newest - timedelta(days=days)
 
 
-def _history_document(
-    line: DishLine,
-    begin: datetime | None,
-    readings: list[Reading],
-    annotations: list[Annotation],
-    alerts: list[Alert],
-) -> dict[str, Any]:
+def _history_document(story: DishStory) -> dict[str, Any]:
     """The JSON form of `history`. `since`: null = everything on record."""
+    line, begin = story.line, story.since
     return {
         "dish": line.name,
         "label": line.label,
@@ -370,11 +354,15 @@ def _history_document(
         "began_at": None if line.began_at is None else line.began_at.isoformat(),
         "ended_at": None if line.ended_at is None else line.ended_at.isoformat(),
         "since": None if begin is None else begin.isoformat(),
-        "readings": [as_document(reading) for reading in readings],
+        "readings": [as_document(reading) for reading in story.readings],
         "annotations": [
-            {"at": one.at.isoformat(), "text": one.text, "who": one.who} for one in annotations
+            {"at": one.at.isoformat(), "text": one.text, "who": one.who}
+            for one in story.annotations
         ],
-        "alerts": [alert_document(alert) for alert in reversed(alerts)],
+        "alerts": [alert_document(alert) for alert in story.alerts],
+        "unreadable": [
+            {"at": one.at.isoformat(), "reason": one.reason} for one in story.unreadable
+        ],
     }
 
 
@@ -413,10 +401,6 @@ def _a_day(log_per_h: float) -> str:
     return f"{100 * (exp(min(24 * log_per_h, 20.0)) - 1):.0f}"
 
 
-def _zone_of(config: Config, dish: str, readings: list[Reading]) -> ZoneInfo:
-    return config.sources[0].zone if len(config.sources) == 1 else ZoneInfo("UTC")
-
-
 def as_document(reading: Reading) -> dict[str, Any]:
     """The JSON form of one point of the series."""
     return {
@@ -441,7 +425,7 @@ def as_document(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _as_csv(readings: list[Reading]) -> str:
+def _as_csv(readings: Sequence[Reading]) -> str:
     text = io.StringIO()
     documents = [as_document(reading) for reading in readings]
     columns = list(documents[0]) if documents else ["at", "dish"]
@@ -452,12 +436,12 @@ def _as_csv(readings: list[Reading]) -> str:
     return text.getvalue()
 
 
-def _history_table(readings: list[Reading], annotations: list[Annotation]) -> Table:
+def _history_table(story: DishStory) -> Table:
     table = Table(
         "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies", "doubts"
     )
-    written = [*annotations]
-    for reading in readings:
+    written = [*story.annotations]
+    for reading in story.readings:
         while written and written[0].at <= reading.at:
             _add_annotation(table, written.pop(0))
         cells = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import lru_cache
@@ -18,9 +18,19 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import Alert, AlertKind, AlertTopic, PlanStatus, Reading, RemovalPlan, Severity
+from monitor.culture import (
+    Alert,
+    AlertKind,
+    AlertTopic,
+    DishLine,
+    DishStory,
+    PlanStatus,
+    Reading,
+    RemovalPlan,
+    Severity,
+)
 from monitor.errors import OutletError
-from monitor.outlets.plots import plot_series
+from monitor.outlets.plots import plot_story
 from monitor.outlets.sending import POLICY
 from monitor.outlets.wording import (
     change,
@@ -72,6 +82,7 @@ class AlertStory:
     links : None = no dashboard is to be reached; commands are given instead
     test : marked in the subject and at the top, so that nobody runs
     plan_picture : the plan drawn, as PNG
+    told : what else the plot shows of that time: annotations, unreadable captures, the line
     """
 
     alert: Alert
@@ -84,6 +95,7 @@ class AlertStory:
     links: Links | None = None
     test: bool = False
     plan_picture: bytes | None = None
+    told: DishStory | None = None
 
 
 @dataclass(frozen=True)
@@ -234,13 +246,13 @@ def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], li
     if story.plan_picture is not None:
         facts["plan_picture_id"] = f"plan-{number}@colonywatch"
         pictures.append((story.plan_picture, "png", facts["plan_picture_id"], f"{stem}_plan.png"))
-    plot = plot_series(
-        story.readings,
-        story.limits,
-        dish=shown_name(story.alert.dish),
-        zone=story.zone,
+    name = shown_name(story.alert.dish)
+    told = replace(
+        story.told or DishStory(DishLine(name, name, story.source)),
+        readings=story.readings,
         alerts=() if story.alert.topic in _NOTICES else (story.alert,),
     )
+    plot = plot_story(told, story.limits, zone=story.zone)
     pictures.append((plot, "png", facts["plot_id"], f"{stem}_series.png"))
     return facts, pictures
 

@@ -304,47 +304,22 @@ class DishRecord:
             )
 
     def history(
-        self, dish: str, *, model_sha256: str | None = None, since: datetime | None = None
+        self,
+        dish: str,
+        *,
+        model_sha256: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> list[Reading]:
         """The dish's series, oldest first: one reading a scan, its latest version.
 
-        since : only what was taken then or later; None = all
+        since, until : only what was taken in that time, both included; None = no bound
         model_sha256 : where a scan has readings under this model, the latest of these counts
         Raises UsageError for a dish that is not known.
         """
         with self._database.reading() as session:
             row = dish_called(session, dish)
-            if model_sha256 is None:
-                query = select(ReadingRow).join(ScanRow, ScanRow.reading_id == ReadingRow.id)
-            else:
-                newest = (
-                    select(func.max(ReadingRow.version))
-                    .where(
-                        ReadingRow.scan_id == ScanRow.id, ReadingRow.model_sha256 == model_sha256
-                    )
-                    .correlate(ScanRow)
-                    .scalar_subquery()
-                )
-                query = select(ReadingRow).join(
-                    ScanRow,
-                    and_(
-                        ScanRow.id == ReadingRow.scan_id,
-                        ReadingRow.version
-                        == func.coalesce(
-                            newest,
-                            select(func.max(ReadingRow.version))
-                            .where(ReadingRow.scan_id == ScanRow.id)
-                            .correlate(ScanRow)
-                            .scalar_subquery(),
-                        ),
-                    ),
-                )
-            if since is not None:
-                query = query.where(ReadingRow.at >= since)
-            found = session.scalars(
-                query.where(ReadingRow.dish_id == row.id).order_by(ReadingRow.at, ReadingRow.id)
-            )
-            return [_reading(one, dish) for one in found]
+            return series_of(session, row, model_sha256=model_sha256, since=since, until=until)
 
     def dishes(self) -> list[DishSummary]:
         """Every dish with its first and last reading, by name."""
@@ -688,6 +663,40 @@ def _reading(row: ReadingRow, dish: str) -> Reading:
         imaged_share=row.imaged_share,
         colony_um2=row.colony_um2,
     )
+
+
+def series_of(
+    session: Session,
+    dish: DishRow,
+    *,
+    model_sha256: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Reading]:
+    """As `DishRecord.history`."""
+    if model_sha256 is None:
+        counts = ScanRow.reading_id == ReadingRow.id
+    else:
+        latest = (
+            select(func.max(ReadingRow.version))
+            .where(ReadingRow.scan_id == ScanRow.id)
+            .correlate(ScanRow)
+        )
+        of_model = latest.where(ReadingRow.model_sha256 == model_sha256)
+        counts = ReadingRow.version == func.coalesce(
+            of_model.scalar_subquery(), latest.scalar_subquery()
+        )
+    query = (
+        select(ReadingRow)
+        .join(ScanRow, and_(ScanRow.id == ReadingRow.scan_id, counts))
+        .where(ReadingRow.dish_id == dish.id)
+        .order_by(ReadingRow.at, ReadingRow.id)
+    )
+    if since is not None:
+        query = query.where(ReadingRow.at >= since)
+    if until is not None:
+        query = query.where(ReadingRow.at <= until)
+    return [_reading(one, dish.name) for one in session.scalars(query)]
 
 
 def _alert_row(session: Session, alert_id: int) -> AlertRow:

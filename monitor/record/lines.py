@@ -50,7 +50,7 @@ class LineRecord:
     def line(self, name: str) -> DishLine:
         """Raises UsageError for a name that is not known."""
         with self._database.reading() as session:
-            return _line(session, dish_called(session, name))
+            return line_of(session, dish_called(session, name))
 
     def annotations(self, name: str) -> list[Annotation]:
         """What people wrote about a line, oldest first. Raises UsageError."""
@@ -113,7 +113,7 @@ class LineRecord:
                 )
             former, dish.name = dish.name, new
             _audit(session, now, who, "dish renamed", new, f"was {former}")
-            return _line(session, dish)
+            return line_of(session, dish)
 
     def end(
         self, name: str, *, at: datetime, who: str, note: str | None, now: datetime
@@ -127,7 +127,7 @@ class LineRecord:
             dish = dish_called(session, name)
             self._cut(session, dish, at, now)
             _audit(session, now, who, "dish ended", dish.name, _noted(at, note))
-            return _line(session, dish)
+            return line_of(session, dish)
 
     def resume(self, name: str, *, who: str, now: datetime) -> DishLine:
         """Take an end back. Raises UsageError where another line follows it."""
@@ -149,7 +149,7 @@ class LineRecord:
                 session, now, who, "dish resumed", dish.name, f"had ended at {_at(dish.ended_at)}"
             )
             dish.ended_at = None
-            return _line(session, dish)
+            return line_of(session, dish)
 
     def passage(
         self,
@@ -186,7 +186,8 @@ class LineRecord:
                 _noted(at, f"to {', '.join(child.name for child in children)}"
                        + (f": {note}" if note else "")),
             )  # fmt: skip
-            return Passage(_line(session, dish), tuple(_line(session, child) for child in children))
+            begun = tuple(line_of(session, child) for child in children)
+            return Passage(line_of(session, dish), begun)
 
     def _cut(self, session: Session, dish: DishRow, at: datetime, now: datetime) -> None:
         """End a line at a time; its scans since then go to a line that begins there."""
@@ -254,7 +255,8 @@ def _refuse_future(at: datetime, now: datetime) -> None:
         raise UsageError(f"{_at(at)} lies in the future; times without a zone are the source's")
 
 
-def _line(session: Session, row: DishRow) -> DishLine:
+def line_of(session: Session, row: DishRow) -> DishLine:
+    """The row as a value of the field."""
     parent = None if row.parent_id is None else session.get_one(DishRow, row.parent_id).name
     children = session.scalars(
         select(DishRow.name).where(DishRow.parent_id == row.id).order_by(DishRow.name)

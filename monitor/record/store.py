@@ -16,6 +16,7 @@ from monitor.record.outbox import Outbox
 from monitor.record.pick_logs import PickLogRecord
 from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
+from monitor.record.stories import StoryRecord
 
 
 class Store:
@@ -33,6 +34,7 @@ class Store:
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.colonies = ColonyRecord(self.database)
         self.lines = LineRecord(self.database, take_back=take_back)
+        self.stories = StoryRecord(self.database)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
