@@ -57,6 +57,7 @@ def aim_at(
     min_region_um2: float,
     max_undifferentiated: float = 1.0,
     whole_colony_above: float | None = None,
+    before: Sequence[Labels] = (),
 ) -> tuple[Aim, ...]:
     """How to remove the regions of a capture with a tool, or why that cannot be.
 
@@ -66,6 +67,9 @@ def aim_at(
     max_undifferentiated : no hit touches a place where that class is more probable
     whole_colony_above : colonies of a higher differentiated share are removed whole; None = none.
         One that the edge of the picture cuts is not, since its share is not known
+    before : (H, W) each, label maps of earlier scans laid on this capture, 255 where they show
+        nothing: a hit touches only what each of them shows as differentiated, too; in a colony
+        that is removed whole, as cells
 
     Regions that are smaller or less certain than the limits have no aim; nor has one whose colony
     is removed.
@@ -79,10 +83,12 @@ def aim_at(
             and colony.area_px * pixel_size_um**2 >= min_region_um2
             and not _is_cut(colony, labels)
         }
+    cells = _in_all(before, CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED)
+    differentiated = _in_all(before, CellClass.DIFFERENTIATED)
     aims = []
     for colony in condemned.values():
         inside, place = _colony_mask(labels, colony)
-        piece = _Piece(labels, probabilities, inside, place, pixel_size_um, aiming, 1.0)
+        piece = _Piece(labels, probabilities, inside, place, pixel_size_um, aiming, 1.0, cells)
         aims.append(piece.aim(colony))
     for region in regions:
         if region.colony in condemned or region.mean_probability < min_probability:
@@ -91,10 +97,26 @@ def aim_at(
             continue
         inside, place = _region_mask(labels, region)
         piece = _Piece(
-            labels, probabilities, inside, place, pixel_size_um, aiming, max_undifferentiated
+            labels,
+            probabilities,
+            inside,
+            place,
+            pixel_size_um,
+            aiming,
+            max_undifferentiated,
+            differentiated,
         )
         aims.append(piece.aim(region))
     return tuple(aims)
+
+
+def _in_all(maps: Sequence[Labels], *classes: CellClass) -> _Bools | None:
+    """Where each of the label maps shows one of the classes; None where there are no maps."""
+    found: _Bools | None = None
+    for labels in maps:
+        shown = np.isin(labels, classes)
+        found = shown if found is None else found & shown
+    return found
 
 
 def _is_cut(colony: Colony, labels: Labels) -> bool:
@@ -128,7 +150,10 @@ def _colony_mask(labels: Labels, colony: Colony) -> tuple[_Bools, tuple[int, int
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """One region or colony: its mask, and where that lies in the label map."""
+    """One region or colony: its mask, and where that lies in the label map.
+
+    settled : (H, W), what a hit may touch by the scans before; None = nothing is asked of them
+    """
 
     labels: Labels
     probabilities: _Floats
@@ -137,6 +162,7 @@ class _Piece:
     pixel_size_um: float
     aiming: Aiming
     max_undifferentiated: float
+    settled: _Bools | None
 
     def aim(self, what: Region | Colony) -> Aim:
         chance, doubt = self._sampled()
@@ -292,8 +318,16 @@ class _Maps:
         if found.any() and self._piece.max_undifferentiated < 1:
             doubtful = self._piece.may_be_undifferentiated(self._frame, self._window)
             found &= _distance_to(doubtful) * self.step_um >= _touched_um(self._piece.aiming)
+        if found.any() and self._piece.settled is not None:
+            found &= self._far_from_unsettled(self._piece.settled)
         allowed[self._window] = found
         return allowed
+
+    def _far_from_unsettled(self, settled: _Bools) -> _Bools:
+        """In the window."""
+        place, seen = self._frame.cut(settled.view(np.uint8), self._window)
+        far = _distance_to(self._frame.any_of((place != 1) | ~seen)) * self.step_um
+        return np.asarray(far >= _touched_um(self._piece.aiming))
 
     def why_not(self) -> tuple[str, str]:
         aiming = self._piece.aiming
@@ -307,7 +341,11 @@ class _Maps:
                     f"too near undifferentiated cells ({aiming.tool} keeps "
                     f"{aiming.clearance_of_good_um:.0f} µm from them)",
                 )
-            if (wide & self._far_from_good_and_unseen).any():
+            free = wide & self._far_from_good_and_unseen
+            if free.any():
+                settled = self._piece.settled
+                if settled is not None and not (free & self._far_from_unsettled(settled)).any():
+                    return "not seen before", "not surely differentiated in the scans before"
                 return "too uncertain", "nowhere surely free of undifferentiated cells"
             return "at the edge", "at the edge of the picture, which may hide good cells"
         if self._is_wide_with_what_is_unseen():

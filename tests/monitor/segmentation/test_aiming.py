@@ -222,3 +222,40 @@ def test_a_piece_is_aimed_at_just_where_maps_of_the_whole_picture_allow_it(seed,
         )[edge:-edge, edge:-edge]
         assert allowed.any() == (aim.refused is None)
         assert all(allowed[int(point.row), int(point.column)] for point in aim.points)
+
+
+def test_hits_are_laid_within_what_the_scan_before_showed_too():
+    """Leaving out afterwards the hits that reach onto the fresh rim would leave gaps behind it."""
+    labels, before = blank(), blank()
+    labels[40:360, 40:360] = 2
+    before[40:360, 40:230] = 2
+    (aim,) = aims(labels, before=[before])
+    assert aim.points
+    for point in aim.points:
+        reach = disc_at(labels.shape, point.row, point.column, 70 / 2.0)
+        assert before[reach].min() == 2
+    allowed = ndimage.distance_transform_edt(np.pad(labels, 60))[60:-60, 60:-60] >= 45
+    allowed &= ndimage.distance_transform_edt(np.pad(before, 60))[60:-60, 60:-60] >= 35
+    removable = ndimage.distance_transform_edt(~allowed) <= 25
+    covered = np.zeros(labels.shape, bool)
+    for point in aim.points:
+        covered |= disc_at(labels.shape, point.row, point.column, 25)
+    assert (covered & removable).sum() >= 0.85 * removable.sum()
+
+
+def test_what_no_earlier_scan_showed_is_refused_and_says_so():
+    labels = blank()
+    labels[40:360, 40:360] = 2
+    (aim,) = aims(labels, before=[labels, np.full_like(labels, 255)])
+    assert (aim.points, aim.refused) == ((), "not seen before")
+
+
+def test_a_colony_that_goes_whole_must_have_been_cells_before():
+    labels, before = blank(), blank()
+    labels[40:360, 40:360] = 2
+    before[40:360, 40:230] = 1
+    (aim,) = aims(labels, before=[before], whole_colony_above=0.5)
+    assert aim.whole_colony
+    assert aim.points
+    for point in aim.points:
+        assert before[disc_at(labels.shape, point.row, point.column, 35)].min() == 1
