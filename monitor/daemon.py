@@ -232,6 +232,12 @@ class Daemon:
         if time.monotonic() - self._loop_at < STUCK_S:
             self._store.processes.beat(self._owner, utc_now(), self._describe())
 
+    def _say_alive(self) -> None:
+        try:
+            self._beat()
+        except RecordError as problem:
+            log.error("%s", problem)
+
     def _describe(self) -> dict[str, Any]:
         return {
             "model": {"name": self._model[0], "sha256": self._model[1]},
@@ -265,6 +271,9 @@ class Daemon:
             jump_s = time.time() - self._loop_at - ahead_s
             if abs(jump_s) > CLOCK_STEP_S:
                 ahead_s += jump_s
+                log.warning("the clock was set by %+.0f s; nothing waits for its old time", jump_s)
+                # First, or this program would itself look dead after a leap ahead.
+                self._say_alive()
                 run_jobs_now(scheduler)
             systemd.notify("WATCHDOG=1")
             try:

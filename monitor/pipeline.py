@@ -333,7 +333,9 @@ class Pipeline:
             return False
         if written > now:
             written = first_seen_at or now
-        return (now - written).total_seconds() < settings.young_s
+        # Seen in a time to come, before our own clock was set back: then how old it is cannot be
+        # told, and it is not to wait until that time comes again.
+        return 0 <= (now - written).total_seconds() < settings.young_s
 
     def _look_again(self, capture: Capture, problem: CaptureError | None = None) -> None:
         """The file at the capture's path has to be hashed (again): take it in anew."""

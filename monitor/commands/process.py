@@ -40,6 +40,7 @@ from monitor.delivery import deliver_due
 from monitor.errors import RecordError
 from monitor.pipeline import UNLISTED, InWork, Pipeline, utc_now
 from monitor.record.captures import FIRST_RETRY_S, TakenIn
+from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
@@ -48,8 +49,8 @@ IN_WORK = 2
 PORTION = 200
 AHEAD = 32
 BEAT_EVERY_S = 10.0
-# Why a capture waits that is about to be measurable: its worker died with the one before it.
-_BLAMELESS = ("worker-died",)
+# Why a capture waits that is about to be measurable: what had it in hand died, not through it.
+_BLAMELESS = ("worker-died", PROGRAM_DIED)
 WAITED_FOR_S = 120.0
 
 

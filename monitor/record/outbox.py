@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import Message
@@ -17,6 +17,9 @@ from monitor.record.telling import WITHDRAWN
 FIRST_RETRY_S = 15.0
 LONGEST_RETRY_S = 1800.0
 HELD = timedelta(minutes=2)
+# Clocks of two machines differ by less; what was made later than that was made before the clock
+# was set back.
+CLOCK_SLACK = timedelta(minutes=5)
 # What is due so soon after a message on the same source goes with it.
 JOIN = timedelta(minutes=2)
 MOST_IN_ONE = 400
@@ -66,12 +69,17 @@ class Outbox:
         went twice can be told.
         """
         waiting = (OutboxRow.delivered_at.is_(None), OutboxRow.failed_at.is_(None))
-        free = or_(OutboxRow.held_until.is_(None), OutboxRow.held_until <= now)
+        free = or_(
+            OutboxRow.held_until.is_(None),
+            OutboxRow.held_until <= now,
+            OutboxRow.held_until > now + held + CLOCK_SLACK,
+        )
+        due = or_(OutboxRow.next_try_at <= now, _is_of_a_time_to_come(now))
         fresh = and_(OutboxRow.attempts == 0, OutboxRow.next_try_at <= now + ahead)
         with self._database.writing() as session:
             row = session.scalar(
                 select(OutboxRow)
-                .where(*waiting, free, or_(OutboxRow.next_try_at <= now, fresh))
+                .where(*waiting, free, or_(due, fresh))
                 .where(OutboxRow.channel.not_in(without))
                 # What the picker may not see any more, or waits for, is never behind a slow server.
                 .order_by(
@@ -213,6 +221,18 @@ class Outbox:
                 .limit(limit)
             )
             return [_message(row) for row in rows]
+
+
+def _is_of_a_time_to_come(now: datetime) -> ColumnElement[bool]:
+    """Made, or put off, before the clock was set back: its time would come too late or never."""
+    tried = OutboxRow.attempts > 0
+    return or_(
+        and_(~tried, OutboxRow.created_at > now + CLOCK_SLACK),
+        and_(
+            tried,
+            OutboxRow.next_try_at > now + timedelta(seconds=LONGEST_RETRY_S) + CLOCK_SLACK,
+        ),
+    )
 
 
 def _sharing(session: Session, message_id: int) -> list[OutboxRow]:

@@ -1,4 +1,9 @@
-"""Programs at work on the database and their signs of life. What a dead one held is given back."""
+"""Programs at work on the database and their signs of life. What a dead one held is given back.
+
+That a program was killed is no capture's fault: nothing is counted against what it held. But a
+capture that takes the whole program along, as where a system ends all its processes together when
+memory runs out, must not hold up the next: from the second time on it waits, longer each time.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from monitor.culture import CaptureState
+from monitor.record.captures import retry_after
 from monitor.record.database import Database
 from monitor.record.tables import CaptureRow, ProcessRow
 
 SILENT_S = 60.0
+PROGRAM_DIED = "program-died"
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Processes:
             count = 0
             for row in rows:
                 if not _is_alive(row, now):
-                    count += _give_back(session, row.owner)
+                    count += _take_from_dead(session, row.owner, now)
                     session.delete(row)
             orphans = session.scalars(
                 select(CaptureRow.claimed_by)
@@ -83,7 +91,7 @@ class Processes:
                 .distinct()
             ).all()
             for owner in orphans:
-                count += _give_back(session, owner or "")
+                count += _take_from_dead(session, owner or "", now)
             return count
 
     def living(self, kind: str, now: datetime) -> list[ProcessLife]:
@@ -137,10 +145,28 @@ def _pid_exists(pid: int) -> bool:
     return True
 
 
-def _give_back(session: Any, owner: str) -> int:
+def _take_from_dead(session: Session, owner: str, now: datetime) -> int:
+    held = session.scalars(
+        select(CaptureRow).where(
+            CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner
+        )
+    ).all()
+    for row in held:
+        row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
+        if row.attempts > 1:
+            row.next_try_at = now + retry_after(row.attempts - 1)
+            row.reason = PROGRAM_DIED
+            row.message = (
+                f"{row.path.name}: the program that had it in hand was killed; "
+                f"it was in work {row.attempts} times"
+            )
+    return len(held)
+
+
+def _give_back(session: Session, owner: str) -> int:
     changed = session.execute(
         update(CaptureRow)
         .where(CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner)
         .values(state=CaptureState.WAITING, claimed_by=None)
     )
-    return int(changed.rowcount)
+    return int(changed.rowcount)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -130,6 +131,9 @@ def _begin(model: str, threads: int, parent: int, in_hand: Any) -> None:
     _in_hand = in_hand
     # Ctrl-C reaches the whole process group; the daemon decides when its worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where memory runs out, the kernel is to end this process and not the daemon.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     from monitor.segmentation.segmenter import load_segmenter
 

@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 
 from monitor.commands.process import AHEAD, IN_WORK
+from tests.soak.clock import SettableClock
 from tests.soak.soak import (
     HERE,
     BrokenPromiseError,
@@ -182,6 +184,36 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
     return run
 
 
+def _clock_set(root: Path, seed: int) -> str:
+    """Back by a day and ahead by two, with captures, retries and mails under way."""
+    chance = random.Random(seed)
+    write_config(root)
+    stream = Stream(root / "captures", seed)
+    try:
+        clock = SettableClock(root / "clock")
+    except OSError as problem:
+        raise SkippedError(str(problem)) from problem
+    longest_s = 0.0
+    with running(root, clock.environment) as daemon:
+        _captures(stream, chance, 6, 0.3)
+        _until("a first reading", root, lambda: states(root)["recorded"] > 0)
+        for ahead in (-1, 1, -3, 0):
+            _captures(stream, chance, 3)
+            clock.set(timedelta(days=ahead))
+            began = time.monotonic()
+            _captures(stream, chance, 6, 0.3)
+            wait_until_quiet(root, stream, daemon)
+            longest_s = max(longest_s, time.monotonic() - began)
+        check(root, stream)
+    said = (root / "daemon.log").read_text(errors="replace").count("the clock was set")
+    if said != 4:
+        raise BrokenPromiseError(f"the clock was set 4 times, which was said {said} times")
+    return (
+        f"1 day back, 2 ahead, 4 back, 3 ahead; {stream.good} read, {stream.bad} set aside and "
+        f"every mail sent, at most {longest_s:.0f} s after"
+    )
+
+
 def _done(root: Path) -> int:
     found = states(root)
     return found["recorded"] + found["unreadable"]
@@ -263,6 +295,7 @@ def troubles(captures: int) -> tuple[Trouble, ...]:
         Trouble("disk full: overlays", _full_disk("state/overlays")),
         Trouble("disk full: exports", _full_disk("state/removal")),
         Trouble("database locked", _locked),
+        Trouble("clock set", _clock_set),
         Trouble("folder away and back", _away),
         Trouble("backfill", _backfill(captures)),
         Trouble("memory and open files", _flat(captures)),

@@ -4,9 +4,11 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from monitor.record.outbox import retry_after
 from monitor.record.store import Store
+from monitor.record.tables import OutboxRow
 from tests.monitor.facts import NOW, hours, minutes
 
 
@@ -131,3 +133,45 @@ def test_an_error_that_is_no_text_is_kept_as_far_as_it_can_be_read(outbox):
     id_ = outbox.add("removal", "p", "picker", NOW)
     outbox.failed(id_, "broken-\udcff: no", NOW, permanent=True)
     assert outbox.undelivered()[0].last_error == "broken-\\udcff: no"
+
+
+def after_failing(outbox, times):
+    """A message that failed so often; returns when it is due again."""
+    id_, due = outbox.add("email", "7", "lab@localhost", NOW), NOW
+    for _ in range(times):
+        assert outbox.take_due(due) is not None
+        due = outbox.failed(id_, "no connection", due, permanent=False)
+    return due
+
+
+def test_a_clock_set_back_keeps_no_message_waiting_for_its_old_time(outbox):
+    outbox.add("email", "7", "lab@localhost", NOW)
+    assert outbox.take_due(NOW - minutes(4)) is None  # another machine's clock may differ
+    assert outbox.take_due(NOW - hours(24)) is not None
+
+
+def test_a_message_that_failed_backs_off_also_after_the_clock_was_set_back(outbox):
+    due = after_failing(outbox, 3)
+    assert outbox.take_due(due - minutes(1)) is None
+    earlier = due - hours(5)
+    message = outbox.take_due(earlier)
+    assert message is not None
+    again = outbox.failed(message.id, "no connection", earlier, permanent=False)
+    assert outbox.take_due(earlier) is None
+    assert outbox.take_due(again) is not None
+
+
+def test_a_message_in_hand_when_the_clock_was_set_back_is_due_again_if_its_taker_died(outbox):
+    outbox.add("email", "7", "lab@localhost", NOW)
+    assert outbox.take_due(NOW) is not None
+    assert outbox.take_due(NOW - hours(24)) is not None
+    assert outbox.take_due(NOW - hours(24) + seconds(60)) is None
+
+
+def test_what_waits_for_its_cooldown_goes_on_waiting(outbox, store):
+    """Only what was made in the time to come is hurried."""
+    outbox.add("email", "7", "lab@localhost", NOW)
+    with store.database.writing() as session:
+        session.execute(update(OutboxRow).values(next_try_at=NOW + hours(12)))
+    assert outbox.take_due(NOW + hours(11)) is None
+    assert outbox.take_due(NOW + hours(12)) is not None

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from monitor.culture import CaptureState
 from monitor.record.tables import ProcessRow
 from tests.monitor.facts import NOW, hours, minutes, take
 
@@ -61,6 +62,25 @@ def test_captures_whose_owner_nobody_knows_are_given_back(store):
     store.captures.claim_due("long gone", NOW, limit=1)
     assert store.processes.bury_dead(NOW) == 1
     assert store.processes.bury_dead(NOW) == 0
+
+
+def test_what_a_killed_program_held_is_tried_later_each_time_and_never_blamed(store):
+    """Kills from outside are no capture's fault; one that takes the whole program along must not
+    hold up the next."""
+    capture = take(store, "/in/a.tif")
+    now, waits = NOW, []
+    for _ in range(5):
+        assert store.captures.claim_due("long gone", now, limit=1)
+        assert store.processes.bury_dead(now) == 1
+        (found,) = store.captures.find([capture.id])
+        assert (found.state, found.crashes) == (CaptureState.WAITING, 0)
+        waits.append((found.next_try_at - now).total_seconds())
+        now = found.next_try_at
+    assert waits == [0, 5, 10, 20, 40]
+    assert found.reason == "program-died"
+    assert "a.tif: the program that had it in hand was killed; it was in work 5 times" in (
+        found.message or ""
+    )
 
 
 def test_signing_out_gives_back_what_was_claimed(store):
