@@ -30,6 +30,7 @@ from model.simulate import VirtualDish, write_capture
 
 HERE = Path(__file__).parents[2]
 QUIET_LIMIT_S = 180.0
+UNDELIVERED = "delivered_at IS NULL AND failed_at IS NULL"
 
 
 class BrokenPromiseError(Exception):
@@ -142,7 +143,7 @@ class Stream:
         self.good += 1
 
 
-def write_config(root: Path) -> None:
+def write_config(root: Path, *, gather_s: float = 2) -> None:
     (root / "config.yaml").write_text(
         yaml.safe_dump(
             {
@@ -161,9 +162,14 @@ def write_config(root: Path) -> None:
                 # So that no mail waits for a later hour, and each has to go.
                 "decisions": {
                     "removal": {"approval": "rule"},
-                    "differentiation": {"cooldown_h": 0},
+                    # Each scan counts, so that dishes are raised and cleared all the time.
+                    "differentiation": {
+                        "cooldown_h": 0,
+                        "scans_needed": 1,
+                        "scans_considered": 1,
+                    },
                 },
-                "outlets": {"email": {"gather_s": 2}},
+                "outlets": {"email": {"gather_s": gather_s}},
                 "compute": {"threads": 1},
             }
         )
@@ -207,9 +213,7 @@ def wait_until_quiet(root: Path, stream: Stream, daemon: subprocess.Popen[bytes]
                 f"the daemon ended by itself with {daemon.returncode}:\n{tail(root)}"
             )
         found = states(root)
-        open_messages = found and _one(
-            root, "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND failed_at IS NULL"
-        )
+        open_messages = found and _one(root, f"SELECT count(*) FROM outbox WHERE {UNDELIVERED}")
         if (
             sum(found.values()) == stream.good + stream.bad
             and found["recorded"] + found["unreadable"] == sum(found.values())
@@ -231,9 +235,7 @@ def _waiting(root: Path) -> str:
                 "SELECT id, path, state, reason, attempts, crashes, next_try_at FROM capture "
                 "WHERE state NOT IN ('recorded', 'unreadable')"
             ),
-            *connection.execute(
-                "SELECT * FROM outbox WHERE delivered_at IS NULL AND failed_at IS NULL"
-            ),
+            *connection.execute(f"SELECT * FROM outbox WHERE {UNDELIVERED}"),
         ]
     return "\n".join(map(str, rows[:20]))
 

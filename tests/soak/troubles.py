@@ -24,6 +24,7 @@ from monitor.commands.process import AHEAD, IN_WORK
 from tests.soak.clock import SettableClock
 from tests.soak.soak import (
     HERE,
+    UNDELIVERED,
     BrokenPromiseError,
     Stream,
     check,
@@ -170,6 +171,9 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
             check(root, stream)
         said = []
         for name in memory:
+            # The first third fills caches.
+            settled = memory[name][len(memory[name]) // 3 :]
+            slope = statistics.linear_regression([5.0 * n for n in range(len(settled))], settled)
             third = len(memory[name]) // 3
             early = statistics.median(memory[name][third : 2 * third])
             late = statistics.median(memory[name][2 * third :])
@@ -178,7 +182,10 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
                 raise BrokenPromiseError(
                     f"{name} grows: {early:.0f} -> {late:.0f} MiB, {opened:+d} open files"
                 )
-            said.append(f"{name} {early:.0f} -> {late:.0f} MiB, {opened:+d} files")
+            said.append(
+                f"{name} {early:.0f} -> {late:.0f} MiB ({1000 * slope.slope:+.1f} MiB per 1,000 "
+                f"captures), {opened:+d} files"
+            )
         return f"{captures} captures: {'; '.join(said)}"
 
     return run
@@ -187,7 +194,7 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
 def _clock_set(root: Path, seed: int) -> str:
     """Back by a day and ahead by two, with captures, retries and mails under way."""
     chance = random.Random(seed)
-    write_config(root)
+    write_config(root, gather_s=20)
     stream = Stream(root / "captures", seed)
     try:
         clock = SettableClock(root / "clock")
@@ -198,7 +205,8 @@ def _clock_set(root: Path, seed: int) -> str:
         _captures(stream, chance, 6, 0.3)
         _until("a first reading", root, lambda: states(root)["recorded"] > 0)
         for ahead in (-1, 1, -3, 0):
-            _captures(stream, chance, 3)
+            # In the middle of things: with a mail that waits for others.
+            _until("a mail that waits", root, lambda: _one_more(root, stream, chance), 180)
             clock.set(timedelta(days=ahead))
             began = time.monotonic()
             _captures(stream, chance, 6, 0.3)
@@ -212,6 +220,14 @@ def _clock_set(root: Path, seed: int) -> str:
         f"1 day back, 2 ahead, 4 back, 3 ahead; {stream.good} read, {stream.bad} set aside and "
         f"every mail sent, at most {longest_s:.0f} s after"
     )
+
+
+def _one_more(root: Path, stream: Stream, chance: random.Random) -> bool:
+    """Write captures until a mail is on its way."""
+    if _count(root, f"SELECT count(*) FROM outbox WHERE {UNDELIVERED}"):
+        return True
+    stream.write_next(chance)
+    return False
 
 
 def _done(root: Path) -> int:
