@@ -487,8 +487,8 @@ class RemovalConfig(_Section):
     min_region_um2: _Positive = 10_000.0
     min_probability: _Fraction = Field(default=0.6)
     max_uncertainty: _Fraction = Field(default=0.5)
-    max_undifferentiated: _Fraction = Field(default=0.1)
-    earlier_scans: Annotated[int, Field(ge=0, le=10)] = 1
+    max_undifferentiated: _Fraction = Field(default=0.05)
+    earlier_scans: Annotated[int, Field(ge=0, le=10)] = 2
     trust_first_scan: bool = False
     whole_colony_above: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=0.75)
     max_hits: Annotated[int, Field(ge=1, le=5_000)] = 500

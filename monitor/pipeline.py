@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import pi
 from pathlib import Path
 from typing import Protocol
@@ -53,13 +54,14 @@ from monitor.culture import (
 from monitor.decisions.following import follow
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
-from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal
+from monitor.decisions.removal import MeasuredField, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
 from monitor.decisions.verification import verify_removal
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
 from monitor.geometry import Affine, field_to_stage
+from monitor.looking_back import LookingBack
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
 from monitor.record.dishes import (
     NewAlert,
@@ -127,6 +129,7 @@ class Pipeline:
         self._clock = clock
         self._patient = patient
         self._sources = {source.name: source for source in config.sources}
+        self._looking_back = LookingBack(config, store)
         self._faulty_scans: set[int] = set()
         self._looks: dict[str, deque[Look]] = {}
         self._claimed: deque[Capture] = deque()
@@ -205,6 +208,13 @@ class Pipeline:
             except CaptureError as problem:
                 self._set_aside(capture, problem)
                 continue
+            earlier, camera = self._looking_back.before_capture(
+                named,
+                capture.sha256,
+                capture.source,
+                settings,
+                partial(self._camera_or_none, capture.source),
+            )
             request = FieldRequest(
                 path=capture.path,
                 sha256=capture.sha256,
@@ -213,6 +223,8 @@ class Pipeline:
                 settings_sha256=settings_sha256(self._config, settings),
                 state_folder=self._config.record.folder,
                 removal=self._config.decisions.removal,
+                earlier=earlier,
+                pixel_to_stage=None if camera is None else camera.pixel_to_stage,
             )
             future = self._worker.submit(request)
             started.append(InWork(capture, named, future))
@@ -400,6 +412,8 @@ class Pipeline:
         try:
             fields = self._store.dishes.fields_of_scan(scan_id)
             laid_out = _LaidOut(fields, self._lay_out)
+            names = self._store.dishes.dish_names([scan_id])
+            self._looking_back.prepare(fields, names[0] if names else None)
             outcome = self._store.dishes.read_scan(
                 scan_id,
                 sum_up=lambda fields: self._new_reading(fields, laid_out.of(fields)),
@@ -551,7 +565,7 @@ class Pipeline:
                 now,
                 settings=settings,
                 picker=self._calibration(CalibrationKind.PICKER, source, now),
-                earlier=self._earlier(facts, limits),
+                earlier=self._looking_back.scans_before(facts, limits),
             )
         except CalibrationError as problem:
             log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
@@ -561,16 +575,6 @@ class Pipeline:
             log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
 
-    def _earlier(self, facts: ScanFacts, limits: DifferentiationConfig) -> list[list[EarlierField]]:
-        """The label maps of the dish's last scans that could be judged, newest first."""
-        wanted = self._config.decisions.removal.earlier_scans
-        judged = [one for one in facts.history if can_be_judged(one, limits)]
-        scans = []
-        for reading in reversed(judged[-wanted:] if wanted else []):
-            measured = [one.measurement for one in self._store.dishes.scan_fields(reading.id)]
-            scans.append(self._with_labels(measured))
-        return scans
-
     def _verify(self, facts: ScanFacts) -> tuple[RegionVerdict, ...]:
         """What this scan says of regions that were picked since the last one."""
         if not facts.picked:
@@ -578,13 +582,10 @@ class Pipeline:
         source = facts.fields[0].source
         try:
             camera = self._calibration(CalibrationKind.CAMERA, source, self._clock())
-            fields = self._with_labels([one.measurement for one in facts.fields])
+            fields = self._looking_back.labels_of([one.measurement for one in facts.fields])
             found: list[RegionVerdict] = []
             for plan in facts.picked:
-                made_from = {
-                    one.capture_sha256: one.measurement
-                    for one in self._store.dishes.scan_fields(plan.reading_id)
-                }
+                made_from = self._looking_back.made_from(plan)
                 found += verify_removal(plan, made_from, fields, camera)
             return tuple(found)
         except Exception:
@@ -592,14 +593,15 @@ class Pipeline:
             log.exception("dish=%s: what was picked is not checked: unexpected fault", facts.dish)
             return ()
 
-    def _with_labels(self, measured: Collection[FieldMeasurement]) -> list[EarlierField]:
-        """Those whose label map is there."""
-        fields = []
-        for one in measured:
-            labels = read_label_map(self._config.record.folder, one)
-            if labels is not None:
-                fields.append(EarlierField(one, labels))
-        return fields
+    def _camera_or_none(self, source: str) -> Calibration | None:
+        """Without a word: what is wrong with it is said when a plan is to be made."""
+        on_record = self._store.calibrations.of(source, CalibrationKind.CAMERA)
+        try:
+            return calibration_to_use(
+                CalibrationKind.CAMERA, source, self.settings(source), on_record, self._clock()
+            )
+        except CalibrationError:
+            return None
 
     def _calibration(self, kind: CalibrationKind, source: str, now: datetime) -> Calibration | None:
         on_record = self._store.calibrations.of(source, kind)

@@ -284,7 +284,7 @@ class DishRecord:
             for _, capture in rows:
                 capture.state = CaptureState.RECORDED
             _finish_others(session, scan_id, rows, now)
-            reading = _reading(row, dish.name)
+            reading = reading_of(row, dish.name)
             before = DishStatus(dish.status)
             decision = decide(facts, reading)
             if facts.is_newest:
@@ -344,8 +344,8 @@ class DishRecord:
                         source=dish.source,
                         status=DishStatus(dish.status),
                         scans=scans or 0,
-                        first=_reading(first, dish.name) if first else None,
-                        last=_reading(last, dish.name) if last else None,
+                        first=reading_of(first, dish.name) if first else None,
+                        last=reading_of(last, dish.name) if last else None,
                         last_capture_at=session.scalar(
                             select(func.max(ScanRow.last_at)).where(ScanRow.dish_id == dish.id)
                         ),
@@ -619,7 +619,7 @@ def _facts(
         dish=dish.name,
         status=DishStatus(dish.status),
         fields=tuple(_scan_field(measurement, capture) for measurement, capture in rows),
-        history=tuple(_reading(row, dish.name) for row in reversed(history)),
+        history=tuple(reading_of(row, dish.name) for row in reversed(history)),
         next_version=(version or 0) + 1,
         is_newest=not later,
         severity=None if dish.severity is None else Severity(dish.severity),
@@ -640,7 +640,7 @@ def _scan_field(measurement: MeasurementRow, capture: CaptureRow) -> ScanField:
     )
 
 
-def _reading(row: ReadingRow, dish: str) -> Reading:
+def reading_of(row: ReadingRow, dish: str) -> Reading:
     return Reading(
         id=row.id,
         dish=dish,
@@ -696,7 +696,7 @@ def series_of(
         query = query.where(ReadingRow.at >= since)
     if until is not None:
         query = query.where(ReadingRow.at <= until)
-    return [_reading(one, dish.name) for one in session.scalars(query)]
+    return [reading_of(one, dish.name) for one in session.scalars(query)]
 
 
 def _alert_row(session: Session, alert_id: int) -> AlertRow:

@@ -11,6 +11,7 @@ from monitor.record.captures import CaptureRecord
 from monitor.record.colonies import ColonyRecord
 from monitor.record.database import Database
 from monitor.record.dishes import DishRecord
+from monitor.record.earlier import EarlierRecord
 from monitor.record.lines import LineRecord
 from monitor.record.outbox import Outbox
 from monitor.record.pick_logs import PickLogRecord
@@ -32,6 +33,7 @@ class Store:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
+        self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.stories = StoryRecord(self.database)

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import NamedParts
+from monitor.culture import FieldMeasurement, NamedParts, StagePosition
+
+
+@dataclass(frozen=True)
+class EarlierCapture:
+    """A capture of an earlier scan of the dish, to be laid on a later one."""
+
+    measurement: FieldMeasurement
+    stage: StagePosition
+    pixel_size_um: float
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,8 @@ class FieldRequest:
     """All that the measuring of one capture depends on. Crosses to the worker process.
 
     sha256 : the bytes that were claimed; other bytes are not measured in their name
+    earlier : the dish's scans before, newest first, by which hits are laid; `pixel_to_stage` : how
+        the camera of all of them stands on the stage
     """
 
     path: Path
@@ -24,6 +35,8 @@ class FieldRequest:
     settings_sha256: str
     state_folder: Path
     removal: RemovalConfig = field(default_factory=RemovalConfig)
+    earlier: tuple[tuple[EarlierCapture, ...], ...] = ()
+    pixel_to_stage: tuple[tuple[float, float], tuple[float, float]] | None = None
 
 
 def hash_file(path: Path) -> str:

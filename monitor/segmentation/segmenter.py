@@ -22,7 +22,7 @@ from monitor.capture.reading import Picture, read_picture
 from monitor.capture.sidecars import read_beside
 from monitor.capture.vessel import find_round_well
 from monitor.config import SourceSettings
-from monitor.culture import Aim, FieldMeasurement
+from monitor.culture import Aim, FieldMeasurement, StagePosition
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
@@ -31,6 +31,7 @@ from monitor.segmentation.colonies import (
     find_regions,
     measure_areas,
 )
+from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
 from monitor.segmentation.request import FieldRequest, hash_file
 from monitor.whole_files import write_whole
@@ -172,6 +173,7 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
             min_region_um2=limits.min_region_um2,
             max_undifferentiated=limits.max_undifferentiated,
             whole_colony_above=limits.whole_colony_above,
+            before=_before(request, (labels.shape[0], labels.shape[1]), size, stage, acquired_at),
         )
     stem = _stem(request, acquired_at)
     overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
@@ -185,6 +187,9 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         assumed=size is None,
     )
     try:
+        if regions:
+            doubts = doubts_of(field.segmentation.probabilities)
+            write_whole(request.state_folder / doubt_map_name(label_map), encode_png(doubts))
         write_whole(request.state_folder / label_map, encode_png(labels))
         write_whole(request.state_folder / overlay, encode_jpeg(image))
     except OSError as problem:
@@ -218,6 +223,34 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         aims=aims,
         aiming=None if size is None else request.removal.aiming,
     )
+
+
+def _before(
+    request: FieldRequest,
+    shape: tuple[int, int],
+    pixel_size_um: float,
+    stage: StagePosition | None,
+    acquired_at: datetime,
+) -> list[NDArray[np.uint8]]:
+    """What each of the dish's scans before shows at the places of this capture's pixels."""
+    if stage is None or request.pixel_to_stage is None:
+        return []
+    found = []
+    for scan in request.earlier:
+        if any(one.measurement.acquired_at >= acquired_at for one in scan):
+            return []  # measured anew, long after: what is later now was not before
+        maps = [
+            (
+                one,
+                read_sure_labels(
+                    request.state_folder, one.measurement, request.removal.max_undifferentiated
+                ),
+            )
+            for one in scan
+        ]
+        shown = [(one, labels) for one, labels in maps if labels is not None]
+        found.append(laid_on(shape, pixel_size_um, stage, shown, request.pixel_to_stage))
+    return found
 
 
 def _fingerprint(pixels: NDArray[Any]) -> str:

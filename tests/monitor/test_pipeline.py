@@ -812,7 +812,9 @@ def test_each_scan_of_a_differentiating_dish_makes_its_plan_and_ends_the_former(
 def test_a_plan_aims_only_where_the_scan_before_saw_the_same(make_line, store):
     """What one scan alone calls differentiated may be debris or a flaw of the picture."""
     line = make_line(
-        decisions=DecisionsConfig(differentiation=TWO_OF_THREE, removal=RemovalConfig()),
+        decisions=DecisionsConfig(
+            differentiation=TWO_OF_THREE, removal=RemovalConfig(earlier_scans=1)
+        ),
         **CALIBRATED,
     )
     state = line.config.record.folder / "labels"
@@ -827,6 +829,67 @@ def test_a_plan_aims_only_where_the_scan_before_saw_the_same(make_line, store):
     (state / "4.png").unlink()
     series(line, 0.3, first_hour=5, label_map="labels/2.png")
     assert len(store.plans.all()) == 2  # a map that is gone proves nothing
+
+
+def test_the_worker_is_told_what_the_scans_before_showed(make_line, store):
+    """The newest that could be judged, newest first; and nothing of a dish that is fine."""
+    line = make_line(
+        decisions=DecisionsConfig(
+            differentiation=TWO_OF_THREE, removal=RemovalConfig(earlier_scans=2)
+        ),
+        **CALIBRATED,
+    )
+    for hour, share, doubts in (
+        (1, 0.3, ()),
+        (2, 0.3, ()),
+        (3, 0.9, ("out of focus",)),
+        (4, 0.3, ()),
+    ):
+        series(line, share, first_hour=hour, label_map=f"labels/{hour}.png", doubts=doubts)
+    told = [
+        [[one.measurement.label_map for one in scan] for scan in request.earlier]
+        for request in line.worker.asked
+    ]
+    assert told == [
+        [],
+        [],
+        [["labels/2.png"], ["labels/1.png"]],
+        [["labels/2.png"], ["labels/1.png"]],
+    ]
+    assert line.worker.asked[-1].pixel_to_stage == ((1.0, 0.0), (0.0, 1.0))
+    series(line, 0.0, 0.3, first_hour=5, label_map="labels/5.png")
+    assert line.worker.asked[-1].earlier == ()
+
+
+def test_label_maps_are_read_before_the_transaction_that_decides(make_line, store, monkeypatch):
+    """They are large and may lie on a slow disk; nobody else can write while a decision is made."""
+    line = make_line(
+        decisions=DecisionsConfig(
+            differentiation=TWO_OF_THREE, removal=RemovalConfig(earlier_scans=1)
+        ),
+        **CALIBRATED,
+    )
+    state = line.config.record.folder / "labels"
+    state.mkdir(parents=True, exist_ok=True)
+    labels = np.ones((200, 200), np.uint8)
+    labels[40:160, 40:200] = 2
+    Image.fromarray(labels).save(state / "1.png")
+    deciding = []
+
+    def read_scan(*args, decide, **values):
+        def decide_alone(*facts):
+            (state / "1.png").rename(state / "away.png")
+            decided = decide(*facts)
+            (state / "away.png").rename(state / "1.png")
+            deciding.append(decided.plan is not None)
+            return decided
+
+        return whole(*args, decide=decide_alone, **values)
+
+    whole = store.dishes.read_scan
+    monkeypatch.setattr(store.dishes, "read_scan", read_scan)
+    series(line, 0.3, 0.3, 0.3, label_map="labels/1.png")
+    assert deciding == [False, True, True]
 
 
 def test_a_dish_past_saving_is_said_and_gets_no_plan(make_line, store):

@@ -1,0 +1,176 @@
+"""What earlier scans of a dish show: asked when a later one is aimed at, and when it is decided on.
+
+Label maps are large and lie on disks that may be slow. They are read before the transaction in
+which a scan is decided on, so that nobody waits for them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.calibration import why_other_pixels
+from monitor.config import Config, DifferentiationConfig, SourceSettings
+from monitor.culture import (
+    Calibration,
+    FieldMeasurement,
+    NamedParts,
+    PlanStatus,
+    Reading,
+    RemovalPlan,
+)
+from monitor.decisions.removal import EarlierField
+from monitor.decisions.status import can_be_judged
+from monitor.record.dishes import ScanFacts, ScanField
+from monitor.record.store import Store
+from monitor.segmentation.doubt_maps import read_sure_labels
+from monitor.segmentation.label_maps import read_label_map
+from monitor.segmentation.request import EarlierCapture
+
+_Labels = NDArray[np.uint8]
+# Scans in a row that cannot be judged and are looked past.
+_PASSED_OVER = 12
+_KEPT_READINGS = 64
+NO_SCANS: tuple[tuple[EarlierCapture, ...], ...] = ()
+
+
+class LookingBack:
+    """Used by one thread."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._read: dict[tuple[str | None, bool], _Labels | None] = {}
+        self._captures: OrderedDict[int, tuple[EarlierCapture, ...]] = OrderedDict()
+
+    # --- before a capture is measured ------------------------------------------------------------
+
+    def before_capture(
+        self,
+        named: NamedParts,
+        sha256: str,
+        source: str,
+        settings: SourceSettings,
+        camera: Callable[[], Calibration | None],
+    ) -> tuple[tuple[tuple[EarlierCapture, ...], ...], Calibration | None]:
+        """(the scans by which its hits are to be laid, newest first; how the camera stands).
+
+        None of them where the rules ask for no earlier scans, where there are too few, or where the
+        dish had nothing to remove: what is decided later does not rest on this.
+        """
+        wanted = self._config.decisions.removal.earlier_scans
+        if not wanted:
+            return NO_SCANS, None
+        readings = self._store.earlier.newest_readings(
+            label=named.dish,
+            limit=wanted + _PASSED_OVER,
+            before=named.acquired_at,
+            without=sha256,
+        )
+        if not readings:
+            return NO_SCANS, None
+        limits = self._config.decisions.limits_for(readings[0].dish, source, named.dish)
+        judged = [one for one in readings if can_be_judged(one, limits)][:wanted]
+        if len(judged) < wanted or not all(map(_has_something_to_remove, judged)):
+            return NO_SCANS, None
+        calibration = camera()
+        if calibration is None:
+            return NO_SCANS, None
+        scans = tuple(
+            tuple(
+                one
+                for one in self._captures_of(reading.id)
+                if why_other_pixels(calibration, settings, one.pixel_size_um) is None
+            )
+            for reading in judged
+        )
+        return scans, calibration
+
+    def _captures_of(self, reading_id: int) -> tuple[EarlierCapture, ...]:
+        """Of a scan with many fields each asks for the same."""
+        if reading_id not in self._captures:
+            self._captures[reading_id] = tuple(
+                EarlierCapture(
+                    replace(one.measurement, colonies=(), regions=(), aims=()),
+                    one.measurement.stage,
+                    one.measurement.pixel_size_um,
+                )
+                for one in self._store.dishes.scan_fields(reading_id)
+                if one.measurement.stage is not None and one.measurement.pixel_size_um
+            )
+            while len(self._captures) > _KEPT_READINGS:
+                self._captures.popitem(last=False)
+        return self._captures[reading_id]
+
+    # --- when a scan is decided on ---------------------------------------------------------------
+
+    def prepare(self, fields: Sequence[ScanField], dish: str | None) -> None:
+        """Read ahead what the decision on a scan will ask for, as far as can be foreseen."""
+        self._read = {}
+        if dish is None or not fields:
+            return
+        picked = self._store.plans.all([PlanStatus.PICKED])
+        if any(plan.dish == dish and plan.to_check for plan in picked):
+            self.labels_of([one.measurement for one in fields])
+        if any(aim.points for one in fields for aim in one.measurement.aims):
+            limits = self._config.decisions.limits_for(dish, fields[0].source)
+            readings = self._store.earlier.newest_readings(
+                dish=dish,
+                limit=self._config.decisions.removal.earlier_scans + _PASSED_OVER,
+                before=min(one.measurement.acquired_at for one in fields),
+            )
+            self._scans(readings[::-1], limits)
+
+    def scans_before(
+        self, facts: ScanFacts, limits: DifferentiationConfig
+    ) -> list[list[EarlierField]]:
+        """The label maps of the dish's last scans that could be judged, newest first."""
+        return self._scans(facts.history, limits)
+
+    def _scans(
+        self, history: Sequence[Reading], limits: DifferentiationConfig
+    ) -> list[list[EarlierField]]:
+        wanted = self._config.decisions.removal.earlier_scans
+        judged = [one for one in history if can_be_judged(one, limits)]
+        return [
+            self.labels_of(
+                [one.measurement for one in self._store.dishes.scan_fields(reading.id)], sure=True
+            )
+            for reading in reversed(judged[-wanted:] if wanted else [])
+        ]
+
+    def labels_of(
+        self, measured: Collection[FieldMeasurement], *, sure: bool = False
+    ) -> list[EarlierField]:
+        """Those whose label map is there.
+
+        sure : what may be undifferentiated after all is shown as that
+        """
+        folder = self._config.record.folder
+        limit = self._config.decisions.removal.max_undifferentiated
+        fields = []
+        for one in measured:
+            key = one.label_map, sure
+            if key not in self._read:
+                self._read[key] = (
+                    read_sure_labels(folder, one, limit) if sure else read_label_map(folder, one)
+                )
+            labels = self._read[key]
+            if labels is not None:
+                fields.append(EarlierField(one, labels))
+        return fields
+
+    def made_from(self, plan: RemovalPlan) -> dict[str, FieldMeasurement]:
+        """The captures that a plan was made from, by SHA-256."""
+        return {
+            one.capture_sha256: one.measurement
+            for one in self._store.dishes.scan_fields(plan.reading_id)
+        }
+
+
+def _has_something_to_remove(reading: Reading) -> bool:
+    return bool(reading.differentiated_fraction)
