@@ -235,13 +235,14 @@ class CaptureRecord:
 
         Returns the scan's id, or None where the claim was lost meanwhile (nothing is written).
         """
-        # Lost with the power, it is measured again; its reading takes it to the disk.
-        with self._database.writing(durable=False) as session:
+        # Lost with the power, it is measured again.
+        with self._database.writing(durable=False) as session, session.no_autoflush:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return None
             dish = _line_of(session, row, place, measured.acquired_at, now)
             scan = _scan_for(session, dish, place, measured.acquired_at, now)
+            was_measured = row.scan_id is not None
             row.state = CaptureState.MEASURED
             row.reason = row.message = row.claimed_by = row.next_try_at = None
             row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
@@ -250,7 +251,7 @@ class CaptureRecord:
             scan.first_at = min(scan.first_at, measured.acquired_at)
             scan.last_at = max(scan.last_at, measured.acquired_at)
             scan.last_taken_at, scan.dirty = now, True
-            _store_measurement(session, row.id, measured, now)
+            _store_measurement(session, row.id, measured, now, again=was_measured)
             return scan.id
 
     def record_unreadable(
@@ -519,15 +520,17 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
 
 
 def _store_measurement(
-    session: Session, capture_id: int, measured: FieldMeasurement, now: datetime
+    session: Session, capture_id: int, measured: FieldMeasurement, now: datetime, *, again: bool
 ) -> None:
-    row = session.scalar(
-        select(MeasurementRow).where(
-            MeasurementRow.capture_id == capture_id,
-            MeasurementRow.model_sha256 == measured.model_sha256,
-            MeasurementRow.settings_sha256 == measured.settings_sha256,
+    row = None
+    if again:
+        row = session.scalar(
+            select(MeasurementRow).where(
+                MeasurementRow.capture_id == capture_id,
+                MeasurementRow.model_sha256 == measured.model_sha256,
+                MeasurementRow.settings_sha256 == measured.settings_sha256,
+            )
         )
-    )
     if row is not None:
         # The same bytes under the same model and settings say the same; but it is the model in
         # use now, and a reading rests on the one that was used last.
@@ -535,8 +538,8 @@ def _store_measurement(
         return
     detail: dict[str, Any] = {
         "shape": measured.shape,
-        "colonies": [asdict(colony) for colony in measured.colonies],
-        "regions": [_rounded(asdict(region)) for region in measured.regions],
+        "colonies": [dict(vars(colony)) for colony in measured.colonies],
+        "regions": [_rounded(dict(vars(region))) for region in measured.regions],
         "acquired_at_from": measured.acquired_at_from,
         "pixel_size_from": measured.pixel_size_from,
         "assumed_pixel_size_um": measured.assumed_pixel_size_um,

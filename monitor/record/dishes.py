@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -51,6 +51,7 @@ from monitor.record.telling import MAIL, send_out
 # Enough for days of scans every ten minutes.
 _HISTORY = 400
 _ALERTS = 100
+_READABLE = (CaptureState.MEASURED, CaptureState.RECORDED)
 
 
 @dataclass(frozen=True)
@@ -255,40 +256,47 @@ class DishRecord:
 
         None where there is nothing new to read.
         """
-        with self._database.writing() as session:
-            scan = session.get_one(ScanRow, scan_id)
-            if not scan.dirty:
-                return None
-            dish = session.get_one(DishRow, scan.dish_id)
-            rows = _latest_fields(session, scan_id)
-            if not rows:
-                return None
-            facts = _facts(session, scan, dish, rows)
-            new = sum_up(facts.fields)
-            row = ReadingRow(
-                dish_id=dish.id,
-                scan_id=scan.id,
-                version=facts.next_version,
-                created_at=now,
-                **{**asdict(new), "doubts": list(new.doubts)},
-            )
-            session.add(row)
-            session.flush()
-            session.add_all(
-                ReadingMeasurementRow(reading_id=row.id, measurement_id=measurement.id)
-                for measurement, _ in rows
-            )
-            if follow is not None:
-                follow_colonies(session, dish, scan, row, follow)
-            scan.reading_id, scan.dirty = row.id, False
-            for _, capture in rows:
-                capture.state = CaptureState.RECORDED
-            _finish_others(session, scan_id, rows, now)
-            reading = reading_of(row, dish.name)
-            before = DishStatus(dish.status)
-            decision = decide(facts, reading)
-            if facts.is_newest:
-                _note_what_is_new(session, dish, facts, reading, now)
+        # Lost with the power, the scan is read again. Whatever leaves for a person or the picker is
+        # first taken from the outbox, and that takes all that was written before it to the disk.
+        with self._database.writing(durable=False) as session:
+            # Each part writes the rows that a later one looks for; nothing else is written before
+            # a question, which would cost as much as all the rest.
+            with session.no_autoflush:
+                scan = session.get_one(ScanRow, scan_id)
+                if not scan.dirty:
+                    return None
+                dish = session.get_one(DishRow, scan.dish_id)
+                measured = _measured(session, scan_id)
+                rows = _latest(measured)
+                if not rows:
+                    return None
+                facts = _facts(session, scan, dish, rows)
+                new = sum_up(facts.fields)
+                row = ReadingRow(
+                    dish_id=dish.id,
+                    scan_id=scan.id,
+                    version=facts.next_version,
+                    created_at=now,
+                    **{**vars(new), "doubts": list(new.doubts)},
+                )
+                session.add(row)
+                session.flush()
+                session.add_all(
+                    ReadingMeasurementRow(reading_id=row.id, measurement_id=measurement.id)
+                    for measurement, _ in rows
+                )
+                if follow is not None:
+                    follow_colonies(session, dish, scan, row, follow)
+                scan.reading_id, scan.dirty = row.id, False
+                for _, capture in rows:
+                    capture.state = CaptureState.RECORDED
+                _finish_others(measured, rows, now)
+                reading = reading_of(row, dish.name)
+                before = DishStatus(dish.status)
+                decision = decide(facts, reading)
+                if facts.is_newest:
+                    _note_what_is_new(session, dish, facts, reading, now)
+                session.flush()
             _carry_out(session, dish, reading, decision, now, self._take_back)
             return ScanOutcome(reading, before, decision)
 
@@ -364,7 +372,7 @@ class DishRecord:
         with self._database.reading() as session:
             return [
                 _scan_field(measurement, capture)
-                for measurement, capture in _latest_fields(session, scan_id)
+                for measurement, capture in _latest(_measured(session, scan_id))
             ]
 
     def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
@@ -527,14 +535,22 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
     return about.id
 
 
-def _latest_fields(session: Session, scan_id: int) -> list[tuple[MeasurementRow, CaptureRow]]:
-    """The scan's measurements under the model used last: of a field taken twice, the later one."""
+_Measured = Sequence[tuple[MeasurementRow, CaptureRow]]
+
+
+def _measured(session: Session, scan_id: int) -> _Measured:
+    """All that was ever measured of the scan."""
     rows = session.execute(
         select(MeasurementRow, CaptureRow)
         .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
         .where(CaptureRow.scan_id == scan_id)
         .order_by(CaptureRow.first_seen_at, CaptureRow.id, MeasurementRow.id)
-    ).all()
+    )
+    return [(measurement, capture) for measurement, capture in rows]
+
+
+def _latest(rows: _Measured) -> list[tuple[MeasurementRow, CaptureRow]]:
+    """Of these the ones under the model used last: of a field taken twice, the later one."""
     if not rows:
         return []
     newest = max((measurement for measurement, _ in rows), key=lambda row: (row.created_at, row.id))
@@ -550,26 +566,15 @@ def _field_of(capture: CaptureRow) -> str | Path:
     return capture.field if capture.field is not None else capture.path
 
 
-def _finish_others(
-    session: Session,
-    scan_id: int,
-    rows: Sequence[tuple[MeasurementRow, CaptureRow]],
-    now: datetime,
-) -> None:
+def _finish_others(measured: _Measured, rows: _Measured, now: datetime) -> None:
     """Captures of the scan that the reading does not hold: replaced ones, or of a former model.
 
     Those of a former model wait to be measured again. Where that fails they stay as they are.
     """
     by_field = {_field_of(capture): capture for _, capture in rows}
     held = {capture.id for capture in by_field.values()}
-    others = session.scalars(
-        select(CaptureRow).where(
-            CaptureRow.scan_id == scan_id,
-            CaptureRow.state.in_([CaptureState.MEASURED, CaptureState.RECORDED]),
-        )
-    )
-    for capture in others:
-        if capture.id in held:
+    for capture in {capture.id: capture for _, capture in measured}.values():
+        if capture.id in held or capture.state not in _READABLE:
             continue
         instead = by_field.get(_field_of(capture))
         if instead is not None and _order(capture) < _order(instead):
@@ -611,9 +616,11 @@ def _facts(
             )
         )
     )
-    version = session.scalar(
-        select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
-    )
+    version = None
+    if scan.reading_id is not None:
+        version = session.scalar(
+            select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
+        )
     return ScanFacts(
         scan_id=scan.id,
         dish=dish.name,
