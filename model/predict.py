@@ -78,6 +78,18 @@ class Segmentation:
         plane = self.probabilities[int(cell_class)]
         return np.asarray(spread_evenly(plane[None], self.shape, top, bottom)[0])
 
+    def probability_at(
+        self, cell_class: CellClass, rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """(len(rows), len(columns)): probability of a class at some pixels, without the others."""
+        plane = self.probabilities[int(cell_class)]
+        (above, below, down), (left, right, across) = (
+            _between(place, full, length)
+            for place, full, length in zip((rows, columns), self.shape, plane.shape, strict=True)
+        )
+        strip = plane[above] * (1 - down)[:, None] + plane[below] * down[:, None]
+        return np.asarray(strip[:, left] * (1 - across) + strip[:, right] * across)
+
 
 class Segmenter:
     """A model ready for use. One instance serves one thread at a time."""
@@ -257,21 +269,25 @@ def spread_evenly(
     shape : (H, W) of the whole image
     Returns (C, bottom - top, W) float32. Strips put together equal the whole.
     """
-    height = planes.shape[1]
-    place = (np.arange(top, bottom) + 0.5) * (height / shape[0]) - 0.5
-    place = np.clip(place, 0, height - 1)
-    first = np.floor(place).astype(np.intp)
-    part = (place - first).astype(np.float32)[:, None]
-    second = np.minimum(first + 1, height - 1)
+    first, second, part = _between(np.arange(top, bottom), shape[0], planes.shape[1])
     strips = [
         cv2.resize(
-            plane[first] * (1 - part) + plane[second] * part,
+            plane[first] * (1 - part[:, None]) + plane[second] * part[:, None],
             (shape[1], bottom - top),
             interpolation=cv2.INTER_LINEAR,
         )
         for plane in planes
     ]
     return np.stack(strips).astype(np.float32, copy=False)
+
+
+def _between(
+    place: NDArray[np.intp], full: int, length: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The two lines of a coarse map that pixels lie between, and how far from the first."""
+    middle = np.clip((place + 0.5) * (length / full) - 0.5, 0, length - 1)
+    first = np.floor(middle).astype(np.intp)
+    return first, np.minimum(first + 1, length - 1), (middle - first).astype(np.float32)
 
 
 def label_map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +96,8 @@ def segment_file(
     """
     # Torch takes seconds to load; only the commands that need it pay for it.
     from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-    from monitor.segmentation.overlay import draw_overlay, encode_png
+    from monitor.segmentation.overlay import draw_overlay, encode_labels, encode_png
+    from monitor.segmentation.pieces import Pieces
     from monitor.segmentation.segmenter import (
         colony_limit_px,
         load_segmenter,
@@ -123,10 +125,11 @@ def segment_file(
     )
     labels, size = field.labels, field.pixel_size_um
     areas = measure_areas(labels)
-    colonies = find_colonies(labels, min_area_px=colony_limit_px(size))
+    pieces = Pieces(labels)
+    colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
     regions = find_regions(
-        labels,
-        field.segmentation.probability(CellClass.DIFFERENTIATED),
+        pieces,
+        partial(field.segmentation.probability_at, CellClass.DIFFERENTIATED),
         min_area_px=region_limit_px(size),
         colonies=colonies,
     )
@@ -138,7 +141,7 @@ def segment_file(
         assumed=size is None,
     )
     try:
-        write_whole(folder / f"{image.stem}_labels.png", encode_png(labels))
+        write_whole(folder / f"{image.stem}_labels.png", encode_labels(labels))
         write_whole(folder / f"{image.stem}_overlay.png", encode_png(overlay))
     except OSError as problem:
         raise MonitorError(

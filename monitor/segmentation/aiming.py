@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
+from monitor.segmentation.pieces import are_cells, filling
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -88,7 +89,9 @@ def aim_at(
     aims = []
     for colony in condemned.values():
         inside, place = _colony_mask(labels, colony)
-        piece = _Piece(labels, probabilities, inside, place, pixel_size_um, aiming, 1.0, cells)
+        piece = _Piece(
+            labels, probabilities, inside, place, pixel_size_um, aiming, 1.0, cells, None
+        )
         aims.append(piece.aim(colony))
     for region in regions:
         if region.colony in condemned or region.mean_probability < min_probability:
@@ -96,6 +99,7 @@ def aim_at(
         if region.area_px * pixel_size_um**2 < min_region_um2:
             continue
         inside, place = _region_mask(labels, region)
+        whole = np.count_nonzero(inside) == region.area_px
         piece = _Piece(
             labels,
             probabilities,
@@ -105,6 +109,7 @@ def aim_at(
             aiming,
             max_undifferentiated,
             differentiated,
+            region.inscribed_radius_px if whole else None,
         )
         aims.append(piece.aim(region))
     return tuple(aims)
@@ -139,13 +144,7 @@ def _region_mask(labels: Labels, region: Region) -> tuple[_Bools, tuple[int, int
 def _colony_mask(labels: Labels, colony: Colony) -> tuple[_Bools, tuple[int, int]]:
     top, left, bottom, right = colony.bounds
     crop = labels[top:bottom, left:right]
-    cells = (crop == CellClass.UNDIFFERENTIATED) | (crop == CellClass.DIFFERENTIATED)
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(
-        cells.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
-    )
-    # A smaller colony may lie in a bay of this one.
-    number = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return np.asarray(pieces == number), (top, left)
+    return filling(are_cells(crop)), (top, left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +152,7 @@ class _Piece:
     """One region or colony: its mask, and where that lies in the label map.
 
     settled : (H, W), what a hit may touch by the scans before; None = nothing is asked of them
+    radius_px : inscribed radius of the mask, where it is known
     """
 
     labels: Labels
@@ -163,6 +163,7 @@ class _Piece:
     aiming: Aiming
     max_undifferentiated: float
     settled: _Bools | None
+    radius_px: float | None
 
     def aim(self, what: Region | Colony) -> Aim:
         chance, doubt = self._sampled()
@@ -275,9 +276,18 @@ class _Maps:
         # The frame is more than one square wide and not region, so that it need not be mapped.
         inner = tuple(slice(frame.margin - 1, length - frame.margin + 1) for length in frame.shape)
         self.to_border = np.zeros(frame.shape, np.float32)
-        self.to_border[inner] = _distance_to(~self._region[inner])
-        self._wide = self.to_border * step_um >= piece.aiming.clearance_um
+        self._known_depth: float | None = None
+        if piece.radius_px is not None and frame.factor == 1:
+            depth = np.float32(piece.radius_px) - np.float32(_HALF_DIAGONAL)
+            self._known_depth = max(float(depth), 0.0)
+        if self._known_depth is None or self._is_deep(self._known_depth):
+            self._known_depth = None
+            self.to_border[inner] = _distance_to(~self._region[inner])
+        self._wide = np.asarray(self._is_deep(self.to_border), bool)
         self._window = self._window_about(self._wide)
+
+    def _is_deep(self, steps: Any) -> Any:
+        return steps * self.step_um >= self._piece.aiming.clearance_um
 
     def _window_about(self, points: _Bools) -> _Window:
         """The part of the frame in which something may be too near to one of the points."""
@@ -300,6 +310,8 @@ class _Maps:
 
     @property
     def widest_um(self) -> float:
+        if self._known_depth is not None:
+            return self._known_depth * self.step_um
         return float(self.to_border.max()) * self.step_um
 
     @cached_property
@@ -360,8 +372,7 @@ class _Maps:
         seen = self._frame.all_seen(self._piece.labels.shape)
         if seen.all():
             return False
-        far = _distance_to(~self._region & seen) * self.step_um
-        return bool((far >= self._piece.aiming.clearance_um).any())
+        return bool(self._is_deep(_distance_to(~self._region & seen)).any())
 
 
 def _touched_um(aiming: Aiming) -> float:

@@ -7,7 +7,8 @@ sides or corners (8).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Colony, FieldAreas, Region
+from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, Pieces
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0
@@ -43,23 +45,19 @@ def measure_areas(labels: Labels) -> FieldAreas:
     )
 
 
-def find_colonies(labels: Labels, *, min_area_px: int) -> tuple[Colony, ...]:
+def find_colonies(labels: Labels | Pieces, *, min_area_px: int) -> tuple[Colony, ...]:
     """Connected regions of cells, largest first, labelled 1, 2, ... in that order."""
-    pieces = _Pieces(_cells(labels))
-    count = pieces.count_at_least(min_area_px)
-    if not count:
-        return ()
-    inside = pieces.map[labels == CellClass.DIFFERENTIATED]
-    differentiated = np.bincount(inside, minlength=pieces.total + 1)
+    pieces = _pieces_of(labels)
+    differentiated = pieces.differentiated_px()
     return tuple(
         Colony(
             label=label,
-            area_px=pieces.area(label),
-            differentiated_px=int(differentiated[pieces.number(label)]),
-            centroid=pieces.centroid(label),
-            bounds=pieces.bounds(label),
+            area_px=pieces.cells.area(label),
+            differentiated_px=int(differentiated[label]),
+            centroid=pieces.cells.centroid(label),
+            bounds=pieces.cells.bounds(label),
         )
-        for label in range(1, count + 1)
+        for label in range(1, pieces.cells.count_at_least(min_area_px) + 1)
     )
 
 
@@ -68,72 +66,106 @@ def number_colonies(labels: Labels) -> NDArray[np.uint16]:
 
     The 65,000 largest, where specks make more of them.
     """
-    pieces = _Pieces(_cells(labels))
-    count = min(pieces.count_at_least(1), MOST_PIECES)
-    numbers = np.zeros(pieces.total + 1, np.uint16)
-    for label in range(1, count + 1):
-        numbers[pieces.number(label)] = label
-    numbered: NDArray[np.uint16] = numbers[pieces.map]
-    return numbered
+    return Pieces(labels).numbered(MOST_PIECES)
+
+
+Sampler = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.floating]]
 
 
 def find_regions(
-    labels: Labels,
-    probability: NDArray[np.floating],
+    labels: Labels | Pieces,
+    probability: NDArray[np.floating] | Sampler,
     *,
     min_area_px: int,
     colonies: Sequence[Colony] = (),
+    largest_box_px: int = LARGEST_BOX_PIXELS,
 ) -> tuple[Region, ...]:
     """Connected differentiated regions, largest first, labelled 1, 2, ... in that order.
 
-    probability : (H, W), of the differentiated class, 0..1
+    probability : (H, W), of the differentiated class, 0..1; or what gives it for some rows and
+        columns: (h,), (w,) -> (h, w)
     colonies : what `find_colonies` made of the same label map; regions then name theirs
 
     The polygon is the outer outline through the centres of the border pixels, at most 0.75 px off,
     or as much more as it takes to stay within 200 points. The pick point is the pixel farthest from
     everything that is not in the region, holes and the picture's edge included, so that it never
-    falls outside as a crescent's centroid does.
+    falls outside as a crescent's centroid does. In boxes of more than `largest_box_px` both are
+    found on squares of several pixels: the outline of those that the region touches, the pick point
+    among those that it fills.
     """
-    if probability.shape != labels.shape:
-        raise ValueError(
-            f"probability {probability.shape} and label map {labels.shape} differ in shape"
-        )
-    pieces = _Pieces(labels == CellClass.DIFFERENTIATED)
-    count = pieces.count_at_least(min_area_px)
-    if not count:
-        return ()
-    cells = _Pieces(_cells(labels)) if colonies else None
+    pieces = _pieces_of(labels)
+    if not callable(probability):
+        if probability.shape != pieces.labels.shape:
+            raise ValueError(
+                f"probability {probability.shape} and label map {pieces.labels.shape} differ in "
+                "shape"
+            )
+        whole = probability
+
+        def probability(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.floating]:
+            return whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][
+                np.ix_(rows - rows[0], columns - columns[0])
+            ]
+
     known = {colony.label for colony in colonies}
-    return tuple(_region(pieces, label, probability, cells, known) for label in range(1, count + 1))
+    count = pieces.differentiated.count_at_least(min_area_px)
+    return tuple(
+        _region(pieces, label, probability, known, largest_box_px) for label in range(1, count + 1)
+    )
+
+
+def _pieces_of(labels: Labels | Pieces) -> Pieces:
+    return labels if isinstance(labels, Pieces) else Pieces(labels)
 
 
 def _region(
-    pieces: _Pieces,
-    label: int,
-    probability: NDArray[np.floating],
-    cells: _Pieces | None,
-    known: set[int],
+    pieces: Pieces, label: int, probability: Sampler, known: set[int], largest_box_px: int
 ) -> Region:
-    top, left, bottom, right = pieces.bounds(label)
-    inside = pieces.map[top:bottom, left:right] == pieces.number(label)
+    kind = pieces.differentiated
+    top, left, bottom, right = kind.bounds(label)
+    factor = 1
+    while (bottom - top) * (right - left) > largest_box_px * factor**2:
+        factor += 1
+    if factor == 1:
+        touched = inside = pieces.mask(kind, label)
+    else:
+        held = pieces.squares(kind, label, factor)
+        # A web so thin that it fills no square has its pick point where most of it is.
+        touched, inside = held > 0, held == min(factor**2, int(held.max()))
     # One row and column of nothing around it: the picture's edge counts as outside.
-    framed = np.pad(inside.view(np.uint8), 1)
-    distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform(
+        np.pad(inside.view(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
     _, radius, _, (pick_column, pick_row) = cv2.minMaxLoc(distance)
-    row, column = top + pick_row - 1, left + pick_column - 1
-    outline = _outline(framed) + np.array([top - 1, left - 1])
-    colony = None if cells is None else cells.label_at(row, column)
+    corner, middle = np.array([top, left]), (factor - 1) // 2
+    outline = (_outline(np.pad(touched.view(np.uint8), 1)) - 1) * factor + corner + middle
+    rows, columns = (
+        np.minimum(first + np.arange(length) * factor + middle, full - 1)
+        for first, length, full in zip(corner, inside.shape, pieces.labels.shape, strict=True)
+    )
+    row, column = int(rows[pick_row - 1]), int(columns[pick_column - 1])
+    if pieces.labels[row, column] != CellClass.DIFFERENTIATED:
+        square = pieces.labels[rows[pick_row - 1] - middle :, columns[pick_column - 1] - middle :]
+        within = np.argwhere(square[:factor, :factor] == CellClass.DIFFERENTIATED)[0]
+        row, column = row - middle + int(within[0]), column - middle + int(within[1])
+    colony = int(pieces.colony_of[label])
     return Region(
         label=label,
-        area_px=pieces.area(label),
+        area_px=kind.area(label),
         polygon=tuple((float(point[0]), float(point[1])) for point in outline),
         pick_point=(float(row), float(column)),
-        inscribed_radius_px=float(radius),
-        mean_probability=float(
-            probability[top:bottom, left:right].mean(where=inside, dtype=np.float64)
-        ),
+        inscribed_radius_px=float(radius)
+        if factor == 1
+        else _at_least(float(radius), held, factor),
+        mean_probability=cv2.mean(probability(rows, columns), inside.view(np.uint8))[0],
         colony=colony if colony in known else None,
     )
+
+
+def _at_least(radius: float, held: NDArray[np.int32], factor: int) -> float:
+    """A radius in squares as pixels: to the nearest corner of one that is not filled."""
+    filled = int(held.max()) == factor**2
+    return max(1.0, (radius - math.sqrt(0.5)) * factor - 0.5) if filled else 1.0
 
 
 def _outline(mask: Labels) -> NDArray[np.float64]:
@@ -150,44 +182,3 @@ def _outline(mask: Labels) -> NDArray[np.float64]:
         (x, y), (width, height), angle = cv2.minAreaRect(contour)
         polygon = cv2.boxPoints(((x, y), (width + 1, height + 1), angle))
     return np.asarray(polygon, dtype=np.float64).reshape(-1, 2)[:, ::-1]
-
-
-def _cells(labels: Labels) -> _Bools:
-    cells: _Bools = (labels == CellClass.UNDIFFERENTIATED) | (labels == CellClass.DIFFERENTIATED)
-    return cells
-
-
-class _Pieces:
-    """Connected pieces of a mask. Labels 1, 2, ... go by size; `number` is the value in `map`.
-
-    The order depends on the mask alone, so that two calls give the same label to the same piece.
-    """
-
-    def __init__(self, mask: _Bools) -> None:
-        found, self.map, self._stats, self._centroids = cv2.connectedComponentsWithStats(
-            mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
-        )
-        self.total = int(found) - 1
-        self._areas = self._stats[:, cv2.CC_STAT_AREA]
-        self._numbers = np.argsort(-self._areas[1:], kind="stable") + 1
-
-    def count_at_least(self, min_area_px: int) -> int:
-        return int(np.count_nonzero(self._areas[1:] >= max(min_area_px, 1)))
-
-    def number(self, label: int) -> int:
-        return int(self._numbers[label - 1])
-
-    def label_at(self, row: int, column: int) -> int | None:
-        number = self.map[row, column]
-        return int(np.flatnonzero(self._numbers == number)[0]) + 1 if number else None
-
-    def area(self, label: int) -> int:
-        return int(self._areas[self.number(label)])
-
-    def centroid(self, label: int) -> tuple[float, float]:
-        column, row = self._centroids[self.number(label)]
-        return float(row), float(column)
-
-    def bounds(self, label: int) -> tuple[int, int, int, int]:
-        left, top, width, height = (int(value) for value in self._stats[self.number(label), :4])
-        return top, left, top + height, left + width

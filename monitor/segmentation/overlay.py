@@ -66,8 +66,7 @@ def draw_overlay(
     zoom = _zoom(labels.shape, max_side)
     grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
     classes = _resized(labels, zoom, cv2.INTER_NEAREST)
-    picture = _tinted(stretch_contrast(grey, classes != UNKNOWN), classes)
-    _draw_outlines(picture, classes)
+    picture = _coloured(stretch_contrast(grey, classes != UNKNOWN), classes)
 
     size = max(13, round(picture.shape[1] / 42))
     _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
@@ -85,11 +84,14 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
     seen : (H, W), True where the vessel is; the rest neither shapes the stretch nor matters
     Returns (H, W) uint8; a capture without any structure becomes middle grey.
     """
-    values = np.nan_to_num(grey.astype(np.float32, copy=False), posinf=0.0, neginf=0.0)
-    weight = seen.astype(np.float32)
     if not seen.any():
         return np.full(grey.shape, 128, np.uint8)
-    values = values - np.float32(values[seen].mean(dtype=np.float64))
+    values = grey.astype(np.float32)
+    if grey.dtype.kind == "f":
+        np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+    everywhere = bool(seen.all())
+    values -= np.float32((values if everywhere else values[seen]).mean(dtype=np.float64))
+    weight = None if everywhere else seen.astype(np.float32)
     rows, columns = values.shape
     factor = min(1.0, _COARSE_SIDE / max(rows, columns))
     coarse = max(1, round(columns * factor)), max(1, round(rows * factor))
@@ -98,20 +100,28 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
     def coarsened(field: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(field, coarse, interpolation=cv2.INTER_AREA))
 
+    def counted(field: NDArray[np.float32]) -> NDArray[np.float32]:
+        return coarsened(field if weight is None else field * weight)
+
     def local_mean(field: NDArray[np.float32]) -> NDArray[np.float32]:
-        total = cv2.GaussianBlur(coarsened(field * weight), (0, 0), blur)
+        total = cv2.GaussianBlur(counted(field), (0, 0), blur)
+        if weight is None:
+            return np.asarray(total)
         return np.asarray(total / np.maximum(cv2.GaussianBlur(share, (0, 0), blur), 1e-6))
 
     def fine(field: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR))
 
     # A local mean alone stays behind a slope at the picture's edge.
-    share = coarsened(weight)
-    values = values - fine(_smooth_light(coarsened(values * weight), share))
-    values = values - fine(local_mean(values))
+    share = np.ones(coarse[::-1], np.float32) if weight is None else coarsened(weight)
+    values -= fine(_smooth_light(counted(values), share))
+    values -= fine(local_mean(values))
     # Debris and the well's dark rim must not take the contrast away from the cells beside them.
-    limit = 8 * float(np.median(np.abs(values[seen][::17]))) or np.inf
-    spread = np.sqrt(np.maximum(local_mean(np.clip(values, -limit, limit) ** 2), 0))
+    some = (values.ravel() if everywhere else values[seen])[::17]
+    limit = 8 * float(np.median(np.abs(some))) or np.inf
+    squared = np.clip(values, -limit, limit)
+    squared *= squared
+    spread = np.sqrt(np.maximum(local_mean(squared), 0))
     # Bare plastic must not be blown up to the contrast of cells.
     floor = float(max(np.median(spread), 0.75 * np.percentile(spread, 97)))
     if floor <= 1e-6:
@@ -120,7 +130,10 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
         return np.full(grey.shape, 128, np.uint8)
     values /= fine(np.maximum(spread, floor))
     # The arc tangent's soft ends keep some drawing in what is very dark or very bright.
-    return _SOFT[np.clip(values * 64 + 512, 0, 1023).astype(np.uint16)]
+    values *= 64
+    values += 512
+    np.clip(values, 0, 1023, out=values)
+    return _SOFT[values.astype(np.uint16)]
 
 
 def _smooth_light(total: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -136,6 +149,14 @@ def _smooth_light(total: NDArray[np.float32], share: NDArray[np.float32]) -> NDA
 def encode_png(image: Picture) -> bytes:
     """(h, w) or (h, w, 3) BGR uint8 -> PNG."""
     return _encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+
+
+def encode_labels(labels: NDArray[np.uint8]) -> bytes:
+    """(H, W) -> PNG. Each row is written as its difference from the one above: few rows of a label
+    map differ much from it, and trying other ways costs three times as long.
+    """
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    return _encoded(".png", labels, options)
 
 
 def encode_jpeg(image: Picture, *, quality: int = 88) -> bytes:
@@ -176,34 +197,51 @@ def _resized(image: NDArray[Any], zoom: float, how: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how))
 
 
-def _tinted(grey: Picture, classes: NDArray[np.uint8]) -> Picture:
-    """One look-up a class: grey level -> tinted colour."""
-    coloured = np.repeat(grey[..., None], 3, axis=2)
-    picture: Picture = coloured.copy()
-    for kind, share, colour in (
-        (CellClass.UNDIFFERENTIATED, _TINT[CellClass.UNDIFFERENTIATED], UNDIFFERENTIATED_BGR),
-        (CellClass.DIFFERENTIATED, _TINT[CellClass.DIFFERENTIATED], DIFFERENTIATED_BGR),
-        (UNKNOWN, 1 - _OUTSIDE_VESSEL, (0, 0, 0)),
-    ):
-        where = (classes == kind).view(np.uint8)
-        if not where.any():
-            continue
-        levels = np.arange(256)[:, None] * (1 - share) + np.array(colour) * share
-        table = levels.round().astype(np.uint8).reshape(256, 1, 3)
-        cv2.copyTo(cv2.LUT(coloured, table), where, picture)
-    return picture
-
-
-def _draw_outlines(picture: Picture, classes: NDArray[np.uint8]) -> None:
-    thickness = max(1, round(max(classes.shape) / 900))
-    brush = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+def _coloured(grey: Picture, classes: NDArray[np.uint8]) -> Picture:
+    """Tints and outlines: each pixel's colour is looked up by what is there and its grey level."""
     differentiated = classes == CellClass.DIFFERENTIATED
     cells = (classes == CellClass.UNDIFFERENTIATED) | differentiated
-    for mask, colour in ((cells, UNDIFFERENTIATED_BGR), (differentiated, DIFFERENTIATED_BGR)):
-        solid = mask.view(np.uint8)
-        # The border stays solid at the picture's edge: a cut colony has no outline there.
-        rim = cv2.erode(solid, brush, borderType=cv2.BORDER_REPLICATE) != solid
-        picture[rim] = colour
+    what = np.where(classes == UNKNOWN, np.uint8(_OUTSIDE), classes)
+    for mask, outline in ((cells, _RIM_OF_CELLS), (differentiated, _RIM_OF_DIFFERENTIATED)):
+        np.putmask(what, _rim(mask), outline)
+    index = what.astype(np.uint16)
+    index <<= 8
+    index |= grey
+    found = _COLOURS[index]
+    return np.asarray(
+        cv2.cvtColor(found.view(np.uint8).reshape(*grey.shape, 4), cv2.COLOR_BGRA2BGR), np.uint8
+    )
+
+
+def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    thickness = max(1, round(max(mask.shape) / 900))
+    brush = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+    solid = mask.view(np.uint8)
+    # The border stays solid at the picture's edge: a cut colony has no outline there.
+    return np.asarray(cv2.erode(solid, brush, borderType=cv2.BORDER_REPLICATE) != solid)
+
+
+# What a pixel shows besides the classes, whose own values come first.
+_OUTSIDE, _RIM_OF_CELLS, _RIM_OF_DIFFERENTIATED = 3, 4, 5
+
+
+def _colours() -> NDArray[np.uint32]:
+    """Blue, green, red and nothing in four bytes, by what is there and grey level."""
+    table = np.zeros((6, 256, 4), np.uint8)
+    for what, share, colour in (
+        (CellClass.BACKGROUND, 0.0, (0, 0, 0)),
+        (CellClass.UNDIFFERENTIATED, _TINT[CellClass.UNDIFFERENTIATED], UNDIFFERENTIATED_BGR),
+        (CellClass.DIFFERENTIATED, _TINT[CellClass.DIFFERENTIATED], DIFFERENTIATED_BGR),
+        (_OUTSIDE, 1 - _OUTSIDE_VESSEL, (0, 0, 0)),
+        (_RIM_OF_CELLS, 1.0, UNDIFFERENTIATED_BGR),
+        (_RIM_OF_DIFFERENTIATED, 1.0, DIFFERENTIATED_BGR),
+    ):
+        levels = np.arange(256)[:, None] * (1 - share) + np.array(colour) * share
+        table[what, :, :3] = levels.round()
+    return table.reshape(-1, 4).view(np.uint32).ravel()
+
+
+_COLOURS = _colours()
 
 
 def _draw_scale_bar(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import stat
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,8 @@ from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import Picture, read_picture
 from monitor.capture.sidecars import read_beside
 from monitor.capture.vessel import find_round_well
-from monitor.config import SourceSettings
-from monitor.culture import Aim, FieldMeasurement, StagePosition
+from monitor.config import RemovalConfig, SourceSettings
+from monitor.culture import Aim, Colony, FieldMeasurement, Region, StagePosition
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
@@ -32,7 +35,8 @@ from monitor.segmentation.colonies import (
     measure_areas,
 )
 from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
-from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
+from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_labels, encode_png
+from monitor.segmentation.pieces import Pieces
 from monitor.segmentation.request import FieldRequest, hash_file
 from monitor.whole_files import write_whole
 
@@ -152,53 +156,28 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
         acquired_at, acquired_at_from = named.acquired_at, "name"
     stage = picture.stage if picture.stage is not None else named.stage
     labels, size = field.labels, field.pixel_size_um
-    colonies = find_colonies(labels, min_area_px=colony_limit_px(size))
-    regions = find_regions(
-        labels,
-        field.segmentation.probability(CellClass.DIFFERENTIATED),
-        min_area_px=region_limit_px(size),
-        colonies=colonies,
-    )
-    aims: tuple[Aim, ...] = ()
-    if size is not None:
-        limits = request.removal
-        aims = aim_at(
-            labels,
-            field.segmentation.probabilities,
-            regions,
-            colonies,
-            pixel_size_um=size,
-            aiming=limits.aiming,
-            min_probability=limits.min_probability,
-            min_region_um2=limits.min_region_um2,
-            max_undifferentiated=limits.max_undifferentiated,
-            whole_colony_above=limits.whole_colony_above,
-            before=_before(request, (labels.shape[0], labels.shape[1]), size, stage, acquired_at),
-        )
     stem = _stem(request, acquired_at)
     overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
-    image = draw_overlay(
-        picture.pixels,
-        labels,
-        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
-        title=title,
-        max_side=OVERLAY_SIDE_PX,
-        assumed=size is None,
-    )
-    try:
+    with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
+        written = beside_us.submit(_write_pictures, field, request, overlay, label_map, title)
+        pieces = Pieces(labels)
+        colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
+        regions = find_regions(
+            pieces,
+            partial(field.segmentation.probability_at, CellClass.DIFFERENTIATED),
+            min_area_px=region_limit_px(size),
+            colonies=colonies,
+        )
+        before: list[NDArray[np.uint8]] = []
+        if size is not None:
+            shape = (labels.shape[0], labels.shape[1])
+            before = _before(request, shape, size, stage, acquired_at)
+        aims = _aims(field, regions, colonies, request.removal, before)
         if regions:
-            doubts = doubts_of(field.segmentation.probabilities)
-            write_whole(request.state_folder / doubt_map_name(label_map), encode_png(doubts))
-        write_whole(request.state_folder / label_map, encode_png(labels))
-        write_whole(request.state_folder / overlay, encode_jpeg(image))
-    except OSError as problem:
-        raise CaptureError(
-            f"{shown_name(request.path)}: its overlay cannot be written to {request.state_folder} "
-            f"({problem.strerror}); tried again by itself",
-            reason="state-folder",
-            transient=True,
-        ) from problem
+            doubts = encode_png(doubts_of(field.segmentation.probabilities))
+            _write(request, {doubt_map_name(label_map): doubts})
+        written.result()
     return FieldMeasurement(
         shape=(labels.shape[0], labels.shape[1]),
         areas=measure_areas(labels),
@@ -251,6 +230,60 @@ def _before(
         shown = [(one, labels) for one, labels in maps if labels is not None]
         found.append(laid_on(shape, pixel_size_um, stage, shown, request.pixel_to_stage))
     return found
+
+
+def _write_pictures(
+    field: Field, request: FieldRequest, overlay: str, label_map: str, title: str
+) -> None:
+    """Overlay and label map into the state folder. Raises CaptureError where that cannot be."""
+    size = field.pixel_size_um
+    image = draw_overlay(
+        field.picture.pixels,
+        field.labels,
+        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
+        title=title,
+        max_side=OVERLAY_SIDE_PX,
+        assumed=size is None,
+    )
+    _write(request, {label_map: encode_labels(field.labels), overlay: encode_jpeg(image)})
+
+
+def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
+    """Files into the state folder. Raises CaptureError where that cannot be."""
+    try:
+        for name, content in pictures.items():
+            write_whole(request.state_folder / name, content)
+    except OSError as problem:
+        raise CaptureError(
+            f"{shown_name(request.path)}: its overlay cannot be written to {request.state_folder} "
+            f"({problem.strerror}); tried again by itself",
+            reason="state-folder",
+            transient=True,
+        ) from problem
+
+
+def _aims(
+    field: Field,
+    regions: Sequence[Region],
+    colonies: Sequence[Colony],
+    limits: RemovalConfig,
+    before: Sequence[NDArray[np.uint8]],
+) -> tuple[Aim, ...]:
+    if field.pixel_size_um is None:
+        return ()
+    return aim_at(
+        field.labels,
+        field.segmentation.probabilities,
+        regions,
+        colonies,
+        pixel_size_um=field.pixel_size_um,
+        aiming=limits.aiming,
+        min_probability=limits.min_probability,
+        min_region_um2=limits.min_region_um2,
+        max_undifferentiated=limits.max_undifferentiated,
+        whole_colony_above=limits.whole_colony_above,
+        before=before,
+    )
 
 
 def _fingerprint(pixels: NDArray[Any]) -> str:

@@ -128,6 +128,15 @@ def test_any_size_and_kind_of_image_gives_a_map_of_its_own_size(
     assert found.assumed_pixel_size_um is None
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (61, 64), (333, 517)], ids=str)
+def test_the_probability_at_some_pixels_is_that_of_the_whole_map(shape: tuple[int, int]) -> None:
+    found = untrained().segment(picture(0, shape), 1.3)
+    whole = found.probability(CellClass.UNDIFFERENTIATED)
+    rows, columns = (np.arange(length // 3, length, 2) for length in shape)
+    some = found.probability_at(CellClass.UNDIFFERENTIATED, rows, columns)
+    np.testing.assert_allclose(some, whole[np.ix_(rows, columns)], atol=1e-6)
+
+
 def test_outside_of_the_vessel_is_unknown_and_has_no_influence() -> None:
     image = picture(1, (240, 240)) * 5 + 130
     row, column = np.mgrid[0:240, 0:240]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitor.capture.quality import judge
+from monitor.capture.quality import _percentiles, judge
 from monitor.capture.reading import read_picture
 from monitor.capture.vessel import find_round_well
 from monitor.errors import CaptureError
@@ -150,6 +150,18 @@ def test_measures_do_not_depend_on_the_depth():
     eight, sixteen = judge(colonies()).measures, judge(colonies().astype(np.uint16) * 257).measures
     for name in ("median", "range", "noise", "blur_px"):
         assert eight[name] == pytest.approx(sixteen[name], rel=0.01), name
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_percentiles_by_counting_are_those_by_sorting(kind):
+    chance = np.random.default_rng(3)
+    for size in (1, 2, 7, 1000, 4711):
+        grey = chance.normal(120 if kind == "uint8" else 3000, 40, size).clip(
+            0, 255 if kind == "uint8" else 65535
+        )
+        wanted = (0.0, 0.1, 12.5, 50.0, 99.9, 100.0)
+        found = _percentiles(grey.astype(kind), wanted)
+        assert found == pytest.approx(np.percentile(grey.astype(kind), wanted), abs=1e-9)
 
 
 def test_no_real_field_is_refused_or_doubted():

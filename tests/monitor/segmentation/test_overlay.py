@@ -11,6 +11,7 @@ from monitor.segmentation.overlay import (
     UNDIFFERENTIATED_BGR,
     draw_overlay,
     encode_jpeg,
+    encode_labels,
     encode_png,
     stretch_contrast,
 )
@@ -164,6 +165,12 @@ def test_the_picture_is_written_as_png_without_loss_and_as_jpeg_nearly_so():
     assert np.array_equal(png, picture)
     assert np.abs(jpeg.astype(int) - picture).mean() < 6
     assert len(encode_jpeg(picture, quality=60)) < 0.6 * len(encode_png(picture))
+
+
+def test_a_label_map_is_written_without_loss():
+    labels = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), (61, 83))
+    content = np.frombuffer(encode_labels(labels), np.uint8)
+    assert (cv2.imdecode(content, cv2.IMREAD_UNCHANGED) == labels).all()
 
 
 def test_real_brightfield_colonies_become_plainly_visible():
