@@ -27,6 +27,7 @@ from monitor.commands.common import (
 from monitor.commands.demo import demo
 from monitor.commands.process import process
 from monitor.commands.segment import segment
+from monitor.commands.serve import serve
 from monitor.commands.training import evaluate, train
 from monitor.errors import MonitorError
 
@@ -61,6 +62,7 @@ def _options(
 
 app.command()(demo)
 app.command()(upkeep.run)
+app.command()(serve)
 app.command()(process)
 app.command()(segment)
 app.command()(overview.status)

@@ -21,16 +21,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from monitor.config_values import PathField as _PathField
+from monitor.config_values import Positive as _Positive
+from monitor.config_values import Section as _Section
+from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.culture import Aiming, ToolKind
 from monitor.errors import ConfigError
+from monitor.outlet_config import DashboardConfig
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
 NAME_PRESETS = (
@@ -69,14 +72,8 @@ IMAGE_EXTENSIONS = (
     ".vsi",
 )
 
-_PathField = Annotated[Path, Field(strict=False)]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Row = Annotated[tuple[float, float], Field(strict=False)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _named_zone(value: str) -> str:
@@ -88,21 +85,6 @@ def _named_zone(value: str) -> str:
             "America/Los_Angeles"
         ) from problem
     return value
-
-
-def _time_of_day(value: object) -> object:
-    # YAML takes 22:00 without quotes for a number to the base of 60.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
-        return time(value // 60, value % 60)
-    if isinstance(value, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
-        hour, minute = value.split(":")
-        return time(int(hour), int(minute))
-    if isinstance(value, time):
-        return value
-    raise ValueError("must be a time of day, such as 08:00")
-
-
-_TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 
 
 class CalibrationConfig(_Section):
@@ -752,6 +734,7 @@ class OutletsConfig(_Section):
     timezone: str | None = None
     email: EmailConfig = EmailConfig()
     removal: RemovalOutletConfig = RemovalOutletConfig()
+    dashboard: DashboardConfig = DashboardConfig()
 
     @field_validator("timezone")
     @classmethod
@@ -836,6 +819,10 @@ class Config(_Section):
         return self.outlets.email.mailbox or self.record.folder / "mailbox"
 
     @property
+    def secret_file(self) -> Path:
+        return self.outlets.dashboard.secret_file or self.record.folder / "links.secret"
+
+    @property
     def removal_folder(self) -> Path:
         return self.outlets.removal.folder or self.record.folder / "removal"
 
@@ -855,7 +842,7 @@ class Config(_Section):
         """The same configuration with everything that is written in `folder` instead.
 
         Mail then goes to a mailbox folder too and never to a server, so that a trial reaches
-        nobody.
+        nobody, and links to no dashboard.
         """
         folder = folder.absolute()
         return self.model_copy(
@@ -873,6 +860,9 @@ class Config(_Section):
                         ),
                         "removal": self.outlets.removal.model_copy(
                             update={"folder": None, "pick_logs": PickLogsConfig()}
+                        ),
+                        "dashboard": self.outlets.dashboard.model_copy(
+                            update={"url": None, "secret_file": None}
                         ),
                     }
                 ),
@@ -983,6 +973,9 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                                 update={"folder": absolute(config.outlets.removal.pick_logs.folder)}
                             ),
                         }
+                    ),
+                    "dashboard": config.outlets.dashboard.model_copy(
+                        update={"secret_file": absolute(config.outlets.dashboard.secret_file)}
                     ),
                 }
             ),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.config import Config
-from monitor.culture import Message, PlanStatus, RemovalPlan
+from monitor.culture import Alert, Message, PlanStatus, RemovalPlan
 from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import (
@@ -27,7 +27,7 @@ from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
 
 if TYPE_CHECKING:
-    from monitor.outlets.email import Story
+    from monitor.outlets.email import Links, Story
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _deliver(
     message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
 ) -> str:
     if message.channel == "email":
-        return _send_mail(message, store, config, rehearsal=rehearsal)
+        return _send_mail(message, store, config, now, rehearsal=rehearsal)
     if message.channel == "removal":
         return _hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
@@ -124,13 +124,15 @@ def _deliver(
     raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
 
 
-def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: bool) -> str:
+def _send_mail(
+    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
     from monitor.outlets.email import compose
     from monitor.outlets.sending import send
 
     stories = [
-        _story(int(one.subject_id), store, config, rehearsal=rehearsal)
+        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal)
         for one in (message, *message.shares)
     ]
     mail = compose(
@@ -143,13 +145,15 @@ def _send_mail(message: Message, store: Store, config: Config, *, rehearsal: boo
     return send(mail, config.outlets.email, config.mailbox)
 
 
-def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> Story:
+def _story(alert_id: int, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> Story:
     """Everything that a mail tells of an alert."""
     from monitor.outlets.email import AlarmStory, AlertStory
 
     alert = store.dishes.alert(alert_id)
+    # A rehearsal's alert is on no record that a page could show.
+    links = None if rehearsal else _links_for(alert, config, now)
     if alert.topic in SILENCES:
-        return AlarmStory(alert, config.zone_of(alert.source), test=rehearsal)
+        return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
     told = store.stories.of(alert.dish, since=alert.at - TOLD, until=alert.at)
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
@@ -168,8 +172,29 @@ def _story(alert_id: int, store: Store, config: Config, *, rehearsal: bool) -> S
         overlay=overlay,
         plan=plan,
         source=source,
+        links=links,
         test=rehearsal,
         plan_picture=_drawn(plan, store, config),
+    )
+
+
+def _links_for(alert: Alert, config: Config, now: datetime) -> Links | None:
+    """None where no dashboard is to be reached; a fault of the secret must not keep the mail."""
+    from monitor.outlets.email import Links
+    from monitor.outlets.links import AnswerLinks, dish_page
+
+    dashboard = config.outlets.dashboard
+    if dashboard.url is None:
+        return None
+    try:
+        signed = AnswerLinks(config.secret_file, good_for=timedelta(days=dashboard.link_days))
+    except OutletError as problem:
+        log.error("%s; the mail goes without links", problem)
+        return None
+    return Links(
+        act=f"{dashboard.url}/answer/{signed.token_for(alert, now)}",
+        look=dish_page(dashboard.url, alert.dish) if alert.dish else f"{dashboard.url}/",
+        every=f"{dashboard.url}/alerts",
     )
 
 

@@ -64,10 +64,12 @@ class Links:
 
     act : page of this alert alone, good for a while: acknowledge, snooze
     look : page of the dish, or the overview
+    every : page of all open alerts
     """
 
     act: str
     look: str
+    every: str
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _together(stories: Sequence[Story], cards: Sequence[dict[str, Any]]) -> dict
         "colour": cards[0]["colour"],
         "cards": cards,
         "hidden": sum(not card["shown"] for card in cards),
-        "look": stories[0].links and stories[0].links.look,
+        "look": stories[0].links and stories[0].links.every,
     }
 
 
@@ -441,6 +443,18 @@ _NEXT_STEP = {
 }
 
 
+def alarm_words(topic: AlertTopic, *, is_over: bool) -> str | None:
+    """What is said of a silence; None where the topic is none."""
+    begun, over, _ = _ALARMS.get(topic, (None, None, None))
+    return over if is_over else begun
+
+
+def notice_words(topic: AlertTopic, *, is_over: bool) -> str | None:
+    """What is said of a notice on a dish's series; None where the topic is none."""
+    begun, over = _NOTICES.get(topic, (None, None))
+    return over if is_over else begun
+
+
 def _headline(story: AlertStory, fraction: float | None) -> str:
     alert = story.alert
     amount = "no cells to judge" if fraction is None else f"{percent(fraction)} differentiated"
@@ -562,7 +576,7 @@ def _steps(story: AlertStory) -> list[Step]:
         steps.append((ended, None, None))
     if kind is AlertKind.WORSENED:
         steps.append(("Consider whether the dish is worth keeping.", None, None))
-    return steps + answers
+    return [*steps, *answers, *([history] if links else [])]
 
 
 def _plan_facts(plan: RemovalPlan, zone: ZoneInfo) -> dict[str, Any]:

@@ -6,15 +6,22 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
-
-from monitor.culture import Reading
 
 _LONGEST_NAME = 80
 _COMPARE_WITH = timedelta(hours=12)
 
 
-def change(readings: Sequence[Reading]) -> str | None:
+class _Point(Protocol):
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def differentiated_fraction(self) -> float | None: ...
+
+
+def change(readings: Sequence[_Point]) -> str | None:
     """``+6 points in 12 h``, against the reading nearest to 12 h before the last one."""
     known = [one for one in readings if one.differentiated_fraction is not None]
     if len(known) < 2 or readings[-1] is not known[-1]:
@@ -45,6 +52,19 @@ def duration(passed: timedelta) -> str:
     return f"{hours:.0f} h" if hours < 47.5 else f"{hours / 24:.0f} days"
 
 
+def plural_days(passed: timedelta) -> str:
+    """``7 days``, ``12 h``"""
+    days = passed.total_seconds() / 86_400
+    return counted(round(days), "day") if days >= 0.95 else duration(passed)
+
+
+def ago(passed: timedelta) -> str:
+    """``just now``, ``3 h ago``; of what is to come, ``in 3 h``"""
+    if abs(passed) < timedelta(minutes=1):
+        return "just now"
+    return f"{duration(passed)} ago" if passed > timedelta() else f"in {duration(-passed)}"
+
+
 def percent(fraction: float | None) -> str:
     if fraction is None:
         return "undefined"
@@ -66,6 +86,12 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def local(moment: datetime, zone: ZoneInfo) -> str:
     local = moment.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M} ({zone.key})"
+
+
+def brief(moment: datetime, zone: ZoneInfo) -> str:
+    """``23 Nov, 12:00``"""
+    local = moment.astimezone(zone)
+    return f"{local.day} {local:%b, %H:%M}"
 
 
 def where_of(dish: str) -> str:

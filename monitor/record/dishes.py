@@ -418,23 +418,23 @@ class DishRecord:
 
     def alert(self, alert_id: int) -> Alert:
         with self._database.reading() as session:
-            return _told(session, _alert_row(session, alert_id))
+            return alert_told(session, alert_row(session, alert_id))
 
     def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
         with self._database.writing() as session:
-            row = _alert_row(session, alert_id)
+            row = alert_row(session, alert_id)
             row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
             session.add(
                 AuditRow(
                     at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
                 )
             )
-            return _told(session, row)
+            return alert_told(session, row)
 
     def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
         """No mails about what the alert is about until then, unless critical."""
         with self._database.writing() as session:
-            row = _alert_row(session, alert_id)
+            row = alert_row(session, alert_id)
             row.snoozed_until = until
             session.add(
                 AuditRow(
@@ -445,7 +445,7 @@ class DishRecord:
                     note=until.isoformat(),
                 )
             )
-            return _told(session, row)
+            return alert_told(session, row)
 
     def source_of(self, dish: str) -> str:
         """The source that the dish was first seen in. Raises UsageError."""
@@ -706,14 +706,16 @@ def series_of(
     return [reading_of(one, dish.name) for one in session.scalars(query)]
 
 
-def _alert_row(session: Session, alert_id: int) -> AlertRow:
+def alert_row(session: Session, alert_id: int) -> AlertRow:
+    """Raises UsageError where there is none of this number."""
     row = session.get(AlertRow, alert_id)
     if row is None:
         raise UsageError(f"{alert_id}: there is no alert of this number; see alerts list --all")
     return row
 
 
-def _told(session: Session, row: AlertRow) -> Alert:
+def alert_told(session: Session, row: AlertRow) -> Alert:
+    """The row as a value, with the name of its dish."""
     dish = None if row.dish_id is None else session.get_one(DishRow, row.dish_id).name
     return alert_of(row, dish)
 

@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from monitor.record.alarms import AlarmRecord
+from monitor.record.answers import AnswerRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.colonies import ColonyRecord
 from monitor.record.database import Database
 from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
+from monitor.record.glances import Glances
 from monitor.record.lines import LineRecord
 from monitor.record.outbox import Outbox
 from monitor.record.pick_logs import PickLogRecord
@@ -41,6 +43,8 @@ class Store:
         self.pick_logs = PickLogRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alarms = AlarmRecord(self.database)
+        self.answers = AnswerRecord(self.database)
+        self.glances = Glances(self.database)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)
 

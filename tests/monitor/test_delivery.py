@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from monitor.config import CalibrationConfig, Config, EmailConfig, RecordConfig,
 from monitor.culture import AlertKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
+from monitor.outlet_config import DashboardConfig
+from monitor.outlets.links import AnswerLinks
 from monitor.outlets.picking import Handout, stage_plan
 from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
@@ -231,6 +234,42 @@ def test_a_mail_shows_the_series_up_to_its_alert_and_no_further(store, config):
     deliver(store, config)
     (mail,) = mails(config.mailbox)
     assert "25 % differentiated" in mail["Subject"]
+
+
+def with_dashboard(config: Config, **changes) -> Config:
+    dashboard = DashboardConfig(url="https://colonies.lab.example", **changes)
+    outlets = config.outlets.model_copy(update={"dashboard": dashboard})
+    return config.model_copy(update={"outlets": outlets})
+
+
+def test_a_mail_links_to_its_dish_and_to_its_answer_where_there_is_a_dashboard(store, config):
+    config = with_dashboard(config)
+    raise_alert(store)
+    deliver(store, config)
+    (mail,) = mails(config.mailbox)
+    for kind in ("plain", "html"):
+        text = mail.get_body((kind,)).get_content()
+        (token,) = set(re.findall(r"https://colonies.lab.example/answer/([\w.-]+)", text))
+        links = AnswerLinks(config.secret_file, good_for=timedelta(days=7))
+        assert links.alert_of(token, NOW)[0] == 1
+        assert "https://colonies.lab.example/dish?name=3500003816%2FA1" in text
+        assert "colonywatch alerts ack" not in text
+
+
+def test_a_secret_that_cannot_be_had_does_not_hold_up_the_mail(store, config, tmp_path):
+    (tmp_path / "short").write_text("x")
+    config = with_dashboard(config, secret_file=tmp_path / "short")
+    raise_alert(store)
+    deliver(store, config)
+    (mail,) = mails(config.mailbox)
+    assert "colonywatch alerts ack 1" in mail.get_body(("plain",)).get_content()
+
+
+def test_a_rehearsal_has_no_links_to_an_alert_that_is_on_no_record(store, config):
+    raise_alert(store)
+    deliver(store, with_dashboard(config), rehearsal=True)
+    (mail,) = mails(config.mailbox)
+    assert "/answer/" not in mail.get_body(("html",)).get_content()
 
 
 def test_a_rehearsal_is_marked_as_a_test(store, config):

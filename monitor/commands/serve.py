@@ -1,0 +1,57 @@
+"""`serve`: the dashboard."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from monitor.commands.common import ConfigOption, StateOption, begin_logging, open_config, say
+from monitor.delivery import picture_of
+from monitor.pipeline import utc_now
+from monitor.record.store import Store
+
+
+def serve(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=1, max=65535, show_default=False, help="Instead of the configured."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """The dashboard: dishes, alerts and plans as pages, until SIGTERM or Ctrl-C.
+
+    It reads the record and writes nothing but people's answers to alerts. It listens on this
+    machine alone, unless told otherwise.
+
+    Example: colonywatch serve --port 8470
+    """
+    # Only this command serves pages.
+    from monitor.outlets.dashboard.app import build_app
+    from monitor.outlets.dashboard.serving import listen, server_for
+    from monitor.outlets.links import AnswerLinks
+
+    begin_logging()
+    settings = open_config(config, state)
+    dashboard = settings.outlets.dashboard
+    if port is not None:
+        dashboard = dashboard.model_copy(update={"port": port})
+    links = AnswerLinks(settings.secret_file, good_for=timedelta(days=dashboard.link_days))
+    taken = listen(dashboard)
+    with taken, Store(settings.record.database_url) as store:
+        app = build_app(
+            settings,
+            store,
+            links,
+            clock=utc_now,
+            draw_plan=lambda plan: picture_of(plan, store, settings),
+        )
+        shown_host = f"[{dashboard.host}]" if ":" in dashboard.host else dashboard.host
+        say(f"the dashboard is at {dashboard.url or f'http://{shown_host}:{dashboard.port}'}")
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        server_for(app).run(sockets=[taken])

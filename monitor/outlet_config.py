@@ -1,0 +1,74 @@
+"""Sections of the configuration on what reaches people beside mail."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from monitor.config_values import PathField, Positive, Section
+
+
+class DashboardConfig(Section):
+    """Pages to look at, and to answer alerts (`colonywatch serve`).
+
+    url : how people reach it; None = mails hold no links
+    host, port : where it listens
+    secret_file : signs the links; None = ``links.secret`` in the record's folder
+    link_days : for so long a link in a mail can answer its alert
+    """
+
+    url: str | None = None
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: Annotated[int, Field(ge=1, le=65535)] = 8470
+    secret_file: PathField | None = None
+    link_days: Positive = 7.0
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_a_page(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+            sound = sound and parts.port != 0 and not (parts.query or parts.fragment)
+            sound = sound and parts.username is None and value.isprintable() and " " not in value
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(
+                "must be the address that people type, such as https://colonies.lab.example"
+            )
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_known_by_a_name(self) -> Self:
+        if self.url is None and not self.is_local:
+            raise ValueError(
+                f"host {self.host} lets others in, so url is needed: the address that they type, "
+                "such as https://colonies.lab.example"
+            )
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Can it be reached from this machine alone?"""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What browsers may call the machine. A page elsewhere can give its own name our address,
+        and would then read along.
+        """
+        names = {"localhost", "127.0.0.1", "::1", self.host.lower()}
+        if self.url is not None:
+            names.add((urlsplit(self.url).hostname or "").lower())
+        return frozenset(names - {"0.0.0.0", "::"})

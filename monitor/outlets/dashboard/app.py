@@ -1,0 +1,342 @@
+"""The pages' addresses. GET only looks, HEAD too: mail scanners follow links. POST answers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from importlib.resources import files
+from urllib.parse import parse_qs, quote, unquote
+
+from anyio.to_thread import run_sync
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.config import Config
+from monitor.culture import Alert, RemovalPlan
+from monitor.errors import RecordError, UsageError
+from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
+from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
+from monitor.outlets.links import AnswerLinks, LinkError, is_for
+from monitor.outlets.wording import clean
+from monitor.record.answers import standing
+from monitor.record.store import Store
+
+log = logging.getLogger(__name__)
+
+_NAME, _NAME_S = "who", 365 * 86_400
+_LONGEST_WHO, _LONGEST_NOTE, _LONGEST_REST_H = 80, 500, 24 * 31
+_LARGEST_FORM = 16_384
+_WIDTHS = {"small": 420, "large": 1400}
+_MOST_FIELDS = 200
+_LAST_PAGE = 10_000
+_FOREVER = "private, max-age=31536000, immutable"
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # The address of an answer is the right to give it.
+    "referrer-policy": "no-referrer",
+    "x-robots-tag": "noindex, nofollow",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def build_app(
+    config: Config,
+    store: Store,
+    links: AnswerLinks,
+    *,
+    clock: Callable[[], datetime],
+    draw_plan: Callable[[RemovalPlan], bytes],
+) -> ASGIApp:
+    """draw_plan : the plan drawn on its pictures, as PNG"""
+    pages = _Pages(config, store, links, clock, draw_plan)
+    app = Starlette(
+        routes=[
+            Route("/", pages.overview),
+            Route("/dish", pages.dish),
+            Route("/alerts", pages.alerts),
+            Route("/plans", pages.plans),
+            Route("/answer/{token}", pages.answer, methods=["GET", "POST"]),
+            Route("/series.png", pages.series),
+            Route("/picture", pages.picture),
+            Route("/plan.png", pages.plan),
+            Route("/style.css", pages.style),
+            Route("/favicon.svg", pages.icon),
+            Route("/favicon.ico", pages.icon),
+            Route("/alive", pages.alive),
+        ],
+        middleware=[
+            Middleware(
+                TrustedHostMiddleware,
+                allowed_hosts=sorted(config.outlets.dashboard.names),
+                www_redirect=False,
+            ),
+        ],
+        exception_handlers={
+            HTTPException: pages.not_possible,
+            UsageError: pages.not_there,
+            RecordError: pages.out_of_order,
+            Exception: pages.fault,
+        },
+        max_body_size=_LARGEST_FORM,
+    )
+    # Around all, so that pages on faults have them too.
+    return _SafeHeaders(app)
+
+
+class _SafeHeaders:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                had = {name for name, _ in message["headers"]}
+                # Pages tell of the present; pictures say themselves how long they hold.
+                for name, value in (_HEADERS | {"cache-control": "no-store"}).items():
+                    if name.encode() not in had:
+                        message["headers"].append((name.encode(), value.encode()))
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class _Pages:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        links: AnswerLinks,
+        clock: Callable[[], datetime],
+        draw_plan: Callable[[RemovalPlan], bytes],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._links = links
+        self._clock = clock
+        self._draw_plan = draw_plan
+        self._facts = Facts(config, store, links)
+        self._small, self._plots = Drawn(megabytes=40), Drawn(megabytes=20)
+        self._templates = Environment(
+            loader=PackageLoader("monitor.outlets.dashboard", "pages"),
+            autoescape=select_autoescape(("html.j2",)),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        folder = files("monitor.outlets.dashboard") / "pages"
+        self._style = (folder / "style.css").read_bytes()
+        self._icon = (folder / "favicon.svg").read_bytes()
+        self._templates.globals["style"] = hashlib.sha256(self._style).hexdigest()[:12]
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def overview(self, request: Request) -> Response:
+        page = _whole(request, "page", most=_LAST_PAGE)
+        ended = request.query_params.get("ended") == "1"
+        return self._page("overview", self._facts.overview(self._clock(), page=page, ended=ended))
+
+    def dish(self, request: Request) -> Response:
+        span = _span(request)
+        return self._page("dish", self._facts.dish(_dish(request), span, self._clock()))
+
+    def alerts(self, request: Request) -> Response:
+        return self._page("alerts", self._facts.alerts(self._clock()))
+
+    def plans(self, request: Request) -> Response:
+        return self._page("plans", self._facts.plans(self._clock()))
+
+    def style(self, request: Request) -> Response:
+        return Response(self._style, media_type="text/css", headers={"cache-control": _FOREVER})
+
+    def icon(self, request: Request) -> Response:
+        held = {"cache-control": "private, max-age=86400"}
+        return Response(self._icon, media_type="image/svg+xml", headers=held)
+
+    def alive(self, request: Request) -> Response:
+        """For who watches the dashboard: it answers, and can read the record."""
+        self._store.glances.counts()
+        return PlainTextResponse("ok\n")
+
+    # --- pictures ------------------------------------------------------------------------------
+
+    def picture(self, request: Request) -> Response:
+        reading = _whole(request, "reading", most=2**62)
+        number = _whole(request, "field", most=_MOST_FIELDS - 1)
+        size = request.query_params.get("size", "full")
+        folder = self._config.record.folder
+
+        def draw() -> bytes | None:
+            fields = self._store.glances.pictures(reading, limit=number + 1)
+            if len(fields) <= number:
+                return None
+            if size not in _WIDTHS:
+                return overlay_file(folder, fields[number])
+            return small_picture(folder, fields[number], _WIDTHS[size])
+
+        key = reading, number, size if size in _WIDTHS else "full", request.query_params.get("of")
+        # Whole overlays are large, and seldom asked for twice.
+        content = draw() if key[2] == "full" else self._small.picture(key, draw)
+        return _image(content, "image/jpeg")
+
+    def series(self, request: Request) -> Response:
+        # With it comes matplotlib, which takes a second to load: not before the first plot.
+        from monitor.outlets.plots import plot_story
+
+        dish, span = _dish(request), _span(request)
+
+        def draw() -> bytes:
+            line = self._store.lines.line(dish)
+            until = self._store.dishes.newest_at(dish) or self._clock()
+            told = self._store.stories.of(dish, since=until - timedelta(days=RANGES[span]))
+            limits = self._config.decisions.limits_for(dish, line.source, line.label)
+            return plot_story(told, limits, zone=self._config.zone_of(line.source))
+
+        mark = request.query_params.get("of")
+        return _image(self._plots.picture((dish, span, mark), draw), "image/png")
+
+    def plan(self, request: Request) -> Response:
+        plan = self._store.plans.plan(request.query_params.get("id", ""))
+        content = self._plots.picture((plan.id, plan.status), partial(self._draw_plan, plan))
+        return _image(content, "image/png")
+
+    # --- answering -----------------------------------------------------------------------------
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body() if request.method == "POST" else None
+        return await run_sync(self._answer, request, body)
+
+    def _answer(self, request: Request, body: bytes | None) -> Response:
+        now = self._clock()
+        try:
+            alert_id, mark = self._links.alert_of(request.path_params["token"], now)
+            alert = self._alert(alert_id, mark)
+        except LinkError as problem:
+            said = f"{problem} Nothing was changed."
+            return self._page("message", self._facts.message("Link not valid", said, now), 410)
+        if body is None:
+            return self._answer_page(request, alert)
+        form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
+        who = clean(form.get("who", ""))[:_LONGEST_WHO].strip()
+        note = clean(form.get("note", ""))[:_LONGEST_NOTE].strip() or None
+        rest_h = _hours(form.get("rest_h", ""))
+        if not who or rest_h is None:
+            said = "Please give your name." if not who else "That is no time to rest."
+            return self._answer_page(request, alert, said=said, form=form, status=422)
+        until = now + timedelta(hours=rest_h) if rest_h else None
+        done = self._store.answers.answer(
+            alert.id, who=who, note=note, snooze_until=until, as_of=form.get("as_of", ""), now=now
+        )
+        if not done.is_new:
+            is_mine = done.alert.acknowledged_by == who and done.alert.note == note
+            if not is_mine:
+                said = "Nothing was changed: meanwhile the alert was answered, or ended. See below."
+                return self._answer_page(request, done.alert, said=said, form=form, status=409)
+        else:
+            log.info("alert=%d: answered by %s%s", alert.id, who, " and snoozed" if until else "")
+        response = RedirectResponse(request.url.path, status_code=303)
+        response.set_cookie(
+            _NAME, quote(who), max_age=_NAME_S, httponly=True, samesite="lax", path="/answer",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return response
+
+    def _alert(self, alert_id: int, mark: int) -> Alert:
+        try:
+            alert = self._store.dishes.alert(alert_id)
+        except UsageError as problem:
+            raise LinkError("The alert of this link is not on record.") from problem
+        if not is_for(alert, mark):
+            raise LinkError("The alert of this link is not on record any more.")
+        return alert
+
+    def _answer_page(
+        self,
+        request: Request,
+        alert: Alert,
+        *,
+        said: str | None = None,
+        form: dict[str, str] | None = None,
+        status: int = 200,
+    ) -> Response:
+        known = clean(unquote(request.cookies.get(_NAME, "")))[:_LONGEST_WHO]
+        facts = self._facts.answer(alert, self._clock()) | {
+            "said": said,
+            "as_of": standing(alert),
+            "who": (form or {}).get("who", known),
+            "typed": (form or {}).get("note", ""),
+            "longest_who": _LONGEST_WHO,
+            "longest_note": _LONGEST_NOTE,
+        }
+        return self._page("answer", facts, status)
+
+    # --- what goes wrong -----------------------------------------------------------------------
+
+    def not_possible(self, request: Request, problem: Exception) -> Response:
+        status = problem.status_code if isinstance(problem, HTTPException) else 400
+        text = "There is no page at this address." if status == 404 else str(problem)
+        return self._plain("Not possible", text, status)
+
+    def not_there(self, request: Request, problem: Exception) -> Response:
+        return self._plain("Not on record", clean(str(problem)), 404)
+
+    def out_of_order(self, request: Request, problem: Exception) -> Response:
+        log.error("%s", problem)
+        return self._plain("The record cannot be read now", "Try again in a minute.", 503)
+
+    def fault(self, request: Request, problem: Exception) -> Response:
+        # The server logs it.
+        return self._plain("Something went wrong here", "The log tells what.", 500)
+
+    def _plain(self, title: str, text: str, status: int) -> Response:
+        """Works also where the record does not."""
+        facts = {"title": title, "text": text}
+        return HTMLResponse(self._templates.get_template("plain.html.j2").render(facts), status)
+
+    def _page(self, name: str, facts: dict[str, object], status: int = 200) -> Response:
+        return HTMLResponse(self._templates.get_template(f"{name}.html.j2").render(facts), status)
+
+
+def _image(content: bytes | None, media_type: str) -> Response:
+    if content is None:
+        raise HTTPException(404, "The picture is gone.")
+    return Response(content, media_type=media_type, headers={"cache-control": _FOREVER})
+
+
+def _dish(request: Request) -> str:
+    return request.query_params.get("name", "")
+
+
+def _span(request: Request) -> str:
+    span = request.query_params.get("days", USUAL_RANGE)
+    return span if span in RANGES else USUAL_RANGE
+
+
+def _whole(request: Request, name: str, *, most: int) -> int:
+    text = request.query_params.get(name, "0")
+    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > most:
+        raise HTTPException(400, f"{name} must be a whole number.")
+    return int(text)
+
+
+def _hours(text: str) -> float | None:
+    """0 = no rest; None where it is no time."""
+    try:
+        hours = float(text or 0)
+    except ValueError:
+        return None
+    return hours if 0 <= hours <= _LONGEST_REST_H else None

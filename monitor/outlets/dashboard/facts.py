@@ -1,0 +1,386 @@
+"""What the pages print: from the record to words and numbers. Escaped by the templates, cleaned
+here.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import isfinite
+from pathlib import PurePath
+from typing import Any
+
+from monitor.config import Config
+from monitor.culture import (
+    Alert,
+    AlertKind,
+    AlertTopic,
+    DishStatus,
+    PlanStatus,
+    Reading,
+    RemovalPlan,
+    Severity,
+)
+from monitor.outlets.dashboard.pictures import series_line
+from monitor.outlets.email import alarm_words, notice_words
+from monitor.outlets.links import AnswerLinks, dish_page
+from monitor.outlets.wording import (
+    ago,
+    brief,
+    change,
+    clean,
+    counted,
+    local,
+    percent,
+    shown_name,
+    square_mm,
+    well_and_plate,
+    where_of,
+)
+from monitor.record.glances import DishGlance, FieldPicture
+from monitor.record.plans import LIVE_PLANS
+from monitor.record.store import Store
+
+CARDS = 96
+LINE_DAYS = 7.0
+_LINE_POINTS = 200
+RANGES = {"3": 3.0, "14": 14.0, "90": 90.0, "365": 365.0}
+USUAL_RANGE = "14"
+_OPEN_ALERTS, _CLOSED_ALERTS, _ALERTS_OF_DISH = 200, 100, 30
+_FIELDS = 24
+_TABLE_ROWS = 15
+_COLONIES = 12
+_REST_H = (4, 12, 24, 72, 168)
+
+
+class Facts:
+    """Reads the record for one page at a time."""
+
+    def __init__(self, config: Config, store: Store, links: AnswerLinks) -> None:
+        self._config = config
+        self._store = store
+        self._links = links
+
+    # --- pages ---------------------------------------------------------------------------------
+
+    def overview(self, now: datetime, *, page: int, ended: bool) -> dict[str, Any]:
+        glances = self._store.glances
+        since = now - timedelta(days=LINE_DAYS)
+        shown = glances.dishes(
+            first=page * CARDS, limit=CARDS + 1, since=since, points=_LINE_POINTS, ended=ended
+        )
+        counts = glances.counts()
+        alerts = glances.alerts(limit=_OPEN_ALERTS, is_open=True)
+        by_dish: dict[str, list[Alert]] = {}
+        for alert in reversed(alerts):
+            by_dish.setdefault(alert.dish, []).append(alert)
+        return self._frame(now) | {
+            "title": "Dishes that have ended" if ended else "Dishes",
+            "counts": counts,
+            "cards": [
+                self._card(one, by_dish.get(one.name, ()), since, now) for one in shown[:CARDS]
+            ],
+            "alarms": [self._alert(one, now) for one in reversed(by_dish.get("", ()))],
+            "ended": ended,
+            "page": page,
+            "has_more": len(shown) > CARDS,
+        }
+
+    def dish(self, name: str, span: str, now: datetime) -> dict[str, Any]:
+        """Raises UsageError for a name that is not known."""
+        glances = self._store.glances
+        days = RANGES[span]
+        glance = glances.dish(name, since=now - timedelta(days=LINE_DAYS), points=_LINE_POINTS)
+        line = self._store.lines.line(name)
+        last = glance.last
+        zone = self._config.zone_of(glance.source)
+        readings = glances.readings(name, limit=_TABLE_ROWS)
+        fields = [] if last is None else glances.pictures(last.id, limit=_FIELDS)
+        alerts = glances.alerts(limit=_ALERTS_OF_DISH, dish=name)
+        plan = None if last is None else self._store.plans.for_reading(last.id)
+        annotations = self._store.lines.annotations(name)[-_TABLE_ROWS:]
+        facts: list[tuple[str, str]] = []
+        if last is not None:
+            facts = [
+                ("Last scan", f"{local(last.at, zone)}, {ago(now - last.at)}"),
+                ("Confluence", "unknown" if last.confluence is None else percent(last.confluence)),
+                ("Differentiated area", square_mm(last.differentiated_um2) or "unknown"),
+                ("Seen in", _seen_in(last)),
+            ]
+            if last.imaged_share is not None:
+                facts.append(("Share of the vessel that was imaged", percent(last.imaged_share)))
+        facts.append(("Source", clean(line.source)))
+        if line.parent is not None:
+            facts.append(("Passage", f"{line.passage}, from {shown_name(line.parent)}"))
+        if line.ended_at is not None:
+            facts.append(("Ended", local(line.ended_at, zone)))
+        return self._frame(now) | {
+            "title": where_of(name),
+            "name": name,
+            "dish": self._card(glance, alerts, now - timedelta(days=LINE_DAYS), now),
+            "facts": facts,
+            "doubts": [] if last is None else [clean(doubt) for doubt in last.doubts],
+            "ranges": [(key, _range_name(days)) for key, days in RANGES.items()],
+            "span": span,
+            "span_name": _range_name(days),
+            # Another address whenever the plot would be another.
+            "plot": None
+            if last is None
+            else f"{last.id}-{len(annotations)}-{alerts[0].id if alerts else 0}",
+            "fields": [_field(last, one) for one in fields] if last is not None else [],
+            "more_fields": 0 if last is None else max(0, last.captures - len(fields)),
+            "alerts": [self._alert(one, now) for one in alerts],
+            "readings": [
+                {
+                    "at": brief(one.at, zone),
+                    "fraction": percent(one.differentiated_fraction),
+                    "confluence": "–" if one.confluence is None else percent(one.confluence),
+                    "colonies": one.colonies,
+                    "doubts": ", ".join(clean(doubt) for doubt in one.doubts),
+                }
+                for one in reversed(readings)
+            ],
+            "annotations": [
+                {"at": local(one.at, zone), "text": clean(one.text), "who": clean(one.who)}
+                for one in reversed(annotations)
+            ],
+            "colonies": [] if last is None else self._colonies(name, last),
+            "plan": None if plan is None or plan.status not in LIVE_PLANS else
+            self._plan(plan, now),
+            "command": f"colonywatch history {shlex.quote(clean(name))} --all --format csv",
+        }  # fmt: skip
+
+    def alerts(self, now: datetime) -> dict[str, Any]:
+        glances = self._store.glances
+        return self._frame(now) | {
+            "title": "Alerts",
+            "open": [
+                self._alert(one, now) for one in glances.alerts(limit=_OPEN_ALERTS, is_open=True)
+            ],
+            "closed": [
+                self._alert(one, now) for one in glances.alerts(limit=_CLOSED_ALERTS, is_open=False)
+            ],
+        }
+
+    def plans(self, now: datetime) -> dict[str, Any]:
+        plans = self._store.plans.all(LIVE_PLANS)[:_FIELDS]
+        return self._frame(now) | {
+            "title": "Removal plans",
+            "plans": [self._plan(one, now) for one in plans],
+        }
+
+    def answer(self, alert: Alert, now: datetime) -> dict[str, Any]:
+        zone = self._config.zone_of(alert.source or self._source_of(alert))
+        rests = [(hours, now + timedelta(hours=hours)) for hours in _REST_H]
+        return self._frame(now) | {
+            "title": "Alert",
+            "alert": self._alert(alert, now) | {"answer": None},
+            "is_open": alert.closed_at is None,
+            "rests": [
+                (hours, f"{_hours(hours)}, until {until.astimezone(zone):%a %H:%M}")
+                for hours, until in rests
+            ],
+        }
+
+    def message(self, title: str, text: str, now: datetime) -> dict[str, Any]:
+        return self._frame(now) | {"title": title, "text": text}
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _frame(self, now: datetime) -> dict[str, Any]:
+        """What every page has at its top and its end."""
+        alive = any(one.alive for one in self._store.processes.living("daemon", now))
+        unreadable, waiting = self._store.glances.captures_in_trouble()
+        return {
+            "now": local(now, self._config.zone_of()),
+            "alive": alive,
+            "unreadable": unreadable,
+            "waiting": waiting,
+            "open_alerts": len(self._store.glances.alerts(limit=_OPEN_ALERTS, is_open=True)),
+            "open_plans": self._store.glances.plans_waiting(),
+        }
+
+    def _card(
+        self, one: DishGlance, alerts: Sequence[Alert], since: datetime, now: datetime
+    ) -> dict[str, Any]:
+        well, plate = well_and_plate(shown_name(one.name))
+        limits = self._config.decisions.limits_for(one.name, one.source, one.label)
+        last = one.last
+        fraction = None if last is None else last.differentiated_fraction
+        kind = _kind(one)
+        open_topics = {alert.topic for alert in alerts if alert.closed_at is None}
+        end = now if one.ended_at is None else one.ended_at
+        if one.series and one.series[-1].at < since:
+            since = one.series[0].at
+        return {
+            "well": well,
+            "plate": plate,
+            "page": dish_page("", one.name),
+            "kind": kind,
+            "status": _STATUS[kind],
+            "fraction": "–" if last is None else _amount(last),
+            "is_number": fraction is not None,
+            "change": change(one.series) if one.series else None,
+            "confluence": None
+            if last is None or last.confluence is None
+            else percent(last.confluence),
+            "seen": "no scan yet" if last is None else ago(now - last.at),
+            "seen_at": "" if last is None else local(last.at, self._config.zone_of(one.source)),
+            "is_doubtful": last is not None and bool(last.doubts),
+            "line": series_line(one.series, since=since, until=end, limit=limits.raise_above),
+            "picture": None
+            if last is None or one.overlay is None
+            else f"/picture?reading={last.id}&field=0&size=small&of={_stamp(one.overlay)}",
+            "notes": sorted(_words_for(topic) for topic in open_topics
+                            if topic is not AlertTopic.DIFFERENTIATION),
+        }  # fmt: skip
+
+    def _alert(self, alert: Alert, now: datetime) -> dict[str, Any]:
+        zone = self._config.zone_of(alert.source or self._source_of(alert))
+        is_open = alert.closed_at is None
+        state = []
+        if alert.acknowledged_by is not None and alert.acknowledged_at is not None:
+            at = local(alert.acknowledged_at, zone)
+            state.append(f"{clean(alert.acknowledged_by)} knows of it since {at}")
+        if alert.snoozed_until is not None and alert.snoozed_until > now:
+            state.append(f"no mails until {local(alert.snoozed_until, zone)}, unless critical")
+        if alert.held_back:
+            state.append(f"not mailed: {alert.held_back}")
+        if alert.closed_at is not None and alert.kind is not AlertKind.CLEARED:
+            state.append(f"over since {local(alert.closed_at, zone)}")
+        return {
+            "id": alert.id,
+            "where": where_of(alert.dish) if alert.dish else shown_name(alert.about),
+            "page": dish_page("", alert.dish) if alert.dish else None,
+            "headline": headline(alert),
+            "text": clean(alert.text or ""),
+            "kind": _alert_kind(alert),
+            "at": local(alert.at, zone),
+            "ago": ago(now - alert.at),
+            "note": clean(alert.note or ""),
+            "state": state,
+            "is_answered": alert.acknowledged_at is not None,
+            "answer": f"/answer/{self._links.token_for(alert, now)}" if is_open else None,
+        }
+
+    def _source_of(self, alert: Alert) -> str | None:
+        return self._store.dishes.source_of(alert.dish) if alert.dish else None
+
+    def _plan(self, plan: RemovalPlan, now: datetime) -> dict[str, Any]:
+        zone = self._config.zone_of(self._store.dishes.source_of(plan.dish))
+        waits = plan.status is PlanStatus.DRAFT
+        return {
+            "id": clean(plan.id),
+            "picture": f"/plan.png?id={clean(plan.id)}",
+            "where": where_of(plan.dish),
+            "page": dish_page("", plan.dish),
+            "waits": waits,
+            "status": {
+                PlanStatus.DRAFT: "waits for a person's approval",
+                PlanStatus.APPROVED: f"approved by {clean(plan.approved_by or 'somebody')}",
+                PlanStatus.EXPORTED: "handed to the picker",
+            }.get(plan.status, str(plan.status)),
+            "summary": f"{counted(len(plan.targets), 'region')}, "
+            f"{counted(len(plan.visits), 'hit')}, {square_mm(plan.area_um2)} in all",
+            "ends": f"{local(plan.expires_at, zone)}, {ago(now - plan.expires_at)}",
+            "left_out": [clean(sentence) for sentence in plan.left_out],
+            "command": f"colonywatch removals approve {shlex.quote(clean(plan.id))}",
+        }
+
+    def _colonies(self, name: str, last: Reading) -> list[dict[str, Any]]:
+        """The largest of the last scan."""
+        found = [point.colony for point in self._store.colonies.series(name, since=last.at)]
+        largest = sorted(found, key=lambda one: -one.area)[:_COLONIES]
+        in_um2 = last.pixel_size_um is not None
+        return [
+            {
+                "number": one.number,
+                "area": square_mm(one.area) if in_um2 else f"{one.area:.0f} px",
+                "fraction": percent(one.differentiated_fraction),
+                "cut": one.is_cut,
+            }
+            for one in largest
+            if isfinite(one.area)
+        ]
+
+
+def headline(alert: Alert) -> str:
+    """What an alert is about, short."""
+    is_over = alert.kind is AlertKind.CLEARED
+    if (words := alarm_words(alert.topic, is_over=is_over)) is not None:
+        return words
+    amount = "no cells" if alert.fraction is None else f"{percent(alert.fraction)} differentiated"
+    if (words := notice_words(alert.topic, is_over=is_over)) is not None:
+        return words if alert.fraction is None else f"{words}, {amount}"
+    if is_over:
+        return f"back to {amount}"
+    if alert.severity is Severity.CRITICAL:
+        return f"critical, {amount}"
+    return f"getting worse, {amount}" if alert.kind is AlertKind.WORSENED else amount
+
+
+_STATUS = {
+    "critical": "critical",
+    "warning": "differentiating",
+    "fine": "undifferentiated",
+    "unknown": "nothing to judge yet",
+    "ended": "ended",
+}
+
+
+def _kind(one: DishGlance) -> str:
+    if one.ended_at is not None:
+        return "ended"
+    if one.status is DishStatus.DIFFERENTIATING:
+        return "critical" if one.severity is Severity.CRITICAL else "warning"
+    return "fine" if one.status is DishStatus.UNDIFFERENTIATED else "unknown"
+
+
+def _alert_kind(alert: Alert) -> str:
+    if alert.closed_at is not None:
+        return "ended"
+    return "critical" if alert.severity is Severity.CRITICAL else "warning"
+
+
+def _words_for(topic: AlertTopic) -> str:
+    return alarm_words(topic, is_over=False) or notice_words(topic, is_over=False) or str(topic)
+
+
+def _amount(reading: Reading) -> str:
+    fraction = reading.differentiated_fraction
+    return "no cells" if fraction is None else percent(fraction)
+
+
+def _seen_in(reading: Reading) -> str:
+    fields = counted(reading.captures, "field")
+    return f"{fields}, {counted(reading.colonies, 'colony', 'colonies')}"
+
+
+def _field(last: Reading, field: FieldPicture) -> dict[str, Any]:
+    at = f"reading={last.id}&field={field.number}&of={_stamp(field.overlay or '')}"
+    return {
+        "name": clean(field.name),
+        "fraction": percent(field.differentiated_fraction)
+        if field.differentiated_fraction is not None
+        else "no cells",
+        "picture": f"/picture?{at}&size=large" if field.number == 0 else
+        f"/picture?{at}&size=small",
+        "full": f"/picture?{at}&size=full",
+        "is_there": field.overlay is not None,
+        "width": field.shape[1],
+        "height": field.shape[0],
+    }  # fmt: skip
+
+
+def _stamp(overlay: str) -> str:
+    """Tells pictures of one address apart, should the record begin anew."""
+    return "".join(letter for letter in PurePath(overlay).stem if letter.isalnum())[-16:]
+
+
+def _range_name(days: float) -> str:
+    return "a year" if days == 365 else counted(round(days), "day")
+
+
+def _hours(hours: int) -> str:
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"

@@ -1,0 +1,114 @@
+"""Pictures of the pages: overlays made small, and the line of a series. Nothing is drawn twice in
+a row, and of large pictures only a few at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+
+from monitor.record.glances import FieldPicture, SeriesPoint
+from monitor.segmentation.overlay import field_of_view
+
+_JPEG_QUALITY = 80
+_LINE_WIDTH, _LINE_HEIGHT, _MARGIN = 300, 64, 5
+_DRAWN_AT_ONCE = 2
+
+
+class Drawn:
+    """Pictures that were drawn last, by what they show. At most `megabytes` of them."""
+
+    def __init__(self, megabytes: float) -> None:
+        self._room = int(megabytes * 1e6)
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._at_work = threading.BoundedSemaphore(_DRAWN_AT_ONCE)
+
+    def picture(self, of: Hashable, draw: Callable[[], bytes | None]) -> bytes | None:
+        """The picture, drawn if it is not there; None where `draw` could not."""
+        with self._lock:
+            if of in self._kept:
+                self._kept.move_to_end(of)
+                return self._kept[of]
+        with self._at_work:
+            content = draw()
+        if content is not None:
+            with self._lock:
+                self._kept[of] = content
+                self._kept.move_to_end(of)
+                while sum(map(len, self._kept.values())) > self._room and len(self._kept) > 1:
+                    self._kept.popitem(last=False)
+        return content
+
+
+def small_picture(folder: Path, field: FieldPicture, width: int) -> bytes | None:
+    """The field of view as JPEG, without title and legend, at most `width` pixels wide; None where
+    its overlay is gone.
+    """
+    content = overlay_file(folder, field)
+    if content is None:
+        return None
+    overlay = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if overlay is None:
+        return None
+    picture = field_of_view(np.asarray(overlay, np.uint8), field.shape)
+    rows, columns = picture.shape[:2]
+    if rows == 0 or columns == 0:
+        return None
+    if columns > width:
+        size = width, max(1, round(rows * width / columns))
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return jpeg.tobytes() if done else None
+
+
+def overlay_file(folder: Path, field: FieldPicture) -> bytes | None:
+    """The overlay as it lies on the disk; None where it is gone, or lies outside of `folder`."""
+    if field.overlay is None:
+        return None
+    path = (folder / field.overlay).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        return None
+    try:
+        return path.read_bytes() or None
+    except OSError:
+        return None
+
+
+def series_line(
+    series: Sequence[SeriesPoint], *, since: datetime, until: datetime, limit: float
+) -> Markup | None:
+    """The differentiated fraction over time as an SVG element, with the alert limit; None where
+    there is nothing to draw. Its colours stand in the style sheet.
+    """
+    known = [one for one in series if one.differentiated_fraction is not None]
+    span = (until - since).total_seconds()
+    if not known or span <= 0:
+        return None
+    top = max(1.3 * limit, 1.1 * max(one.differentiated_fraction or 0.0 for one in known))
+
+    def across(at: datetime) -> float:
+        share = min(max((at - since).total_seconds() / span, 0.0), 1.0)
+        return round(_MARGIN + (_LINE_WIDTH - 2 * _MARGIN) * share, 1)
+
+    def down(fraction: float) -> float:
+        return round(_MARGIN + (_LINE_HEIGHT - 2 * _MARGIN) * (1 - fraction / top), 1)
+
+    points = " ".join(
+        f"{across(one.at)},{down(one.differentiated_fraction or 0.0)}" for one in known
+    )
+    last, level = known[-1], down(limit)
+    return Markup(
+        f'<svg class="line" viewBox="0 0 {_LINE_WIDTH} {_LINE_HEIGHT}" aria-hidden="true">'
+        f'<line class="limit" x1="0" x2="{_LINE_WIDTH}" y1="{level}" y2="{level}"/>'
+        f'<polyline points="{points}"/>'
+        f'<circle cx="{across(last.at)}" cy="{down(last.differentiated_fraction or 0.0)}" r="4"/>'
+        "</svg>"
+    )
