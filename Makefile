@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal clean
+.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -48,6 +48,9 @@ bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simula
 bench-removal: $(STAMP)  ## how safely plans remove, on simulated dishes; writes docs/removal.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.removal
+
+bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; writes docs/fine-tuning.md
+	$(BIN)/python -m tests.bench.finetuning
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist
