@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -436,6 +436,10 @@ class Summary:
     colony_um2: float | None = None
 
 
+UNSURE: Final = 0.35
+"""From here on somebody should look at the pictures; how it was chosen: docs/series.md."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What one scan says about a dish at one time: one point of the dish's series.
@@ -469,6 +473,11 @@ class Reading:
     joined: FieldsJoined = FieldsJoined.ONE
     imaged_share: float | None = None
     colony_um2: float | None = None
+
+    @property
+    def look_at_it(self) -> bool:
+        """Whether the network is so unsure that a person should look at the pictures."""
+        return self.uncertainty >= UNSURE
 
 
 @dataclass(frozen=True)

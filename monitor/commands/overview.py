@@ -413,6 +413,7 @@ def as_document(reading: Reading) -> dict[str, Any]:
         "differentiated_fraction": reading.differentiated_fraction,
         "confluence": reading.confluence,
         "uncertainty": reading.uncertainty,
+        "look_at_it": reading.look_at_it,
         "colonies": reading.colonies,
         "colony_um2": reading.colony_um2,
         "imaged_share": reading.imaged_share,
@@ -456,7 +457,7 @@ def _history_table(story: DishStory) -> Table:
             percent(reading.confluence),
             "–" if cells is None else f"{cells / 1e6:.2f} mm2",
             str(reading.colonies),
-            ", ".join(reading.doubts),
+            ", ".join((*reading.doubts, *(["unsure: look at it"] if reading.look_at_it else []))),
         )
     for one in written:
         _add_annotation(table, one)

@@ -528,6 +528,8 @@ def _rows(
     )
     if reading.pixel_size_um is None:
         rows.append(("Pixel size", "unknown; areas cannot be given"))
+    if reading.look_at_it:
+        rows.append(("Network", "unsure here: look at the picture before you act"))
     return rows
 
 

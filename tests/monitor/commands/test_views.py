@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_history_as_json_gives_what_was_promised(state):
         assert one["differentiated_fraction"] == pytest.approx(areas[2] / cells)
         assert one["confluence"] == pytest.approx(cells / sum(areas))
         assert len(one["model_sha256"]) == 64
+        assert one["look_at_it"] is (one["uncertainty"] >= 0.35)
 
 
 def at_of(*words, state):
@@ -161,6 +163,17 @@ def test_history_as_a_table_has_a_line_a_scan(state):
     answer = call("history", "dish-07", "--state", state)
     assert [line for line in answer.out.splitlines() if "2026-11-02 03:00" in line]
     assert [line for line in answer.out.splitlines() if "2026-11-02 09:00" in line]
+    assert "look at it" not in answer.out
+
+
+def test_history_points_at_what_the_network_was_unsure_about(state, tmp_path):
+    copy = shutil.copytree(state, tmp_path / "copy")
+    with sqlite3.connect(copy / "colonywatch.sqlite") as database:
+        database.execute(
+            "UPDATE reading SET uncertainty = 0.5 WHERE id = (SELECT min(id) FROM reading)"
+        )
+    answer = call("history", "dish-07", "--state", copy)
+    assert answer.out.count("unsure: look at it") == 1
 
 
 def test_history_as_a_picture_goes_into_a_pipe(state, tmp_path):

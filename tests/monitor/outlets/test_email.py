@@ -278,6 +278,13 @@ def test_doubts_and_an_unknown_pixel_size_are_said():
     assert "unknown; areas cannot be given" in said
 
 
+@pytest.mark.parametrize(("uncertainty", "said"), [(0.34, False), (0.35, True)])
+def test_an_unsure_network_is_owned_up_to(uncertainty, said):
+    """The alert stands; who acts on it should look at the picture first."""
+    mail = text_of(composed(readings=(reading(0, 0.14, uncertainty=uncertainty),)))
+    assert ("look at the picture before you act" in mail) is said
+
+
 def test_an_alert_without_any_reading_still_makes_a_mail():
     bare = replace(alert(series(0.14)), reading_id=None)
     message = compose(
