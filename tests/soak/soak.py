@@ -105,12 +105,13 @@ def running(
 class Stream:
     """An imager that goes on whatever happens to us; some of its files are broken."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, side_px: int = 256) -> None:
         self._folder = folder
         folder.mkdir()
         dish = VirtualDish("dish-01", seed, onset_h=5.0, colony_radius_um=120.0)
         self._fields = [
-            dish.field(hour, shape=(256, 256), pixel_size_um=3.0) for hour in (0.0, 20.0, 40.0)
+            dish.field(hour, shape=(side_px, side_px), pixel_size_um=3.0)
+            for hour in (0.0, 20.0, 40.0)
         ]
         # Of this week: what is older is not mailed.
         self._start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=4)

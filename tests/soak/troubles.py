@@ -269,8 +269,9 @@ def _backfill(count: int) -> Callable[[Path, int], str]:
     def run(root: Path, seed: int) -> str:
         chance = random.Random(seed)
         write_config(root)
-        stream = Stream(root / "captures", seed)
+        stream = Stream(root / "captures", seed, side_px=128)
         _captures(stream, chance, count)
+        limit_s = 600 + 0.5 * count
         words = [
             *(sys.executable, "-m", "monitor", "process", str(root / "captures")),
             *("--config", str(root / "config.yaml")),
@@ -280,11 +281,11 @@ def _backfill(count: int) -> Callable[[Path, int], str]:
             with (root / "daemon.log").open("ab") as log:
                 one = subprocess.Popen(words, stdout=log, stderr=log, cwd=HERE)
             wanted = part * count
-            _until("a part", root, lambda wanted=wanted: _measured(root) >= wanted, 600)  # type: ignore[misc]
+            _until("a part", root, lambda wanted=wanted: _measured(root) >= wanted, limit_s)  # type: ignore[misc]
             one.send_signal(number)
             one.wait(60)
         with running(root) as daemon, (root / "daemon.log").open("ab") as log:
-            subprocess.run(words, stdout=log, stderr=log, cwd=HERE, check=True, timeout=1800)
+            subprocess.run(words, stdout=log, stderr=log, cwd=HERE, check=True, timeout=limit_s)
             wait_until_quiet(root, stream, daemon)
         took_s = time.monotonic() - began
         check(root, stream)
