@@ -310,6 +310,17 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
                 "waiting": len(mine) - counts["recorded"] - counts["unreadable"],
                 "left_out": tally.left_out.total(),
                 "dishes": dishes,
+                "not_recorded": [
+                    {
+                        "file": shown(capture.path),
+                        "state": str(capture.state),
+                        "reason": capture.reason,
+                        "message": capture.message,
+                    }
+                    for capture in captures
+                    if capture.message
+                    and capture.state in (CaptureState.UNREADABLE, CaptureState.WAITING)
+                ],
             }
         )
         return

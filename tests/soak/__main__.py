@@ -25,7 +25,10 @@ def main() -> int:
     kill = partial(kill_at_random, kills=options.kills, mean_s=options.mean_s)
     wanted = [
         one
-        for one in (Trouble("killed at random", kill), *troubles(options.captures))
+        for one in (
+            Trouble("killed at random", kill),
+            *troubles(options.captures, options.fuzz_minutes),
+        )
         if options.only in one.name
     ]
     rows: list[tuple[str, str, float, str]] = []
@@ -55,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--captures", type=int, default=300, help="for the backfill, and for memory and open files"
     )
+    parser.add_argument("--fuzz-minutes", type=float, default=5)
     parser.add_argument("--only", default="", help="troubles whose name holds this")
     return parser.parse_args()
 

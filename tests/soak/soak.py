@@ -30,6 +30,7 @@ from model.simulate import VirtualDish, write_capture
 
 HERE = Path(__file__).parents[2]
 QUIET_LIMIT_S = 180.0
+WORKER_LOADS_S = 30.0
 UNDELIVERED = "delivered_at IS NULL AND failed_at IS NULL"
 
 
@@ -196,12 +197,17 @@ def _kill(daemon: subprocess.Popen[bytes], whom: str) -> bool:
         if whom == "daemon":
             os.kill(daemon.pid, signal.SIGKILL)
             return True
-        children = psutil.Process(daemon.pid).children()
-        # The worker is the one that holds the model; the resource tracker is small.
-        workers = [child for child in children if child.memory_info().rss > 100 * 2**20]
-        for worker in workers:
-            worker.kill()
-        return bool(workers)
+        until = time.monotonic() + WORKER_LOADS_S
+        while time.monotonic() < until and daemon.poll() is None:
+            children = psutil.Process(daemon.pid).children()
+            # The worker is the one that holds the model; the resource tracker is small.
+            workers = [child for child in children if child.memory_info().rss > 100 * 2**20]
+            for worker in workers:
+                worker.kill()
+            if workers:
+                return True
+            time.sleep(0.1)
+        return False
     except (ProcessLookupError, psutil.NoSuchProcess):
         return False
 

@@ -34,6 +34,7 @@ from tests.soak.soak import (
     wait_until_quiet,
     write_config,
 )
+from tests.soak.writers import ill_mannered_writers
 
 # Longer than the database waits for another program.
 LOCKED_S = 40.0
@@ -191,6 +192,27 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
     return run
 
 
+def _writers(root: Path, seed: int) -> str:
+    """With the quiet time that a source has where nothing else is said."""
+    del seed
+    said = ill_mannered_writers(root, settle_s=2.0, pause_s=4.0)
+    return f"{said}; bursts 4 s apart, pauses of 8 s, quiet time 2 s"
+
+
+def _fuzz(minutes: float) -> Callable[[Path, int], str]:
+    """In a process of its own, so that a native crash is seen."""
+
+    def run(root: Path, seed: int) -> str:
+        words = [sys.executable, "-m", "tests.soak.fuzz", "--minutes", str(minutes)]
+        words += ["--seed", str(1000 * seed), "--folder", str(root)]
+        answer = subprocess.run(words, check=False, capture_output=True, text=True, cwd=HERE)
+        if answer.returncode != 0:
+            raise BrokenPromiseError(f"ended with {answer.returncode}\n{answer.stderr[-3000:]}")
+        return answer.stdout.strip()
+
+    return run
+
+
 def _clock_set(root: Path, seed: int) -> str:
     """Back by a day and ahead by two, with captures, retries and mails under way."""
     chance = random.Random(seed)
@@ -306,12 +328,14 @@ def _measured(root: Path) -> int:
     return found["measured"] + _done(root)
 
 
-def troubles(captures: int) -> tuple[Trouble, ...]:
+def troubles(captures: int, fuzz_minutes: float) -> tuple[Trouble, ...]:
     return (
         Trouble("disk full: database", _full_disk("state")),
         Trouble("disk full: overlays", _full_disk("state/overlays")),
         Trouble("disk full: exports", _full_disk("state/removal")),
         Trouble("database locked", _locked),
+        Trouble("writers", _writers),
+        Trouble("damaged files", _fuzz(fuzz_minutes)),
         Trouble("clock set", _clock_set),
         Trouble("folder away and back", _away),
         Trouble("backfill", _backfill(captures)),

@@ -290,3 +290,26 @@ def test_a_full_disk_is_said_and_with_more_room_the_work_goes_on(captures, confi
         assert status(disk / "state") == {"recorded": 2, "unreadable": 0, "waiting": 0}
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_what_waits_is_told_with_its_reason_also_in_the_json_form(captures, config, tmp_path):
+    """Where the disk for the overlays is full a script saw "waiting" and not why."""
+    overlays = tmp_path / "state" / "overlays"
+    overlays.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(overlays)],
+        check=False, capture_output=True,
+    )  # fmt: skip
+    if mounted.returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        words = ("process", captures, "--config", config, "--state", tmp_path / "state", "--json")
+        answer = spawn(*words)
+        assert answer.code == DONE
+        assert answer.document["waiting"] == 2
+        for one in answer.document["not_recorded"]:
+            assert (one["state"], Path(one["file"]).name in (FIRST, SECOND)) == ("waiting", True)
+            assert "No space left" in one["message"]
+    finally:
+        subprocess.run(["umount", "-l", str(overlays)], check=False)
