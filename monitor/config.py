@@ -33,7 +33,7 @@ from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.culture import Aiming, ToolKind
 from monitor.errors import ConfigError
-from monitor.outlet_config import DashboardConfig
+from monitor.outlet_config import DashboardConfig, DigestConfig
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
 NAME_PRESETS = (
@@ -555,9 +555,13 @@ class _Addressed(_Section):
 
 
 class RecipientConfig(_Addressed):
-    """Somebody who gets mail. In config.yaml also the address alone."""
+    """Somebody who gets mail. In config.yaml also the address alone.
+
+    digest : of the day; None = who gets warnings gets it
+    """
 
     address: str
+    digest: bool | None = None
 
     @field_validator("address")
     @classmethod
@@ -599,6 +603,7 @@ class EmailConfig(_Section):
     )
     gather_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
     quiet_hours: QuietHoursConfig | None = None
+    digest: DigestConfig = DigestConfig()
     mailbox: _PathField | None = None
     timeout_s: _Positive = 20.0
 
@@ -625,6 +630,14 @@ class EmailConfig(_Section):
         if self.username and self.security == "none":
             raise ValueError("a password is not sent over an open line: use starttls or tls")
         return self
+
+    @property
+    def digest_readers(self) -> tuple[RecipientConfig, ...]:
+        return tuple(
+            one
+            for one in self.recipients
+            if (one.from_severity == "warning" if one.digest is None else one.digest)
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from monitor.capture.settling import Settling
 from monitor.capture.watching import Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
+from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import InWork, Pipeline, utc_now
@@ -45,6 +46,7 @@ LEFT_OUT_SHOWN = 20
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
+DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 AFTER_FAULT_S = 5.0
 CLOCK_STEP_S = 2.0
@@ -200,6 +202,7 @@ class Daemon:
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
+        every(DIGEST_S, self._write_digest)
         if self._config.outlets.removal.pick_logs.folder is not None:
             every(PICK_LOGS_S, self._read_pick_logs)
 
@@ -224,6 +227,10 @@ class Daemon:
 
     def _watch_for_silence(self) -> None:
         self._vigil.look({one.config.name: one.watcher.present for one in self._sources})
+
+    def _write_digest(self) -> None:
+        if write_due_digest(self._config, self._store, utc_now()):
+            log.info("the digest of the day is on its way")
 
     def _read_pick_logs(self) -> None:
         self._pick_logs.look(utc_now)

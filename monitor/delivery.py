@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from monitor.config import Config
 from monitor.culture import Alert, Message, PlanStatus, RemovalPlan
 from monitor.decisions.silence import SILENCES
+from monitor.digesting import digest_mail
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import (
     Handout,
@@ -131,6 +132,12 @@ def _send_mail(
     from monitor.outlets.email import compose
     from monitor.outlets.sending import send
 
+    span = store.digests.span(message.subject_id)
+    if span is not None:
+        mail = digest_mail(
+            message.recipient, span, config, store, message_id=f"digest-{message.id}"
+        )
+        return send(mail, config.outlets.email, config.mailbox)
     stories = [
         _story(int(one.subject_id), store, config, now, rehearsal=rehearsal)
         for one in (message, *message.shares)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import time
 from ipaddress import ip_address
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.config_values import PathField, Positive, Section
+from monitor.config_values import PathField, Positive, Section, TimeOfDay
+
+
+class DigestConfig(Section):
+    """One mail a day on all dishes. at : by the lab's clock; None = there is none
+
+    when_quiet : also where there is nothing to tell but that: a mail that does not come then says
+        that something is wrong with the way it takes
+    """
+
+    at: TimeOfDay | None = time(8)
+    when_quiet: bool = True
 
 
 class DashboardConfig(Section):

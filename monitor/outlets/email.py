@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import lru_cache
@@ -142,14 +143,40 @@ def compose(
         facts = _together(ordered, cards)
     elif isinstance(ordered[0], AlarmStory):
         name = "alarm"
-    message = _envelope(
-        ordered[0].alert,
-        facts["subject"],
-        ordered[0].zone,
+    return mail_of(
+        name,
+        facts,
+        pictures,
+        subject=facts["subject"],
+        at=ordered[0].alert.created_at.astimezone(ordered[0].zone),
         sender=sender,
         recipients=recipients,
         message_id=message_id,
         urgent=any(one.alert.kind is not AlertKind.CLEARED and not one.test for one in ordered),
+    )
+
+
+Picture = tuple[bytes, str, str, str]  # content, kind, id, file name
+
+
+def mail_of(
+    name: str,
+    facts: dict[str, Any],
+    pictures: Sequence[Picture],
+    *,
+    subject: str,
+    at: datetime,
+    sender: str,
+    recipients: Sequence[str],
+    message_id: str,
+    urgent: bool = False,
+) -> EmailMessage:
+    """A mail from the templates of a name, HTML and plain text, with its pictures in it.
+
+    Raises OutletError (permanent) where there is nobody to send it to.
+    """
+    message = _envelope(
+        subject, at, sender=sender, recipients=recipients, message_id=message_id, urgent=urgent
     )
     message.set_content(templates().get_template(f"{name}.txt.j2").render(facts))
     message.add_alternative(templates().get_template(f"{name}.html.j2").render(facts), "html")
@@ -157,12 +184,7 @@ def compose(
     assert isinstance(html, EmailMessage)
     for content, kind, cid, filename in pictures:
         html.add_related(
-            content,
-            "image",
-            kind,
-            cid=f"<{cid}>",
-            filename=filename,
-            disposition="inline",
+            content, "image", kind, cid=f"<{cid}>", filename=filename, disposition="inline"
         )
     return message
 
@@ -227,10 +249,7 @@ def _brief(story: Story, card: dict[str, Any]) -> str:
     return f"{words}{percent(alert.fraction)} differentiated"
 
 
-_Picture = tuple[bytes, str, str, str]
-
-
-def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], list[_Picture]]:
+def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], list[Picture]]:
     """What a mail says about one alert, and its pictures as (content, kind, id, file name)."""
     if isinstance(story, AlarmStory):
         return _alarm_facts(story), []
@@ -309,9 +328,8 @@ def _ways_to_answer(alert: Alert, links: Links | None) -> list[Step]:
 
 
 def _envelope(
-    alert: Alert,
-    subject: object,
-    zone: ZoneInfo,
+    subject: str,
+    at: datetime,
     *,
     sender: str,
     recipients: Sequence[str],
@@ -319,15 +337,12 @@ def _envelope(
     urgent: bool,
 ) -> EmailMessage:
     if not recipients:
-        raise OutletError(
-            f"alert {alert.id} on {clean(alert.about)}: no recipient; set outlets.email.recipients",
-            permanent=True,
-        )
+        raise OutletError(f"{subject}: no recipient; set outlets.email.recipients", permanent=True)
     message = EmailMessage(policy=POLICY)
     message["Subject"] = subject
     message["From"] = clean(sender)
     message["To"] = ", ".join(clean(recipient) for recipient in recipients)
-    message["Date"] = format_datetime(alert.created_at.astimezone(zone))
+    message["Date"] = format_datetime(at)
     message["Message-ID"] = f"<{plain_id(message_id)}>"
     # Keeps holiday notices from answering (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"

@@ -21,13 +21,13 @@ class _Point(Protocol):
     def differentiated_fraction(self) -> float | None: ...
 
 
-def change(readings: Sequence[_Point]) -> str | None:
-    """``+6 points in 12 h``, against the reading nearest to 12 h before the last one."""
+def change(readings: Sequence[_Point], over: timedelta = _COMPARE_WITH) -> str | None:
+    """``+6 points in 12 h``, against the reading nearest to so long before the last one."""
     known = [one for one in readings if one.differentiated_fraction is not None]
     if len(known) < 2 or readings[-1] is not known[-1]:
         return None
     last = known[-1]
-    earlier = min(known[:-1], key=lambda one: abs(last.at - one.at - _COMPARE_WITH))
+    earlier = min(known[:-1], key=lambda one: abs(last.at - one.at - over))
     passed = last.at - earlier.at
     if passed <= timedelta():
         return None

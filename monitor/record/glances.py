@@ -172,9 +172,9 @@ class Glances:
 
     def alerts(
         self, *, limit: int, dish: str | None = None, is_open: bool | None = None,
-        since: datetime | None = None,
+        since: datetime | None = None, until: datetime | None = None,
     ) -> list[Alert]:  # fmt: skip
-        """Newest first. is_open : None = both; since : written then or later"""
+        """Newest first. is_open : None = both; since, until : written after that, until then"""
         with self._database.reading() as session:
             query = (
                 select(AlertRow, DishRow.name)
@@ -188,7 +188,9 @@ class Glances:
                 closed = AlertRow.closed_at
                 query = query.where(closed.is_(None) if is_open else closed.is_not(None))
             if since is not None:
-                query = query.where(AlertRow.created_at >= since)
+                query = query.where(AlertRow.created_at > since)
+            if until is not None:
+                query = query.where(AlertRow.created_at <= until)
             return [alert_of(row, name) for row, name in session.execute(query)]
 
     def plans_waiting(self) -> int:
@@ -196,6 +198,22 @@ class Glances:
         with self._database.reading() as session:
             waits = RemovalPlanRow.status == PlanStatus.DRAFT
             return session.scalar(select(func.count()).where(waits)) or 0
+
+    def unreadable(self, since: datetime, until: datetime) -> list[tuple[str, str, int]]:
+        """(source, reason, how many) of what could not be read in a time, the most first."""
+        with self._database.reading() as session:
+            count = func.count()
+            rows = session.execute(
+                select(CaptureRow.source, CaptureRow.reason, count)
+                .where(
+                    CaptureRow.state == CaptureState.UNREADABLE,
+                    CaptureRow.finished_at > since,
+                    CaptureRow.finished_at <= until,
+                )
+                .group_by(CaptureRow.source, CaptureRow.reason)
+                .order_by(count.desc())
+            )
+            return [(source, reason or "unknown", number) for source, reason, number in rows]
 
     def captures_in_trouble(self) -> tuple[int, int]:
         """How many are unreadable, and how many wait and say why."""

@@ -11,6 +11,7 @@ from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.colonies import ColonyRecord
 from monitor.record.database import Database
+from monitor.record.digests import DigestRecord
 from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
 from monitor.record.glances import Glances
@@ -45,6 +46,7 @@ class Store:
         self.alarms = AlarmRecord(self.database)
         self.answers = AnswerRecord(self.database)
         self.glances = Glances(self.database)
+        self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)
 
