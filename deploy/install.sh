@@ -359,7 +359,7 @@ fi
 # ---------------------------------------------------------------- change over
 
 if [[ $systemd == yes ]]; then
-    for unit in "$daemon" colonywatch-dashboard.service; do
+    for unit in "$daemon" colonywatch-dashboard.service colonywatch-sila.service; do
         if systemctl is-active --quiet "$unit"; then
             say "stopping   $unit"
             systemctl stop "$unit"
@@ -401,7 +401,8 @@ CODE
     *) [[ -z $previous ]] || warn "the database is not SQLite: no copy was taken (use its own tool, such as pg_dump)" ;;
 esac
 
-for unit in colonywatch.service colonywatch-dashboard.service colonywatch-failed@.service; do
+for unit in colonywatch.service colonywatch-dashboard.service colonywatch-sila.service \
+    colonywatch-failed@.service; do
     sed "s#/opt/colonywatch#$prefix#g" -- "$checkout/deploy/$unit" >"$scratch/$unit"
     install -m 0644 -- "$scratch/$unit" "$units/$unit"
 done

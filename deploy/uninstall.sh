@@ -73,7 +73,7 @@ fi
 
 if [[ $staged == no ]]; then
     if [[ -d /run/systemd/system ]] && command -v systemctl >/dev/null; then
-        for unit in colonywatch-dashboard.service colonywatch.service; do
+        for unit in colonywatch-sila.service colonywatch-dashboard.service colonywatch.service; do
             [[ -e $units/$unit ]] || continue
             say "stopping   $unit"
             systemctl disable --quiet --now "$unit" || fail "$unit does not stop; see journalctl -u $unit"
@@ -83,7 +83,8 @@ if [[ $staged == no ]]; then
     fi
 fi
 
-for unit in colonywatch.service colonywatch-dashboard.service colonywatch-failed@.service; do
+for unit in colonywatch.service colonywatch-dashboard.service colonywatch-sila.service \
+    colonywatch-failed@.service; do
     rm -f -- "$units/$unit"
     if [[ -d $units/$unit.d ]]; then
         if [[ $purge == yes ]]; then

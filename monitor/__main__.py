@@ -28,6 +28,7 @@ from monitor.commands.demo import demo
 from monitor.commands.process import process
 from monitor.commands.segment import segment
 from monitor.commands.serve import serve
+from monitor.commands.sila import sila
 from monitor.commands.training import evaluate, train
 from monitor.errors import MonitorError
 
@@ -78,6 +79,7 @@ app.command()(evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(benchmark.app, name="benchmark")
 app.command()(calibrate)
+app.command()(sila)
 app.command()(upkeep.simulate)
 app.command()(upkeep.backup)
 app.command()(upkeep.retry)

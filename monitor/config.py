@@ -33,6 +33,7 @@ from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.culture import Aiming, ToolKind
 from monitor.errors import ConfigError
+from monitor.live_config import SilaConfig
 from monitor.outlet_config import DashboardConfig, DigestConfig
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
@@ -717,12 +718,14 @@ class PickLogsConfig(_Section):
 
 
 class RemovalOutletConfig(_Section):
-    """folder : where the picker looks for plans; None = ``removal`` in the record's folder.
+    """handover : how approved plans reach the picker: as files in `folder`, or by a SiLA 2 client
 
+    folder : where the picker looks for plans; None = ``removal`` in the record's folder.
     columns : of the format csv-mapped
     xy_device, z_device : labels of the stages in Micro-Manager's hardware configuration
     """
 
+    handover: Literal["folder", "sila"] = "folder"
     folder: _PathField | None = None
     formats: tuple[ExportFormat, ...] = Field(default=("csv", "json"), strict=False, min_length=1)
     columns: tuple[ColumnConfig, ...] = Field(default=(), strict=False)
@@ -748,6 +751,7 @@ class OutletsConfig(_Section):
     email: EmailConfig = EmailConfig()
     removal: RemovalOutletConfig = RemovalOutletConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    sila: SilaConfig = SilaConfig()
 
     @field_validator("timezone")
     @classmethod
@@ -838,6 +842,11 @@ class Config(_Section):
     @property
     def removal_folder(self) -> Path:
         return self.outlets.removal.folder or self.record.folder / "removal"
+
+    @property
+    def sila_folder(self) -> Path:
+        """What the SiLA 2 server keeps: its id, its key and its certificate."""
+        return self.record.folder / "sila"
 
     def zone_of(self, source: str | None = None) -> ZoneInfo:
         """The lab's zone; else the source's; for what is of no source, the one that all share."""
@@ -990,6 +999,7 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                     "dashboard": config.outlets.dashboard.model_copy(
                         update={"secret_file": absolute(config.outlets.dashboard.secret_file)}
                     ),
+                    "sila": config.outlets.sila.with_paths(absolute),
                 }
             ),
         }

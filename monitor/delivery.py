@@ -18,6 +18,7 @@ from monitor.outlets.picking import (
     Picture,
     StagedPlan,
     file_stem,
+    plan_as_json,
     stage_plan,
     staged_before,
     withdraw_plan,
@@ -276,12 +277,19 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
     )
 
 
+def document_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
+    """The plan as its JSON document."""
+    return plan_as_json(plan, calibration_rms_um=_rms_of(plan, store, config)).encode()
+
+
 def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
     """In three steps, each of which a crash may follow: the files are on the disk under hidden
     names; the plan is exported, on record; the files are shown. A plan that is exported is never
     written again, only shown as far as it is not.
     """
     plan = store.plans.plan(message.subject_id)
+    if plan.status is PlanStatus.APPROVED and config.outlets.removal.handover == "sila":
+        return "pending plans (sila)"
     if plan.status is PlanStatus.APPROVED:
         staged = stage_plan(
             handout_of(plan, store, config),

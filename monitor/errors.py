@@ -9,6 +9,7 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   CaptureError           this capture only: unreadable, or waiting if `transient`
   CalibrationError       no stage coordinates can be given
   PickLogError           what a picker says it did cannot be used
+  PickingError           a picker that is connected asks for or tells what cannot be
   OutletError            not delivered: kept and tried again; `permanent` = do not try
 """
 
@@ -68,6 +69,17 @@ class PickLogError(MonitorError):
     """What a picker says it did cannot be used.
 
     reason : short machine-readable code, for example ``half-written``, ``unknown-plan``
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PickingError(MonitorError):
+    """What a connected picker asks for or tells is refused.
+
+    reason : "unknown-plan", "not-available", "not-taken-by-you" or "refused"
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

@@ -141,12 +141,9 @@ class PickLogFolder:
             )
         reports, unclear = reports_of(plan, lines)
         times = [one.at for one in lines if one.at is not None]
-        if times and min(times) < plan.handover.at - CLOCKS_APART:
-            raise PickLogError(
-                f"{plan_id}: is said to be picked at {min(times):%Y-%m-%d %H:%M:%S} UTC, and was "
-                f"handed out at {plan.handover.at:%Y-%m-%d %H:%M:%S} UTC; set the picker's clock",
-                reason="time",
-            )
+        early = why_too_early(plan, min(times)) if times else None
+        if early is not None:
+            raise PickLogError(early, reason="time")
         try:
             self._store.plans.acknowledge(
                 plan_id,
@@ -159,6 +156,16 @@ class PickLogFolder:
         except UsageError as problem:
             raise PickLogError(str(problem), reason="contradictory") from problem
         problems += [PickLogError(one, reason="hits-missing") for one in unclear]
+
+
+def why_too_early(plan: RemovalPlan, picked_at: datetime) -> str | None:
+    """Why a plan cannot have been carried out at a time; None where it can."""
+    if plan.handover is None or picked_at >= plan.handover.at - CLOCKS_APART:
+        return None
+    return (
+        f"{plan.id}: is said to be picked at {picked_at:%Y-%m-%d %H:%M:%S} UTC, and was handed out "
+        f"at {plan.handover.at:%Y-%m-%d %H:%M:%S} UTC; set the picker's clock"
+    )
 
 
 def reports_of(

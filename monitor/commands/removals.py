@@ -197,6 +197,8 @@ def approve(
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
     if now.status is PlanStatus.EXPORTED:
         say(f"handed to the picker in {settings.removal_folder}")
+    elif settings.outlets.removal.handover == "sila":
+        say("waits for a SiLA 2 client to take it (colonywatch sila)")
 
 
 @app.command()

@@ -14,7 +14,12 @@ from monitor.config import load_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SCRIPTS = sorted(path.name for path in DEPLOY.glob("*.sh"))
-UNITS = ("colonywatch.service", "colonywatch-dashboard.service", "colonywatch-failed@.service")
+UNITS = (
+    "colonywatch.service",
+    "colonywatch-dashboard.service",
+    "colonywatch-sila.service",
+    "colonywatch-failed@.service",
+)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None or not Path("/proc").is_dir(),

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-UNITS = ("colonywatch.service", "colonywatch-dashboard.service", "colonywatch-failed@.service")
-LASTING = UNITS[:2]
+UNITS = (
+    "colonywatch.service",
+    "colonywatch-dashboard.service",
+    "colonywatch-sila.service",
+    "colonywatch-failed@.service",
+)
+LASTING = UNITS[:3]
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -40,7 +45,7 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
         text = re.sub(r"(?m)^(ExecStart=)\S+", r"\1/bin/true", (DEPLOY / unit).read_text("utf-8"))
         (tmp_path / unit).write_text(text, encoding="utf-8")
     instance = tmp_path / "colonywatch-failed@colonywatch.service.service"
-    shutil.copy(tmp_path / UNITS[2], instance)
+    shutil.copy(tmp_path / UNITS[3], instance)
     done = subprocess.run(
         ["systemd-analyze", "verify", *(f"./{unit}" for unit in LASTING), f"./{instance.name}"],
         cwd=tmp_path,
