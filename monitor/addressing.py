@@ -30,3 +30,14 @@ def mail_to(
         for one in config.outlets.email.recipients
         if (one.follows(source) if kind is AlertKind.CLEARED else one.wants(severity, source))
     )
+
+
+def channels_to(
+    config: Config, kind: AlertKind, severity: Severity, source: str | None
+) -> tuple[str, ...]:
+    """Names of the other channels, chosen as addresses are."""
+    return tuple(
+        one.name
+        for one in config.outlets.channels
+        if (one.follows(source) if kind is AlertKind.CLEARED else one.wants(severity, source))
+    )

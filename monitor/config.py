@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
@@ -34,7 +34,7 @@ from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.culture import Aiming, ToolKind
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
-from monitor.outlet_config import DashboardConfig, DigestConfig
+from monitor.outlet_config import Addressed, ChannelConfig, DashboardConfig, DigestConfig
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
 NAME_PRESETS = (
@@ -538,24 +538,7 @@ class DecisionsConfig(_Section):
         )
 
 
-class _Addressed(_Section):
-    """from_severity, sources : only what is at least so bad and of these sources; empty = of all.
-
-    What concerns the machine and so every source goes to all whom its severity reaches.
-    """
-
-    from_severity: Literal["warning", "critical"] = "warning"
-    sources: tuple[str, ...] = Field(default=(), strict=False)
-
-    def wants(self, severity: str, source: str | None) -> bool:
-        bad_enough = self.from_severity == "warning" or severity == "critical"
-        return bad_enough and self.follows(source)
-
-    def follows(self, source: str | None) -> bool:
-        return not self.sources or source is None or source in self.sources
-
-
-class RecipientConfig(_Addressed):
+class RecipientConfig(Addressed):
     """Somebody who gets mail. In config.yaml also the address alone.
 
     digest : of the day; None = who gets warnings gets it
@@ -749,6 +732,7 @@ class OutletsConfig(_Section):
 
     timezone: str | None = None
     email: EmailConfig = EmailConfig()
+    channels: tuple[ChannelConfig, ...] = Field(default=(), strict=False)
     removal: RemovalOutletConfig = RemovalOutletConfig()
     dashboard: DashboardConfig = DashboardConfig()
     sila: SilaConfig = SilaConfig()
@@ -804,13 +788,25 @@ class Config(_Section):
     @model_validator(mode="after")
     def _recipients_follow_known_sources(self) -> Self:
         known = {source.name for source in self.sources} | {"unlisted"}
-        for number, recipient in enumerate(self.outlets.email.recipients):
-            for source in recipient.sources:
-                if self.sources and source not in known:
-                    raise ValueError(
-                        f"outlets.email.recipients[{number}].sources: no source is called "
-                        f"{source!r}; known: {', '.join(sorted(known))}"
-                    )
+        addressed: dict[str, Sequence[Addressed]] = {
+            "email.recipients": self.outlets.email.recipients,
+            "channels": self.outlets.channels,
+        }
+        for key, readers in addressed.items():
+            for number, reader in enumerate(readers):
+                for source in reader.sources:
+                    if self.sources and source not in known:
+                        raise ValueError(
+                            f"outlets.{key}[{number}].sources: no source is called "
+                            f"{source!r}; known: {', '.join(sorted(known))}"
+                        )
+        return self
+
+    @model_validator(mode="after")
+    def _channel_names_differ(self) -> Self:
+        names = [channel.name for channel in self.outlets.channels]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"outlets.channels: two are called {name!r}; each needs its own name")
         return self
 
     @model_validator(mode="after")
@@ -883,6 +879,7 @@ class Config(_Section):
                         "removal": self.outlets.removal.model_copy(
                             update={"folder": None, "pick_logs": PickLogsConfig()}
                         ),
+                        "channels": (),
                         "dashboard": self.outlets.dashboard.model_copy(
                             update={"url": None, "secret_file": None}
                         ),
@@ -995,6 +992,10 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                                 update={"folder": absolute(config.outlets.removal.pick_logs.folder)}
                             ),
                         }
+                    ),
+                    "channels": tuple(
+                        channel.model_copy(update={"url_file": absolute(channel.url_file)})
+                        for channel in config.outlets.channels
                     ),
                     "dashboard": config.outlets.dashboard.model_copy(
                         update={"secret_file": absolute(config.outlets.dashboard.secret_file)}

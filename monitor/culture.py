@@ -792,7 +792,7 @@ class RemovalPlan:
 class Message:
     """One row of the outbox: something that must reach somebody.
 
-    channel : "email", "removal" or "withdrawal" (the picker's folder)
+    channel : "email", "channel" (one of Apprise), "removal" or "withdrawal" (the picker's folder)
     subject_id : id of the alert or the plan that it speaks of
     shares : others that go in the same mail
     """

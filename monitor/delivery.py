@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.config import Config
-from monitor.culture import Alert, Message, PlanStatus, RemovalPlan
+from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
 from monitor.decisions.silence import SILENCES
 from monitor.digesting import digest_mail
 from monitor.errors import OutletError, UsageError
@@ -118,6 +118,8 @@ def _deliver(
 ) -> str:
     if message.channel == "email":
         return _send_mail(message, store, config, now, rehearsal=rehearsal)
+    if message.channel == "channel":
+        return _push(message, store, config, now, rehearsal=rehearsal)
     if message.channel == "removal":
         return _hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
@@ -153,7 +155,35 @@ def _send_mail(
     return send(mail, config.outlets.email, config.mailbox)
 
 
-def _story(alert_id: int, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> Story:
+def _push(message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> str:
+    from monitor.outlets.channels import push
+    from monitor.outlets.email import compose_short
+
+    for channel in config.outlets.channels:
+        if channel.name == message.recipient:
+            break
+    else:
+        raise OutletError(f"no channel is called {message.recipient!r} any more", permanent=True)
+    stories = [
+        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal, drawn=False)
+        for one in (message, *message.shares)
+    ]
+    title, text = compose_short(stories)
+    worst = Severity.WARNING
+    if any(one.alert.severity is Severity.CRITICAL for one in stories):
+        worst = Severity.CRITICAL
+    return push(channel, title, text, severity=worst, timeout_s=config.outlets.email.timeout_s)
+
+
+def _story(
+    alert_id: int,
+    store: Store,
+    config: Config,
+    now: datetime,
+    *,
+    rehearsal: bool,
+    drawn: bool = True,
+) -> Story:
     """Everything that a mail tells of an alert."""
     from monitor.outlets.email import AlarmStory, AlertStory
 
@@ -182,7 +212,7 @@ def _story(alert_id: int, store: Store, config: Config, now: datetime, *, rehear
         source=source,
         links=links,
         test=rehearsal,
-        plan_picture=_drawn(plan, store, config),
+        plan_picture=_drawn(plan, store, config) if drawn else None,
     )
 
 

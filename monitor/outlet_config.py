@@ -4,12 +4,40 @@ from __future__ import annotations
 
 from datetime import time
 from ipaddress import ip_address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from monitor.config_values import PathField, Positive, Section, TimeOfDay
+
+
+class Addressed(Section):
+    """from_severity, sources : only what is at least so bad and of these sources; empty = of all.
+
+    What concerns the machine and so every source goes to all whom its severity reaches.
+    """
+
+    from_severity: Literal["warning", "critical"] = "warning"
+    sources: tuple[str, ...] = Field(default=(), strict=False)
+
+    def wants(self, severity: str, source: str | None) -> bool:
+        bad_enough = self.from_severity == "warning" or severity == "critical"
+        return bad_enough and self.follows(source)
+
+    def follows(self, source: str | None) -> bool:
+        return not self.sources or source is None or source in self.sources
+
+
+class ChannelConfig(Addressed):
+    """One more way to people, through Apprise: a chat, a telephone, a webhook.
+
+    name : what the record and the log call it
+    url_file : holds one Apprise URL and nothing else; such URLs are secrets
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
+    url_file: PathField
 
 
 class DigestConfig(Section):

@@ -23,7 +23,7 @@ from math import pi
 from pathlib import Path
 from typing import Protocol
 
-from monitor.addressing import mail_to, not_before
+from monitor.addressing import channels_to, mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
 from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.capture.usual import KEPT, Look, unlike
@@ -544,8 +544,16 @@ class Pipeline:
                 else timedelta(hours=limits.mail_within_h),
                 not_before=not_before(self._config, source, now),
             )
-            to = mail_to(self._config, alert.kind, alert.severity, source)
-            found.append(replace(alert, mail_to=to, held_back=way.held_back, wait=way.wait))
+            what = alert.kind, alert.severity, source
+            found.append(
+                replace(
+                    alert,
+                    mail_to=mail_to(self._config, *what),
+                    channels=channels_to(self._config, *what),
+                    held_back=way.held_back,
+                    wait=way.wait,
+                )
+            )
         return tuple(found)
 
     def _plan(

@@ -39,18 +39,25 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
     Returns (where it went, None) or ("", why it was not delivered). Raises MonitorError where the
     configured rule does not alert for a dish that is all differentiated.
     """
-    if not config.outlets.email.recipients:
+    if not config.outlets.email.recipients and not config.outlets.channels:
         return "", "no recipient; set outlets.email.recipients"
-    # With the configured mail outlet, but this folder's record; the mailbox stays the real one.
+    # With the configured outlets, but this folder's record; the mailbox stays the real one.
+    everything = {"from_severity": "warning", "sources": ()}
     email = config.outlets.email.model_copy(
-        update={"mailbox": config.mailbox, "gather_s": 0.0, "quiet_hours": None}
-    )
-    trial = config.model_copy(
         update={
-            "record": RecordConfig(folder=folder),
-            "outlets": config.outlets.model_copy(update={"email": email}),
-            "sources": (),
+            "mailbox": config.mailbox,
+            "gather_s": 0.0,
+            "quiet_hours": None,
+            # Who hears of some alerts only wants to know as well that these arrive.
+            "recipients": tuple(
+                one.model_copy(update=everything) for one in config.outlets.email.recipients
+            ),
         }
+    )
+    channels = tuple(one.model_copy(update=everything) for one in config.outlets.channels)
+    outlets = config.outlets.model_copy(update={"email": email, "channels": channels})
+    trial = config.model_copy(
+        update={"record": RecordConfig(folder=folder), "outlets": outlets, "sources": ()}
     )
     with Store(trial.record.database_url) as store:
         pipeline = Pipeline(trial, store, _NoWorker(), owner="rehearsal")
@@ -69,9 +76,13 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
                 "decisions.differentiation"
             )
         deliver_due(store, trial, utc_now, stopping=lambda: False, rehearsal=True)
-        for message in store.outbox.undelivered():
-            return "", message.last_error or "unknown"
-        return store.outbox.last_delivery() or "", None
+        missing = store.outbox.undelivered()
+        if missing:
+            reasons = dict.fromkeys(f"{one.recipient}: {one.last_error}" for one in missing)
+            return "", "; ".join(reasons)
+        return " and ".join(
+            dict.fromkeys(one.delivered_to or "" for one in reversed(store.outbox.log()))
+        ), None
 
 
 class _NoWorker:

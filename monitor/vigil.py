@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from monitor.addressing import mail_to, not_before
+from monitor.addressing import channels_to, mail_to, not_before
 from monitor.config import Config
 from monitor.culture import Alert, AlertKind, AlertTopic
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
@@ -224,6 +224,7 @@ class Vigil:
             alarm.severity,
             text=alarm.text,
             mail_to=mail_to(self._config, kind, alarm.severity, alarm.source),
+            channels=channels_to(self._config, kind, alarm.severity, alarm.source),
             held_back=way.held_back,
             wait=way.wait,
         )

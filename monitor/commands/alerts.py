@@ -144,7 +144,7 @@ def test(
         only = (RecipientConfig(address=recipient),)
         email = settings.outlets.email.model_copy(update={"recipients": only})
         settings = settings.model_copy(
-            update={"outlets": settings.outlets.model_copy(update={"email": email})}
+            update={"outlets": settings.outlets.model_copy(update={"email": email, "channels": ()})}
         )
     with tempfile.TemporaryDirectory(prefix="colonywatch-rehearsal-") as folder:
         where, problem = rehearse_alert(settings, Path(folder))

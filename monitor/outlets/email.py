@@ -156,6 +156,25 @@ def compose(
     )
 
 
+def compose_short(stories: Sequence[Story]) -> tuple[str, str]:
+    """The same as (title, text) for a chat or a telephone: no pictures, what and where, and the
+    page to answer.
+    """
+    ordered = sorted(stories, key=_rank)
+    cards = [_card(story, number, drawn=False)[0] for number, story in enumerate(ordered)]
+    subject = cards[0]["subject"] if len(cards) == 1 else _together(ordered, cards)["subject"]
+    lines = []
+    for card in cards[:_MOST_SHOWN]:
+        if len(cards) > 1:
+            lines.append(f"{card['where']}: {card['plain_headline']}")
+        lines.append(card["reason"])
+        if card["act"] or card["look"]:
+            lines.append(card["act"] or card["look"])
+    if len(cards) > _MOST_SHOWN:
+        lines.append(f"and {len(cards) - _MOST_SHOWN} more")
+    return str(subject), "\n".join(lines)
+
+
 Picture = tuple[bytes, str, str, str]  # content, kind, id, file name
 
 

@@ -46,7 +46,7 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.record.telling import MAIL, send_out
+from monitor.record.telling import CHANNEL, MAIL, send_out
 
 # Enough for days of scans every ten minutes.
 _HISTORY = 400
@@ -105,6 +105,7 @@ class NewAlert:
     """An alert without what only the database can give.
 
     mail_to : who gets its mail; a row of the outbox each, so that one bad address holds up nobody
+    channels : names of other channels that tell it, in the same way
     held_back : why it is not mailed
     wait : the mail goes after that, unless the topic is raised again meanwhile
     """
@@ -114,6 +115,7 @@ class NewAlert:
     severity: Severity = Severity.WARNING
     text: str | None = None
     mail_to: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
     held_back: str | None = None
     wait: timedelta = timedelta()
 
@@ -531,6 +533,7 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
     session.add(about)
     session.flush()
     to = [(MAIL, address) for address in new.mail_to]
+    to += [(CHANNEL, name) for name in new.channels]
     send_out(session, about, earlier, to=to, wait=new.wait, now=now)
     return about.id
 

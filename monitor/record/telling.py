@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from monitor.culture import AlertKind
 from monitor.record.tables import AlertRow, DishRow, OutboxRow
 
-MAIL = "email"
+MAIL, CHANNEL = "email", "channel"
 WITHDRAWN = "withdrawn"
 OVERTAKEN = "overtaken"
 NOBODY_TOLD = "nobody was told"
-_CHANNELS = (MAIL,)
+_CHANNELS = (MAIL, CHANNEL)
 
 
 def send_out(

@@ -1,0 +1,71 @@
+"""Other ways to people, through Apprise. Only user of apprise, which is an extra."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from monitor.culture import Severity
+from monitor.errors import OutletError
+from monitor.outlet_config import ChannelConfig
+from monitor.outlets.wording import clean
+
+_LONGEST_REASON = 300
+
+
+def push(
+    channel: ChannelConfig, title: str, text: str, *, severity: Severity, timeout_s: float
+) -> str:
+    """Hand a short message to the service of a channel. Returns its name.
+
+    Raises OutletError; Apprise does not say whether trying again can help, so it is tried again.
+    """
+    try:
+        import apprise
+    except ModuleNotFoundError as problem:
+        raise OutletError(
+            f"{channel.name}: Apprise is not installed; pip install 'colonywatch[notify]'"
+        ) from problem
+    url = _url(channel.url_file)
+    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="colonywatch"))
+    if not service.add(url):
+        raise OutletError(
+            f"{channel.name}: {channel.url_file} holds no URL that Apprise knows; see its list of "
+            "services"
+        )
+    kind = apprise.NotifyType.FAILURE if severity is Severity.CRITICAL else (
+        apprise.NotifyType.WARNING
+    )  # fmt: skip
+    result = service.notify(
+        body=text,
+        title=title,
+        notify_type=kind,
+        body_format=apprise.NotifyFormat.TEXT,
+        timeout=timeout_s,
+    )
+    if not result:
+        reasons = "; ".join(str(entry.message) for entry in result.logs()) or "no reason was given"
+        raise OutletError(f"{channel.name}: not taken: {_without_secrets(reasons, url)}")
+    return channel.name
+
+
+def _url(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise OutletError(
+            f"{path}: the channel's URL cannot be read "
+            f"({getattr(problem, 'strerror', None) or problem}); correct url_file"
+        ) from problem
+    if len(lines) != 1:
+        raise OutletError(
+            f"{path}: must hold one URL and nothing else; each channel has a file of its own"
+        )
+    return lines[0]
+
+
+def _without_secrets(text: str, url: str) -> str:
+    """What a service answers may quote the address, which holds tokens."""
+    for part in sorted({part for part in re.split(r"[/:@?&=]+", url) if len(part) > 5}, key=len):
+        text = text.replace(part, "…")
+    return clean(text)[:_LONGEST_REASON]
