@@ -67,8 +67,9 @@ IMAGE_EXTENSIONS = (
     ".czi",
     ".oib",
     ".ozx",
-    # Noticed so that somebody is told that they cannot be read.
+    ".zarr",
     ".oif",
+    # Noticed so that somebody is told that they cannot be read.
     ".oir",
     ".vsi",
 )

@@ -23,6 +23,7 @@ from typing import Any
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor import systemd
+from monitor.capture.bundles import BundleTooLargeError, look_at_file
 from monitor.capture.names import shown_name
 from monitor.capture.settling import Settling
 from monitor.capture.watching import Watcher
@@ -435,10 +436,12 @@ def _is_answer(future: Future[Any]) -> bool:
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        look = look_at_file(path)
+    except BundleTooLargeError:
+        return 0, 0  # said when it is taken in
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return look.size, look.mtime_ns
 
 
 def _iso(moment: datetime) -> str:

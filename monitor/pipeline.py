@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
@@ -25,6 +24,7 @@ from typing import Protocol
 
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
+from monitor.capture.bundles import BundleTooLargeError, hash_file, look_at_file
 from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.capture.usual import KEPT, Look, unlike
 from monitor.config import (
@@ -75,7 +75,7 @@ from monitor.record.store import Store
 from monitor.segmentation.colonies import MIN_COLONY_UM2
 from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
-from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.request import FieldRequest
 from monitor.vessels import Vessel
 
 log = logging.getLogger(__name__)
@@ -340,7 +340,7 @@ class Pipeline:
             return False
         now = self._clock()
         try:
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            written = datetime.fromtimestamp(look_at_file(path).mtime_ns / 1e9, UTC)
         except OSError:
             return False
         if written > now:
@@ -734,13 +734,15 @@ def _plan_id(reading: Reading, now: datetime) -> str:
 def look_at(path: Path, source: str) -> SeenFile | None:
     """Size, time and hash of a file; None where it is not there. Only regular files are opened."""
     try:
-        before = path.stat()
+        before = look_at_file(path)
     except FileNotFoundError:
         return None
+    except BundleTooLargeError as problem:
+        return SeenFile(path, source, 0, 0, None, ("too-large", f"{shown_name(path)}: {problem}"))
     except OSError as problem:
         return SeenFile(path, source, 0, 0, None, _unreachable(path, problem), transient=True)
-    size, mtime_ns = before.st_size, before.st_mtime_ns
-    if not stat.S_ISREG(before.st_mode):
+    size, mtime_ns = before.size, before.mtime_ns
+    if not before.is_regular:
         # Opening a FIFO or a device could block for ever.
         problem_text = f"{shown_name(path)}: is no regular file"
         return SeenFile(path, source, size, mtime_ns, None, ("not-a-file", problem_text))

@@ -1,7 +1,4 @@
-"""Olympus OIB, by oiffile (BSD-3). The extra ``colonywatch[oib]``.
-
-An OIF is a folder of files and is not read: a capture is one file.
-"""
+"""Olympus OIB, by oiffile (BSD-3). The extra ``colonywatch[oib]``. OIF: `oif_format`."""
 
 from __future__ import annotations
 
@@ -32,40 +29,45 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         copy.write(data)
         copy.flush()
         with oiffile.OifFile(copy.name) as file:
-            series = file.series
-            refuse_more_than_one(len(series), 1)
-            axes, shape = str(series[0].axes), tuple(int(size) for size in series[0].shape)
-            sizes = dict(zip(axes, shape, strict=False))
-            refuse_more_than_one(1, sizes.pop("T", 1))
-            channels, heights = sizes.pop("C", 1), sizes.pop("Z", 1)
-            # What the file's own settings say must be there: the library takes what it finds.
-            declared = dict(zip(file.axes, file.shape, strict=False))
-            if max(1, declared.get("C", 1)) > channels or max(1, declared.get("Z", 1)) > heights:
-                raise ForeignRefusedError("truncated", "has fewer planes than it declares")
-            names = list(series[0])
-            first = _decoded(file, names[0])
-            rows, columns = (int(size) for size in first.shape[:2])
+            return use_stack(file, zone, use)
 
-            def plane(z: int, c: int) -> npt.NDArray[Any]:
-                where = {"C": c, "Z": z}
-                number = 0
-                for axis, size in zip(axes, shape, strict=False):
-                    if axis in "CZT" and size > 1:
-                        number = number * size + where.get(axis, 0)
-                return _decoded(file, names[number])
 
-            settings = file.mainfile
-            return use(
-                Stack(
-                    shape=(rows, columns),
-                    bytes_a_pixel=int(first.dtype.itemsize),
-                    heights=heights,
-                    channels=("",) * channels,
-                    plane=plane,
-                    pixel_size_um=(_size(settings, "Width"), _size(settings, "Height")),
-                    acquired_at=_time(settings, zone),
-                )
-            )
+def use_stack(file: oiffile.OifFile, zone: tzinfo, use: Callable[[Stack], T]) -> T:
+    """Hand the one field of view of an opened OIB or OIF to `use`."""
+    series = file.series
+    refuse_more_than_one(len(series), 1)
+    axes, shape = str(series[0].axes), tuple(int(size) for size in series[0].shape)
+    sizes = dict(zip(axes, shape, strict=False))
+    refuse_more_than_one(1, sizes.pop("T", 1))
+    channels, heights = sizes.pop("C", 1), sizes.pop("Z", 1)
+    # What the file's own settings say must be there: the library takes what it finds.
+    declared = dict(zip(file.axes, file.shape, strict=False))
+    if max(1, declared.get("C", 1)) > channels or max(1, declared.get("Z", 1)) > heights:
+        raise ForeignRefusedError("truncated", "has fewer planes than it declares")
+    names = list(series[0])
+    first = _decoded(file, names[0])
+    rows, columns = (int(size) for size in first.shape[:2])
+
+    def plane(z: int, c: int) -> npt.NDArray[Any]:
+        where = {"C": c, "Z": z}
+        number = 0
+        for axis, size in zip(axes, shape, strict=False):
+            if axis in "CZT" and size > 1:
+                number = number * size + where.get(axis, 0)
+        return _decoded(file, names[number])
+
+    settings = file.mainfile
+    return use(
+        Stack(
+            shape=(rows, columns),
+            bytes_a_pixel=int(first.dtype.itemsize),
+            heights=heights,
+            channels=("",) * channels,
+            plane=plane,
+            pixel_size_um=(_size(settings, "Width"), _size(settings, "Height")),
+            acquired_at=_time(settings, zone),
+        )
+    )
 
 
 def _decoded(file: oiffile.OifFile, name: str) -> npt.NDArray[Any]:

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from monitor.capture.bundles import BundleTooLargeError, is_bundle, read_file
 from monitor.capture.descriptions import said_by
 from monitor.capture.foreign import ForeignRefusedError, Stack
 from monitor.capture.metadata import (
@@ -164,6 +165,8 @@ def _refusal(path: Path, reason: str, what: str) -> CaptureError:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if is_bundle(path):
+            return read_file(path)
         if not stat.S_ISREG(path.stat().st_mode):
             # To open a device can already do something: wind a tape, take an input's data.
             _refuse("not-an-image", "is no regular file")
@@ -176,6 +179,8 @@ def _read_bytes(path: Path) -> bytes:
             if about.st_size > MAX_FILE_BYTES:
                 _refuse("too-large", f"has {about.st_size / 2**30:.1f} GiB")
             return file.read()
+    except BundleTooLargeError as problem:
+        _refuse("too-large", str(problem))
     except PermissionError:
         _refuse("no-permission", "may not be read")
     except FileNotFoundError:
@@ -186,8 +191,8 @@ def _read_bytes(path: Path) -> bytes:
         _refuse("io-error", f"cannot be read ({problem})")
 
 
-# By the name: the first is a TIFF whose only pictures are previews, the second a list of files.
-_ONLY_IN_PARTS = {".vsi": "Olympus VSI", ".oif": "Olympus OIF", ".oir": "Olympus OIR"}
+# By the name: the first is a TIFF whose only pictures are previews.
+_ONLY_IN_PARTS = {".vsi": "Olympus VSI", ".oir": "Olympus OIR"}
 
 
 def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
@@ -206,6 +211,8 @@ def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture
         _refuse("truncated", f"ends after {len(data)} bytes")
     if not any(data[:4096]):
         _refuse("empty", "starts with zeros only")
+    if path.suffix.lower() == ".oif":
+        return _read_foreign(data, zone, channel, "oif", "Olympus OIF", "oib")
     for magic, extra, name in _FOREIGN:
         if data.startswith(magic):
             return _read_foreign(data, zone, channel, extra, name)
@@ -215,10 +222,13 @@ def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture
     _refuse("not-an-image", f"is no TIFF, PNG or JPEG (starts with {data[:8]!r})")
 
 
-def _read_foreign(data: bytes, zone: tzinfo, channel: str | None, extra: str, name: str) -> Picture:
+def _read_foreign(
+    data: bytes, zone: tzinfo, channel: str | None, kind: str, name: str, extra: str | None = None
+) -> Picture:
     """A microscope's own format, by the library that is an extra of this package."""
+    extra = extra or kind
     try:
-        reader = importlib.import_module(f"monitor.capture.{extra}_format")
+        reader = importlib.import_module(f"monitor.capture.{kind}_format")
     except ModuleNotFoundError:
         _refuse(
             "needs-extra",

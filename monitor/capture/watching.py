@@ -11,8 +11,9 @@ import os
 import re
 import stat
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -20,10 +21,14 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from monitor.capture.bundles import bundle_of, is_bundle_folder, is_part_folder
 from monitor.capture.names import shown_name
 from monitor.config import IMAGE_EXTENSIONS, SourceConfig
 
 log = logging.getLogger(__name__)
+
+# watchdog's own race on a folder that is made and filled at once; it watches it all the same.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 Kind = Literal["events", "polling"]
 
@@ -60,7 +65,11 @@ def is_capture_name(name: str) -> bool:
 
 
 def _is_capture_folder(name: str) -> bool:
-    return not name.startswith((".", "~")) and name.lower() not in _SERVICE_FOLDERS
+    return (
+        not name.startswith((".", "~"))
+        and name.lower() not in _SERVICE_FOLDERS
+        and not is_part_folder(name)
+    )
 
 
 def list_captures(folder: Path, *, complain: Callable[[str], None] = log.warning) -> Iterator[Path]:
@@ -91,7 +100,9 @@ def _list(folder: Path, root: str, complain: Callable[[str], None]) -> Iterator[
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if _is_capture_folder(entry.name):
+                    if is_bundle_folder(entry.name) and is_capture_name(entry.name):
+                        yield Path(entry.path)
+                    elif _is_capture_folder(entry.name):
                         folders.append(entry.path)
                 elif is_capture_name(entry.name) and _is_file_within(entry, root):
                     yield Path(entry.path)
@@ -322,8 +333,11 @@ class _Handler(FileSystemEventHandler):
         relative = os.path.relpath(changed, self._root)
         if relative == ".":
             return
+        bundle = bundle_of(PurePath(relative))
+        if bundle is not None:
+            relative = os.fspath(bundle)
         folders = list(Path(relative).parts)
-        if event.is_directory:
+        if event.is_directory and bundle is None:
             # A folder that was moved in whole, or made and filled before it was watched.
             if event.event_type != "modified" and all(map(_is_capture_folder, folders)):
                 for path in _list(self._folder / relative, self._root, log.warning):
@@ -336,7 +350,8 @@ class _Handler(FileSystemEventHandler):
             mode = path.lstat().st_mode
         except OSError:
             return  # already gone or renamed: that has an event of its own
-        if stat.S_ISREG(mode) or (
+        is_whole = stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and is_bundle_folder(path.name))
+        if is_whole or (
             stat.S_ISLNK(mode) and _link_leads_to_file_within(os.fspath(path), self._root)
         ):
             self._notice(path)

@@ -1,6 +1,5 @@
-"""OME-Zarr in one file (a ZIP, ``.ozx``), by zarr (MIT). The extra ``colonywatch[zarr]``.
-
-A folder of chunks is no capture: it is never known to be whole, and has no bytes to be known by.
+"""OME-Zarr as a folder or in one file (a ZIP, ``.ozx``), by zarr (MIT). The extra
+``colonywatch[zarr]``. A folder comes packed as a ZIP.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         store = ZipStore(copy.name, mode="r")
         try:
             group = zarr.open_group(store, mode="r")
+            group = _picture_of(group)
             about = _multiscale(dict(group.attrs))
             level = about["datasets"][0]
             array = group[str(level["path"])]
@@ -76,6 +76,19 @@ def _check_members(data: bytes) -> None:
             size > _SMALL_BYTES and size > _MAX_SHRINKAGE * max(1, member.compress_size)
         ):
             raise ForeignRefusedError("too-large", f"has a part that unpacks to {size} bytes")
+
+
+def _picture_of(group: zarr.Group) -> zarr.Group:
+    """The group itself, or the one picture in a group of pictures (as of bioformats2raw)."""
+    attributes = dict(group.attrs)
+    ome = attributes.get("ome", attributes)
+    if not isinstance(ome, Mapping) or "bioformats2raw.layout" not in ome or "multiscales" in ome:
+        return group
+    refuse_more_than_one(sum(name.isdecimal() for name, _ in group.groups()), 1)
+    inner = group["0"]
+    if not isinstance(inner, zarr.Group):
+        raise ForeignRefusedError("corrupt", "has no picture where it says")
+    return inner
 
 
 def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

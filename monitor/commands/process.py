@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.capture.bundles import is_bundle, look_at_file
 from monitor.capture.names import best_preset
 from monitor.capture.watching import list_captures
 from monitor.commands.common import (
@@ -163,7 +164,7 @@ def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[P
         path = given.absolute()
         try:
             path.stat()
-            if path.is_dir():
+            if path.is_dir() and not is_bundle(path):
                 next(path.iterdir(), None)
                 found = sorted(list_captures(path, complain=complain))
             else:
@@ -211,11 +212,11 @@ def _look_over(
             yield path, source
             continue
         try:
-            about = path.stat()
+            about = look_at_file(path)
         except OSError:
             yield path, source
             continue
-        if (about.st_size, about.st_mtime_ns) != (before.size, before.mtime_ns):
+        if (about.size, about.mtime_ns) != (before.size, before.mtime_ns):
             yield path, source
             continue
         tally.known += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +36,3 @@ class FieldRequest:
     removal: RemovalConfig = field(default_factory=RemovalConfig)
     earlier: tuple[tuple[EarlierCapture, ...], ...] = ()
     pixel_to_stage: tuple[tuple[float, float], tuple[float, float]] | None = None
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

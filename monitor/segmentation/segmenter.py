@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from model.predict import ModelError, Segmentation, Segmenter
+from monitor.capture.bundles import hash_file, look_at_file, read_file
 from monitor.capture.metadata import Said
 from monitor.capture.names import PRESETS, shown_name
 from monitor.capture.quality import Quality, judge
@@ -37,7 +37,7 @@ from monitor.segmentation.colonies import (
 from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_labels, encode_png
 from monitor.segmentation.pieces import Pieces
-from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.request import FieldRequest
 from monitor.whole_files import write_whole
 
 MIN_REGION_UM2 = 1_000.0
@@ -297,14 +297,14 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
     """Decode exactly the bytes that were claimed: hashed and decoded from one read."""
     path = request.path
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        look = look_at_file(path)
+        if not look.is_regular:
             raise CaptureError(
                 f"{shown_name(path)}: changed after it was taken in",
                 reason="changed",
                 transient=True,
             )
-        data = path.read_bytes() if status.st_size <= IN_MEMORY_BYTES else None
+        data = read_file(path) if look.size <= IN_MEMORY_BYTES else None
         sha256 = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
     except FileNotFoundError as problem:
         raise CaptureError(
@@ -323,7 +323,7 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
     picture = read_picture(
         path, zone=request.settings.zone, data=data, channel=request.settings.channel
     )
-    return picture, datetime.fromtimestamp(status.st_mtime, UTC)
+    return picture, datetime.fromtimestamp(look.mtime_ns / 1e9, UTC)
 
 
 def colony_limit_px(pixel_size_um: float | None) -> int:

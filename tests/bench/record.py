@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from model.simulate import VirtualDish, write_capture
+from monitor.capture.bundles import hash_file
 from monitor.config import Config, RecordConfig, SourceConfig, settings_sha256
 from monitor.culture import FieldMeasurement
 from monitor.pipeline import Pipeline
 from monitor.record.store import Store
-from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.request import FieldRequest
 
 BEGAN = datetime(2026, 11, 2, 6, 0, tzinfo=UTC)
 PORTION, AHEAD = 200, 32

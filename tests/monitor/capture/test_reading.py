@@ -703,7 +703,7 @@ def test_a_picture_does_not_make_us_read_anything_else(tmp_path, main):
     assert refused.value.reason == "unsupported"
 
 
-@pytest.mark.parametrize("suffix", [".vsi", ".oif", ".OIR"])
+@pytest.mark.parametrize("suffix", [".vsi", ".OIR"])
 def test_formats_of_many_files_are_refused_with_what_to_do(tmp_path, suffix):
     """A VSI is a TIFF that holds previews only: read as one it would give a false number."""
     path = tmp_path / f"dish-07_20261102T030000Z{suffix}"

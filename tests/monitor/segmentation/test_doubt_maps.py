@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from model.predict import Segmentation
+from monitor.capture.bundles import hash_file
 from monitor.config import PinConfig, RemovalConfig, SourceSettings
 from monitor.culture import NamedParts, StagePosition
 from monitor.segmentation.doubt_maps import (
@@ -20,7 +21,7 @@ from monitor.segmentation.doubt_maps import (
     with_doubts,
 )
 from monitor.segmentation.overlay import encode_png
-from monitor.segmentation.request import EarlierCapture, FieldRequest, hash_file
+from monitor.segmentation.request import EarlierCapture, FieldRequest
 from monitor.segmentation.segmenter import measure
 from tests.monitor.capture.corpus import tiff
 from tests.monitor.capture.pictures import colonies

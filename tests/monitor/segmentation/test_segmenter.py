@@ -10,11 +10,12 @@ import pytest
 
 from model.predict import Segmentation
 from model.rows import as_rows
+from monitor.capture.bundles import hash_file
 from monitor.capture.reading import Picture
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError
-from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.segmenter import measure, segment_picture
 from tests.monitor.capture.corpus import tiff
 from tests.monitor.capture.pictures import colonies, round_well

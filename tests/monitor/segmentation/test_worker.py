@@ -16,9 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from monitor.capture.bundles import hash_file
 from monitor.config import UnlistedSettings
 from monitor.errors import CaptureError
-from monitor.segmentation.request import FieldRequest, hash_file
+from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.worker import SegmentationWorker
 from tests.monitor.facts import SETTINGS, named
 

@@ -1,0 +1,150 @@
+"""Captures that are many files: a folder ``*.zarr``, and an ``.oif`` with its ``.oif.files``.
+
+One is settled when none of its files changes, and known by the hash of all of them together: packed
+into a ZIP that is the same for the same content, which is then also what is read, so that what is
+measured is what was claimed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+MAX_FILES = 200_000
+MAX_BYTES = 2 * 2**30
+_ZARR, _OIF, _OIF_FILES = ".zarr", ".oif", ".oif.files"
+_NEVER = (1980, 1, 1, 0, 0, 0)
+
+
+class BundleTooLargeError(OSError):
+    """More files or bytes than one field of view can have."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """size : of all files; mtime_ns : of the last change; is_regular : nothing but plain files"""
+
+    size: int
+    mtime_ns: int
+    is_regular: bool
+
+
+def is_bundle_folder(name: str) -> bool:
+    """Whether a folder of that name is a capture itself."""
+    return name.lower().endswith(_ZARR)
+
+
+def is_part_folder(name: str) -> bool:
+    """Whether a folder of that name only holds the parts of a capture that lies beside it."""
+    return name.lower().endswith(_OIF_FILES)
+
+
+def bundle_of(relative: PurePath) -> PurePath | None:
+    """The capture that a changed file or folder is a part of, or is itself; None for others."""
+    for at, name in enumerate(relative.parts):
+        if is_bundle_folder(name):
+            return PurePath(*relative.parts[: at + 1])
+        if is_part_folder(name):
+            return PurePath(*relative.parts[:at], name[: -len(".files")])
+    return None
+
+
+def is_bundle(path: Path) -> bool:
+    return path.suffix.lower() == _OIF or (is_bundle_folder(path.name) and path.is_dir())
+
+
+def look_at_file(path: Path) -> Look:
+    """Size and last change of a capture, whatever it consists of. Raises OSError."""
+    about = path.stat()
+    if not is_bundle(path):
+        return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
+    size, mtime_ns, is_regular = 0, about.st_mtime_ns, True
+    for count, (_, file) in enumerate(_parts(path)):
+        if count >= MAX_FILES:
+            raise BundleTooLargeError(f"has more than {MAX_FILES} files")
+        part = file.lstat()
+        is_regular = is_regular and stat.S_ISREG(part.st_mode)
+        size += part.st_size
+        mtime_ns = max(mtime_ns, part.st_mtime_ns)
+    return Look(size, mtime_ns, is_regular)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a capture, read in pieces. Raises OSError."""
+    if not is_bundle(path):
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    _pack(path, found.update)
+    return found.hexdigest()
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of a capture, of a bundle its ZIP. Raises OSError."""
+    if not is_bundle(path):
+        return path.read_bytes()
+    content = bytearray()
+    _pack(path, content.extend)
+    return bytes(content)
+
+
+class _Sink:
+    """Where a ZIP is written that nobody goes back in."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self._take = take
+
+    def write(self, data: bytes) -> int:
+        self._take(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def _pack(path: Path, take: Callable[[bytes], object]) -> None:
+    total = 0
+    with zipfile.ZipFile(_Sink(take), "w") as archive:  # type: ignore[call-overload]
+        for name, file in _parts(path):
+            # No link, and nothing that could hold us for ever.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(file, flags), "rb") as part:
+                about = os.fstat(part.fileno())
+                if not stat.S_ISREG(about.st_mode):
+                    raise OSError(f"holds {name}, which is no regular file")
+                total += about.st_size
+                if total > MAX_BYTES:
+                    raise BundleTooLargeError(f"has more than {MAX_BYTES / 2**30:.0f} GiB")
+                archive.writestr(zipfile.ZipInfo(name, _NEVER), part.read())
+
+
+def _parts(path: Path) -> Iterator[tuple[str, Path]]:
+    """(name within, file) of all parts, always in the same order."""
+    if path.suffix.lower() == _OIF:
+        yield path.name, path
+        for beside in sorted(path.parent.glob(f"{_escaped(path.name)}.[fF][iI][lL][eE][sS]")):
+            yield from _below(beside, path.parent)
+        return
+    yield from _below(path, path)
+
+
+def _below(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    for here, folders, files in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(files):
+            file = Path(here) / name
+            within = file.relative_to(root).as_posix()
+            yield within.encode("utf-8", "backslashreplace").decode(), file
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
