@@ -26,11 +26,12 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import PickOutcome, PlanStatus, RemovalPlan
+from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
 from monitor.delivery import deliver_due, handout_of, picture_of
 from monitor.errors import MonitorError, UsageError
 from monitor.outlets.picking import FORMATS
-from monitor.outlets.picking.json_plan import plan_as_json
+from monitor.outlets.picking.handout import utc_text
+from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.pipeline import utc_now
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.whole_files import write_whole
@@ -123,6 +124,7 @@ def show(
     settings = open_config(config, state)
     with open_store(settings) as store:
         found = store.plans.plan(plan)
+        events = store.plans.events(plan)
         drawn = None if picture is None else picture_of(found, store, settings)
     if picture is not None and drawn is not None:
         try:
@@ -130,7 +132,11 @@ def show(
         except OSError as problem:
             raise MonitorError(f"{picture}: cannot be written ({problem.strerror})") from problem
     if as_json:
-        typer.echo(plan_as_json(found))
+        told = [
+            {"at": utc_text(one.at), "who": one.who, "what": one.what, "note": one.note}
+            for one in events
+        ]
+        print_json({**plan_document(found), "events": told})
         return
     out.print(
         f"plan {found.id} of {shown(found.dish)}: {found.status}, made "
@@ -152,6 +158,10 @@ def show(
         table.add_column("picker x, y um")
     for name in ("area um2", "probability", "clear radius um"):
         table.add_column(name)
+    fates = {fate.region_id: fate for fate in found.fates}
+    if fates:
+        table.add_column("picker")
+        table.add_column("scan after")
     for target, hit in found.visits:
         places = [_xy(hit.pick_x_um, hit.pick_y_um)]
         if wells:
@@ -165,16 +175,40 @@ def show(
             f"{target.area_um2:,.0f}",
             percent(target.mean_probability),
             f"{hit.clearance_um:.0f}",
+            *(_told(fates.get(target.region_id)) if fates else ()),
         )
     show_table(table)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
+    for event in events:
+        note = f": {event.note}" if event.note else ""
+        say(f"{event.at:%Y-%m-%d %H:%M} UTC  {event.what}, by {event.who}{note}")
     if picture is not None:
         say(f"drawn into {picture}")
 
 
+def _told(fate: RegionFate | None) -> tuple[str, str]:
+    """What the picker said of a region, and what the scan after it did."""
+    if fate is None:
+        return "", ""
+    outcome = str(fate.outcome or "")
+    if fate.reason:
+        outcome += f" ({fate.reason})"
+    check = "" if fate.check is None else f"{fate.check} ({percent(fate.gone_share)})"
+    return cell(outcome), check
+
+
 def _xy(x_um: float | None, y_um: float | None) -> str:
     return "" if x_um is None or y_um is None else f"{x_um:.1f}, {y_um:.1f}"
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a plan, as `show --json`, the picker's .json file and SiLA 2 give it.
+
+    Example: colonywatch removals schema > removal-plan.schema.json
+    """
+    typer.echo(schema_as_json(), nl=False)
 
 
 @app.command()

@@ -13,7 +13,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +41,6 @@ __all__ = [
     "staged_before",
     "withdraw_plan",
     "write_formats",
-    "write_plan",
 ]
 
 DEFAULT_FORMATS: tuple[ExportFormat, ...] = ("csv", "json")
@@ -94,25 +92,6 @@ class StagedPlan:
         for hidden, _ in self.files:
             with suppress(OSError):
                 hidden.unlink(missing_ok=True)
-
-
-def write_plan(
-    plan: RemovalPlan,
-    folder: Path,
-    *,
-    now: datetime,
-    calibration_rms_um: float | None = None,
-) -> list[Path]:
-    """Put a plan where the picker looks for it; writing the same plan again replaces its files.
-
-    calibration_rms_um : residual of the calibration named in the plan, where it is known
-    Returns the files, in the order in which they were written.
-
-    Raises OutletError; permanent where the plan may not be carried out (not approved, expired, no
-    target), else the folder could not be written, and nothing of the plan is left there.
-    """
-    handout = Handout(plan, calibration_rms_um=calibration_rms_um)
-    return stage_plan(handout, folder, now=now, token=secrets.token_hex(8)).publish()
 
 
 def stage_plan(

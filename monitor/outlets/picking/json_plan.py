@@ -1,4 +1,5 @@
-"""A removal plan as versioned JSON: everything that the plan says, points and units by name.
+"""A removal plan as versioned JSON: everything that the plan says, points and units by name. Its
+schema lies beside this file, ``removal-plan.schema.json``.
 
 Pixels are those of the capture, (row, column), pixel centres at whole numbers, row 0 at the top;
 stage coordinates are um in the stage's frame, picker coordinates um in the picker's, where its
@@ -10,18 +11,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
-from monitor.culture import Aiming, Hit, RefusedRegion, RemovalPlan, Target
+from monitor.culture import Aiming, Hit, RefusedRegion, RegionFate, RemovalPlan, Target
 from monitor.outlets.picking.handout import utc_text
 from monitor.vessels import well_of
 
 SCHEMA = "colonywatch/removal-plan/1"
 
 
+def schema_as_json() -> str:
+    """The JSON Schema (2020-12) of the document."""
+    return (files("monitor.outlets.picking") / "removal-plan.schema.json").read_text("utf-8")
+
+
 def plan_as_json(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -> str:
     """The whole plan as text, targets in the order in which to visit them."""
-    document = {
+    document = plan_document(plan, calibration_rms_um=calibration_rms_um)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plan_document(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -> dict[str, Any]:
+    """The same as a value."""
+    fates = {fate.region_id: fate for fate in plan.fates}
+    return {
         "schema": SCHEMA,
         "id": plan.id,
         "dish": plan.dish,
@@ -35,6 +49,11 @@ def plan_as_json(plan: RemovalPlan, *, calibration_rms_um: float | None = None) 
         "expires_at": utc_text(plan.expires_at),
         "approved_by": plan.approved_by,
         "approved_at": None if plan.approved_at is None else utc_text(plan.approved_at),
+        # Without its token: who has that can speak for the picker.
+        "handover": None
+        if plan.handover is None
+        else {"to": plan.handover.to, "at": utc_text(plan.handover.at)},
+        "picked_at": None if plan.picked_at is None else utc_text(plan.picked_at),
         "model_sha256": plan.model_sha256,
         "settings_sha256": plan.settings_sha256,
         "calibration": {"id": plan.calibration_id, "rms_um": calibration_rms_um},
@@ -44,13 +63,15 @@ def plan_as_json(plan: RemovalPlan, *, calibration_rms_um: float | None = None) 
         "area_um2": round(plan.area_um2, 1),
         "left_out": list(plan.left_out),
         "tool": None if plan.aiming is None else _tool(plan.aiming),
-        "targets": [_target(target) for target in sorted(plan.targets, key=lambda one: one.order)],
+        "targets": [
+            _target(target, fates.get(target.region_id))
+            for target in sorted(plan.targets, key=lambda one: one.order)
+        ],
         "refused": [_refused(region) for region in plan.refused],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _target(target: Target) -> dict[str, Any]:
+def _target(target: Target, fate: RegionFate | None) -> dict[str, Any]:
     return {
         "order": target.order,
         "region_id": target.region_id,
@@ -66,6 +87,17 @@ def _target(target: Target) -> dict[str, Any]:
         "hits": [_hit(hit) for hit in target.hits],
         "centroid_px": _pixel(target.centroid_px),
         "polygon_row_column_px": _polygon(target.polygon_px),
+        "fate": None if fate is None else _fate(fate),
+    }
+
+
+def _fate(fate: RegionFate) -> dict[str, Any]:
+    return {
+        "outcome": fate.outcome,
+        "reason": fate.reason,
+        "check": fate.check,
+        "gone_share": _rounded(fate.gone_share, 3),
+        "checked_by_reading": fate.checked_by,
     }
 
 

@@ -51,8 +51,8 @@ PLAN = RemovalPlan(
     status=PlanStatus.APPROVED,
     created_at=NOW - timedelta(minutes=5),
     expires_at=NOW + timedelta(hours=12),
-    model_sha256="m" * 64,
-    settings_sha256="s" * 64,
+    model_sha256="d" * 64,
+    settings_sha256="5" * 64,
     calibration_id="scope-1",
     targets=(
         aimed(

@@ -12,14 +12,20 @@ from hypothesis import strategies as st
 from monitor.culture import PlanStatus
 from monitor.errors import OutletError
 from monitor.outlets.picking import (
+    Handout,
     file_stem,
     plan_as_csv,
     plan_as_json,
+    stage_plan,
     withdraw_plan,
-    write_plan,
 )
 from monitor.outlets.picking.csv_list import COLUMNS
 from tests.monitor.outlets.plans import NOW, PLAN
+
+
+def write_plan(plan, folder, *, now):
+    """As the delivery does, but for the record between the two steps."""
+    return stage_plan(Handout(plan), folder, now=now, token="t").publish()
 
 
 def lines(plan=PLAN, **settings):
