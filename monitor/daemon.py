@@ -53,6 +53,8 @@ AFTER_FAULT_S = 5.0
 CLOCK_STEP_S = 2.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
 STUCK_S = 120.0
+# A message takes longer only where its server or the picker's folder hangs beyond all limits.
+DELIVERY_STUCK_S = 600.0
 
 
 @dataclass(eq=False)
@@ -92,6 +94,8 @@ class Daemon:
         self._known: dict[Path, tuple[int, int]] = {}
         self._in_work: dict[int, _Started] = {}
         self._loop_at = time.monotonic()
+        self._delivering_since: float | None = None
+        self._said_delivery_hangs = False
         self._progress: dict[str, Any] = {"captures": 0, "readings": 0, "last_capture_at": None}
         self._model: tuple[str, str] = ("", "")
         self._owner = ""
@@ -217,8 +221,29 @@ class Daemon:
 
     def _deliver(self) -> None:
         # Before anything is handed out, so that no expired plan stays longer than one round.
-        self._store.plans.expire(utc_now())
-        deliver_due(self._store, self._config, utc_now, stopping=self._stopping.is_set)
+        self._delivering_since = time.monotonic()
+        try:
+            self._store.plans.expire(utc_now())
+            deliver_due(self._store, self._config, utc_now, stopping=self._next_message)
+        finally:
+            self._delivering_since = None
+
+    def _next_message(self) -> bool:
+        """Asked before each message. True where the daemon ends."""
+        self._delivering_since = time.monotonic()
+        return self._stopping.is_set()
+
+    def _delivery_hangs(self) -> bool:
+        """Is one message in hand for so long that it will never end? Then nobody hears of anything,
+        and only a new start helps: systemd's watchdog is not fed any more.
+        """
+        since = self._delivering_since
+        limit = max(DELIVERY_STUCK_S, 20 * self._config.outlets.email.timeout_s)
+        hangs = since is not None and time.monotonic() - since > limit
+        if hangs and not self._said_delivery_hangs:
+            log.critical("one message is in hand for over %.0f s: a new start is needed", limit)
+        self._said_delivery_hangs = hangs
+        return hangs
 
     def _upkeep(self) -> None:
         self._store.plans.expire(utc_now())
@@ -283,7 +308,8 @@ class Daemon:
                 # First, or this program would itself look dead after a leap ahead.
                 self._say_alive()
                 run_jobs_now(scheduler)
-            systemd.notify("WATCHDOG=1")
+            if not self._delivery_hangs():
+                systemd.notify("WATCHDOG=1")
             try:
                 self._sort_notices()
                 self._take_in_settled(pipeline)

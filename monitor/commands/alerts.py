@@ -27,11 +27,14 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import RecipientConfig
-from monitor.culture import Alert, AlertTopic, Severity
+from monitor.culture import Alert, AlertTopic, Message, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
+from monitor.record.telling import WITHDRAWN
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: list, acknowledge, snooze, test.")
+app = typer.Typer(
+    no_args_is_help=True, help="Alerts: list, acknowledge, snooze, test; what was sent."
+)
 
 
 @app.command("list")
@@ -117,6 +120,85 @@ def snooze(
         )
     rests = f"rests until {done.snoozed_until:%Y-%m-%d %H:%M} UTC"
     say(f"alert {done.id} on {shown(done.about)} {rests}")
+
+
+@app.command("log")
+def log_(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="So many.")] = 50,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """What was sent to whom, what waits and what was given up, newest first.
+
+    Example: colonywatch alerts log --limit 20
+    """
+    begin_logging()
+    with open_store(open_config(config, state)) as store:
+        messages = store.outbox.log(limit=limit)
+    if as_json:
+        print_json([_message_document(message) for message in messages])
+        return
+    if not messages:
+        say("nothing was ever to be sent")
+        return
+    table = Table("message", "what", "to", "written (UTC)", "state", "tries", "where, or why not")
+    for message in messages:
+        table.add_row(
+            str(message.id),
+            cell(_subject(message)),
+            cell(message.recipient or message.channel),
+            f"{message.created_at:%Y-%m-%d %H:%M}",
+            _delivery(message),
+            str(message.attempts),
+            cell(message.delivered_to or _why_not(message)),
+        )
+    show_table(table)
+
+
+def _subject(message: Message) -> str:
+    if message.subject_id.startswith("digest:"):
+        return "digest of the day"
+    kinds = {"removal": "plan", "withdrawal": "withdrawal of plan"}
+    return f"{kinds.get(message.channel, 'alert')} {message.subject_id}"
+
+
+def _delivery(message: Message) -> str:
+    if message.delivered_at is not None:
+        return f"delivered {message.delivered_at:%Y-%m-%d %H:%M:%S}"
+    if message.failed_at is not None:
+        return WITHDRAWN if message.last_error == WITHDRAWN else "given up"
+    return f"waits until {message.next_try_at:%Y-%m-%d %H:%M:%S}"
+
+
+def _why_not(message: Message) -> str:
+    if message.last_error == WITHDRAWN:
+        return "overtaken before it was sent"
+    return message.last_error or ""
+
+
+def _message_document(message: Message) -> dict[str, object]:
+    def iso(moment: datetime | None) -> str | None:
+        return None if moment is None else moment.isoformat()
+
+    state = "waiting"
+    if message.delivered_at is not None:
+        state = "delivered"
+    elif message.failed_at is not None:
+        state = WITHDRAWN if message.last_error == WITHDRAWN else "given up"
+    return {
+        "id": message.id,
+        "channel": message.channel,
+        "subject": message.subject_id,
+        "recipient": message.recipient,
+        "state": state,
+        "attempts": message.attempts,
+        "created_at": iso(message.created_at),
+        "next_try_at": iso(message.next_try_at) if state == "waiting" else None,
+        "delivered_at": iso(message.delivered_at),
+        "delivered_to": message.delivered_to,
+        "last_error": message.last_error,
+    }
 
 
 @app.command()

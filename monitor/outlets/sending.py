@@ -76,7 +76,9 @@ def _send_by_smtp(
     tls: ssl.SSLContext | None,
 ) -> str:
     server = f"{host}:{email.port}"
-    context = tls or ssl.create_default_context()
+    context = tls
+    if context is None and email.security != "none":
+        context = ssl.create_default_context()
     password = _password(email)
     try:
         connection = (

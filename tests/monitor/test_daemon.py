@@ -11,7 +11,7 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.config import Config, RecordConfig
-from monitor.daemon import IN_WORK, Daemon, _is_answer, _Started, run_jobs_now
+from monitor.daemon import DELIVERY_STUCK_S, IN_WORK, Daemon, _is_answer, _Started, run_jobs_now
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.pipeline import InWork
 from monitor.segmentation.worker import SegmentationWorker
@@ -84,3 +84,17 @@ def test_a_capture_that_was_never_begun_is_no_answer():
     future: Future[object] = Future()
     future.cancel()
     assert not _is_answer(future)
+
+
+def test_a_message_that_hangs_for_ever_is_noticed_and_one_after_the_other_is_not(store, tmp_path):
+    """Then the watchdog is not fed, so that the daemon is started anew."""
+    daemon = Daemon(Config(record=RecordConfig(folder=tmp_path)), store)
+    assert not daemon._delivery_hangs()
+    daemon._delivering_since = time.monotonic() - DELIVERY_STUCK_S + 5
+    assert not daemon._delivery_hangs()
+    daemon._delivering_since = time.monotonic() - DELIVERY_STUCK_S - 5
+    assert daemon._delivery_hangs()
+    daemon._next_message()
+    assert not daemon._delivery_hangs()
+    daemon._deliver()
+    assert daemon._delivering_since is None

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, LIMIT_S, MISUSED, call, command, spawn
 
 
@@ -382,3 +383,38 @@ def test_the_command_runs_as_a_module_and_tells_its_version():
     answer = spawn("--version")
     assert answer.code == DONE
     assert answer.out.strip()
+
+
+# --- what was sent ---------------------------------------------------------------------------
+
+
+def test_the_log_says_what_went_where_and_what_waits_and_why(tmp_path):
+    now = datetime(2026, 11, 3, 9, tzinfo=UTC)
+    with Store(f"sqlite:///{tmp_path / 'colonywatch.sqlite'}") as store:
+        for subject in ("1", "2", "3", "digest:2026-11-03T08:00:00+00:00"):
+            store.outbox.add("email", subject, "a@lab.org", now)
+            store.outbox.take_due(now)
+        store.outbox.delivered(1, "a@lab.org through mail:587", now)
+        store.outbox.failed(2, "mail:587: 550 nobody [here]", now, permanent=True)
+        store.outbox.failed(3, "mail:587: no answer in time", now, permanent=False)
+    answer = call("alerts", "log", "--json", "--state", tmp_path)
+    states = {one["id"]: one["state"] for one in answer.document}
+    assert states == {1: "delivered", 2: "given up", 3: "waiting", 4: "waiting"}
+    assert [one["id"] for one in answer.document] == [4, 3, 2, 1]
+    assert is_aware_utc(answer.document[1]["next_try_at"])
+    table = call("alerts", "log", "--state", tmp_path).out
+    for text in (
+        "550 nobody [here]",
+        "no answer in time",
+        "digest of the day",
+        "a@lab.org through",
+    ):
+        assert text in table
+    assert "digest" not in call("alerts", "log", "--limit", "0", "--state", tmp_path).out
+
+
+def test_a_record_from_which_nothing_was_sent_says_so(tmp_path):
+    answer = call("alerts", "log", "--state", tmp_path / "new")
+    assert (answer.code, answer.out) == (DONE, "")
+    assert "nothing was ever to be sent" in answer.err
+    assert call("alerts", "log", "--json", "--state", tmp_path / "new").document == []

@@ -514,6 +514,28 @@ def a_socket(answer):
         thread.join()
 
 
+def drops_within_the_mail(connection):
+    connection.settimeout(5)
+    connection.sendall(b"220 here\r\n")
+    for line in connection.makefile("rb"):
+        if line.upper().startswith(b"DATA"):
+            connection.sendall(b"354 go on\r\n")
+            connection.recv(20)
+            return
+        connection.sendall(b"250 yes\r\n")
+
+
+def falls_silent_within_the_mail(connection):
+    connection.settimeout(5)
+    connection.sendall(b"220 here\r\n")
+    for line in connection.makefile("rb"):
+        if line.upper().startswith(b"DATA"):
+            connection.sendall(b"354 go on\r\n")
+            read_to_the_end(connection)
+            return
+        connection.sendall(b"250 yes\r\n")
+
+
 def read_to_the_end(connection):
     connection.settimeout(5)
     while connection.recv(1 << 16):
@@ -525,6 +547,8 @@ def read_to_the_end(connection):
     [
         ("never says a word", read_to_the_end, "no answer in time"),
         ("hangs up at once", lambda connection: None, "no connection"),
+        ("hangs up within the mail", drops_within_the_mail, "no connection"),
+        ("falls silent within the mail", falls_silent_within_the_mail, "no answer in time"),
         ("turns away", lambda connection: connection.sendall(b"554 go away\r\n"), "554 go away"),
         (
             "speaks no SMTP",
