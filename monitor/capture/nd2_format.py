@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from datetime import tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeVar
 
 import nd2
@@ -16,6 +16,8 @@ from monitor.culture import StagePosition
 
 T = TypeVar("T")
 
+_JULIAN_DAY_OF_1970 = 2440587.5
+
 # What the library runs into where a file leaves something out; NameError for a channel without
 # a fluorescent probe.
 _NOT_SAID = (AttributeError, TypeError, ValueError, LookupError, NameError)
@@ -24,7 +26,7 @@ _NOT_SAID = (AttributeError, TypeError, ValueError, LookupError, NameError)
 def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
     """Open the file's bytes and hand its one field of view to `use`.
 
-    The file gives no time in a form that all versions share; the name or the file's date has it.
+    zone : not needed, the file's Julian days are in UTC
     """
     del zone
     with nd2.ND2File(io.BytesIO(data)) as file:
@@ -50,6 +52,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 channels=_channels(file, channels),
                 plane=plane,
                 pixel_size_um=_pixel_size_um(file),
+                acquired_at=_time(file),
                 stage=_stage(file, heights),
             )
         )
@@ -75,6 +78,19 @@ def _channels(file: Any, count: int) -> tuple[str, ...]:
         return ("",)
     names = [str(one.channel.name) for one in file.metadata.channels]
     return tuple([*names, *[""] * count][:count])
+
+
+def _time(file: Any) -> datetime | None:
+    """Of the first frame. A file that leaves it out gives a day before Christ."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `_stage`
+            day = float(file.frame_metadata(0).channels[0].time.absoluteJulianDayNumber)
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day - _JULIAN_DAY_OF_1970)
+    except (*_NOT_SAID, OverflowError):
+        return None
+    # A microscope whose clock was never set is no witness.
+    return at.replace(microsecond=0) if 1990 <= at.year < 2100 else None
 
 
 def _stage(file: Any, heights: int) -> StagePosition | None:

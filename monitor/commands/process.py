@@ -135,6 +135,7 @@ def _line(
     try:
         with show_rate(err, quiet=quiet) as rate:
             yield Pipeline(config, store, worker, owner=owner, patient=False), worker, rate
+        worker.stop()  # nothing is in work; by itself it leaves nothing behind
         ahead = timedelta(seconds=config.outlets.email.gather_s)
         deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:

@@ -109,7 +109,6 @@ class SegmentationWorker:
 
 def _end(pool: ProcessPoolExecutor, *, force: bool) -> None:
     processes = list((getattr(pool, "_processes", None) or {}).values())
-    manager = getattr(pool, "_executor_manager_thread", None)
     pool.shutdown(wait=not force, cancel_futures=True)
     if force:
         for process in processes:
@@ -118,9 +117,6 @@ def _end(pool: ProcessPoolExecutor, *, force: bool) -> None:
         for process in processes:
             with contextlib.suppress(OSError, ValueError, AssertionError):
                 process.join(5)
-        if manager is not None:
-            # It holds the queues, whose semaphores Python else calls leaked on the terminal.
-            manager.join(5)
 
 
 # --- inside the worker process -----------------------------------------------------------------

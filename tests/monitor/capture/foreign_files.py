@@ -111,6 +111,7 @@ def nd2(
     *,
     pixel_size_um: float | None = 0.65,
     channels: tuple[str, ...] = ("Phase",),
+    julian_day: float | None = None,
 ) -> bytes:
     """An ND2 file of uint8 frames, one a height; None is a frame that was not written.
 
@@ -167,6 +168,7 @@ def nd2(
         named(1, "bCalibrated", struct.pack("<B", pixel_size_um is not None)),
         named(6, "dCalibration", struct.pack("<d", pixel_size_um or 0.0)),
         *(named(6, f"d{axis}Pos", struct.pack("<d", at)) for axis, at in STAGE.items()),
+        *([] if julian_day is None else [named(6, "dTimeAbsolute", struct.pack("<d", julian_day))]),
         level("sPicturePlanes", [number("uiCount", len(planes)), level("sPlaneNew", planes)]),
     ]
     for index in range(len(frames)):

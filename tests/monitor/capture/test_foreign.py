@@ -131,6 +131,25 @@ def test_an_nd2_file_gives_its_sharpest_plane_its_size_and_its_place():
     assert picture.format == "Nikon ND2"
 
 
+JULIAN_DAYS = {
+    # name: (what the file says, the time). The first: NIS-Elements wrote 9/28/2021 9:41:27 AM, four
+    # hours behind UTC, when it saved the run three minutes later.
+    "as a microscope wrote it": (2459486.0682717753, datetime(2021, 9, 28, 13, 38, 18, tzinfo=UTC)),
+    "nothing": (None, None),
+    "zero": (0.0, None),
+    "a clock that was never set": (2887693.53, None),
+    "beyond all calendars": (1e300, None),
+    "no number": (float("nan"), None),
+}
+
+
+@pytest.mark.parametrize("case", JULIAN_DAYS)
+def test_an_nd2_file_gives_its_time_in_utc(case):
+    needs("nd2")
+    day, at = JULIAN_DAYS[case]
+    assert read(nd2([SHARP], julian_day=day)).acquired_at == at
+
+
 def test_an_nd2_file_without_calibration_has_no_size():
     """The library says 1 um then."""
     needs("nd2")
