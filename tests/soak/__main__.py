@@ -10,6 +10,7 @@ and is no failure.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,8 @@ from tests.soak.troubles import SkippedError, Trouble, troubles
 
 def main() -> int:
     options = _options()
+    # Begun in the background, this program ignores Ctrl-C, and so would all that it begins.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kill = partial(kill_at_random, kills=options.kills, mean_s=options.mean_s)
     wanted = [
         one

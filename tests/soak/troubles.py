@@ -305,7 +305,11 @@ def _backfill(count: int) -> Callable[[Path, int], str]:
             wanted = part * count
             _until("a part", root, lambda wanted=wanted: _measured(root) >= wanted, limit_s)  # type: ignore[misc]
             one.send_signal(number)
-            one.wait(60)
+            try:
+                one.wait(60)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                raise BrokenPromiseError(f"signal {number} did not end it\n{tail(root)}") from None
         with running(root) as daemon, (root / "daemon.log").open("ab") as log:
             subprocess.run(words, stdout=log, stderr=log, cwd=HERE, check=True, timeout=limit_s)
             wait_until_quiet(root, stream, daemon)
