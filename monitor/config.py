@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
@@ -31,10 +31,17 @@ from monitor.config_values import PathField as _PathField
 from monitor.config_values import Positive as _Positive
 from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
+from monitor.config_values import named_zone
 from monitor.culture import Aiming, ToolKind
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
-from monitor.outlet_config import Addressed, ChannelConfig, DashboardConfig, DigestConfig
+from monitor.outlet_config import (
+    Addressed,
+    ChannelConfig,
+    DashboardConfig,
+    DigestConfig,
+    QPixLogConfig,
+)
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
 NAME_PRESETS = (
@@ -76,17 +83,6 @@ IMAGE_EXTENSIONS = (
 
 _Row = Annotated[tuple[float, float], Field(strict=False)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def _named_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
-        raise ValueError(
-            f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
-            "America/Los_Angeles"
-        ) from problem
-    return value
 
 
 class CalibrationConfig(_Section):
@@ -215,7 +211,7 @@ class SourceSettings(_Section):
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        return _named_zone(value)
+        return named_zone(value)
 
     @field_validator("names")
     @classmethod
@@ -695,10 +691,12 @@ class PickLogsConfig(_Section):
     """folder : where the picker says what it did; None = nowhere
 
     settle_s : how long a log must stay as it is before it is read
+    qpix : how logs of a QPix are meant; None = they are refused
     """
 
     folder: _PathField | None = None
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    qpix: QPixLogConfig | None = None
 
 
 class RemovalOutletConfig(_Section):
@@ -741,7 +739,7 @@ class OutletsConfig(_Section):
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str | None) -> str | None:
-        return None if value is None else _named_zone(value)
+        return None if value is None else named_zone(value)
 
 
 class ComputeConfig(_Section):

@@ -6,6 +6,7 @@ import re
 from datetime import time
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -18,6 +19,17 @@ class Section(BaseModel):
 
 PathField = Annotated[Path, Field(strict=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def named_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+        raise ValueError(
+            f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
+            "America/Los_Angeles"
+        ) from problem
+    return value
 
 
 def _time_of_day(value: object) -> object:

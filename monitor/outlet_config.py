@@ -6,10 +6,11 @@ from datetime import time
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.config_values import PathField, Positive, Section, TimeOfDay
+from monitor.config_values import PathField, Positive, Section, TimeOfDay, named_zone
 
 
 class Addressed(Section):
@@ -112,3 +113,32 @@ class DashboardConfig(Section):
         if self.url is not None:
             names.add((urlsplit(self.url).hostname or "").lower())
         return frozenset(names - {"0.0.0.0", "::"})
+
+
+class QPixLogConfig(Section):
+    """How the positions in a QPix pick log are meant.
+
+    unit, frame : of the positions: on the stage, in the picker's own frame (its calibration must be
+        known), or from the centre of the well, x right and y up
+    tolerance_um : how far a picked feature may lie from the hit that it is
+    timezone, date_format : of the line `Run Date`; the format as of strptime, None = ISO 8601
+    """
+
+    unit: Literal["um", "mm"] = "um"
+    frame: Literal["stage", "picker", "well"] = "stage"
+    tolerance_um: Annotated[float, Field(gt=0, le=5_000)] = 50.0
+    timezone: str = "UTC"
+    date_format: str | None = Field(default=None, min_length=2)
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        return named_zone(value)
+
+    @property
+    def um_per_unit(self) -> float:
+        return 1000.0 if self.unit == "mm" else 1.0
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)

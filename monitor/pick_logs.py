@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -15,9 +17,11 @@ from pathlib import Path
 
 from monitor.capture.settling import Settling
 from monitor.config import PickLogsConfig
-from monitor.culture import PickOutcome, RemovalPlan
+from monitor.culture import Hit, PickOutcome, RemovalPlan
 from monitor.errors import PickLogError, UsageError
+from monitor.outlet_config import QPixLogConfig
 from monitor.outlets.picking.pick_log import LoggedPick, read_pick_log
+from monitor.outlets.picking.qpix_log import PickedFeature, is_qpix_log, read_qpix_log
 from monitor.record.pick_logs import PickLog, PickLogState
 from monitor.record.plans import PickReport
 from monitor.record.store import Store
@@ -28,6 +32,9 @@ LARGEST_BYTES = 16 * 2**20
 # How far the picker's clock may be behind ours.
 CLOCKS_APART = timedelta(minutes=5)
 WHO = "picker"
+# A feature is one region's where the next region's hit is farther by this.
+_CLEARLY = 2.0
+_WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)")
 
 
 class PickLogFolder:
@@ -38,6 +45,7 @@ class PickLogFolder:
 
     def __init__(self, config: PickLogsConfig, store: Store) -> None:
         self._folder = config.folder
+        self._qpix = config.qpix
         self._store = store
         self._settling = Settling(config.settle_s)
         self._known: dict[Path, tuple[int, int]] = {}
@@ -89,20 +97,55 @@ class PickLogFolder:
                     f"is larger than {LARGEST_BYTES // 2**20} MiB, which no pick log is",
                     reason="too-large",
                 )
-            picks = read_pick_log(content)
+            problems: list[PickLogError] = []
+            if is_qpix_log(content):
+                picks = self._of_qpix(content, problems)
+            else:
+                picks = read_pick_log(content)
         except PickLogError as problem:
             read = PickLog(sha256, path, PickLogState.REFUSED, problem.reason, str(problem))
         else:
-            read = self._use(sha256, path, picks, now)
+            read = self._use(sha256, path, picks, problems, now)
         self._store.pick_logs.add(read, now)
         if read.state is PickLogState.READ:
             log.info("pick log %r: read; plans: %s", path.name, ", ".join(read.plans) or "none")
         else:
             log.warning("pick log %r: %s: %s", path.name, read.state, read.message)
 
-    def _use(self, sha256: str, path: Path, picks: Sequence[LoggedPick], now: datetime) -> PickLog:
+    def _of_qpix(self, content: bytes, problems: list[PickLogError]) -> list[LoggedPick]:
+        """The picks of a QPix log, each with its plan, region and hit.
+
+        problems : gets what cannot be matched; then none of the lines on that dish is used
+        """
+        if self._qpix is None:
+            raise PickLogError(
+                "is a QPix log; say what its positions mean with outlets.removal.pick_logs.qpix, "
+                "such as {unit: um, frame: stage}",
+                reason="dialect",
+            )
+        logged = read_qpix_log(content, self._qpix)
+        plans = [plan for plan in self._store.plans.all() if plan.handover is not None]
+        picks: list[LoggedPick] = []
+        for barcode, region in dict.fromkeys((one.barcode, one.region) for one in logged.features):
+            lines = [
+                one for one in logged.features if (one.barcode, one.region) == (barcode, region)
+            ]
+            try:
+                plan = plan_picked(plans, barcode, region, logged.run_at)
+                picks += matched(plan, lines, self._qpix)
+            except PickLogError as problem:
+                problems.append(problem)
+        return picks
+
+    def _use(
+        self,
+        sha256: str,
+        path: Path,
+        picks: Sequence[LoggedPick],
+        problems: list[PickLogError],
+        now: datetime,
+    ) -> PickLog:
         used: list[str] = []
-        problems: list[PickLogError] = []
         for plan_id in dict.fromkeys(pick.plan_id for pick in picks):
             lines = [pick for pick in picks if pick.plan_id == plan_id]
             try:
@@ -156,6 +199,104 @@ class PickLogFolder:
         except UsageError as problem:
             raise PickLogError(str(problem), reason="contradictory") from problem
         problems += [PickLogError(one, reason="hits-missing") for one in unclear]
+
+
+def plan_picked(
+    plans: Sequence[RemovalPlan], barcode: str, region: str, run_at: datetime | None
+) -> RemovalPlan:
+    """The plan that a QPix run on a plate's region carried out: the last one that was handed out
+    before.
+
+    plans : those that were handed out
+    run_at : when the run began; None = not known
+    Raises PickLogError where there is none.
+    """
+    well = _WELL.fullmatch(region)
+    names = {f"{barcode}/{region}"} if region else {barcode}
+    if well is not None:
+        names.add(f"{barcode}/{well[1].upper()}{int(well[2])}")
+    found = [
+        (plan.handover.at, plan)
+        for plan in plans
+        if plan.dish in names
+        and plan.handover is not None
+        and (run_at is None or plan.handover.at <= run_at + CLOCKS_APART)
+    ]
+    if not found:
+        when = "" if run_at is None else f" before {run_at:%Y-%m-%d %H:%M} UTC"
+        raise PickLogError(
+            f"{'/'.join(part for part in (barcode, region) if part)}: no plan of this dish was "
+            f"handed out{when}",
+            reason="unknown-plan",
+        )
+    return max(found, key=lambda one: one[0])[1]
+
+
+def matched(
+    plan: RemovalPlan, features: Sequence[PickedFeature], settings: QPixLogConfig
+) -> list[LoggedPick]:
+    """Picked features as hits of a plan, each the nearest one.
+
+    Raises PickLogError where one is too far from every hit or between the hits of two regions.
+    """
+    hits = [
+        (target.region_id, number, place)
+        for target in plan.targets
+        for number, hit in enumerate(target.hits, start=1)
+        if (place := _place(hit, settings.frame)) is not None
+    ]
+    if len(hits) < len(plan.visits):
+        raise PickLogError(
+            f"{plan.id}: its hits have no places in the frame {settings.frame!r}; set "
+            "outlets.removal.pick_logs.qpix.frame",
+            reason="frame",
+        )
+    picks = []
+    for one in features:
+        near = sorted(
+            (math.dist((one.x_um, one.y_um), place), region_id, number)
+            for region_id, number, place in hits
+        )
+        away, region_id, number = near[0]
+        if away > settings.tolerance_um:
+            raise PickLogError(
+                f"{plan.id}: the feature of line {one.line} lies {away:.0f} um from the nearest "
+                f"hit{_other_unit(one, hits, settings)}",
+                reason="unknown-target",
+            )
+        if any(
+            other != region_id and off <= settings.tolerance_um and off < _CLEARLY * away
+            for off, other, _ in near[1:]
+        ):
+            raise PickLogError(
+                f"{plan.id}: the feature of line {one.line} lies between the hits of two regions; "
+                "nothing is guessed: use removals done",
+                reason="unknown-target",
+            )
+        picks.append(LoggedPick(one.line, plan.id, region_id, PickOutcome.PICKED, number))
+    return picks
+
+
+def _place(hit: Hit, frame: str) -> tuple[float, float] | None:
+    x_um, y_um = {
+        "stage": (hit.pick_x_um, hit.pick_y_um),
+        "picker": (hit.picker_x_um, hit.picker_y_um),
+        "well": (hit.well_x_um, hit.well_y_um),
+    }[frame]
+    return None if x_um is None or y_um is None else (x_um, y_um)
+
+
+def _other_unit(
+    one: PickedFeature,
+    hits: Sequence[tuple[str, int, tuple[float, float]]],
+    settings: QPixLogConfig,
+) -> str:
+    """A guess at what is wrong with the settings."""
+    factor, unit = (1000.0, "mm") if settings.unit == "um" else (0.001, "um")
+    place = one.x_um * factor, one.y_um * factor
+    if min(math.dist(place, other) for _, _, other in hits) <= settings.tolerance_um:
+        return f"; in {unit} it would fit: set outlets.removal.pick_logs.qpix.unit: {unit}"
+    return "; check frame, unit and tolerance_um of outlets.removal.pick_logs.qpix"
 
 
 def why_too_early(plan: RemovalPlan, picked_at: datetime) -> str | None:
