@@ -223,13 +223,31 @@ def votes(
                 j * side : j * side + (columns - 1) * step + 1 : step,
             ] += values[:, cell]
         total += _spread(corner, side)
-        # Rows and columns vote alike, so that their numbers multiply.
-        along = [
-            _votes_along(voters, side, step, positions, length)
-            for positions, length in ((rows, height), (columns, width))
-        ]
-        count += torch.outer(*along).to(count)
+    for along_rows, along_columns in vote_counts(windows, grids, (rows, columns), margin_px):
+        count += torch.outer(along_rows, along_columns).to(count)
     return total, count
+
+
+def vote_counts(
+    windows: Windows, grids: Sequence[int], positions: tuple[int, int], margin_px: int = 0
+) -> list[tuple[Tensor, Tensor]]:
+    """Number of votes for each row and each column of blocks, grid by grid.
+
+    Rows and columns vote alike, so that a block's votes are the sum over the grids of their
+    products.
+    """
+    block = windows.block_px(grids)
+    step = windows.stride_px // block
+    counts = []
+    for grid in grids:
+        voters = voting_cells(windows, grid, margin_px)
+        side = windows.cell_px(grid) // block
+        along_rows, along_columns = (
+            _votes_along(voters, side, step, number, windows.covered_px(number) // block)
+            for number in positions
+        )
+        counts.append((along_rows, along_columns))
+    return counts
 
 
 def _votes_along(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.checkpoint import Model, ModelError, load_model
 from model.classes import UNKNOWN, CellClass
 from model.network import VotingNetwork
-from model.pmf import votes
+from model.pmf import vote_counts, votes
 from model.preparation import PreparedImage, resample_rows, to_grey, working_shape
 from model.rows import Rows, as_rows, in_strips
 
@@ -210,33 +210,42 @@ class Segmenter:
         rows, columns = (windows.positions(length) for length in padded)
         height, width = (windows.covered_px(n) // block for n in (rows, columns))
         total = np.zeros((config.classes, height, width), dtype=np.float32)
-        count = np.zeros((height, width), dtype=np.float32)
         for top, more_rows in _evenly(rows, windows.positions(self._tile_px)):
             first = top * stride
             band = _reflected(source, border, first, first + windows.covered_px(more_rows))
             for left, more_columns in _evenly(columns, windows.positions(self._tile_px)):
                 start = left * stride
                 pixels = band[:, start : start + windows.covered_px(more_columns)]
-                part, number = self._votes(np.ascontiguousarray(pixels))
+                part = self._votes(np.ascontiguousarray(pixels))
                 place = (
                     slice(first // block, first // block + part.shape[1]),
                     slice(start // block, start // block + part.shape[2]),
                 )
                 total[:, place[0], place[1]] += part
-                count[place] += number
         inner = (
             slice(border // block, (border + source.shape[0]) // block),
             slice(border // block, (border + source.shape[1]) // block),
         )
-        return np.ascontiguousarray(total[:, inner[0], inner[1]] / count[inner])
+        mean = total[:, inner[0], inner[1]]
+        counts = [
+            (along_rows.numpy()[inner[0]], along_columns.numpy()[inner[1]])
+            for along_rows, along_columns in vote_counts(
+                windows, config.voting_grids, (rows, columns), config.vote_margin_px
+            )
+        ]
+        for top, bottom in in_strips(mean.shape[1], mean.shape[2], COUNTED_BLOCKS):
+            mean[:, top:bottom] /= sum(
+                np.outer(along_rows[top:bottom], along_columns)
+                for along_rows, along_columns in counts
+            )
+        return mean
 
-    def _votes(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        """Sum (C, h, w) and number (h, w) of the votes of all windows of a tile."""
+    def _votes(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sum (C, h, w) of the votes of all windows of a tile."""
         config = self.manifest.network
         with torch.inference_mode():
             pmfs = self.network(torch.from_numpy(pixels)[None, None])
-            total, number = votes(pmfs, config.windows, config.vote_margin_px)
-        return total[0].numpy(), number.numpy()
+            return votes(pmfs, config.windows, config.vote_margin_px)[0][0].numpy()
 
 
 def _evenly(positions: int, most: int) -> list[tuple[int, int]]:
@@ -335,13 +344,18 @@ def _entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _uncertainty(probabilities: NDArray[np.float32], inside: Rows | None) -> float:
-    entropy = _entropy(probabilities)
-    shape = (entropy.shape[0], entropy.shape[1])
-    counted = np.ones(entropy.shape, dtype=bool)
-    if inside is not None:
-        for top, bottom in in_strips(*shape, COUNTED_BLOCKS):
-            share = resample_rows(inside, shape, top, bottom)
-            counted[top:bottom] = share >= 0.5
-    cells = counted & (probabilities.argmax(axis=0) != CellClass.BACKGROUND)
-    area = cells if cells.any() else counted
-    return float(np.clip(entropy[area].mean(), 0.0, 1.0)) if area.any() else 0.0
+    shape = (probabilities.shape[1], probabilities.shape[2])
+    # Sum of the entropy and number of blocks: of cells, and of all that counts.
+    sums, numbers = np.zeros(2), np.zeros(2)
+    for top, bottom in in_strips(*shape, COUNTED_BLOCKS):
+        strip = probabilities[:, top:bottom]
+        entropy = _entropy(strip)
+        counted = np.ones(entropy.shape, dtype=bool)
+        if inside is not None:
+            counted = resample_rows(inside, shape, top, bottom) >= 0.5
+        cells = counted & (strip.argmax(axis=0) != CellClass.BACKGROUND)
+        for index, area in enumerate((cells, counted)):
+            sums[index] += entropy[area].sum(dtype=np.float64)
+            numbers[index] += np.count_nonzero(area)
+    index = 0 if numbers[0] else 1
+    return float(np.clip(sums[index] / numbers[index], 0.0, 1.0)) if numbers[index] else 0.0

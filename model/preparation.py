@@ -95,6 +95,19 @@ def resample(image: FloatImage, shape: tuple[int, int]) -> FloatImage:
     return resample_rows(WholeImage(image), shape, 0, shape[0])
 
 
+def shrunk(image: NDArray[Any] | Rows, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An image at a smaller size, as means over areas; of rows that are read as few at a time."""
+    if isinstance(image, np.ndarray):
+        size = shape[1], shape[0]
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+    of_each = math.ceil(math.prod(image.shape) / math.prod(shape))
+    parts = [
+        resample_rows(image, shape, top, bottom)
+        for top, bottom in in_strips(*shape, STRIP_PIXELS // of_each)
+    ]
+    return np.concatenate(parts)
+
+
 def resample_rows(image: Rows, shape: tuple[int, int], top: int, bottom: int) -> FloatImage:
     """Rows ``top`` to ``bottom`` of `resample`, from no more of the image than they need.
 

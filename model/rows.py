@@ -39,6 +39,23 @@ def as_rows(image: NDArray[Any] | Rows) -> Rows:
     return WholeImage(image) if isinstance(image, np.ndarray) else image
 
 
+class Disc:
+    """Which pixels of an image lie in a circle.
+
+    centre : (row, column)
+    """
+
+    dtype = np.dtype(np.bool_)
+
+    def __init__(self, shape: tuple[int, int], centre: tuple[float, float], radius_px: float):
+        self.shape, self._centre, self._radius_px = shape, centre, radius_px
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.bool_]:
+        rows = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(self._centre[0])
+        columns = np.arange(self.shape[1], dtype=np.float32) - np.float32(self._centre[1])
+        return np.asarray(rows**2 + columns[None, :] ** 2 <= np.float32(self._radius_px**2))
+
+
 def in_strips(height: int, width: int, pixels: int, multiple: int = 1) -> list[tuple[int, int]]:
     """(top, bottom) of strips of about so many pixels, each ``multiple`` rows or some of them."""
     step = max(1, pixels // max(1, width) // multiple) * multiple

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from model.rows import Rows, as_rows, in_strips
 from monitor.errors import CaptureError
 
 _Pixels = npt.NDArray[Any]
@@ -32,6 +33,9 @@ DOUBTFUL_MEDIAN = 20.0
 DOUBTFUL_BLUR_PX = 4.0
 
 _SAMPLES = 400_000
+_STRIP_PIXELS = 16_000_000
+# Beyond so many rows nothing shapes what regions of one value border on.
+_REACH = 16
 _BLOCK = 32
 _TILE = 256
 _TILES_A_SIDE = 3
@@ -55,7 +59,7 @@ class Quality:
     doubts: tuple[str, ...]
 
 
-def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
+def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality:
     """Measure a capture; refuse it where no honest reading can come of it.
 
     pixels : (H, W) uint8, uint16 or float32
@@ -63,18 +67,18 @@ def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
     Raises CaptureError with reason constant, blank, black, saturated or noise. Its text does not
     name the file, which is not known here.
     """
-    step = max(1, math.isqrt(pixels.size // _SAMPLES))
-    sample = pixels[::step, ::step]
-    sample = sample.ravel() if inside is None else sample[inside[::step, ::step]]
+    picture = as_rows(pixels)
+    mask = None if inside is None else as_rows(inside)
+    sample = _sample(picture, mask)
     if sample.size == 0:
         _refuse("blank", "shows nothing of the vessel")
     lowest, highest = float(sample.min()), float(sample.max())
     if lowest == highest:
         _refuse("constant", f"has the same grey value ({lowest:g}) everywhere")
-    top = _top(pixels.dtype, highest)
+    top = _top(picture.dtype, highest)
     scale = 255.0 / top if top > 0 else 1.0
     low, median, high = _percentiles(sample, (0.1, 50.0, 99.9))
-    bottom = 0.0 if pixels.dtype.kind == "u" else lowest
+    bottom = 0.0 if picture.dtype.kind == "u" else lowest
     measures = {
         "median": median * scale,
         "range": (high - low) * scale,
@@ -86,9 +90,9 @@ def judge(pixels: _Pixels, inside: _Mask | None = None) -> Quality:
         _refuse("saturated", f"is saturated on {measures['clipped_bright']:.0%} of its area")
     if measures["clipped_dark"] > MAX_CLIPPED or high * scale <= DARKEST_LIGHT:
         _refuse("black", "is nearly black")
-    measures["flat"] = _flat(pixels, inside, bottom, median)
+    measures["flat"] = _flat(picture, mask, bottom, median)
 
-    tiles = _tiles(pixels, inside)
+    tiles = _tiles(picture, mask)
     noise = _noise(tiles)
     measures["noise"] = noise * scale
     if measures["noise"] > MAX_NOISE:
@@ -112,6 +116,17 @@ def _doubts(measures: dict[str, float]) -> tuple[str, ...]:
         "out-of-focus": measures.get("blur_px", 0.0) > DOUBTFUL_BLUR_PX,
     }
     return tuple(name for name, is_so in found.items() if is_so)
+
+
+def _sample(picture: Rows, mask: Rows | None) -> _Pixels:
+    """Pixels on a grid, those inside: (N,)."""
+    height, width = picture.shape
+    step = max(1, math.isqrt(height * width // _SAMPLES))
+    found = []
+    for top, bottom in in_strips(height, width, _STRIP_PIXELS, step):
+        some = picture.rows(top, bottom)[::step, ::step]
+        found.append(some.ravel() if mask is None else some[mask.rows(top, bottom)[::step, ::step]])
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _percentiles(sample: _Pixels, wanted: tuple[float, ...]) -> list[float]:
@@ -145,33 +160,38 @@ def _top(dtype: np.dtype[Any], highest: float) -> float:
     return highest
 
 
-def _flat(pixels: _Pixels, inside: _Mask | None, bottom: float, median: float) -> float:
+def _flat(picture: Rows, mask: Rows | None, bottom: float, median: float) -> float:
     """Part of the area in blocks of one exact value; refuses what was never written.
 
     No camera is so quiet. Strong JPEG compression makes an even background flat too, but in many
     values, and a shadow or a reflex may lie beyond the scale; what was never written is zero with
     a sharp border, or one band of one value down to the last row.
     """
-    if min(pixels.shape) < _BLOCK:
+    if min(picture.shape) < _BLOCK:
         return 0.0
-    rows, columns = (side // _BLOCK for side in pixels.shape)
-    part = pixels[: rows * _BLOCK : 4, : columns * _BLOCK]
-    blocks = part.reshape(rows, _BLOCK // 4, columns, _BLOCK)
-    values = blocks[:, 0, :, 0]
-    is_flat = blocks.max(axis=(1, 3)) == blocks.min(axis=(1, 3))
-    if inside is None:
-        counted = np.ones_like(is_flat)
-    else:
-        within = inside[: rows * _BLOCK, : columns * _BLOCK]
-        within = within.reshape(rows, _BLOCK, columns, _BLOCK)
-        counted = within[:, :: _BLOCK - 1, :, :: _BLOCK - 1].all(axis=(1, 3))
-    flat_values = values[is_flat & counted]
-    total = max(1, int(np.count_nonzero(counted)))
+    columns = picture.shape[1] // _BLOCK
+    found, total = [], 0
+    whole = picture.shape[0] // _BLOCK * _BLOCK
+    for top, end in in_strips(whole, picture.shape[1], _STRIP_PIXELS, _BLOCK):
+        rows = (end - top) // _BLOCK
+        part = picture.rows(top, end)[::4, : columns * _BLOCK]
+        blocks = part.reshape(rows, _BLOCK // 4, columns, _BLOCK)
+        values = blocks[:, 0, :, 0]
+        is_flat = blocks.max(axis=(1, 3)) == blocks.min(axis=(1, 3))
+        if mask is None:
+            counted = np.ones_like(is_flat)
+        else:
+            within = mask.rows(top, end)[:, : columns * _BLOCK]
+            within = within.reshape(rows, _BLOCK, columns, _BLOCK)
+            counted = within[:, :: _BLOCK - 1, :, :: _BLOCK - 1].all(axis=(1, 3))
+        found.append(values[is_flat & counted])
+        total += int(np.count_nonzero(counted))
+    flat_values, total = np.concatenate(found), max(1, total)
     zero = float(np.count_nonzero(flat_values == bottom)) / total
-    if zero > MAX_NEVER_WRITTEN and not _ends_sharply(pixels, inside, bottom, median):
+    if zero > MAX_NEVER_WRITTEN and not _ends_sharply(picture, mask, bottom, median):
         zero = 0.0
     most = int(np.unique(flat_values, return_counts=True)[1].max(initial=0)) / total
-    band = _last_band(pixels) if inside is None else 0.0
+    band = _last_band(picture) if mask is None else 0.0
     never_written = max(zero, band)
     if never_written > MAX_NEVER_WRITTEN or most > MAX_ONE_VALUE:
         _refuse(
@@ -182,49 +202,68 @@ def _flat(pixels: _Pixels, inside: _Mask | None, bottom: float, median: float) -
     return float(flat_values.size) / total
 
 
-def _ends_sharply(pixels: _Pixels, inside: _Mask | None, value: float, median: float) -> bool:
+def _ends_sharply(picture: Rows, mask: Rows | None, value: float, median: float) -> bool:
     """Whether regions of `value` border on light at once. A shadow fades into them."""
-    region = cv2.morphologyEx(
-        (pixels == value).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8)
-    )
-    touching = np.asarray(cv2.dilate(region, np.ones((3, 3), np.uint8)) > 0)
-    near = np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0) & ~touching
-    if inside is not None:
-        near &= inside
-    beside = pixels[near]
+    height, width = picture.shape
+    found = []
+    for top, bottom in in_strips(height, width, _STRIP_PIXELS):
+        first, last = max(0, top - _REACH), min(height, bottom + _REACH)
+        inner = slice(top - first, bottom - first)
+        pixels = picture.rows(first, last)
+        region = cv2.morphologyEx(
+            (pixels == value).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9), np.uint8)
+        )
+        touching = np.asarray(cv2.dilate(region, np.ones((3, 3), np.uint8)) > 0)
+        near = np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0) & ~touching
+        near = near[inner] if mask is None else near[inner] & mask.rows(top, bottom)
+        found.append(pixels[inner][near])
+    beside = np.concatenate(found)
     return beside.size == 0 or float(np.median(beside)) - value > 0.25 * (median - value)
 
 
-def _last_band(pixels: _Pixels) -> float:
+def _last_band(picture: Rows) -> float:
     """Part of the rows that end the picture in one single value."""
-    last = pixels[-1]
+    height, width = picture.shape
+    last = picture.rows(height - 1, height)[0]
     if (last != last[0]).any():
         return 0.0
-    differs = (pixels[:, :: max(1, pixels.shape[1] // 64)] != last[0]).any(axis=1)
-    first = pixels.shape[0] - int(np.argmax(differs[::-1])) if differs.any() else 0
-    band = pixels[first:]
-    return len(band) / len(pixels) if bool((band == last[0]).all()) else 0.0
+    for top, bottom in reversed(in_strips(height, width, _STRIP_PIXELS)):
+        differs = (picture.rows(top, bottom) != last[0]).any(axis=1)
+        if differs.any():
+            return 1 - (top + int(np.flatnonzero(differs)[-1]) + 1) / height
+    return 1.0
 
 
-def _tiles(pixels: _Pixels, inside: _Mask | None) -> list[npt.NDArray[np.float32]]:
+def _tiles(picture: Rows, mask: Rows | None) -> list[npt.NDArray[np.float32]]:
     """Up to nine tiles at full resolution, spread over what counts."""
-    first_row, last_row, first_column, last_column = 0, pixels.shape[0], 0, pixels.shape[1]
-    if inside is not None:
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    first_row, last_row, first_column, last_column = 0, picture.shape[0], 0, picture.shape[1]
+    if mask is not None:
+        rows, columns = _extent(mask)
         first_row, last_row = int(rows[0]), int(rows[-1]) + 1
         first_column, last_column = int(columns[0]), int(columns[-1]) + 1
     found: list[npt.NDArray[np.float32]] = []
     partly: list[npt.NDArray[np.float32]] = []
     for row in _starts(first_row, last_row):
+        bottom = min(row + _TILE, last_row)
+        band = picture.rows(row, bottom)
+        within = None if mask is None else mask.rows(row, bottom)
         for column in _starts(first_column, last_column):
-            here = (
-                slice(row, min(row + _TILE, last_row)),
-                slice(column, min(column + _TILE, last_column)),
-            )
-            tile = np.ascontiguousarray(pixels[here], dtype=np.float32)
-            whole = inside is None or bool(inside[here].all())
+            here = slice(column, min(column + _TILE, last_column))
+            tile = np.ascontiguousarray(band[:, here], dtype=np.float32)
+            whole = within is None or bool(within[:, here].all())
             (found if whole else partly).append(tile)
     return found or partly[len(partly) // 2 :][:1]
+
+
+def _extent(mask: Rows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of a mask in which anything is set."""
+    height, width = mask.shape
+    rows, columns = [], np.zeros(width, bool)
+    for top, bottom in in_strips(height, width, _STRIP_PIXELS):
+        strip = mask.rows(top, bottom)
+        rows.append(strip.any(axis=1))
+        columns |= strip.any(axis=0)
+    return np.flatnonzero(np.concatenate(rows)), np.flatnonzero(columns)
 
 
 def _starts(first: int, last: int) -> list[int]:

@@ -15,11 +15,14 @@ import os
 import re
 import stat
 import struct
+import sys
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
@@ -31,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from model.rows import Rows, as_rows, in_strips
 from monitor.capture.bundles import BundleTooLargeError, is_bundle, read_file
 from monitor.capture.descriptions import said_by
 from monitor.capture.foreign import ForeignRefusedError, Stack
@@ -43,6 +47,7 @@ from monitor.capture.metadata import (
     square_pixel_um,
 )
 from monitor.capture.name_parts import shown_name
+from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes, TiffRows, is_readable_by_rows
 from monitor.culture import StagePosition
 from monitor.errors import CaptureError
 
@@ -100,7 +105,8 @@ _TRANSIENT = {"no-permission", "io-error", "missing"}
 class Picture:
     """One capture's pixels and what the file itself says about them.
 
-    pixels : (H, W) uint8, uint16 or float32, grey
+    pixels : (H, W) uint8, uint16 or float32, grey; an array, or rows that are read when they are
+        wanted (see `open_picture`)
     pixel_size_um : from the instrument's metadata only; dots per inch are no calibration
     acquired_at : aware UTC
     stage : centre of the field as the file says it
@@ -109,16 +115,28 @@ class Picture:
         "OME-Zarr"
     """
 
-    pixels: npt.NDArray[Any]
+    pixels: npt.NDArray[Any] | Rows
     pixel_size_um: float | None
     acquired_at: datetime | None
     stage: StagePosition | None
     format: str
 
+    def close(self) -> None:
+        """Let go of the file, where pixels are still read from it."""
+        if isinstance(self.pixels, TiffRows):
+            self.pixels.close()
+
+
+@dataclass(frozen=True, eq=False)
+class WholePicture(Picture):
+    """A picture whose pixels are in memory."""
+
+    pixels: npt.NDArray[Any]
+
 
 def read_picture(
     path: Path, *, zone: ZoneInfo, data: bytes | None = None, channel: str | None = None
-) -> Picture:
+) -> WholePicture:
     """Read one capture whole, or say why that cannot be done.
 
     zone : of times in the metadata that carry none
@@ -131,11 +149,57 @@ def read_picture(
     needs-extra, no-companion or, transient, no-permission, io-error, missing. Nothing else,
     whatever the bytes.
     """
+    with _refusing(path):
+        picture = _read(_read_bytes(path) if data is None else data, zone, channel, path, None)
+        assert isinstance(picture.pixels, np.ndarray)
+        _check_numbers(picture.pixels)
+        return WholePicture(
+            picture.pixels,
+            picture.pixel_size_um,
+            picture.acquired_at,
+            picture.stage,
+            picture.format,
+        )
+
+
+def open_picture(
+    path: Path,
+    *,
+    zone: ZoneInfo,
+    data: bytes | FileBytes | None = None,
+    channel: str | None = None,
+    large_pixels: int = LARGE_PIXELS,
+) -> Picture:
+    """As `read_picture`, but the pixels of a large TIFF are read a few rows at a time.
+
+    data : the file's bytes, or the open file, which is the picture's from then on
+
+    The picture must be closed. Raises CaptureError as `read_picture` does; while rows are read
+    later, a damaged file raises what its decoder raises.
+    """
+    file: FileBytes | None = data if isinstance(data, FileBytes) else None
+    picture: Picture | None = None
     try:
-        if data is None:
-            data = _read_bytes(path)
-        picture = _read(data, zone, channel, path)
-        return _checked(picture)
+        with _refusing(path):
+            if data is None and is_bundle(path):
+                data = _read_bytes(path)
+            elif data is None:
+                data = file = FileBytes(_opened(path))
+            picture = _read(data, zone, channel, path, large_pixels)
+            for top, bottom in in_strips(*as_rows(picture.pixels).shape, LARGE_PIXELS):
+                _check_numbers(as_rows(picture.pixels).rows(top, bottom))
+            return picture
+    finally:
+        is_used = picture is not None and isinstance(picture.pixels, TiffRows)
+        if file is not None and not (is_used and sys.exc_info()[0] is None):
+            file.file.close()
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with the bytes is a CaptureError that names the file."""
+    try:
+        yield
     except _UnreadableError as unreadable:
         raise _refusal(path, unreadable.reason, str(unreadable)) from unreadable
     except MemoryError as problem:
@@ -167,20 +231,28 @@ def _read_bytes(path: Path) -> bytes:
     try:
         if is_bundle(path):
             return read_file(path)
-        if not stat.S_ISREG(path.stat().st_mode):
-            # To open a device can already do something: wind a tape, take an input's data.
-            _refuse("not-an-image", "is no regular file")
-        # Without O_NONBLOCK a FIFO that took the file's place would hold the reader for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            about = os.fstat(handle)
-            if not stat.S_ISREG(about.st_mode):
-                _refuse("not-an-image", "is no regular file")
-            if about.st_size > MAX_FILE_BYTES:
-                _refuse("too-large", f"has {about.st_size / 2**30:.1f} GiB")
+        with _opened(path) as file:
             return file.read()
     except BundleTooLargeError as problem:
         _refuse("too-large", str(problem))
+    except PermissionError:
+        _refuse("no-permission", "may not be read")
+    except FileNotFoundError:
+        _refuse("missing", "is not there")
+    except OSError as problem:
+        _refuse("io-error", f"cannot be read ({problem})")
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    def without_waiting(name: str, flags: int) -> int:
+        # Without O_NONBLOCK a FIFO that took the file's place would hold the reader for ever.
+        return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # To open a device can already do something: wind a tape, take an input's data.
+            _refuse("not-an-image", "is no regular file")
+        file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 - Path has no opener
     except PermissionError:
         _refuse("no-permission", "may not be read")
     except FileNotFoundError:
@@ -189,20 +261,32 @@ def _read_bytes(path: Path) -> bytes:
         _refuse("not-an-image", "is a folder")
     except (OSError, ValueError) as problem:
         _refuse("io-error", f"cannot be read ({problem})")
+    about = os.fstat(file.fileno())
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_FILE_BYTES:
+        file.close()
+        if stat.S_ISREG(about.st_mode):
+            _refuse("too-large", f"has {about.st_size / 2**30:.1f} GiB")
+        _refuse("not-an-image", "is no regular file")
+    return file
 
 
 # By the name: the first is a TIFF whose only pictures are previews.
 _ONLY_IN_PARTS = {".vsi": "Olympus VSI", ".oir": "Olympus OIR"}
 
 
-def _read(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
-    if not data:
+def _read(
+    data: bytes | FileBytes, zone: tzinfo, channel: str | None, path: Path, large: int | None
+) -> Picture:
+    """large : pages of a TIFF with more pixels are left in the file; None = none are"""
+    if not len(data):
         _refuse("empty", "is empty (0 bytes)")
     name = _ONLY_IN_PARTS.get(path.suffix.lower())
     if name is not None:
         _refuse("other-format", f"is a file of format {name}, which is not read here")
-    if data.startswith(_TIFF_MAGIC):
-        return _read_tiff(data, zone, channel, path)
+    if data[:8].startswith(_TIFF_MAGIC):
+        return _read_tiff(data, zone, channel, path, large)
+    if isinstance(data, FileBytes):
+        data = data[:]
     if data.startswith(_PNG_MAGIC):
         return _read_png(data, zone)
     if data.startswith(_JPEG_MAGIC):
@@ -282,11 +366,9 @@ def _check_size(height: int, width: int, decoded_bytes: int, file_bytes: int) ->
         )
 
 
-def _checked(picture: Picture) -> Picture:
-    pixels = picture.pixels
+def _check_numbers(pixels: npt.NDArray[Any]) -> None:
     if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
         _refuse("corrupt", "holds pixels that are not a number or infinite")
-    return picture
 
 
 # --- grey ---------------------------------------------------------------------------------------
@@ -320,20 +402,29 @@ def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
-def _sharpness(pixels: npt.NDArray[Any]) -> float:
+def _sharpness(pixels: npt.NDArray[Any] | Rows) -> float:
     """Variance of the Laplacian of the middle of the plane (Pech-Pacheco 2000)."""
-    rows, columns = (slice(max(0, n // 2 - 1024), n // 2 + 1024) for n in pixels.shape)
-    middle = np.ascontiguousarray(pixels[rows, columns], dtype=np.float32)
+    (top, bottom), (left, right) = (
+        (max(0, n // 2 - 1024), min(n, n // 2 + 1024)) for n in pixels.shape
+    )
+    middle = as_rows(pixels).rows(top, bottom)[:, left:right]
+    middle = np.ascontiguousarray(middle, dtype=np.float32)
     return float(cv2.Laplacian(middle, cv2.CV_32F).var())
 
 
 # --- TIFF ---------------------------------------------------------------------------------------
 
 
-def _read_tiff(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Picture:
+def _read_tiff(
+    data: bytes | FileBytes, zone: tzinfo, channel: str | None, path: Path, large: int | None
+) -> Picture:
     _check_ifd_chain(data)
-    # tifffile would look for the other files of an OME-TIFF set; bytes have no neighbours.
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+    # tifffile would look for the other files of an OME-TIFF set; bytes have no neighbours, and
+    # an open file is not asked for any.
+    source = data.file if isinstance(data, FileBytes) else io.BytesIO(data)
+    source.seek(0)
+    decode = _decode_page if large is None else partial(_decode_large, data=data, large=large)
+    with tifffile.TiffFile(source, _multifile=False) as tiff:
         tiff.pages.useframes = False
         pages: list[Any] = list(tiff.pages)
         description = str(pages[0].description or "")
@@ -344,7 +435,7 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Pi
         if _is_ome(description):
             ome = _Ome(description, zone, path)
             planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
-            best = _sharpest([plane.page for plane in planes], pages)
+            best = _sharpest([plane.page for plane in planes], pages, decode)
             plane = next(plane for plane in planes if plane.page == best[0])
             return Picture(
                 best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
@@ -354,7 +445,7 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Pi
             # Gen5 writes a page a channel, MetaMorph a page a file.
             chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
             return Picture(
-                _sharpest(chosen, pages)[1],
+                _sharpest(chosen, pages, decode)[1],
                 said.pixel_size_um,
                 said.acquired_at,
                 said.stage,
@@ -365,13 +456,13 @@ def _read_tiff(data: bytes, zone: tzinfo, channel: str | None, path: Path) -> Pi
             settings = _imagej_settings(description)
             chosen = _imagej_pages(settings, len(pages), channel)
             return Picture(
-                _sharpest(chosen, pages)[1],
+                _sharpest(chosen, pages, decode)[1],
                 _imagej_pixel_size_um(settings, pages[0]),
                 acquired_at,
                 None,
                 "ImageJ TIFF",
             )
-        pixels = _sharpest(_full_size_pages(pages), pages)[1]
+        pixels = _sharpest(_full_size_pages(pages), pages, decode)[1]
         return Picture(pixels, None, acquired_at, None, "BigTIFF" if is_big else "TIFF")
 
 
@@ -398,13 +489,13 @@ def _pages_of_channel(pages: Sequence[Any], zone: tzinfo, wanted: str | None) ->
     return [index for index, of in zip(chosen, names, strict=True) if of == name]
 
 
-def _check_ifd_chain(data: bytes) -> None:
+def _check_ifd_chain(data: bytes | FileBytes) -> None:
     """Follow the chain of image directories to its end. tifffile stops quietly where it breaks."""
     order = "<" if data[:2] == b"II" else ">"
     if data[2:4] in (b"+\0", b"\0+"):
         if len(data) < 16:
             _refuse("truncated", f"ends after {len(data)} bytes, within its header")
-        if struct.unpack_from(order + "HH", data, 4) != (8, 0):
+        if struct.unpack_from(order + "HH", data[:16], 4) != (8, 0):
             _refuse("corrupt", "has a damaged BigTIFF header")
         first, pointer, count_format, entry_bytes = 8, "Q", "Q", 20
     else:
@@ -412,7 +503,7 @@ def _check_ifd_chain(data: bytes) -> None:
             _refuse("truncated", f"ends after {len(data)} bytes, within its header")
         first, pointer, count_format, entry_bytes = 4, "I", "H", 12
     seen: set[int] = set()
-    (offset,) = struct.unpack_from(order + pointer, data, first)
+    (offset,) = struct.unpack_from(order + pointer, data[:16], first)
     if offset == 0:
         _refuse("truncated", "has no image directory yet")
     while offset:
@@ -424,15 +515,16 @@ def _check_ifd_chain(data: bytes) -> None:
         count_bytes = struct.calcsize(order + count_format)
         if offset + count_bytes > len(data):
             _refuse("truncated", f"an image directory should be at byte {offset} of {len(data)}")
-        (count,) = struct.unpack_from(order + count_format, data, offset)
+        (count,) = struct.unpack(order + count_format, data[offset : offset + count_bytes])
         if count == 0 or count > 4096:
-            reason = "corrupt" if any(data[offset:]) else "truncated"
+            reason = "corrupt" if any(data[offset : offset + (1 << 24)]) else "truncated"
             _refuse(reason, f"has an image directory with {count} entries at byte {offset}")
         next_at = offset + count_bytes + count * entry_bytes
         if next_at + struct.calcsize(order + pointer) > len(data):
             _refuse("truncated", f"ends within its image directory (byte {len(data)})")
         _check_entries(data, offset + count_bytes, count, order, pointer)
-        (offset,) = struct.unpack_from(order + pointer, data, next_at)
+        end = next_at + struct.calcsize(order + pointer)
+        (offset,) = struct.unpack(order + pointer, data[next_at:end])
 
 
 _DESCRIPTION = 270
@@ -440,20 +532,22 @@ _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 1
 _BYTES_OF_TYPE |= {13: 4, 16: 8, 17: 8, 18: 8}
 
 
-def _check_entries(data: bytes, start: int, count: int, order: str, pointer: str) -> None:
+def _check_entries(
+    data: bytes | FileBytes, start: int, count: int, order: str, pointer: str
+) -> None:
     """An entry whose value lies past the end would be left out, and with it the pixel size."""
     entry = struct.Struct(f"{order}HH{pointer}{pointer}")
     inline = struct.calcsize(order + pointer)
-    for index in range(count):
-        tag, kind, values, value_at = entry.unpack_from(data, start + index * entry.size)
+    for tag, kind, values, value_at in entry.iter_unpack(data[start : start + count * entry.size]):
         length = values * _BYTES_OF_TYPE.get(kind, 0)
         if length > inline and value_at + length > len(data):
             _refuse("truncated", f"should have {value_at + length} bytes and has {len(data)}")
-        if tag == _DESCRIPTION and length > inline and not data[value_at:].strip(b"\0"):
+        said = tag == _DESCRIPTION and length > inline
+        if said and not data[value_at : value_at + length].strip(b"\0"):
             _refuse("truncated", "has only zeros where its description should be")
 
 
-def _check_page(page: Any, data: bytes) -> None:
+def _check_page(page: Any, data: bytes | FileBytes) -> None:
     """Everything that a page declares must be there; nothing is decoded or allocated yet."""
     if not isinstance(page, tifffile.TiffPage):
         _refuse("corrupt", "has an image directory that cannot be read")
@@ -501,21 +595,41 @@ def _full_size_pages(pages: Sequence[Any]) -> list[int]:
     return chosen or [0]
 
 
-def _sharpest(chosen: Sequence[int], pages: Sequence[Any]) -> tuple[int, npt.NDArray[Any]]:
+_Pixels = npt.NDArray[Any] | Rows
+
+
+def _sharpest(
+    chosen: Sequence[int], pages: Sequence[Any], decode: Callable[[Any], _Pixels]
+) -> tuple[int, _Pixels]:
     """Number and grey pixels of the sharpest of the chosen pages."""
-    best = chosen[0], _decode_page(pages[chosen[0]])
+    best = chosen[0], decode(pages[chosen[0]])
     if len(chosen) == 1:
         return best
     best_sharpness = _sharpness(best[1])
     for index in chosen[1:]:
-        pixels = _decode_page(pages[index])
+        pixels = decode(pages[index])
         sharpness = _sharpness(pixels)
         if sharpness > best_sharpness or pixels.shape != best[1].shape:
             best, best_sharpness = (index, pixels), sharpness
     return best
 
 
+def _decode_large(page: Any, data: bytes | FileBytes, large: int) -> _Pixels:
+    """A page of a large picture is left in its file; what can be told before is checked."""
+    if page.imagelength * page.imagewidth <= large or not is_readable_by_rows(page):
+        return _decode_page(page)
+    _check_colours(page)
+    return TiffRows(page, data, partial(_finish, page=page))
+
+
 def _decode_page(page: Any) -> npt.NDArray[Any]:
+    _check_colours(page)
+    decoded = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, samples)
+    decoded = decoded[0, 0] if decoded.shape[0] == 1 else np.moveaxis(decoded[:, 0, :, :, 0], 0, -1)
+    return _finish(decoded, page)
+
+
+def _check_colours(page: Any) -> None:
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     if photometric not in (0, 1, 2, 3, 6):
         _refuse("unsupported", f"has colours of kind {page.photometric!r}")
@@ -523,10 +637,15 @@ def _decode_page(page: Any) -> npt.NDArray[Any]:
         _refuse("corrupt", f"declares colour with {samples} samples a pixel")
     if photometric == 6 and page.compression not in _JPEG_IN_TIFF:
         _refuse("unsupported", "has YCbCr colours without JPEG compression")
+    if photometric == 0 and page.dtype.kind == "f":
+        _refuse("unsupported", "has floating-point pixels with white as zero")
     if page.compression in _DEFLATE:
         _check_deflate(page)
-    decoded = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, samples)
-    decoded = decoded[0, 0] if decoded.shape[0] == 1 else np.moveaxis(decoded[:, 0, :, :, 0], 0, -1)
+
+
+def _finish(decoded: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    """(h, W, samples) as they are stored -> (h, W) grey, row by row."""
+    photometric = int(page.photometric)
     if photometric == 3:
         return _from_palette(decoded[:, :, 0], page)
     if photometric in (0, 1):

@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from model.preparation import shrunk
+from model.rows import Disc, Rows
+
 _REDUCED_SIDE = 480
 _RAYS = 360
 # The wall and its shadow take the outermost few per cent; nothing there is culture.
@@ -32,16 +35,18 @@ class RoundWell:
 
     def inside(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """(H, W) mask of the well, slightly shrunk so that the dark rim is not counted."""
-        rows = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(self.centre[0])
-        columns = np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(self.centre[1])
-        return np.asarray(rows**2 + columns**2 <= np.float32((self.radius_px * _SHRUNK) ** 2))
+        return self.inside_rows(shape).rows(0, shape[0])
+
+    def inside_rows(self, shape: tuple[int, int]) -> Disc:
+        """The same, a few rows at a time."""
+        return Disc(shape, self.centre, self.radius_px * _SHRUNK)
 
     def pixel_size_um(self, well_diameter_mm: float) -> float:
         """What one pixel measures if the well has that diameter."""
         return well_diameter_mm * 1000.0 / (2.0 * self.radius_px)
 
 
-def find_round_well(pixels: npt.NDArray[Any]) -> RoundWell | None:
+def find_round_well(pixels: npt.NDArray[Any] | Rows) -> RoundWell | None:
     """The round well that a picture shows whole, dark outside; None where there is none.
 
     pixels : (H, W), any of the capture types
@@ -50,7 +55,7 @@ def find_round_well(pixels: npt.NDArray[Any]) -> RoundWell | None:
         return None
     scale = max(1.0, max(pixels.shape) / _REDUCED_SIDE)
     size = (max(1, round(pixels.shape[1] / scale)), max(1, round(pixels.shape[0] / scale)))
-    reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    reduced = shrunk(pixels, (size[1], size[0]))
     limit = _dark_limit(reduced)
     if limit is None:
         return None

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from model.classes import CellClass
 from monitor.capture.names import PRESETS, parse_name
-from monitor.capture.reading import read_picture
+from monitor.capture.reading import Picture, open_picture
 from monitor.capture.sidecars import read_beside
 from monitor.commands.common import (
     ConfigOption,
@@ -31,6 +31,8 @@ from monitor.config import Config, SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError, MonitorError, UsageError
 from monitor.whole_files import write_whole
+
+LARGEST_OVERLAY_SIDE_PX = 4096
 
 
 def segment(
@@ -66,7 +68,8 @@ def segment(
     """Segment one image into undifferentiated, differentiated and background.
 
     Writes <stem>_labels.png (0 background, 1 undifferentiated, 2 differentiated, 255 outside the
-    vessel) and <stem>_overlay.png.
+    vessel) and <stem>_overlay.png. Of images of more than 64 megapixels the first is a tiled TIFF;
+    the second is at most 4096 pixels wide or high.
 
     Example: colonywatch segment field.tif --out result --pixel-size-um 1.2
     """
@@ -94,9 +97,30 @@ def segment_file(
 
     Raises CaptureError for an image that cannot be judged, ModelRefusedError for a bad model.
     """
+    source: SourceSettings = config.source_of(image.absolute()) or config.unlisted
+    picture = open_picture(image, zone=source.zone, channel=source.channel)
+    try:
+        return _segment_picture(image, picture, folder, config, source, model, pixel_size_um)
+    finally:
+        picture.close()
+
+
+def _segment_picture(
+    image: Path,
+    picture: Picture,
+    folder: Path,
+    config: Config,
+    source: SourceSettings,
+    model: str,
+    pixel_size_um: float | None,
+) -> dict[str, Any]:
     # Torch takes seconds to load; only the commands that need it pay for it.
     from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-    from monitor.segmentation.overlay import draw_overlay, encode_labels, encode_png
+    from monitor.segmentation.label_maps import (
+        encode_label_map,
+        label_map_suffix,
+    )
+    from monitor.segmentation.overlay import draw_overlay, encode_png
     from monitor.segmentation.pieces import Pieces
     from monitor.segmentation.segmenter import (
         colony_limit_px,
@@ -105,8 +129,6 @@ def segment_file(
         segment_picture,
     )
 
-    source: SourceSettings = config.source_of(image.absolute()) or config.unlisted
-    picture = read_picture(image, zone=source.zone, channel=source.channel)
     named = _named(image, source)
     named_size = None if named is None else named.pixel_size_um
     beside = None if named is None else read_beside(image.absolute(), named.pattern, source.zone)
@@ -138,10 +160,12 @@ def segment_file(
         labels,
         pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
         title=image.stem,
+        max_side=LARGEST_OVERLAY_SIDE_PX if max(labels.shape) > LARGEST_OVERLAY_SIDE_PX else None,
         assumed=size is None,
     )
     try:
-        write_whole(folder / f"{image.stem}_labels.png", encode_labels(labels))
+        label_map = folder / f"{image.stem}_labels{label_map_suffix(labels)}"
+        write_whole(label_map, encode_label_map(labels))
         write_whole(folder / f"{image.stem}_overlay.png", encode_png(overlay))
     except OSError as problem:
         raise MonitorError(
@@ -181,8 +205,9 @@ def segment_file(
         "differentiated_regions": len(regions),
         "doubts": list(field.quality.doubts),
         "model": {"name": segmenter.name, "sha256": segmenter.sha256},
-        "labels": shown(folder / f"{image.stem}_labels.png"),
+        "labels": shown(label_map),
         "overlay": shown(folder / f"{image.stem}_overlay.png"),
+        "overlay_scale": overlay.shape[1] / labels.shape[1],
     }
 
 
@@ -215,6 +240,11 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
             f"{image.name}: no pixel size in the file or its name; taken as "
             f"{document['assumed_pixel_size_um']:.2g} um a pixel. Give --pixel-size-um for "
             "areas and a better result"
+        )
+    if document["overlay_scale"] < 1:
+        say(
+            f"{image.name}: the overlay is drawn at {document['overlay_scale']:.3f} of its size "
+            f"({document['shape'][1]} pixels wide)"
         )
     for doubt in document["doubts"]:
         say(f"{image.name}: doubtful: {doubt}")

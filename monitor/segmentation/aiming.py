@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
-from monitor.segmentation.pieces import are_cells, filling
+from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, are_cells, filling
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -88,6 +88,9 @@ def aim_at(
     differentiated = _in_all(before, CellClass.DIFFERENTIATED)
     aims = []
     for colony in condemned.values():
+        if _is_too_large(colony.bounds):
+            aims.append(_refused_whole(colony))
+            continue
         inside, place = _colony_mask(labels, colony)
         piece = _Piece(
             labels, probabilities, inside, place, pixel_size_um, aiming, 1.0, cells, None
@@ -97,6 +100,9 @@ def aim_at(
         if region.colony in condemned or region.mean_probability < min_probability:
             continue
         if region.area_px * pixel_size_um**2 < min_region_um2:
+            continue
+        if _is_too_large(_box(region)):
+            aims.append(_refused_whole(region))
             continue
         inside, place = _region_mask(labels, region)
         whole = np.count_nonzero(inside) == region.area_px
@@ -115,6 +121,32 @@ def aim_at(
     return tuple(aims)
 
 
+def _is_too_large(box: tuple[int, int, int, int]) -> bool:
+    top, left, bottom, right = box
+    return (bottom - top) * (right - left) > LARGEST_BOX_PIXELS
+
+
+def _refused_whole(what: Region | Colony) -> Aim:
+    """Nobody removes with a small tool what spans a whole well; its maps would fill the memory."""
+    if isinstance(what, Region):
+        polygon, chance, radius = what.polygon, what.mean_probability, what.inscribed_radius_px
+    else:
+        top, left, bottom, right = (float(side) for side in what.bounds)
+        polygon = ((top, left), (top, right - 1), (bottom - 1, right - 1), (bottom - 1, left))
+        chance, radius = what.differentiated_fraction, 0.0
+    return Aim(
+        label=what.label,
+        whole_colony=isinstance(what, Colony),
+        area_px=what.area_px,
+        polygon=polygon,
+        mean_probability=chance,
+        uncertainty=0.0,
+        inscribed_radius_px=radius,
+        refused="too large",
+        refused_text="too large to be removed hit by hit; consider discarding the dish",
+    )
+
+
 def _in_all(maps: Sequence[Labels], *classes: CellClass) -> _Bools | None:
     """Where each of the label maps shows one of the classes; None where there are no maps."""
     found: _Bools | None = None
@@ -131,14 +163,20 @@ def _is_cut(colony: Colony, labels: Labels) -> bool:
 
 def _region_mask(labels: Labels, region: Region) -> tuple[_Bools, tuple[int, int]]:
     """(mask, (first row, first column)) of the differentiated piece that the pick point is in."""
-    outline = np.array(region.polygon)
-    # An outline of few points may cut a corner off; what lies outside is then left alone.
-    top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0)))
-    bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0)))
+    top, left, bottom, right = _box(region)
     crop = labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
     _, pieces = cv2.connectedComponents(crop.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     row, column = (int(value) for value in region.pick_point)
     return np.asarray(pieces == pieces[row - top, column - left]), (top, left)
+
+
+def _box(region: Region) -> tuple[int, int, int, int]:
+    """First row and column, and the last ones + 1; the latter may lie beyond the picture."""
+    outline = np.array(region.polygon)
+    # An outline of few points may cut a corner off; what lies outside is then left alone.
+    top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0)))
+    bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0)))
+    return top, left, bottom, right
 
 
 def _colony_mask(labels: Labels, colony: Colony) -> tuple[_Bools, tuple[int, int]]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
+from model.rows import in_strips
 from monitor.culture import Colony, FieldAreas, Region
-from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, Pieces
+from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0
@@ -34,8 +35,11 @@ def measure_areas(labels: Labels) -> FieldAreas:
 
     Raises ValueError where the label map holds any other value.
     """
-    counts = {kind: int(np.count_nonzero(labels == kind)) for kind in CellClass}
-    if sum(counts.values()) + int(np.count_nonzero(labels == UNKNOWN)) != labels.size:
+    counts = dict.fromkeys((*CellClass, UNKNOWN), 0)
+    for top, bottom in in_strips(labels.shape[0], labels.shape[1], STRIP_PIXELS):
+        for kind in counts:
+            counts[kind] += int(np.count_nonzero(labels[top:bottom] == kind))
+    if sum(counts.values()) != labels.size:
         odd = sorted(set(np.unique(labels).tolist()) - {*CellClass, UNKNOWN})
         raise ValueError(f"a label map holds 0, 1, 2 and {UNKNOWN}, this one also {odd[:5]}")
     return FieldAreas(

@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 from monitor.culture import FieldMeasurement
-from monitor.segmentation.overlay import field_of_view
+from monitor.segmentation.overlay import encode_labels, field_of_view
 
 log = logging.getLogger(__name__)
+
+LARGE_PIXELS = 64_000_000
+"""Larger label maps are tiled TIFFs, which viewers of large pictures open in part."""
+
+_TILE = 512
+
+
+def label_map_suffix(labels: NDArray[np.uint8]) -> str:
+    """How the file of a label map ends, by its size."""
+    return ".tif" if labels.size > LARGE_PIXELS else ".png"
+
+
+def encode_label_map(labels: NDArray[np.uint8]) -> bytes:
+    """(H, W) uint8 -> the content of its file: PNG, or of large maps a tiled TIFF."""
+    if label_map_suffix(labels) == ".png":
+        return encode_labels(labels)
+    content = io.BytesIO()
+    tifffile.imwrite(
+        content,
+        labels,
+        tile=(_TILE, _TILE),
+        compression="deflate",
+        compressionargs={"level": 2},
+        photometric="minisblack",
+        metadata=None,
+        maxworkers=1,
+    )
+    return content.getvalue()
+
+
+def _decoded(path: Path) -> NDArray[np.uint8] | None:
+    """None where it is no picture. Raises OSError."""
+    content = path.read_bytes()
+    if path.suffix == ".tif":
+        try:
+            return np.asarray(tifffile.imread(io.BytesIO(content), maxworkers=1))
+        except Exception:  # decoders raise whatever they like on broken bytes
+            return None
+    found = (
+        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    )
+    return None if found is None else np.asarray(found)
 
 
 def read_label_map(state_folder: Path, measurement: FieldMeasurement) -> NDArray[np.uint8] | None:
@@ -24,11 +68,10 @@ def read_label_map(state_folder: Path, measurement: FieldMeasurement) -> NDArray
         return None
     path = state_folder / measurement.label_map
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        labels = _decoded(path)
     except OSError as problem:
         log.warning("%s: cannot be read (%s); the scan is not compared", path, problem.strerror)
         return None
-    labels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if labels is None or labels.dtype != np.uint8 or labels.shape != measurement.shape:
         log.warning("%s: is no label map of its capture; the scan is not compared", path)
         return None

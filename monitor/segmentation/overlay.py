@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model.classes import UNKNOWN, CellClass
+from model.preparation import shrunk
+from model.rows import Rows
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
 
@@ -40,7 +42,7 @@ _COARSE_SIDE = 256
 
 
 def draw_overlay(
-    pixels: NDArray[Any],
+    pixels: NDArray[Any] | Rows,
     labels: NDArray[np.uint8],
     *,
     pixel_size_um: float | None,
@@ -50,7 +52,7 @@ def draw_overlay(
 ) -> Picture:
     """Capture, outlines of both classes, scale bar, legend.
 
-    pixels : (H, W) or (H, W, 3), any number type
+    pixels : (H, W) or (H, W, 3), any number type; rows only where they are to be made smaller
     labels : (H, W) uint8, 0, 1, 2 or 255; where it is 255 the capture is dimmed
     pixel_size_um : of the capture; None: the scale bar is in pixels
     max_side : longest side of the picture in pixels, strips not counted; small captures are
@@ -64,7 +66,11 @@ def draw_overlay(
         raise ValueError(f"capture {pixels.shape} and label map {labels.shape} differ in shape")
     areas = measure_areas(labels)
     zoom = _zoom(labels.shape, max_side)
-    grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
+    if isinstance(pixels, np.ndarray):
+        grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
+    else:
+        rows, columns = (max(1, round(length * zoom)) for length in labels.shape)
+        grey = shrunk(pixels, (rows, columns))
     classes = _resized(labels, zoom, cv2.INTER_NEAREST)
     picture = _coloured(stretch_contrast(grey, classes != UNKNOWN), classes)
 

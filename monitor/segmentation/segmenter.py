@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import CellClass
 from model.predict import ModelError, Segmentation, Segmenter
-from monitor.capture.bundles import hash_file, look_at_file, read_file
+from model.rows import Rows, as_rows, in_strips
+from monitor.capture.bundles import is_bundle, look_at_file, read_file
 from monitor.capture.metadata import Said
 from monitor.capture.names import PRESETS, shown_name
 from monitor.capture.quality import Quality, judge
-from monitor.capture.reading import Picture, read_picture
+from monitor.capture.reading import Picture, open_picture
 from monitor.capture.sidecars import read_beside
+from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import Aim, Colony, FieldMeasurement, Region, StagePosition
@@ -35,7 +39,8 @@ from monitor.segmentation.colonies import (
     measure_areas,
 )
 from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
-from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_labels, encode_png
+from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
+from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
 from monitor.segmentation.pieces import Pieces
 from monitor.segmentation.request import FieldRequest
 from monitor.whole_files import write_whole
@@ -46,7 +51,7 @@ MIN_COLONY_PX = 375
 MIN_REGION_PX = 250
 OVERLAY_SIDE_PX = 1600
 # Larger files are hashed and decoded in two passes and so never held whole in memory.
-IN_MEMORY_BYTES = 512 * 2**20
+IN_MEMORY_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,8 @@ def segment_picture(
             "at the picture, or choose another preset in the source's `names`",
             reason="no-well",
         )
-    inside = well.inside(picture.pixels.shape) if well is not None else None
+    shape = as_rows(picture.pixels).shape
+    inside = well.inside_rows(shape) if well is not None else None
     try:
         quality = judge(picture.pixels, inside)
     except CaptureError as problem:
@@ -117,15 +123,10 @@ def segment_picture(
     elif well is not None and settings.well_diameter_mm is not None:
         size, size_from = settings.well_diameter_mm * 1000 / (2 * well.radius_px), "well"
     segmentation = segmenter.segment(picture.pixels, size, inside=inside)
-    if min(picture.pixels.shape) * (size or segmentation.assumed_pixel_size_um or 0) < (
-        segmenter.window_um
-    ):
+    if min(shape) * (size or segmentation.assumed_pixel_size_um or 0) < (segmenter.window_um):
         # The model never saw a whole window of it; what it says there is a guess.
         quality = replace(quality, doubts=(*quality.doubts, "too-small"))
-    labels = segmentation.labels
-    if inside is not None:
-        labels = np.where(inside, labels, np.uint8(UNKNOWN))
-    return Field(picture, segmentation, labels, quality, size, size_from)
+    return Field(picture, segmentation, segmentation.labels, quality, size, size_from)
 
 
 def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
@@ -134,7 +135,17 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
     Raises CaptureError; with reason "changed" where the file holds other bytes by now.
     """
     began = time.monotonic()
-    picture, mtime = _read_claimed(request)
+    with _claimed(request) as (picture, mtime):
+        return _measure(segmenter, request, picture, mtime, began)
+
+
+def _measure(
+    segmenter: Segmenter,
+    request: FieldRequest,
+    picture: Picture,
+    mtime: datetime,
+    began: float,
+) -> FieldMeasurement:
     named, settings = request.named, request.settings
     beside = read_beside(request.path, named.pattern, settings.zone) or Said()
     preset = PRESETS.get(named.pattern)
@@ -157,7 +168,8 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
     stage = picture.stage if picture.stage is not None else named.stage
     labels, size = field.labels, field.pixel_size_um
     stem = _stem(request, acquired_at)
-    overlay, label_map = f"overlays/{stem}.jpg", f"labels/{stem}.png"
+    overlay = f"overlays/{stem}.jpg"
+    label_map = f"labels/{stem}{label_map_suffix(labels)}"
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
     with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
         written = beside_us.submit(_write_pictures, field, request, overlay, label_map, title)
@@ -245,7 +257,7 @@ def _write_pictures(
         max_side=OVERLAY_SIDE_PX,
         assumed=size is None,
     )
-    _write(request, {label_map: encode_labels(field.labels), overlay: encode_jpeg(image)})
+    _write(request, {label_map: encode_label_map(field.labels), overlay: encode_jpeg(image)})
 
 
 def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
@@ -286,26 +298,66 @@ def _aims(
     )
 
 
-def _fingerprint(pixels: NDArray[Any]) -> str:
+def _fingerprint(pixels: NDArray[Any] | Rows) -> str:
     """Hash of what the picture shows, whatever its file says beside it."""
-    found = hashlib.sha256(f"{pixels.dtype} {pixels.shape}".encode())
-    found.update(np.ascontiguousarray(pixels).data)
+    picture = as_rows(pixels)
+    found = hashlib.sha256(f"{picture.dtype} {picture.shape}".encode())
+    for top, bottom in in_strips(*picture.shape, LARGE_PIXELS):
+        found.update(np.ascontiguousarray(picture.rows(top, bottom)).data)
     return found.hexdigest()
 
 
-def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
-    """Decode exactly the bytes that were claimed: hashed and decoded from one read."""
+@contextmanager
+def _claimed(request: FieldRequest) -> Iterator[tuple[Picture, datetime]]:
+    """The picture in exactly the bytes that were claimed, open, and when they were written.
+
+    Small files are hashed and decoded from one read. Large ones stay open from the hash to the end,
+    and must not have been written to in between.
+    """
     path = request.path
-    try:
+    changed = CaptureError(
+        f"{shown_name(path)}: changed after it was taken in", reason="changed", transient=True
+    )
+    with _missing_or_unreadable(path):
         look = look_at_file(path)
         if not look.is_regular:
-            raise CaptureError(
-                f"{shown_name(path)}: changed after it was taken in",
-                reason="changed",
-                transient=True,
-            )
-        data = read_file(path) if look.size <= IN_MEMORY_BYTES else None
-        sha256 = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
+            raise changed
+        mtime_ns = look.mtime_ns
+        data: bytes | FileBytes
+        if look.size <= IN_MEMORY_BYTES or is_bundle(path):
+            data = read_file(path)
+            sha256 = hashlib.sha256(data).hexdigest()
+        else:
+            data = FileBytes(path.open("rb"))
+            status = os.fstat(data.file.fileno())
+            mtime_ns = status.st_mtime_ns
+            sha256 = hashlib.file_digest(data.file, "sha256").hexdigest()
+    if sha256 != request.sha256:
+        if isinstance(data, FileBytes):
+            data.file.close()
+        raise changed
+    picture = open_picture(
+        path, zone=request.settings.zone, data=data, channel=request.settings.channel
+    )
+    large = data if isinstance(data, FileBytes) and not data.file.closed else None
+    try:
+        yield picture, datetime.fromtimestamp(mtime_ns / 1e9, UTC)
+        if large is not None and _written(os.fstat(large.file.fileno()), status):
+            raise changed
+    except CaptureError:
+        raise
+    except Exception as problem:
+        if large is not None and _written(os.fstat(large.file.fileno()), status):
+            raise changed from problem
+        raise
+    finally:
+        picture.close()
+
+
+@contextmanager
+def _missing_or_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as problem:
         raise CaptureError(
             f"{shown_name(path)}: is not there any more", reason="missing", transient=True
@@ -316,14 +368,10 @@ def _read_claimed(request: FieldRequest) -> tuple[Picture, datetime]:
             reason="io-error",
             transient=True,
         ) from problem
-    if sha256 != request.sha256:
-        raise CaptureError(
-            f"{shown_name(path)}: changed after it was taken in", reason="changed", transient=True
-        )
-    picture = read_picture(
-        path, zone=request.settings.zone, data=data, channel=request.settings.channel
-    )
-    return picture, datetime.fromtimestamp(look.mtime_ns / 1e9, UTC)
+
+
+def _written(now: os.stat_result, then: os.stat_result) -> bool:
+    return (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)
 
 
 def colony_limit_px(pixel_size_um: float | None) -> int:
