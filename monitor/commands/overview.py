@@ -58,6 +58,10 @@ class HistoryFormat(StrEnum):
     PNG = "png"
 
 
+TROUBLED_SHOWN = 20
+TROUBLED_LISTED = 10_000
+
+
 def status(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
@@ -111,7 +115,11 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
                 "message": shown(capture.message or ""),
                 "next_try_at": capture.next_try_at.isoformat() if capture.next_try_at else None,
             }
-            for capture in store.captures.troubled()
+            for capture in store.captures.troubled(limit=TROUBLED_LISTED)
+        ],
+        "troubled_by_reason": [
+            {"state": str(state), "reason": reason, "captures": count}
+            for (state, reason), count in store.captures.troubled_by_reason().items()
         ],
         "pick_logs": _pick_logs(store, alive),
         "record": shown(config.record.folder),
@@ -218,7 +226,13 @@ def _show_status(document: dict[str, Any]) -> None:
     )
     for message in document["undelivered"]:
         say(f"undelivered {message['channel']} {message['subject']}: {message['last_error']}")
-    for capture in document["troubled"][:20]:
+    if len(document["troubled"]) > TROUBLED_SHOWN:
+        counted = ", ".join(
+            f"{one['captures']} {one['state']} ({one['reason']})"
+            for one in document["troubled_by_reason"]
+        )
+        say(f"{counted}; the newest {TROUBLED_SHOWN}, all of them with --json:")
+    for capture in document["troubled"][:TROUBLED_SHOWN]:
         again = f", next try {capture['next_try_at']}" if capture["next_try_at"] else ""
         say(f"{capture['state']} ({capture['reason']}){again}: {capture['message']}")
     for one in document["pick_logs"][:20]:

@@ -415,6 +415,21 @@ class CaptureRecord:
             )
             return [_capture(row) for row in rows]
 
+    def troubled_by_reason(self) -> dict[tuple[CaptureState, str], int]:
+        """How many captures wait or are unreadable for which reason, the most first."""
+        count = func.count()
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(CaptureRow.state, CaptureRow.reason, count)
+                .where(
+                    CaptureRow.state.in_([CaptureState.WAITING, CaptureState.UNREADABLE]),
+                    CaptureRow.reason.is_not(None),
+                )
+                .group_by(CaptureRow.state, CaptureRow.reason)
+                .order_by(count.desc(), CaptureRow.reason)
+            )
+            return {(CaptureState(state), str(reason)): many for state, reason, many in rows}
+
     def any_in_hand(self, now: datetime) -> bool:
         """Is a capture due, in work, or measured and not read yet?"""
         due = (CaptureRow.state == CaptureState.WAITING) & is_due(now)

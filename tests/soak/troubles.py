@@ -192,11 +192,15 @@ def _flat(captures: int) -> Callable[[Path, int], str]:
     return run
 
 
-def _writers(root: Path, seed: int) -> str:
+def _writers(watch: str) -> Callable[[Path, int], str]:
     """With the quiet time that a source has where nothing else is said."""
-    del seed
-    said = ill_mannered_writers(root, settle_s=2.0, pause_s=4.0)
-    return f"{said}; bursts 4 s apart, pauses of 8 s, quiet time 2 s"
+
+    def run(root: Path, seed: int) -> str:
+        del seed
+        said = ill_mannered_writers(root, settle_s=2.0, pause_s=4.0, watch=watch)
+        return f"{said}; bursts 4 s apart, pauses of 8 s, quiet time 2 s"
+
+    return run
 
 
 def _fuzz(minutes: float) -> Callable[[Path, int], str]:
@@ -338,7 +342,8 @@ def troubles(captures: int, fuzz_minutes: float) -> tuple[Trouble, ...]:
         Trouble("disk full: overlays", _full_disk("state/overlays")),
         Trouble("disk full: exports", _full_disk("state/removal")),
         Trouble("database locked", _locked),
-        Trouble("writers", _writers),
+        Trouble("writers, by events", _writers("events")),
+        Trouble("writers, by polling", _writers("polling")),
         Trouble("damaged files", _fuzz(fuzz_minutes)),
         Trouble("clock set", _clock_set),
         Trouble("folder away and back", _away),

@@ -35,13 +35,16 @@ def pictures(count: int) -> list[bytes]:
     return found
 
 
-def ill_mannered_writers(root: Path, *, settle_s: float, pause_s: float) -> str:
+def ill_mannered_writers(
+    root: Path, *, settle_s: float, pause_s: float, watch: str = "auto"
+) -> str:
     """All of them at once, each over a dish of its own; then what the record holds of each.
 
     settle_s : quiet time of the source
+    watch : as in the source's settings
     pause_s : of the writers; those that wait longer than the quiet time take four times that
     """
-    _write_config(root, settle_s)
+    _write_config(root, settle_s, watch)
     folder = root / "captures"
     folder.mkdir()
     data = iter(pictures(20))
@@ -170,10 +173,12 @@ def _until(
         time.sleep(0.1)
 
 
-def _write_config(root: Path, settle_s: float) -> None:
+def _write_config(root: Path, settle_s: float, watch: str) -> None:
     source = {
         "name": "soak",
         "path": "captures",
+        "watch": watch,
+        "poll_s": 1.0,
         "settle_s": settle_s,
         "young_s": 60,
         "scan_quiet_s": 3 * settle_s,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -174,5 +175,7 @@ def test_process_goes_on_past_bad_files_and_says_why(tmp_path):
     assert sorted(done["dishes"]) == ["good-1", "good-2"]
     status = command("status")
     assert len(status["troubled"]) == len(hashes)
+    counted = {one["reason"]: one["captures"] for one in status["troubled_by_reason"]}
+    assert counted == Counter(one["reason"] for one in status["troubled"])
     assert all(one["reason"] and one["message"] for one in status["troubled"])
     assert not {"kills-worker", "internal-error"} & {one["reason"] for one in status["troubled"]}
