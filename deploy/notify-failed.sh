@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # notify-failed.sh UNIT: say that UNIT has failed for good.
 #
-# Writes one line of priority crit to the system log and, where a `sendmail` is installed, mails
-# the last lines of the unit's journal to $COLONYWATCH_ADMIN (default: root).
-# Exit: 0 told, 1 the mail could not be handed over, 2 misused.
+# Writes one line of priority crit to the system log and tells everybody who gets alerts, with the
+# last lines of the unit's journal, through the configured mail server (`colonywatch
+# report-failure`). Where that fails, and a `sendmail` is installed, it mails $COLONYWATCH_ADMIN
+# (default: root).
+# Exit: 0 told, 1 nobody could be told, 2 misused.
 set -euo pipefail
 
 if [[ $# -ne 1 || ! $1 =~ ^[A-Za-z0-9:_.@\\-]+$ ]]; then
@@ -13,6 +15,8 @@ fi
 unit=$1
 admin=${COLONYWATCH_ADMIN:-root}
 machine=$(uname -n)
+program=${COLONYWATCH_PROGRAM:-$(dirname -- "$(readlink -f -- "$0")")/venv/bin/colonywatch}
+config=${COLONYWATCH_CONFIG:-/etc/colonywatch/config.yaml}
 PATH=$PATH:/usr/sbin:/usr/lib
 
 show() {  # show PROPERTY: the unit's property, or "unknown"
@@ -31,9 +35,18 @@ summary="$unit is DOWN on $machine and will not start again by itself ($reason).
 # A leading <2> is journald's mark for priority crit.
 logger --priority daemon.crit --tag colonywatch -- "$summary" 2>/dev/null || echo "<2>$summary"
 
-if ! command -v sendmail >/dev/null; then
-    echo "no sendmail on this machine: nobody was mailed"
+journal() { journalctl --no-pager --lines=40 --output=short-iso --unit="$unit" 2>&1 || true; }
+
+# It may itself be what is broken, or hang.
+if [[ -x $program ]] &&
+    journal | timeout 240 "$program" report-failure "$unit" --reason "$reason. $advice" --config "$config"; then
     exit 0
+fi
+echo "<3>colonywatch itself could not tell anybody (see above)" >&2
+
+if ! command -v sendmail >/dev/null; then
+    echo "<3>no sendmail on this machine either: nobody was mailed" >&2
+    exit 1
 fi
 {
     printf 'To: %s\n' "$admin"
@@ -42,7 +55,7 @@ fi
     printf 'Content-Type: text/plain; charset=utf-8\n\n'
     printf '%s\n\nUntil then no culture is watched and no alert is sent.\n\n' "$summary"
     printf 'Last lines of its journal:\n\n'
-    journalctl --no-pager --lines=40 --output=short-iso --unit="$unit" 2>&1 || true
+    journal
 } | sendmail -t -oi || {
     echo "<3>the mail to $admin could not be handed over" >&2
     exit 1

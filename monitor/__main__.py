@@ -25,6 +25,7 @@ from monitor.commands.common import (
     shown_lines,
 )
 from monitor.commands.demo import demo
+from monitor.commands.failure import report_failure
 from monitor.commands.process import process
 from monitor.commands.segment import segment
 from monitor.commands.serve import serve
@@ -83,6 +84,7 @@ app.command()(sila)
 app.command()(upkeep.simulate)
 app.command()(upkeep.backup)
 app.command()(upkeep.retry)
+app.command()(report_failure)
 app.command()(upkeep.reprocess)
 
 

@@ -38,6 +38,7 @@ from monitor.live_config import SilaConfig
 from monitor.outlet_config import (
     Addressed,
     ChannelConfig,
+    CheckInConfig,
     DashboardConfig,
     DigestConfig,
     QPixLogConfig,
@@ -734,6 +735,7 @@ class OutletsConfig(_Section):
     channels: tuple[ChannelConfig, ...] = Field(default=(), strict=False)
     removal: RemovalOutletConfig = RemovalOutletConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    check_in: CheckInConfig = CheckInConfig()
     sila: SilaConfig = SilaConfig()
 
     @field_validator("timezone")
@@ -879,6 +881,7 @@ class Config(_Section):
                             update={"folder": None, "pick_logs": PickLogsConfig()}
                         ),
                         "channels": (),
+                        "check_in": CheckInConfig(),
                         "dashboard": self.outlets.dashboard.model_copy(
                             update={"url": None, "secret_file": None}
                         ),
@@ -995,6 +998,9 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                     "channels": tuple(
                         channel.model_copy(update={"url_file": absolute(channel.url_file)})
                         for channel in config.outlets.channels
+                    ),
+                    "check_in": config.outlets.check_in.model_copy(
+                        update={"url_file": absolute(config.outlets.check_in.url_file)}
                     ),
                     "dashboard": config.outlets.dashboard.model_copy(
                         update={"secret_file": absolute(config.outlets.dashboard.secret_file)}

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +31,7 @@ from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
 from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
+from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import InWork, Pipeline, utc_now
 from monitor.record.store import Store
@@ -102,6 +103,11 @@ class Daemon:
         self._sources: list[_Source] = []
         self._vigil = Vigil(config, store, clock=utc_now)
         self._pick_logs = PickLogFolder(config.outlets.removal.pick_logs, store)
+        settings = config.outlets.check_in
+        self._check_in = (
+            CheckIn(settings.url_file, timeout_s=settings.timeout_s) if settings.url_file else None
+        )
+        self._has_checked_in = False
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Ask the daemon to end. May be called from any thread or as a signal handler."""
@@ -130,6 +136,10 @@ class Daemon:
             systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")
             log.info("ready: watching %d sources", len(self._sources))
             self._work(pipeline, worker, scheduler)
+        except BaseException as problem:
+            if self._check_in is not None:
+                self._check_in.fail(f"the daemon ends: {problem or type(problem).__name__}")
+            raise
         finally:
             systemd.notify("STOPPING=1")
             log.info("stopping")
@@ -208,6 +218,9 @@ class Daemon:
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
         every(DIGEST_S, self._write_digest)
+        if self._check_in is not None:
+            every(self._config.outlets.check_in.every_s, self._check_in_now)
+            scheduler.add_job(self._guarded, args=[self._check_in_now])
         if self._config.outlets.removal.pick_logs.folder is not None:
             every(PICK_LOGS_S, self._read_pick_logs)
 
@@ -257,6 +270,30 @@ class Daemon:
     def _write_digest(self) -> None:
         if write_due_digest(self._config, self._store, utc_now()):
             log.info("the digest of the day is on its way")
+
+    def _check_in_now(self) -> None:
+        """In a thread of its own: a server that does not answer holds up nothing."""
+        if self._check_in is None:
+            return
+        if not self._has_checked_in:
+            self._has_checked_in = self._check_in.start()
+        wrong = self._what_is_wrong()
+        if wrong:
+            self._check_in.fail(wrong)
+        else:
+            self._check_in.success()
+
+    def _what_is_wrong(self) -> str:
+        """Of what no mail can tell. Empty where all is well."""
+        still_s = time.monotonic() - self._loop_at
+        if still_s >= STUCK_S:
+            return f"the daemon's main loop has not come round for {still_s:.0f} s"
+        if self._delivery_hangs():
+            return "a message is in hand that does not end"
+        hours = self._config.outlets.check_in.late_mail_h
+        late = self._store.outbox.late(utc_now() - timedelta(hours=hours))
+        waiting = "1 message waits" if late == 1 else f"{late} messages wait"
+        return f"{waiting} for more than {hours:g} h: see alerts log" if late else ""
 
     def _read_pick_logs(self) -> None:
         self._pick_logs.look(utc_now)

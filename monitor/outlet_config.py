@@ -52,6 +52,20 @@ class DigestConfig(Section):
     when_quiet: bool = True
 
 
+class CheckInConfig(Section):
+    """An address that is called while all is well, and alarms when the calls stop (healthchecks.io
+    and what is like it).
+
+    url_file : holds the address and nothing else, since whoever knows it can call it; None = none
+    every_s : how often; late_mail_h : a message that waits for longer is told there as a failure
+    """
+
+    url_file: PathField | None = None
+    every_s: Annotated[float, Field(ge=10, le=86_400)] = 300.0
+    late_mail_h: Positive = 2.0
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+
+
 class DashboardConfig(Section):
     """Pages to look at, and to answer alerts (`colonywatch serve`).
 

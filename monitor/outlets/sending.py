@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import format_datetime, getaddresses, parsedate_to_datetime
 from pathlib import Path
 
 from monitor.config import EmailConfig
@@ -46,6 +46,22 @@ def send(
     if email.server is None:
         return _write_to_mailbox(message, mailbox)
     return _send_by_smtp(message, email, email.server, to or _addresses(message), tls)
+
+
+def plain_mail(
+    subject: str, text: str, *, at: datetime, sender: str, recipient: str
+) -> EmailMessage:
+    """A mail of text alone, such as one on a service that is down."""
+    message = EmailMessage(policy=POLICY)
+    message["Subject"] = clean(subject)
+    message["From"] = clean(sender)
+    message["To"] = clean(recipient)
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = f"<{plain_id(f'down-{at:%Y%m%dT%H%M%S.%f}-{clean(recipient)}')}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["Importance"] = "high"
+    message.set_content(text)
+    return message
 
 
 def _write_to_mailbox(message: EmailMessage, mailbox: Path) -> str:

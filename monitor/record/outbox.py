@@ -196,6 +196,21 @@ class Outbox:
                 or 0,
             )
 
+    def late(self, since: datetime) -> int:
+        """How many messages were due then already, and neither went nor were given up."""
+        with self._database.reading() as session:
+            return (
+                session.scalar(
+                    select(func.count()).where(
+                        OutboxRow.delivered_at.is_(None),
+                        OutboxRow.failed_at.is_(None),
+                        OutboxRow.attempts > 0,
+                        OutboxRow.created_at <= since,
+                    )
+                )
+                or 0
+            )
+
     def last_delivery(self) -> str | None:
         """Where the latest message went."""
         with self._database.reading() as session:

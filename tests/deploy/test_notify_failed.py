@@ -38,6 +38,41 @@ def tell(programs: Path, *arguments: str, **environment: str) -> subprocess.Comp
     )
 
 
+def program_of(tmp_path: Path, code: int) -> str:
+    """A program in place of ours, which writes down what it was given."""
+    program = tmp_path / "colonywatch"
+    program.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/told\ncat >{tmp_path}/journal\nexit {code}\n'
+    )
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_everybody_who_gets_alerts_is_told_by_our_own_program(
+    tmp_path: Path, programs: Path
+) -> None:
+    ours = program_of(tmp_path, 0)
+    done = tell(programs, "colonywatch.service", COLONYWATCH_PROGRAM=ours, STATUS="78")
+    assert done.returncode == 0, done.stderr
+    told = (tmp_path / "told").read_text(encoding="utf-8").splitlines()
+    assert told[:3] == ["report-failure", "colonywatch.service", "--reason"]
+    assert "check-config" in told[3]
+    assert told[4:] == ["--config", "/etc/colonywatch/config.yaml"]
+    assert "the last line of" in (tmp_path / "journal").read_text(encoding="utf-8")
+    assert not (tmp_path / "mail").exists()
+
+
+@pytest.mark.parametrize("code", [1, 78, 127])
+def test_where_our_own_program_cannot_the_administrator_is_mailed(
+    tmp_path: Path, programs: Path, code: int
+) -> None:
+    ours = program_of(tmp_path, code)
+    done = tell(programs, "colonywatch.service", COLONYWATCH_PROGRAM=ours)
+    assert done.returncode == 0
+    assert "could not tell anybody" in done.stderr
+    assert "is DOWN" in (tmp_path / "mail").read_text(encoding="utf-8")
+
+
 def test_the_system_log_and_the_administrator_hear_of_it(tmp_path: Path, programs: Path) -> None:
     done = tell(programs, "colonywatch.service", COLONYWATCH_ADMIN="lab@example.org")
     assert done.returncode == 0, done.stderr
