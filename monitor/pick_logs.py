@@ -126,10 +126,10 @@ class PickLogFolder:
         logged = read_qpix_log(content, self._qpix)
         plans = [plan for plan in self._store.plans.all() if plan.handover is not None]
         picks: list[LoggedPick] = []
-        for barcode, region in dict.fromkeys((one.barcode, one.region) for one in logged.features):
-            lines = [
-                one for one in logged.features if (one.barcode, one.region) == (barcode, region)
-            ]
+        by_place: dict[tuple[str, str], list[PickedFeature]] = {}
+        for one in logged.features:
+            by_place.setdefault((one.barcode, one.region), []).append(one)
+        for (barcode, region), lines in by_place.items():
             try:
                 plan = plan_picked(plans, barcode, region, logged.run_at)
                 picks += matched(plan, lines, self._qpix)

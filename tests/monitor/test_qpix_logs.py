@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.config import PickLogsConfig
 from monitor.culture import PickOutcome, PlanStatus
@@ -180,7 +183,7 @@ def test_a_log_that_is_not_whole_and_right_is_not_used(content, reason):
 
 
 @pytest.mark.parametrize(
-    ("line", "settings"),
+    ("line", "written"),
     [
         ("Run Date,2026-11-03T09:40:00Z", {}),
         ("Run Date,2026-11-03 18:40:00", {"timezone": "Asia/Tokyo"}),
@@ -190,10 +193,20 @@ def test_a_log_that_is_not_whole_and_right_is_not_used(content, reason):
         }),
     ],
 )  # fmt: skip
-def test_the_run_date_is_read_as_it_is_said_to_be_written(line, settings):
+def test_the_run_date_is_read_as_it_is_said_to_be_written(line, written):
     content = log_of("A1,1,2").replace(f"Run Date,{RUN}".encode(), line.encode())
-    found = read_qpix_log(content, QPixLogConfig(**settings))
+    found = read_qpix_log(content, QPixLogConfig(**written))
     assert found.run_at == datetime(2026, 11, 3, 9, 40, tzinfo=UTC)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=6), st.integers(0, 400), st.integers(0, 20))
+def test_no_bytes_bring_the_reader_down(garbage, at, cut):
+    content = log_of("A1,5500,1200", "A1,5600,1200")
+    content = content[:at] + garbage + content[at + cut :]
+    if is_qpix_log(content):
+        with suppress(PickLogError):
+            read_qpix_log(content, QPixLogConfig())
 
 
 def test_our_own_logs_are_not_taken_for_one():
