@@ -33,6 +33,7 @@ from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.config_values import named_zone
 from monitor.culture import Aiming, ToolKind
+from monitor.decision_config import VerificationConfig
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
 from monitor.outlet_config import (
@@ -505,6 +506,7 @@ class DecisionsConfig(_Section):
     overrides: tuple[OverrideConfig, ...] = Field(default=(), strict=False)
     silence: SilenceConfig = SilenceConfig()
     removal: RemovalConfig = RemovalConfig()
+    verification: VerificationConfig = VerificationConfig()
 
     @model_validator(mode="after")
     def _overrides_give_sound_limits(self) -> Self:

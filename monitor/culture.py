@@ -95,6 +95,7 @@ class RemovalCheck(StrEnum):
     GONE = "gone"
     PARTLY_GONE = "partly gone"
     STILL_THERE = "still there"
+    CANNOT_TELL = "cannot tell"  # the dish does not lie as it did; the next scan looks again
 
 
 class CalibrationKind(StrEnum):
@@ -720,12 +721,12 @@ class RegionFate:
 
 @dataclass(frozen=True)
 class RegionVerdict:
-    """What a scan says of one region that was picked."""
+    """What a scan says of one region that was picked. gone_share : None = it cannot be told"""
 
     plan_id: str
     region_id: str
     check: RemovalCheck
-    gone_share: float
+    gone_share: float | None
 
 
 @dataclass(frozen=True)
@@ -759,10 +760,12 @@ class RemovalPlan:
 
     @property
     def to_check(self) -> tuple[str, ...]:
-        """Regions that were picked and that no scan has looked at since."""
+        """Regions that were picked and of which no scan has said anything certain since."""
         picked = (PickOutcome.PICKED, PickOutcome.PARTLY_PICKED)
         return tuple(
-            fate.region_id for fate in self.fates if fate.outcome in picked and fate.check is None
+            fate.region_id
+            for fate in self.fates
+            if fate.outcome in picked and fate.check in (None, RemovalCheck.CANNOT_TELL)
         )
 
     @property

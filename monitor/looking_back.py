@@ -6,8 +6,9 @@ which a scan is decided on, so that nobody waits for them.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,9 +30,14 @@ from monitor.record.dishes import ScanFacts, ScanField
 from monitor.record.store import Store
 from monitor.segmentation.doubt_maps import read_sure_labels
 from monitor.segmentation.label_maps import read_label_map
+from monitor.segmentation.registration import STEP_UM, register
 from monitor.segmentation.request import EarlierCapture
 
+log = logging.getLogger(__name__)
+
 _Labels = NDArray[np.uint8]
+# Simulated dishes 12 h apart: 0.65 at least; two dishes: 0.38 at most.
+_ALIKE = 0.4
 # Scans in a row that cannot be judged and are looked past.
 _PASSED_OVER = 12
 _KEPT_READINGS = 64
@@ -114,8 +120,10 @@ class LookingBack:
         if dish is None or not fields:
             return
         picked = self._store.plans.all([PlanStatus.PICKED])
-        if any(plan.dish == dish and plan.to_check for plan in picked):
-            self.labels_of([one.measurement for one in fields])
+        for plan in picked:
+            if plan.dish == dish and plan.to_check:
+                self.labels_of([one.measurement for one in fields])
+                self.labels_of(self.made_from(plan).values())
         if any(aim.points for one in fields for aim in one.measurement.aims):
             limits = self._config.decisions.limits_for(dish, fields[0].source)
             readings = self._store.earlier.newest_readings(
@@ -170,6 +178,49 @@ class LookingBack:
             one.capture_sha256: one.measurement
             for one in self._store.dishes.scan_fields(plan.reading_id)
         }
+
+    def shift_since(
+        self,
+        plan: RemovalPlan,
+        made_from: Mapping[str, FieldMeasurement],
+        fields: Sequence[EarlierField],
+        camera: Calibration | None,
+    ) -> tuple[float, float] | None:
+        """How far the dish lies from where it lay when the plan was made, um on the stage; None
+        where it lies too far off, or looks like another one.
+        """
+        limit_um = self._config.decisions.verification.most_shift_um
+        if camera is None or not limit_um:
+            return 0.0, 0.0
+        outlines: dict[str, list[tuple[tuple[float, float], ...]]] = {}
+        for target in plan.targets:
+            outlines.setdefault(target.capture_sha256, []).append(target.polygon_px)
+        before = [
+            (capture, labels, outlines.get(sha256, []))
+            for sha256, measured in made_from.items()
+            for capture, labels in _placed(self.labels_of([measured]))
+        ]
+        found = register(
+            before, _placed(fields), camera.pixel_to_stage, reach_um=2 * limit_um + STEP_UM
+        )
+        if found is None:
+            return 0.0, 0.0
+        log.info(
+            "plan=%s: the dish lies %.0f um from where it lay (likeness %.2f)",
+            plan.id, found.length_um, found.likeness,
+        )  # fmt: skip
+        if found.length_um > limit_um or found.likeness < _ALIKE:
+            return None
+        return found.shift_um
+
+
+def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Labels]]:
+    return [
+        (EarlierCapture(one.measurement, one.measurement.stage, one.measurement.pixel_size_um),
+         one.labels)
+        for one in fields
+        if one.measurement.stage is not None and one.measurement.pixel_size_um
+    ]  # fmt: skip
 
 
 def _has_something_to_remove(reading: Reading) -> bool:

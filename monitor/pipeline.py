@@ -81,6 +81,7 @@ from monitor.vessels import Vessel
 log = logging.getLogger(__name__)
 
 UNLISTED = "unlisted"
+_STILL_TO_REMOVE = {RemovalCheck.STILL_THERE, RemovalCheck.PARTLY_GONE}
 CRASHES_ALLOWED = 2
 Clock = Callable[[], datetime]
 
@@ -503,7 +504,7 @@ class Pipeline:
         wanted += _told_of_removal(facts, verdicts)
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
-            left = any(one.check is not RemovalCheck.GONE for one in verdicts)
+            left = any(one.check in _STILL_TO_REMOVE for one in verdicts)
             differentiates = judgement.status is DishStatus.DIFFERENTIATING
             if (differentiates or left) and not _past_saving(facts, wanted):
                 plan = self._plan(facts, reading, limits)
@@ -594,7 +595,15 @@ class Pipeline:
             found: list[RegionVerdict] = []
             for plan in facts.picked:
                 made_from = self._looking_back.made_from(plan)
-                found += verify_removal(plan, made_from, fields, camera)
+                shift_um = self._looking_back.shift_since(plan, made_from, fields, camera)
+                found += verify_removal(
+                    plan,
+                    made_from,
+                    fields,
+                    camera,
+                    self._config.decisions.verification,
+                    shift_um=shift_um,
+                )
             return tuple(found)
         except Exception:
             # The reading matters more; the next scan looks again.
@@ -622,16 +631,15 @@ class Pipeline:
 
 def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:
     """An alert where something that was picked is still there; its end when the next is gone."""
-    if not verdicts:
-        return []
     checks = [one.check for one in verdicts]
+    if set(checks) <= {RemovalCheck.CANNOT_TELL}:
+        return []
     counted = ", ".join(f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks)
     plans = ", ".join(dict.fromkeys(one.plan_id for one in verdicts))
     text = f"Picked by plan {plans}, and looked at again: {counted}."
     log.info("dish=%s: %s", facts.dish, text)
     is_open = AlertTopic.NOT_REMOVED in open_topics(facts.alerts)
-    all_gone = set(checks) == {RemovalCheck.GONE}
-    if all_gone:
+    if not set(checks) & _STILL_TO_REMOVE:
         kinds = [AlertKind.CLEARED] if is_open else []
     else:
         kinds = [AlertKind.WORSENED if is_open else AlertKind.RAISED]

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import numpy as np
 from shapely import contains_xy, make_valid, prepare, transform
+from shapely.affinity import translate
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -20,15 +21,11 @@ from monitor.culture import (
     RemovalPlan,
     Target,
 )
+from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
 from monitor.geometry import field_to_stage, image_to_stage
 
-# Of a region that was picked as planned, so much is background; the rest is what the tool must
-# leave at its border, and what the label map blurs.
-GONE = 0.8
-STILL_THERE = 0.3
-# Cells grow back and wander in: a later scan says nothing of the picking any more.
-WITHIN = timedelta(hours=24)
+DEFAULTS = VerificationConfig()
 # Less of a region in the picture proves nothing.
 _SEEN = 0.5
 _POINTS = 40_000
@@ -40,12 +37,17 @@ def verify_removal(
     before: Mapping[str, FieldMeasurement],
     fields: Sequence[EarlierField],
     calibration: Calibration | None,
+    limits: VerificationConfig = DEFAULTS,
+    *,
+    shift_um: tuple[float, float] | None = (0.0, 0.0),
 ) -> tuple[RegionVerdict, ...]:
     """What a scan says of each region of `plan` that was picked and not looked at since.
 
     before : the captures that the plan was made from, by SHA-256
     fields : captures of the scan with their label maps; those taken before the picking do not count
     calibration : how the camera stands on the stage
+    shift_um : how far the dish lies from where it lay when the plan was made; None = it does not
+        lie as it did, so that nothing can be told
 
     Two scans and a picker never lie exactly on one another. A region is judged by what is left of
     it when its border is drawn in by the picker's error and that of the label map, so that a shift
@@ -56,7 +58,8 @@ def verify_removal(
     late = [
         field
         for field in fields
-        if plan.picked_at < field.measurement.acquired_at <= plan.picked_at + WITHIN
+        if plan.picked_at < field.measurement.acquired_at
+        and field.measurement.acquired_at <= plan.picked_at + timedelta(hours=limits.within_h)
         and field.measurement.stage is not None
         and (field.measurement.pixel_size_um or 0) > 0
         and field.labels.shape == field.measurement.shape
@@ -68,20 +71,30 @@ def verify_removal(
         made_from = before.get(target.capture_sha256)
         if target.region_id not in plan.to_check or made_from is None:
             continue
+        if shift_um is None:
+            if late:
+                verdicts.append(
+                    RegionVerdict(plan.id, target.region_id, RemovalCheck.CANNOT_TELL, None)
+                )
+            continue
         place = _on_stage(target, made_from, calibration, error_um)
+        if place is not None:
+            place = translate(place, *shift_um)
         looks = [] if place is None else [_look(place, field, calibration) for field in late]
         seen_share, gone_share = max(looks, default=(0.0, 0.0))
         if seen_share >= _SEEN:
             verdicts.append(
-                RegionVerdict(plan.id, target.region_id, _check(gone_share), gone_share)
+                RegionVerdict(plan.id, target.region_id, _check(gone_share, limits), gone_share)
             )
     return tuple(verdicts)
 
 
-def _check(gone_share: float) -> RemovalCheck:
-    if gone_share >= GONE:
+def _check(gone_share: float, limits: VerificationConfig) -> RemovalCheck:
+    if gone_share >= limits.gone_above:
         return RemovalCheck.GONE
-    return RemovalCheck.STILL_THERE if gone_share <= STILL_THERE else RemovalCheck.PARTLY_GONE
+    if gone_share <= limits.still_there_below:
+        return RemovalCheck.STILL_THERE
+    return RemovalCheck.PARTLY_GONE
 
 
 def _on_stage(

@@ -490,9 +490,10 @@ def counts_of_checks(plan: RemovalPlan) -> str:
     """``of 3 regions 2 gone, 1 still there``"""
     checks = [fate.check for fate in plan.fates if fate.check is not None]
     parts = [f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks]
-    if plan.to_check:
-        parts.append(f"{len(plan.to_check)} not seen")
-    return f"of {len(checks) + len(plan.to_check)} regions {', '.join(parts)}"
+    unseen = len(plan.to_check) - checks.count(RemovalCheck.CANNOT_TELL)
+    if unseen:
+        parts.append(f"{unseen} not seen")
+    return f"of {len(checks) + unseen} regions {', '.join(parts)}"
 
 
 def _fates(session: Session, plan_ids: Sequence[str] | None) -> dict[str, tuple[RegionFate, ...]]:

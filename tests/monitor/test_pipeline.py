@@ -1201,3 +1201,69 @@ def test_a_scan_whose_label_map_is_lost_says_nothing_of_what_was_picked(make_lin
     plan = picked_between_scans(line, store)
     series(line, 0.01, first_hour=3, regions=(), aims=())
     assert store.plans.plan(plan.id).status is PlanStatus.PICKED
+
+
+# Colonies here and there, and the region of the plan in the middle.
+COLONIES = ((30, 40, 18), (45, 150, 22), (150, 45, 25), (165, 160, 15), (100, 100, 14))
+
+
+def draw_colonies(line, name, *, shift_px=0, without=()):
+    labels = np.zeros((200, 200), np.uint8)
+    for number, (row, column, radius) in enumerate(COLONIES):
+        if number not in without:
+            cv2.circle(labels, (column + shift_px, row), radius, 1 + number % 2, -1)
+    path = line.config.record.folder / f"labels/{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), labels)
+    return f"labels/{name}.png"
+
+
+@pytest.mark.parametrize(
+    ("shift_px", "without", "check"),
+    [
+        (0, (), RemovalCheck.STILL_THERE),
+        (25, (), RemovalCheck.STILL_THERE),
+        (25, (4,), RemovalCheck.GONE),
+        (-25, (4,), RemovalCheck.GONE),
+        (90, (4,), RemovalCheck.CANNOT_TELL),
+    ],
+)
+def test_a_plate_that_was_put_back_shifted_is_checked_all_the_same(
+    make_line, store, shift_px, without, check
+):
+    """Taken out for picking and put back 50 um off: of what lies at the region's old place nothing
+    can be concluded. 180 um off is more than the settings allow.
+    """
+    line = make_line(**CALIBRATED)
+    before = draw_colonies(line, "before")
+    row, column, radius = COLONIES[4]
+    square = tuple(
+        (float(row + down * radius), float(column + right * radius))
+        for down, right in ((-1, -1), (-1, 1), (1, 1), (1, -1))
+    )
+    region = replace(REGION, polygon=square, pick_point=(float(row), float(column)))
+    aim = replace(AIM, polygon=square, points=(AimPoint(row, column, 40.0),))
+    series(line, 0.2, 0.3, label_map=before, regions=(region,), aims=(aim,))
+    (plan,) = store.plans.all()
+    store.plans.approve(plan.id, who="A", now=line.clock.now)
+    store.plans.hand_out(plan.id, to="folder", token="t", now=line.clock.now)
+    store.plans.acknowledge(
+        plan.id,
+        [PickReport(one.region_id, PickOutcome.PICKED) for one in plan.targets],
+        who="picker",
+        now=line.clock.now,
+        picked_at=NOW.replace(hour=2, minute=30),
+    )
+    after = draw_colonies(line, "after", shift_px=shift_px, without=without)
+    series(line, 0.01, first_hour=3, label_map=after, regions=(), aims=())
+    done = store.plans.plan(plan.id)
+    assert [fate.check for fate in done.fates] == [check]
+    told = {one.topic for one in store.dishes.alerts(open_only=True)}
+    assert (AlertTopic.NOT_REMOVED in told) == (check is RemovalCheck.STILL_THERE)
+    if check is RemovalCheck.CANNOT_TELL:
+        assert done.status is PlanStatus.PICKED
+        again = draw_colonies(line, "again", without=without)
+        series(line, 0.01, first_hour=4, label_map=again, regions=(), aims=())
+        done = store.plans.plan(plan.id)
+        assert [fate.check for fate in done.fates] == [RemovalCheck.GONE]
+    assert done.status is PlanStatus.VERIFIED

@@ -15,6 +15,7 @@ from monitor.culture import (
     RemovalCheck,
     StagePosition,
 )
+from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
 from monitor.decisions.verification import verify_removal
 from tests.monitor.facts import NOW, TARGET, hours, measurement, minutes, removal_plan
@@ -128,3 +129,62 @@ def test_a_region_that_is_all_border_is_taken_whole():
     assert look(field(cells(ALL)), of=plan(targets=(small,))) == [
         (REGION.region_id, RemovalCheck.GONE)
     ]
+
+
+# --- a dish that was put back elsewhere ---------------------------------------------------------
+
+
+def look_at_shifted(field, shift_um, **limits):
+    return [
+        (one.check, one.gone_share is None)
+        for one in verify_removal(
+            plan(),
+            {REGION.capture_sha256: BEFORE},
+            [field],
+            CAMERA,
+            VerificationConfig(**limits),
+            shift_um=shift_um,
+        )
+    ]
+
+
+def test_a_dish_that_was_put_back_shifted_is_looked_at_where_it_lies_now():
+    """By 100 um: the hole lies 50 columns to the right, and half of where it was is cells."""
+    shifted = field(cells(((100, 201), (150, 251))))
+    assert look_at_shifted(shifted, (100.0, 0.0)) == [(RemovalCheck.GONE, False)]
+    assert look_at_shifted(shifted, (0.0, 0.0)) == [(RemovalCheck.PARTLY_GONE, False)]
+
+
+def test_of_a_dish_that_does_not_lie_as_it_did_nothing_can_be_told():
+    assert look_at_shifted(field(cells()), None) == [(RemovalCheck.CANNOT_TELL, True)]
+
+
+def test_what_no_scan_looked_at_is_not_said_to_be_untellable():
+    early = field(cells(), at=NOW - minutes(1))
+    assert look_at_shifted(early, None) == []
+
+
+def test_what_cannot_be_told_is_looked_at_again():
+    fate = RegionFate(REGION.region_id, PickOutcome.PICKED, check=RemovalCheck.CANNOT_TELL)
+    again = plan(fates=(fate,))
+    assert again.to_check == (REGION.region_id,)
+    assert look(field(cells(ALL)), of=again) == [(REGION.region_id, RemovalCheck.GONE)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "check"),
+    [
+        ({}, RemovalCheck.PARTLY_GONE),
+        ({"gone_above": 0.45}, RemovalCheck.GONE),
+        ({"still_there_below": 0.55}, RemovalCheck.STILL_THERE),
+    ],
+)
+def test_the_limits_are_settings(limits, check):
+    half = field(cells(((100, 201), (100, 150))))
+    assert look_at_shifted(half, (0.0, 0.0), **limits) == [(check, False)]
+
+
+def test_a_scan_that_comes_too_late_says_nothing():
+    late = field(cells(), at=NOW + hours(7))
+    assert look_at_shifted(late, (0.0, 0.0), within_h=6.0) == []
+    assert look_at_shifted(late, (0.0, 0.0), within_h=8.0) != []
