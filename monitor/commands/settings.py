@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path, PurePath
 from typing import Annotated
@@ -38,6 +39,7 @@ from monitor.errors import (
     CaptureError,
     ConfigError,
     MonitorError,
+    OutletError,
     UsageError,
 )
 from monitor.pipeline import utc_now
@@ -213,6 +215,9 @@ def doctor(
         _calibrations,
         _inotify,
         _mail,
+        _channels,
+        _dashboard,
+        _check_in,
         _picker,
     )
     for look in checks:
@@ -373,6 +378,43 @@ def _mail(config: Config) -> list[Finding]:
             f"{email.server}:{email.port} answers; send one with: colonywatch alerts test",
         )
     ]
+
+
+def _channels(config: Config) -> list[Finding]:
+    from monitor.outlets.channels import service_of
+
+    findings = []
+    for channel in config.outlets.channels:
+        try:
+            service_of(channel)
+        except OutletError as problem:
+            findings.append(Finding("channel", False, str(problem)))
+        else:
+            findings.append(
+                Finding("channel", True, f"{channel.name}; try: colonywatch alerts test")
+            )
+    return findings
+
+
+def _dashboard(config: Config) -> list[Finding]:
+    from monitor.outlets.links import AnswerLinks
+
+    dashboard = config.outlets.dashboard
+    if dashboard.url is None:
+        return [Finding("dashboard", None, "no outlets.dashboard.url; mails hold no links")]
+    AnswerLinks(config.secret_file, good_for=timedelta(days=dashboard.link_days))
+    return [Finding("dashboard", True, f"mails link to {dashboard.url}")]
+
+
+def _check_in(config: Config) -> list[Finding]:
+    from monitor.outlets.check_in import address_in
+
+    url_file = config.outlets.check_in.url_file
+    if url_file is None:
+        text = "no outlets.check_in.url_file; a dead machine is noticed by nobody"
+        return [Finding("check-in", None, text)]
+    address_in(url_file)
+    return [Finding("check-in", True, f"every {config.outlets.check_in.every_s:g} s")]
 
 
 def _picker(config: Config) -> list[Finding]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monitor.culture import Severity
 from monitor.errors import OutletError
 from monitor.outlet_config import ChannelConfig
 from monitor.outlets.wording import clean
+
+if TYPE_CHECKING:
+    import apprise
 
 _LONGEST_REASON = 300
 
@@ -16,23 +20,13 @@ _LONGEST_REASON = 300
 def push(
     channel: ChannelConfig, title: str, text: str, *, severity: Severity, timeout_s: float
 ) -> str:
-    """Hand a short message to the service of a channel. Returns its name.
+    """Hand a short message to the service of a channel. Returns the channel's name.
 
     Raises OutletError; Apprise does not say whether trying again can help, so it is tried again.
     """
-    try:
-        import apprise
-    except ModuleNotFoundError as problem:
-        raise OutletError(
-            f"{channel.name}: Apprise is not installed; pip install 'colonywatch[notify]'"
-        ) from problem
-    url = _url(channel.url_file)
-    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="colonywatch"))
-    if not service.add(url):
-        raise OutletError(
-            f"{channel.name}: {channel.url_file} holds no URL that Apprise knows; see its list of "
-            "services"
-        )
+    service, url = service_of(channel)
+    import apprise
+
     kind = apprise.NotifyType.FAILURE if severity is Severity.CRITICAL else (
         apprise.NotifyType.WARNING
     )  # fmt: skip
@@ -47,6 +41,24 @@ def push(
         reasons = "; ".join(str(entry.message) for entry in result.logs()) or "no reason was given"
         raise OutletError(f"{channel.name}: not taken: {_without_secrets(reasons, url)}")
     return channel.name
+
+
+def service_of(channel: ChannelConfig) -> tuple[apprise.Apprise, str]:
+    """What Apprise makes of the channel's URL, and that URL. Raises OutletError."""
+    try:
+        import apprise
+    except ModuleNotFoundError as problem:
+        raise OutletError(
+            f"{channel.name}: Apprise is not installed; pip install 'colonywatch[notify]'"
+        ) from problem
+    url = _url(channel.url_file)
+    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="colonywatch"))
+    if not service.add(url):
+        raise OutletError(
+            f"{channel.name}: {channel.url_file} holds no URL that Apprise knows; see its list of "
+            "services"
+        )
+    return service, url
 
 
 def _url(path: Path) -> str:

@@ -54,7 +54,7 @@ class CheckIn:
 
 def call(url_file: Path, ending: str, text: str, *, timeout_s: float) -> None:
     """One call, with a text for people. Raises OutletError; its text does not tell the address."""
-    url = _url(url_file)
+    url = address_in(url_file)
     request = urllib.request.Request(
         url + ending,
         data=text.encode("utf-8", "replace")[-_LONGEST_TEXT:],
@@ -77,7 +77,8 @@ def call(url_file: Path, ending: str, text: str, *, timeout_s: float) -> None:
         ) from problem
 
 
-def _url(path: Path) -> str:
+def address_in(path: Path) -> str:
+    """The address that a file holds. Raises OutletError."""
     try:
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as problem:

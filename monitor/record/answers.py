@@ -32,12 +32,14 @@ class AnswerRecord:
         who: str,
         note: str | None,
         snooze_until: datetime | None,
+        keep_snooze: bool = False,
         as_of: str,
         now: datetime,
     ) -> Answered:
         """Somebody knows of the alert; until `snooze_until`, no mails on what it is about, unless
-        critical.
+        critical; None = from now on they go again.
 
+        keep_snooze : that stays as it is
         as_of : `standing` of the alert as the person saw it
         Raises UsageError where there is no alert of this number.
         """
@@ -51,12 +53,11 @@ class AnswerRecord:
             session.add(
                 AuditRow(at=now, who=who, what="alert acknowledged", subject=subject, note=note)
             )
-            if snooze_until is not None:
+            if not keep_snooze and row.snoozed_until != snooze_until:
                 row.snoozed_until = snooze_until
-                until = snooze_until.isoformat()
-                session.add(
-                    AuditRow(at=now, who=who, what="alert snoozed", subject=subject, note=until)
-                )
+                what = "alert snoozed" if snooze_until is not None else "alert's snooze ended"
+                until = None if snooze_until is None else snooze_until.isoformat()
+                session.add(AuditRow(at=now, who=who, what=what, subject=subject, note=until))
             return Answered(alert_told(session, row), is_new=True)
 
 

@@ -233,13 +233,20 @@ class _Pages:
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
         who = clean(form.get("who", ""))[:_LONGEST_WHO].strip()
         note = clean(form.get("note", ""))[:_LONGEST_NOTE].strip() or None
-        rest_h = _hours(form.get("rest_h", ""))
+        keeps = form.get("rest_h") == "keep"
+        rest_h = 0.0 if keeps else _hours(form.get("rest_h", ""))
         if not who or rest_h is None:
             said = "Please give your name." if not who else "That is no time to rest."
             return self._answer_page(request, alert, said=said, form=form, status=422)
         until = now + timedelta(hours=rest_h) if rest_h else None
         done = self._store.answers.answer(
-            alert.id, who=who, note=note, snooze_until=until, as_of=form.get("as_of", ""), now=now
+            alert.id,
+            who=who,
+            note=note,
+            snooze_until=until,
+            keep_snooze=keeps,
+            as_of=form.get("as_of", ""),
+            now=now,
         )
         if not done.is_new:
             is_mine = done.alert.acknowledged_by == who and done.alert.note == note

@@ -177,6 +177,9 @@ class Facts:
             "title": "Alert",
             "alert": self._alert(alert, now) | {"answer": None},
             "is_open": alert.closed_at is None,
+            "resting": None
+            if alert.snoozed_until is None or alert.snoozed_until <= now
+            else local(alert.snoozed_until, zone),
             "rests": [
                 (hours, f"{_hours(hours)}, until {until.astimezone(zone):%a %H:%M}")
                 for hours, until in rests

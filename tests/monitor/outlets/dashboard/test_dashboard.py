@@ -374,6 +374,20 @@ def test_an_answer_says_who_and_what_and_is_remembered(site):
     assert "Ada knows of it" in read_page(again)
 
 
+def test_a_rest_can_be_kept_and_ended(site):
+    scan(site, alert=RAISED)
+    page = site.answer_page()
+    site.send(page, who="Ada", rest_h="24")
+    until = site.store.dishes.alert(1).snoozed_until
+    assert "rest until" in site.look(page).text
+    site.clock.now += hours(1)
+    site.send(page, who="Ada", note="seen again", rest_h="keep")
+    assert site.store.dishes.alert(1).snoozed_until == until
+    site.clock.now += hours(1)
+    site.send(page, who="Bob", rest_h="0")
+    assert site.store.dishes.alert(1).snoozed_until is None
+
+
 def test_an_answer_that_is_sent_again_changes_nothing(site):
     scan(site, alert=RAISED)
     page = site.answer_page()
