@@ -28,8 +28,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from model.rows import as_rows
 from monitor.capture.names import PRESETS, parse_name
-from monitor.capture.reading import MAX_PIXELS, read_picture
+from monitor.capture.reading import MAX_PIXELS, open_picture, read_picture
 from monitor.errors import CaptureError
 from tests.monitor.capture.corpus import GREY, whole_files
 from tests.monitor.capture.foreign_files import nd2
@@ -120,12 +121,18 @@ def likely_names(draw: Any) -> str:
 
 
 def judge_picture(name: str, data: bytes) -> str:
-    """ "picture" or the reason; raises AssertionError for anything else."""
+    """ "picture" or the reason; raises AssertionError for anything else.
+
+    Whole and a few rows at a time the same must come of it.
+    """
     try:
         picture = read_picture(Path(name), zone=ZONE, data=data)
     except CaptureError as refused:
         assert str(refused).isprintable() and not refused.transient, str(refused)
+        assert _in_rows(name, data) is None, "refused whole and read by rows"
         return refused.reason
+    rows = _in_rows(name, data)
+    assert rows is not None and np.array_equal(rows, picture.pixels), "by rows it is another"
     pixels = picture.pixels
     assert pixels.ndim == 2 and 0 < pixels.size <= MAX_PIXELS
     assert pixels.dtype in (np.uint8, np.uint16, np.float32)
@@ -134,6 +141,18 @@ def judge_picture(name: str, data: bytes) -> str:
     assert size is None or 0.01 <= size <= 100
     assert at is None or at.utcoffset() == timedelta()
     return "picture"
+
+
+def _in_rows(name: str, data: bytes) -> np.ndarray | None:
+    try:
+        opened = open_picture(Path(name), zone=ZONE, data=data, large_pixels=1000)
+    except CaptureError:
+        return None
+    try:
+        pixels = as_rows(opened.pixels)
+        return pixels.rows(0, pixels.shape[0])
+    finally:
+        opened.close()
 
 
 def judge_name(name: str, start: datetime | None) -> str:
