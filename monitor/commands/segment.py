@@ -12,7 +12,8 @@ from rich.table import Table
 
 from model.classes import CellClass
 from monitor.capture.names import PRESETS, parse_name
-from monitor.capture.reading import Picture, open_picture
+from monitor.capture.picture import Picture
+from monitor.capture.reading import open_picture
 from monitor.capture.sidecars import read_beside
 from monitor.commands.common import (
     ConfigOption,

@@ -23,8 +23,9 @@ from model.rows import Rows, as_rows, in_strips
 from monitor.capture.bundles import is_bundle, look_at_file, read_file
 from monitor.capture.metadata import Said
 from monitor.capture.names import PRESETS, shown_name
+from monitor.capture.picture import Picture
 from monitor.capture.quality import Quality, judge
-from monitor.capture.reading import Picture, open_picture
+from monitor.capture.reading import open_picture
 from monitor.capture.sidecars import read_beside
 from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well

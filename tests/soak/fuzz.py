@@ -30,7 +30,8 @@ from hypothesis import strategies as st
 
 from model.rows import as_rows
 from monitor.capture.names import PRESETS, parse_name
-from monitor.capture.reading import MAX_PIXELS, open_picture, read_picture
+from monitor.capture.picture import MAX_PIXELS
+from monitor.capture.reading import open_picture, read_picture
 from monitor.errors import CaptureError
 from tests.monitor.capture.corpus import GREY, whole_files
 from tests.monitor.capture.foreign_files import nd2

@@ -58,7 +58,7 @@ def _captures(stream: Stream, chance: random.Random, count: int, every_s: float 
         time.sleep(every_s)
 
 
-def _until(what: str, root: Path, ready: Callable[[], bool], limit_s: float = 90.0) -> None:
+def _until(what: str, root: Path, ready: Callable[[], bool], limit_s: float = 300.0) -> None:
     until = time.monotonic() + limit_s
     while not ready():
         if time.monotonic() > until:

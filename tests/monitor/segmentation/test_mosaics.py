@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from monitor.capture.bundles import hash_file
-from monitor.capture.reading import Picture
+from monitor.capture.picture import Picture
 from monitor.capture.tiff_rows import LARGE_PIXELS, TiffRows
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts

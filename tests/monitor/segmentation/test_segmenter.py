@@ -11,7 +11,7 @@ import pytest
 from model.predict import Segmentation
 from model.rows import as_rows
 from monitor.capture.bundles import hash_file
-from monitor.capture.reading import Picture
+from monitor.capture.picture import Picture
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError

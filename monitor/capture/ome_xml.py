@@ -1,0 +1,251 @@
+"""What the OME-XML of a file says of its one image."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from xml.etree import ElementTree
+
+import tifffile
+
+from monitor.capture.metadata import (
+    length_um,
+    real,
+)
+from monitor.capture.name_parts import shown_name
+from monitor.capture.picture import (
+    MAX_COMPANION_BYTES,
+    MAX_PAGES,
+    choose_channel,
+    refuse,
+    whole_number,
+)
+from monitor.culture import StagePosition
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class _OmePlane:
+    page: int
+    z: int
+    c: int
+
+
+class Ome:
+    """What the OME-XML of a file says of its one image."""
+
+    def __init__(self, text: str, zone: tzinfo, path: Path) -> None:
+        root = _parse_xml(text)
+        namespace = _namespace(root)
+        uuid = root.get("UUID")
+        elsewhere = root.find(f"{namespace}BinaryOnly")
+        if elsewhere is not None and not root.findall(f"{namespace}Image"):
+            uuid = elsewhere.get("UUID")
+            root = _parse_xml(_companion(path, elsewhere.get("MetadataFile", "")))
+            namespace = _namespace(root)
+        self._namespace = namespace
+        self._zone = zone
+        self._uuid = uuid
+        images = root.findall(f"{namespace}Image")
+        if len(images) > 1 and uuid is not None:
+            # The description of a set names all fields of view; this file holds one of them.
+            place = f"{namespace}Pixels/{namespace}TiffData/{namespace}UUID"
+            images = [
+                image for image in images if any(one.text == uuid for one in image.findall(place))
+            ] or images
+        if len(images) != 1:
+            refuse("unsupported", f"holds {len(images)} images; one field of view a file is read")
+        self._image = images[0]
+        pixels = self._image.find(f"{namespace}Pixels")
+        if pixels is None:
+            refuse("corrupt", "has OME-XML without Pixels")
+        self._pixels = pixels
+
+    def planes(self, pages: int, samples: int, channel: str | None) -> list[_OmePlane]:
+        """The planes of the chosen channel. Raises where a declared plane is not in the file."""
+        size = {axis: self._count(f"Size{axis}") for axis in "ZCT"}
+        if samples > 1 and size["C"] % samples == 0:
+            size["C"] //= samples
+        if size["T"] > 1:
+            refuse("unsupported", f"holds {size['T']} time points; one a file is read")
+        order = self._pixels.get("DimensionOrder", "XYZCT")[2:]
+        if sorted(order) != ["C", "T", "Z"]:
+            refuse("corrupt", f"has OME-XML with the dimension order {order!r}")
+        total = size["Z"] * size["C"]
+        where: dict[tuple[int, int], int] = {}
+        for page, position in self._declared(total):
+            z, c, _ = _position(position, order, size)
+            where[z, c] = page
+        if any(page >= pages for page in where.values()):
+            refuse("truncated", f"declares {total} planes and has {pages}")
+        chosen = self._channel(size["C"], channel)
+        planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == chosen]
+        if not planes and where and self._is_one_of_a_set() and channel is None:
+            first = min(c for _, c in where)
+            planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == first]
+        if not planes and self._is_one_of_a_set():
+            refuse("unsupported", "keeps the planes of the wanted channel in another file")
+        if len(planes) < size["Z"] and not self._is_one_of_a_set():
+            refuse("truncated", f"declares {size['Z']} planes of a channel and has {len(planes)}")
+        return planes
+
+    def _declared(self, total: int) -> list[tuple[int, Mapping[str, int] | int]]:
+        """(page, plane) of every plane that the XML says is in this file."""
+        declared: list[tuple[int, Mapping[str, int] | int]] = []
+        elements = self._pixels.findall(f"{self._namespace}TiffData")
+        order = self._pixels.get("DimensionOrder", "XYZCT")[2:]
+        size = {axis: self._count(f"Size{axis}") for axis in "ZCT"}
+        if not elements:
+            return [(index, index) for index in range(total)]
+        for element in elements:
+            if self._is_elsewhere(element):
+                continue
+            first = {axis: whole_number(element.get(f"First{axis}", "0")) for axis in "ZCT"}
+            page = whole_number(element.get("IFD", "0"))
+            given = element.get("PlaneCount")
+            count = whole_number(given) if given else (1 if element.get("IFD") else total)
+            if count > MAX_PAGES or page > MAX_PAGES:
+                refuse("corrupt", f"has OME-XML with {count} planes from page {page}")
+            start = _index(first, order, size)
+            declared += [(page + step, start + step) for step in range(count)]
+        return declared
+
+    def _is_elsewhere(self, tiff_data: ElementTree.Element) -> bool:
+        uuid = tiff_data.find(f"{self._namespace}UUID")
+        return uuid is not None and self._uuid is not None and uuid.text != self._uuid
+
+    def _is_one_of_a_set(self) -> bool:
+        return any(map(self._is_elsewhere, self._pixels.findall(f"{self._namespace}TiffData")))
+
+    def _channel(self, count: int, wanted: str | None) -> int:
+        if count == 1:
+            return 0
+        names = [
+            element.get("Name") or ""
+            for element in self._pixels.findall(self._namespace + "Channel")
+        ]
+        return choose_channel(names, count, wanted)
+
+    def _count(self, name: str) -> int:
+        count = whole_number(self._pixels.get(name, "1"))
+        if not 1 <= count <= MAX_PAGES:
+            refuse("corrupt", f"has OME-XML with {name} {count}")
+        return count
+
+    def pixel_size_um(self) -> float | None:
+        unit_x = self._pixels.get("PhysicalSizeXUnit")
+        # A unit given for X only holds for both (seen in files of several writers).
+        unit_y = self._pixels.get("PhysicalSizeYUnit", unit_x)
+        x = length_um(self._pixels.get("PhysicalSizeX"), unit_x or "µm")
+        y = length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
+        if x is None or not 0.01 <= x <= 100:
+            return None
+        if y is not None and abs(x - y) > 0.01 * x:
+            refuse("unsupported", f"has pixels of {x:g} x {y:g} um, which are not square")
+        return x
+
+    def _plane(self, plane: _OmePlane) -> ElementTree.Element | None:
+        for element in self._pixels.findall(f"{self._namespace}Plane"):
+            if (element.get("TheZ"), element.get("TheC")) == (str(plane.z), str(plane.c)):
+                return element
+        return None
+
+    def stage_of(self, plane: _OmePlane) -> StagePosition | None:
+        element = self._plane(plane)
+        if element is None:
+            return None
+        x, y, z = (
+            # By the schema a position without unit is in a frame of the instrument's own.
+            length_um(
+                element.get(f"Position{axis}"),
+                element.get(f"Position{axis}Unit", "reference frame"),
+            )
+            for axis in "XYZ"
+        )
+        return None if x is None or y is None else StagePosition(x, y, z)
+
+    def time_of(self, plane: _OmePlane) -> datetime | None:
+        text = self._image.findtext(f"{self._namespace}AcquisitionDate")
+        if not text:
+            return None
+        element = self._plane(plane)
+        delta, unit = (
+            (None, "s")
+            if element is None
+            else (element.get("DeltaT"), element.get("DeltaTUnit", "s"))
+        )
+        seconds = real(delta)
+        try:
+            at = datetime.fromisoformat(text.strip())
+            at = (at if at.tzinfo else at.replace(tzinfo=self._zone)).astimezone(UTC)
+            if seconds is not None and unit in _SECONDS:
+                at += timedelta(seconds=seconds * _SECONDS[unit])
+        except (ValueError, OverflowError):
+            return None
+        return at
+
+
+def _namespace(root: ElementTree.Element) -> str:
+    return root.tag[: root.tag.index("}") + 1] if root.tag.startswith("{") else ""
+
+
+def _companion(path: Path, name: str) -> str:
+    """The OME-XML that a file of a set leaves to another: a companion, or the set's first TIFF.
+
+    Only a file of the same folder: a name in a picture must not make us read anything else.
+    """
+    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+        refuse("unsupported", "leaves its description to a file that is not in its folder")
+    beside = path.parent / name
+    try:
+        about = beside.lstat()
+        if not stat.S_ISREG(about.st_mode):
+            refuse("unsupported", "leaves its description to what is no regular file")
+        if name.lower().endswith((".tif", ".tiff", ".btf", ".tf8")):
+            with tifffile.TiffFile(beside, _multifile=False) as tiff:
+                return str(tiff.pages.first.description or "")
+        if about.st_size > MAX_COMPANION_BYTES:
+            refuse("too-large", f"has a description of {about.st_size / 2**20:.0f} MiB")
+        return beside.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        refuse("no-companion", f"leaves its description to {shown_name(name)}, which is not there")
+    except (OSError, UnicodeDecodeError, tifffile.TiffFileError) as problem:
+        why = shown_name(str(problem))[:200]
+        refuse("no-companion", f"leaves its description to {shown_name(name)} ({why})")
+
+
+def is_ome(description: str) -> bool:
+    head = description.lstrip()[:8192]
+    return head.startswith("<") and re.search(r"<(?:\w+:)?OME[\s>]", head) is not None
+
+
+def _parse_xml(text: str) -> ElementTree.Element:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        refuse("corrupt", "has OME-XML with entities, which no instrument writes")
+    if not re.search(r"</(\w+:)?OME\s*>\s*$", text[-4096:].rstrip("\0 \r\n\t")):
+        refuse("truncated", "has OME-XML that ends too early")
+    try:
+        return ElementTree.fromstring(text.rstrip("\0").strip())
+    except (ElementTree.ParseError, ValueError) as problem:
+        refuse("corrupt", f"has damaged OME-XML ({problem})")
+
+
+def _position(
+    plane: Mapping[str, int] | int, order: str, size: Mapping[str, int]
+) -> tuple[int, int, int]:
+    """Number of a plane in the file's order -> (z, c, t)."""
+    index = plane if isinstance(plane, int) else _index(plane, order, size)
+    found = {}
+    for axis in order:
+        index, found[axis] = divmod(index, size[axis])
+    return found["Z"], found["C"], found["T"]
+
+
+def _index(position: Mapping[str, int], order: str, size: Mapping[str, int]) -> int:
+    first, second, third = tuple(order)
+    return position[first] + size[first] * (position[second] + size[second] * position[third])

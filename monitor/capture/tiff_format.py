@@ -1,0 +1,302 @@
+"""TIFF and BigTIFF, with the descriptions of OME, ImageJ and instruments, by tifffile."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from model.rows import Rows
+from monitor.capture.descriptions import said_by
+from monitor.capture.exif import time_from_exif
+from monitor.capture.ifd_chain import check_ifd_chain
+from monitor.capture.metadata import (
+    UM,
+    Said,
+    XmlRefusedError,
+)
+from monitor.capture.ome_xml import Ome, is_ome
+from monitor.capture.picture import (
+    Picture,
+    check_size,
+    choose_channel,
+    grey,
+    plain,
+    refuse,
+    sharpness_of,
+    whole_number,
+)
+from monitor.capture.tiff_rows import FileBytes, TiffRows, is_readable_by_rows
+
+# What tifffile has to say about odd files is said by our own checks, once and with the file's name.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+
+def read_tiff(
+    data: bytes | FileBytes, zone: tzinfo, channel: str | None, path: Path, large: int | None
+) -> Picture:
+    check_ifd_chain(data)
+    # tifffile would look for the other files of an OME-TIFF set; bytes have no neighbours, and
+    # an open file is not asked for any.
+    source = data.file if isinstance(data, FileBytes) else io.BytesIO(data)
+    source.seek(0)
+    decode = _decode_page if large is None else partial(_decode_large, data=data, large=large)
+    with tifffile.TiffFile(source, _multifile=False) as tiff:
+        tiff.pages.useframes = False
+        pages: list[Any] = list(tiff.pages)
+        description = str(pages[0].description or "")
+        is_big = tiff.is_bigtiff
+        for page in pages:
+            _check_page(page, data)
+
+        if is_ome(description):
+            ome = Ome(description, zone, path)
+            planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
+            best = _sharpest([plane.page for plane in planes], pages, decode)
+            plane = next(plane for plane in planes if plane.page == best[0])
+            return Picture(
+                best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
+            )
+        said = _said(pages[0], zone)
+        if said is not None:
+            # Gen5 writes a page a channel, MetaMorph a page a file.
+            chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
+            return Picture(
+                _sharpest(chosen, pages, decode)[1],
+                said.pixel_size_um,
+                said.acquired_at,
+                said.stage,
+                "BigTIFF" if is_big else "TIFF",
+            )
+        acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
+        if description.startswith("ImageJ="):
+            settings = _imagej_settings(description)
+            chosen = _imagej_pages(settings, len(pages), channel)
+            return Picture(
+                _sharpest(chosen, pages, decode)[1],
+                _imagej_pixel_size_um(settings, pages[0]),
+                acquired_at,
+                None,
+                "ImageJ TIFF",
+            )
+        pixels = _sharpest(_full_size_pages(pages), pages, decode)[1]
+        return Picture(pixels, None, acquired_at, None, "BigTIFF" if is_big else "TIFF")
+
+
+def _said(page: Any, zone: tzinfo) -> Said | None:
+    try:
+        return said_by(str(page.description or ""), zone)
+    except XmlRefusedError as problem:
+        refuse("corrupt", f"has a description with XML that is not read ({problem})")
+
+
+def _pages_of_channel(pages: Sequence[Any], zone: tzinfo, wanted: str | None) -> list[int]:
+    """The pages of the wanted channel, among those of the first one's size."""
+    chosen = _full_size_pages(pages)
+    said = [_said(pages[index], zone) or Said() for index in chosen]
+    names = [one.channel or "" for one in said]
+    known = list(dict.fromkeys(names))
+    if len(known) == 1 and len(chosen) > 1 and not known[0]:
+        known, names = [str(n + 1) for n in range(len(chosen))], [str(n + 1) for n in chosen]
+    transmitted = [one.channel or "" for one in said if one.transmitted]
+    if wanted is None and transmitted:
+        name = transmitted[0]
+    else:
+        name = known[choose_channel(known, len(known), wanted)]
+    return [index for index, of in zip(chosen, names, strict=True) if of == name]
+
+
+def _check_page(page: Any, data: bytes | FileBytes) -> None:
+    """Everything that a page declares must be there; nothing is decoded or allocated yet."""
+    if not isinstance(page, tifffile.TiffPage):
+        refuse("corrupt", "has an image directory that cannot be read")
+    if page.dtype is None or not page.shaped:
+        reason = "unsupported" if page.bitspersample else "corrupt"
+        refuse(reason, f"has pixels of {page.bitspersample} bits of an unknown kind")
+    decoded_bytes = math.prod(page.shaped) * page.dtype.itemsize
+    check_size(int(page.imagelength), int(page.imagewidth), decoded_bytes, len(data))
+    if page.tags.valueof(277) == 0:
+        refuse("corrupt", "declares no samples a pixel")
+    if page.imagedepth != 1:
+        refuse("unsupported", "has three-dimensional tiles")
+    offsets, byte_counts = page.dataoffsets, page.databytecounts
+    expected = math.prod(page.chunked)
+    if len(offsets) < expected or len(byte_counts) < expected:
+        refuse("corrupt", f"has {len(offsets)} of {expected} strips or tiles")
+    for offset, count in zip(offsets[:expected], byte_counts[:expected], strict=True):
+        if offset <= 0 or count <= 0:
+            refuse("truncated", "has strips or tiles that were never written")
+        if offset + count > len(data):
+            refuse("truncated", f"should have {offset + count} bytes and has {len(data)}")
+        if page.compression in _JPEG_IN_TIFF and not _ends_as_jpeg(data[offset : offset + count]):
+            refuse("truncated", "has a JPEG strip or tile without an end")
+    if page.compression == 1:
+        packed = math.prod(page.shaped) * int(page.bitspersample) // 8
+        if sum(byte_counts[:expected]) < packed:
+            refuse("truncated", f"has {sum(byte_counts)} of {packed} bytes of pixels")
+
+
+_JPEG_IN_TIFF = (6, 7, 34892, 33007)
+
+
+def _ends_as_jpeg(strip: bytes) -> bool:
+    return strip.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def _full_size_pages(pages: Sequence[Any]) -> list[int]:
+    """Pages of the first one's size: the others are thumbnails or a pyramid."""
+    first = pages[0]
+    chosen = [
+        index
+        for index, page in enumerate(pages)
+        if page.shape == first.shape and page.dtype == first.dtype and not int(page.subfiletype) & 5
+    ]
+    return chosen or [0]
+
+
+_Pixels = npt.NDArray[Any] | Rows
+
+
+def _sharpest(
+    chosen: Sequence[int], pages: Sequence[Any], decode: Callable[[Any], _Pixels]
+) -> tuple[int, _Pixels]:
+    """Number and grey pixels of the sharpest of the chosen pages."""
+    best = chosen[0], decode(pages[chosen[0]])
+    if len(chosen) == 1:
+        return best
+    best_sharpness = sharpness_of(best[1])
+    for index in chosen[1:]:
+        pixels = decode(pages[index])
+        sharpness = sharpness_of(pixels)
+        if sharpness > best_sharpness or pixels.shape != best[1].shape:
+            best, best_sharpness = (index, pixels), sharpness
+    return best
+
+
+def _decode_large(page: Any, data: bytes | FileBytes, large: int) -> _Pixels:
+    """A page of a large picture is left in its file; what can be told before is checked."""
+    if page.imagelength * page.imagewidth <= large or not is_readable_by_rows(page):
+        return _decode_page(page)
+    _check_colours(page)
+    return TiffRows(page, data, partial(_finish, page=page))
+
+
+def _decode_page(page: Any) -> npt.NDArray[Any]:
+    _check_colours(page)
+    decoded = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, samples)
+    decoded = decoded[0, 0] if decoded.shape[0] == 1 else np.moveaxis(decoded[:, 0, :, :, 0], 0, -1)
+    return _finish(decoded, page)
+
+
+def _check_colours(page: Any) -> None:
+    photometric, samples = int(page.photometric), int(page.samplesperpixel)
+    if photometric not in (0, 1, 2, 3, 6):
+        refuse("unsupported", f"has colours of kind {page.photometric!r}")
+    if photometric in (2, 6) and samples < 3:
+        refuse("corrupt", f"declares colour with {samples} samples a pixel")
+    if photometric == 6 and page.compression not in _JPEG_IN_TIFF:
+        refuse("unsupported", "has YCbCr colours without JPEG compression")
+    if photometric == 0 and page.dtype.kind == "f":
+        refuse("unsupported", "has floating-point pixels with white as zero")
+    if page.compression in _DEFLATE:
+        _check_deflate(page)
+
+
+def _finish(decoded: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    """(h, W, samples) as they are stored -> (h, W) grey, row by row."""
+    photometric = int(page.photometric)
+    if photometric == 3:
+        return _from_palette(decoded[:, :, 0], page)
+    if photometric in (0, 1):
+        decoded = decoded[:, :, 0]
+    pixels = plain(grey(decoded))
+    bits = int(page.bitspersample)
+    if pixels.dtype == np.uint8 and 1 < bits < 8:
+        pixels = (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+    if photometric == 0:
+        if pixels.dtype == np.float32:
+            refuse("unsupported", "has floating-point pixels with white as zero")
+        top = 2**bits - 1 if 8 < bits < 16 else np.iinfo(pixels.dtype).max
+        pixels = pixels.dtype.type(top) - pixels
+    return pixels
+
+
+_DEFLATE = (8, 32946)
+
+
+def _check_deflate(page: Any) -> None:
+    """zlib's checksum lies past the last pixel, where the decoder of the pixels stops reading."""
+    file = page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(offset)
+        stream = zlib.decompressobj()
+        rest = file.read(count)
+        try:
+            while rest and not stream.eof:
+                stream.decompress(rest, 1 << 20)
+                rest = stream.unconsumed_tail
+        except zlib.error as problem:
+            refuse("corrupt", f"has damaged pixels ({problem})")
+        if not stream.eof:
+            refuse("truncated", "has a strip or tile that ends too early")
+
+
+def _from_palette(indices: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    colours = page.colormap
+    if colours is None or indices.dtype not in (np.uint8, np.uint16):
+        refuse("corrupt", "is a palette picture without a palette")
+    colours = np.asarray(colours, dtype=np.uint16)
+    if colours.ndim != 2 or colours.shape[0] != 3 or indices.max() >= colours.shape[1]:
+        refuse("corrupt", "has a palette that does not fit its pixels")
+    table = grey(np.ascontiguousarray(colours.T)[None])[0]
+    # Palettes hold 16-bit values; some writers fill in 8-bit ones.
+    if indices.dtype == np.uint8:
+        table = table.astype(np.uint8) if colours.max() < 256 else (table >> 8).astype(np.uint8)
+    return np.ascontiguousarray(table[indices])
+
+
+# --- ImageJ -------------------------------------------------------------------------------------
+
+
+def _imagej_settings(description: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in description.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _imagej_pages(settings: Mapping[str, str], pages: int, channel: str | None) -> list[int]:
+    channels, slices, frames = (
+        whole_number(settings.get(name, "1")) for name in ("channels", "slices", "frames")
+    )
+    images = whole_number(settings.get("images", "1"))
+    if images > pages:
+        refuse("truncated", f"declares {images} planes and has {pages}")
+    if frames > 1:
+        refuse("unsupported", f"holds {frames} time points; one a file is read")
+    if channels < 1 or channels * slices > pages:
+        return list(range(pages))
+    chosen = choose_channel([], channels, channel) if channels > 1 else 0
+    return [z * channels + chosen for z in range(max(1, slices))]
+
+
+def _imagej_pixel_size_um(settings: Mapping[str, str], page: Any) -> float | None:
+    unit = settings.get("unit", "").replace("\\u00B5", "µ")
+    resolution = page.tags.valueof(282)
+    # ImageJ writes the unit "inch" for any picture that came with dots per inch.
+    if unit in ("", "in", "inch") or unit not in UM or not resolution:
+        return None
+    pixels, units = resolution
+    if pixels <= 0 or units <= 0:
+        return None
+    # The fraction carries about seven digits.
+    size_um = float(f"{UM[unit] * units / pixels:.7g}")
+    return size_um if 0.01 <= size_um <= 100 else None
