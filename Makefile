@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning clean
+.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -51,6 +51,9 @@ bench-removal: $(STAMP)  ## how safely plans remove, on simulated dishes; writes
 
 bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; writes docs/fine-tuning.md
 	$(BIN)/python -m tests.bench.finetuning
+
+bench-scale: $(STAMP)  ## a record of five years: its size and how fast it answers; 4 GB of disk in /tmp
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.bench.history_scale
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist

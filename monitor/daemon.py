@@ -31,6 +31,7 @@ from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
 from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
+from monitor.looks import KnownLooks
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import InWork, Pipeline, utc_now
@@ -45,6 +46,7 @@ IN_WORK = 2
 TICK_S = 1.0
 BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
+SORTED_AT_ONCE = 2_000
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
@@ -92,7 +94,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._notices: queue.SimpleQueue[_Notice] = queue.SimpleQueue()
-        self._known: dict[Path, tuple[int, int]] = {}
+        self._known = KnownLooks(store.captures.looks)
         self._in_work: dict[int, _Started] = {}
         self._loop_at = time.monotonic()
         self._delivering_since: float | None = None
@@ -129,7 +131,6 @@ class Daemon:
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
-            self._known = self._store.captures.known_files()
             self._begin_watching()
             self._schedule(scheduler)
             scheduler.start()
@@ -372,21 +373,36 @@ class Daemon:
     def _sort_notices(self) -> None:
         now = time.monotonic()
         while True:
-            try:
-                notice = self._notices.get_nowait()
-            except queue.Empty:
+            notices: dict[Path, _Notice] = {}
+            while len(notices) < SORTED_AT_ONCE:
+                try:
+                    notice = self._notices.get_nowait()
+                except queue.Empty:
+                    break
+                notices[notice.path] = notice
+            if not notices:
                 return
-            look = _size_and_time(notice.path)
-            if look is None or self._known.get(notice.path) == look:
-                continue
-            if notice.by_rescan and notice.path not in notice.source.pending:
-                notice.source.found_by_rescan += 1
-                log.info(
-                    "source=%s: found by rescan, not by event: %s",
-                    notice.source.config.name,
-                    shown_name(notice.path),
-                )
-            notice.source.pending.noticed(notice.path, now)
+            looks = {path: _size_and_time(path) for path in notices}
+            there = [path for path, look in looks.items() if look is not None]
+            try:
+                known = self._known.among(there)
+            except RecordError:
+                for notice in notices.values():
+                    self._notices.put(notice)
+                raise
+            for path in there:
+                if known.get(path) != looks[path]:
+                    self._note(notices[path], now)
+
+    def _note(self, notice: _Notice, now: float) -> None:
+        if notice.by_rescan and notice.path not in notice.source.pending:
+            notice.source.found_by_rescan += 1
+            log.info(
+                "source=%s: found by rescan, not by event: %s",
+                notice.source.config.name,
+                shown_name(notice.path),
+            )
+        notice.source.pending.noticed(notice.path, now)
 
     def _take_in_settled(self, pipeline: Pipeline) -> None:
         for source in self._sources:
@@ -402,7 +418,7 @@ class Daemon:
                     if not source.left_out[why]:
                         log.info("source=%s: %s is left out", source.config.name, shown_name(why))
                     source.left_out[why] += 1
-                    self._known[path] = look
+                    self._known.leave_out(path, look)
                     continue
                 try:
                     taken = pipeline.take_in(path, source.config.name)
@@ -410,7 +426,7 @@ class Daemon:
                     source.pending.noticed(path, time.monotonic())
                     raise
                 if taken is not None:
-                    self._known[path] = look
+                    self._known.note(path, look)
 
     def _start(self, pipeline: Pipeline) -> None:
         free = IN_WORK - len(self._in_work)
@@ -422,7 +438,7 @@ class Daemon:
 
     def _forget(self, pipeline: Pipeline) -> None:
         while pipeline.forgotten:
-            self._known.pop(pipeline.forgotten.popleft(), None)
+            self._known.forget(pipeline.forgotten.popleft())
 
     def _finish(self, pipeline: Pipeline) -> None:
         for capture_id, started in list(self._in_work.items()):

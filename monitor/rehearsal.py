@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import Future
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -137,7 +138,7 @@ def _record(store: Store, measured: FieldMeasurement, scan: int) -> int:
     now = utc_now()
     name = Path(f"test-{scan}.tif")
     _, capture = store.captures.take_in(
-        SeenFile(name, UNLISTED, scan + 1, scan, f"{scan:064x}"), now
+        SeenFile(name, UNLISTED, scan + 1, scan, sha256(name.name.encode()).hexdigest()), now
     )
     store.captures.claim_due("rehearsal", now, limit=1, only=[capture.id])
     scan_id = store.captures.record_measurement(

@@ -206,22 +206,28 @@ def _look_over(
     files: list[tuple[Path, str]], store: Store, tally: Tally
 ) -> Iterator[tuple[Path, str]]:
     """The files that are not known as they are: the others need not be read again."""
-    known = store.captures.known_below({path.parent for path, _ in files})
-    for path, source in files:
-        before = known.get(path)
-        if before is None or before.state is CaptureState.WAITING or before.source != source:
-            yield path, source
-            continue
-        try:
-            about = look_at_file(path)
-        except OSError:
-            yield path, source
-            continue
-        if (about.size, about.mtime_ns) != (before.size, before.mtime_ns):
-            yield path, source
-            continue
-        tally.known += 1
-        tally.all.add(before.capture_id)
+    for portion in _in_portions(iter(files)):
+        known = store.captures.known_among([path for path, _ in portion])
+        for path, source in portion:
+            before = known.get(path)
+            if (
+                before is None
+                or before.state is CaptureState.WAITING
+                or before.source != source
+                or _size_and_time(path) != (before.size, before.mtime_ns)
+            ):
+                yield path, source
+                continue
+            tally.known += 1
+            tally.all.add(before.capture_id)
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    try:
+        about = look_at_file(path)
+    except OSError:
+        return None
+    return about.size, about.mtime_ns
 
 
 def _in_portions(files: Iterator[tuple[Path, str]]) -> Iterator[list[tuple[Path, str]]]:

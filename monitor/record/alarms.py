@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus
 from monitor.record.database import Database
 from monitor.record.dishes import NewAlert, add_alert, alert_of
-from monitor.record.tables import AlertRow, AuditRow, DishRow, ScanRow
+from monitor.record.series import last_taken_at
+from monitor.record.tables import AlertRow, AuditRow, DishRow
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,7 @@ class AlarmRecord:
     def signs(self) -> list[DishSign]:
         """The last sign of life of each dish that lives and has a scan, or was told of."""
         with self._database.reading() as session:
-            # Of each dish alone: all scans of years are not read for it.
-            last = (
-                select(func.max(ScanRow.last_at))
-                .where(ScanRow.dish_id == DishRow.id)
-                .correlate(DishRow)
-                .scalar_subquery()
-            )
+            last = last_taken_at().scalar_subquery()
             rows = session.execute(
                 select(DishRow, last).where(DishRow.ended_at.is_(None)).order_by(DishRow.name)
             )

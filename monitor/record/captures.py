@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -27,21 +27,28 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.record.database import Database
+from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
 from monitor.record.places import line_for_capture
 from monitor.record.plan_documents import aim_of, aiming_of
 from monitor.record.tables import (
+    AnalysisRow,
     CaptureRow,
     DishRow,
     FileRow,
     MeasurementRow,
     ReadingMeasurementRow,
+    ReadingRow,
     ScanRow,
+    halves_of,
 )
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 600.0
 # SQLite takes at most some 32,000 values in one statement.
 _MANY = 10_000
+# Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
+_PLACES = {"centroid": 1, "polygon": 1, "mean_probability": 4, "uncertainty": 4}
+_OTHER_PLACES = 2
 
 
 class TakenIn(StrEnum):
@@ -96,31 +103,41 @@ class CaptureRecord:
 
     # --- first sight ---------------------------------------------------------------------------
 
-    def known_files(self) -> dict[Path, tuple[int, int]]:
-        """Every file that was taken in: path -> (size, mtime_ns) as last seen."""
+    def looks(self, paths: Collection[Path]) -> dict[Path, tuple[int, int]]:
+        """(size, mtime_ns) as last seen of those of these files that were taken in."""
+        found: dict[Path, tuple[int, int]] = {}
         with self._database.reading() as session:
-            rows = session.execute(select(FileRow.path, FileRow.size, FileRow.mtime_ns))
-            return {path: (size, mtime_ns) for path, size, mtime_ns in rows}
+            for folder, names in by_folder(session, paths):
+                rows = session.execute(
+                    select(FileRow.name, FileRow.size, FileRow.mtime_ns).where(
+                        FileRow.folder_id == folder.id, FileRow.name.in_(names)
+                    )
+                )
+                found |= {folder.path / name: (size, mtime_ns) for name, size, mtime_ns in rows}
+        return found
 
-    def known_below(self, folders: Collection[Path]) -> dict[Path, KnownFile]:
-        """What is known of the files in these folders themselves, not of those further down."""
-        wanted = set(folders)
+    def known_among(self, paths: Collection[Path]) -> dict[Path, KnownFile]:
+        """What is known of those of these files that were taken in."""
+        found: dict[Path, KnownFile] = {}
         with self._database.reading() as session:
-            rows = session.execute(
-                select(
-                    FileRow.path,
-                    FileRow.size,
-                    FileRow.mtime_ns,
-                    CaptureRow.id,
-                    CaptureRow.source,
-                    CaptureRow.state,
-                ).join(CaptureRow, CaptureRow.id == FileRow.capture_id)
-            )
-            return {
-                path: KnownFile(size, mtime_ns, id_, source, CaptureState(state))
-                for path, size, mtime_ns, id_, source, state in rows
-                if path.parent in wanted
-            }
+            for folder, names in by_folder(session, paths):
+                rows = session.execute(
+                    select(
+                        FileRow.name,
+                        FileRow.size,
+                        FileRow.mtime_ns,
+                        CaptureRow.id,
+                        CaptureRow.source,
+                        CaptureRow.state,
+                    )
+                    .join(CaptureRow, CaptureRow.id == FileRow.capture_id)
+                    .where(FileRow.folder_id == folder.id, FileRow.name.in_(names))
+                )
+                for name, size, mtime_ns, id_, source, state in rows:
+                    found[folder.path / name] = KnownFile(
+                        size, mtime_ns, id_, source, CaptureState(state)
+                    )
+        return found
 
     def take_in(self, seen: SeenFile, now: datetime) -> tuple[TakenIn, Capture]:
         """Make a file's content known. The same bytes are one capture, whatever their names.
@@ -143,6 +160,8 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None or row.sha256 is not None or row.scan_id is not None:
                 return False
+            for file in files_of(session, row):
+                session.delete(file)
             session.delete(row)
             return True
 
@@ -183,7 +202,7 @@ class CaptureRecord:
         with self._database.writing(durable=False) as session:
             due = (
                 select(CaptureRow.id)
-                .where(CaptureRow.state == CaptureState.WAITING, is_due(now))
+                .where(unfinished(CaptureState.WAITING), is_due(now))
                 .order_by(CaptureRow.next_try_at, CaptureRow.id)
             )
             if only is None:
@@ -211,7 +230,7 @@ class CaptureRecord:
         with self._database.writing() as session:
             held = session.scalars(
                 select(CaptureRow).where(
-                    CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner
+                    unfinished(CaptureState.WORKING), CaptureRow.claimed_by == owner
                 )
             )
             count = 0
@@ -246,7 +265,7 @@ class CaptureRecord:
             row.state = CaptureState.MEASURED
             row.reason = row.message = row.claimed_by = row.next_try_at = None
             row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
-            row.scan_id, row.named_dish = scan.id, place.dish
+            row.scan_id, row.named_dish = scan.id, None
             row.fingerprint = measured.fingerprint
             scan.first_at = min(scan.first_at, measured.acquired_at)
             scan.last_at = max(scan.last_at, measured.acquired_at)
@@ -315,7 +334,7 @@ class CaptureRecord:
         ids : only these; None = all. Returns how many.
         """
         states = [CaptureState.WAITING, *([CaptureState.UNREADABLE] if unreadable else [])]
-        chosen = select(CaptureRow).where(CaptureRow.state.in_(states))
+        chosen = select(CaptureRow).where(unfinished(*states))
         if ids is not None and len(ids) <= _MANY:
             chosen = chosen.where(CaptureRow.id.in_(ids))
         with self._database.writing() as session:
@@ -337,7 +356,9 @@ class CaptureRecord:
             select(MeasurementRow.id)
             .where(
                 MeasurementRow.capture_id == CaptureRow.id,
-                MeasurementRow.model_sha256 == model_sha256,
+                MeasurementRow.analysis_id.in_(
+                    select(AnalysisRow.id).where(AnalysisRow.model_sha256 == model_sha256)
+                ),
             )
             .exists()
         )
@@ -351,8 +372,8 @@ class CaptureRecord:
         with self._database.writing() as session:
             rows = session.scalars(query).all()
             for row in rows:
-                row.state, row.next_try_at = CaptureState.WAITING, now
-                row.attempts = row.crashes = 0
+                wait_again(session, row, now)
+                row.crashes = 0
             return [row.id for row in rows]
 
     def next_try_of(self, ids: Collection[int], *, blameless: Collection[str]) -> datetime | None:
@@ -361,7 +382,7 @@ class CaptureRecord:
             due = session.execute(
                 select(CaptureRow.id, CaptureRow.next_try_at)
                 .where(
-                    CaptureRow.state == CaptureState.WAITING,
+                    unfinished(CaptureState.WAITING),
                     CaptureRow.reason.is_(None) | CaptureRow.reason.in_(blameless),
                 )
                 .order_by(CaptureRow.next_try_at)
@@ -374,14 +395,16 @@ class CaptureRecord:
     ) -> list[tuple[tuple[int, int], dict[str, float]]]:
         """Shape and measured quality of the source's last measured captures, oldest first."""
         with self._database.reading() as session:
-            rows = session.execute(
-                select(MeasurementRow.detail["shape"], MeasurementRow.detail["quality"])
+            details = session.scalars(
+                select(MeasurementRow.detail)
                 .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
                 .where(CaptureRow.source == source)
                 .order_by(MeasurementRow.id.desc())
                 .limit(limit)
             ).all()
-            return [((shape[0], shape[1]), quality) for shape, quality in reversed(rows)]
+            return [
+                ((one["shape"][0], one["shape"][1]), one["quality"]) for one in reversed(details)
+            ]
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -391,12 +414,15 @@ class CaptureRecord:
             found = {
                 str(state): int(count)
                 for state, count in session.execute(
-                    select(CaptureRow.state, func.count()).group_by(CaptureRow.state)
+                    select(CaptureRow.state, func.count())
+                    .where(unfinished())
+                    .group_by(CaptureRow.state)
                 )
             }
+            everything = session.scalar(select(func.count(CaptureRow.id))) or 0
         waiting = (CaptureState.WAITING, CaptureState.WORKING, CaptureState.MEASURED)
         return {
-            "recorded": found.get(CaptureState.RECORDED, 0),
+            "recorded": everything - sum(found.values()),
             "unreadable": found.get(CaptureState.UNREADABLE, 0),
             "waiting": sum(found.get(state, 0) for state in waiting),
         }
@@ -407,7 +433,7 @@ class CaptureRecord:
             rows = session.scalars(
                 select(CaptureRow)
                 .where(
-                    CaptureRow.state.in_([CaptureState.WAITING, CaptureState.UNREADABLE]),
+                    unfinished(CaptureState.WAITING, CaptureState.UNREADABLE),
                     CaptureRow.reason.is_not(None),
                 )
                 .order_by(CaptureRow.id.desc())
@@ -432,17 +458,20 @@ class CaptureRecord:
 
     def any_in_hand(self, now: datetime) -> bool:
         """Is a capture due, in work, or measured and not read yet?"""
-        due = (CaptureRow.state == CaptureState.WAITING) & is_due(now)
-        at_work = CaptureRow.state.in_([CaptureState.WORKING, CaptureState.MEASURED])
+        due = unfinished(CaptureState.WAITING) & is_due(now)
+        at_work = unfinished(CaptureState.WORKING, CaptureState.MEASURED)
         with self._database.reading() as session:
-            return session.scalar(select(CaptureRow.id).where(due | at_work).limit(1)) is not None
+            return any(
+                session.scalar(select(CaptureRow.id).where(one).limit(1)) is not None
+                for one in (at_work, due)
+            )
 
     def first_waiting_for(self, reason: str) -> Capture | None:
         """The oldest capture that waits for this reason."""
         with self._database.reading() as session:
             row = session.scalar(
                 select(CaptureRow)
-                .where(CaptureRow.state == CaptureState.WAITING, CaptureRow.reason == reason)
+                .where(unfinished(CaptureState.WAITING), CaptureRow.reason == reason)
                 .order_by(CaptureRow.id)
                 .limit(1)
             )
@@ -461,13 +490,40 @@ class CaptureRecord:
     def any_due(self, now: datetime) -> bool:
         """Does a capture wait whose time has come?"""
         with self._database.reading() as session:
-            due = select(CaptureRow.id).where(CaptureRow.state == CaptureState.WAITING, is_due(now))
+            due = select(CaptureRow.id).where(unfinished(CaptureState.WAITING), is_due(now))
             return session.scalar(due.limit(1)) is not None
+
+
+def wait_again(session: Session, row: CaptureRow, now: datetime) -> None:
+    """Let what was measured be measured once more; its dish's scans are not read meanwhile."""
+    scan = session.get_one(ScanRow, row.scan_id)
+    row.named_dish = session.get_one(DishRow, scan.dish_id).label
+    row.state, row.next_try_at, row.attempts = CaptureState.WAITING, now, 0
 
 
 def retry_after(attempts: int) -> timedelta:
     """Growing waits: 5 s, 10 s, 20 s ... up to 10 minutes, for as long as it takes."""
     return timedelta(seconds=min(FIRST_RETRY_S * 2 ** max(attempts - 1, 0), LONGEST_RETRY_S))
+
+
+def has_sha256(sha256: str) -> ColumnElement[bool]:
+    """The capture of these bytes."""
+    head, tail = halves_of(sha256)
+    return and_(CaptureRow.sha256_head == head, CaptureRow.sha256_tail == tail)
+
+
+def unfinished(*states: CaptureState) -> ColumnElement[bool]:
+    """Captures in one of these states, none of them *recorded*; without any: in all such states.
+
+    It says that twice: recorded captures are by far the most, and the index of the others is only
+    used where a question has its condition word for word.
+    """
+    not_recorded = CaptureRow.state != literal_column("'recorded'")
+    if not states:
+        return not_recorded
+    if len(states) == 1:
+        return and_(not_recorded, CaptureRow.state == states[0])
+    return and_(not_recorded, CaptureRow.state.in_(states))
 
 
 def is_due(now: datetime) -> ColumnElement[bool]:
@@ -514,17 +570,17 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
             for one in detail["regions"]
         ),
         uncertainty=row.uncertainty,
-        model_name=row.model_name,
-        model_sha256=row.model_sha256,
-        settings_sha256=row.settings_sha256,
+        model_name=row.analysis.model_name,
+        model_sha256=row.analysis.model_sha256,
+        settings_sha256=row.analysis.settings_sha256,
         acquired_at=capture.acquired_at or row.created_at,
         acquired_at_from=detail["acquired_at_from"],
         pixel_size_um=row.pixel_size_um,
         pixel_size_from=detail["pixel_size_from"],
         assumed_pixel_size_um=detail["assumed_pixel_size_um"],
         stage=stage,
-        overlay=row.overlay,
-        label_map=row.label_map,
+        overlay=detail.get("overlay"),
+        label_map=detail.get("label_map"),
         quality=detail["quality"],
         doubts=tuple(detail["doubts"]),
         took_s=detail["took_s"],
@@ -537,13 +593,14 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
 def _store_measurement(
     session: Session, capture_id: int, measured: FieldMeasurement, now: datetime, *, again: bool
 ) -> None:
+    analysis = analysis_of(
+        session, measured.model_sha256, measured.settings_sha256, measured.model_name
+    )
     row = None
     if again:
         row = session.scalar(
             select(MeasurementRow).where(
-                MeasurementRow.capture_id == capture_id,
-                MeasurementRow.model_sha256 == measured.model_sha256,
-                MeasurementRow.settings_sha256 == measured.settings_sha256,
+                MeasurementRow.capture_id == capture_id, MeasurementRow.analysis_id == analysis.id
             )
         )
     if row is not None:
@@ -553,24 +610,24 @@ def _store_measurement(
         return
     detail: dict[str, Any] = {
         "shape": measured.shape,
-        "colonies": [dict(vars(colony)) for colony in measured.colonies],
-        "regions": [_rounded(dict(vars(region))) for region in measured.regions],
+        "colonies": [_short(vars(colony)) for colony in measured.colonies],
+        "regions": [_short(vars(region)) for region in measured.regions],
         "acquired_at_from": measured.acquired_at_from,
         "pixel_size_from": measured.pixel_size_from,
         "assumed_pixel_size_um": measured.assumed_pixel_size_um,
         "quality": measured.quality,
         "doubts": measured.doubts,
         "took_s": round(measured.took_s, 3),
-        "aims": [_rounded(asdict(aim)) for aim in measured.aims],
+        "aims": [_short(asdict(aim)) for aim in measured.aims],
         "aiming": None if measured.aiming is None else asdict(measured.aiming),
+        "overlay": measured.overlay,
+        "label_map": measured.label_map,
     }
     stage = measured.stage
     session.add(
         MeasurementRow(
             capture_id=capture_id,
-            model_name=measured.model_name,
-            model_sha256=measured.model_sha256,
-            settings_sha256=measured.settings_sha256,
+            analysis_id=analysis.id,
             background_px=measured.areas.background_px,
             undifferentiated_px=measured.areas.undifferentiated_px,
             differentiated_px=measured.areas.differentiated_px,
@@ -579,17 +636,21 @@ def _store_measurement(
             stage_y_um=stage.y_um if stage else None,
             stage_z_um=stage.z_um if stage else None,
             uncertainty=measured.uncertainty,
-            overlay=measured.overlay,
-            label_map=measured.label_map,
             detail=detail,
             created_at=now,
         )
     )
 
 
-def _rounded(region: dict[str, Any]) -> dict[str, Any]:
-    region["polygon"] = [[round(row, 1), round(column, 1)] for row, column in region["polygon"]]
-    return region
+def _short(node: Any, key: str = "") -> Any:
+    """Its numbers to as many decimals as are recorded of them."""
+    if isinstance(node, float):
+        return round(node, _PLACES.get(key, _OTHER_PLACES))
+    if isinstance(node, dict):
+        return {inner: _short(value, inner) for inner, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_short(one, key) for one in node]
+    return node
 
 
 def _line_of(
@@ -648,12 +709,10 @@ def _claimed(session: Session, capture_id: int, owner: str) -> CaptureRow | None
 
 
 def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, CaptureRow]:
-    file = session.get(FileRow, seen.path)
+    file = file_at(session, seen.path)
     before = session.get(CaptureRow, file.capture_id) if file else None
     same = (
-        session.scalar(select(CaptureRow).where(CaptureRow.sha256 == seen.sha256))
-        if seen.sha256
-        else None
+        session.scalar(select(CaptureRow).where(has_sha256(seen.sha256))) if seen.sha256 else None
     )
     if same is not None:
         row, outcome = same, TakenIn.KNOWN
@@ -662,7 +721,8 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
         row, outcome = before, TakenIn.NEW
     else:
         row = CaptureRow(
-            path=seen.path,
+            folder=folder_at(session, seen.path.parent),
+            name=Path(seen.path.name),
             source=seen.source,
             first_seen_at=now,
             state=CaptureState.WAITING,
@@ -672,14 +732,22 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
         session.add(row)
         outcome = TakenIn.NEW
     if outcome is TakenIn.NEW:
-        row.path, row.source, row.sha256 = seen.path, seen.source, seen.sha256
+        _lay(session, row, seen.path)
+        row.source, row.sha256 = seen.source, seen.sha256
         row.named_dish = seen.dish
         _set_fate(row, seen, now)
     session.flush()
     if file is None:
-        file = FileRow(path=seen.path, size=0, mtime_ns=0, capture_id=row.id)
+        file = FileRow(
+            folder=row.folder if row.path == seen.path else folder_at(session, seen.path.parent),
+            name=Path(seen.path.name),
+            size=0,
+            mtime_ns=0,
+            capture_id=row.id,
+        )
         session.add(file)
     file.size, file.mtime_ns, file.capture_id = seen.size, seen.mtime_ns, row.id
+    file.is_copy = row.path != seen.path
     session.flush()
     if before is not None and before is not row:
         _forget_if_replaced(session, before)
@@ -689,11 +757,12 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
 def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) -> None:
     """Known bytes turned up at `seen.path`: moved, renamed, or a second copy."""
     if row.path != seen.path:
-        file = session.get(FileRow, row.path)
+        file = file_at(session, row.path)
         overwritten = file is not None and file.capture_id != row.id
         if overwritten or not row.path.exists() or (_lacks_a_dish(row) and seen.dish is not None):
             # Later looks must find it.
-            row.path, row.named_dish = seen.path, seen.dish
+            _lay(session, row, seen.path)
+            row.named_dish = seen.dish
             if _is_badly_named(row):
                 _set_fate(row, seen, now)  # the new name may say what the old one did not
     if _was_never_read(row) and row.source != seen.source:
@@ -719,27 +788,34 @@ def _forget_if_replaced(session: Session, row: CaptureRow) -> None:
     """
     if not _was_never_read(row):
         return
-    left = session.scalar(
-        select(FileRow).where(FileRow.capture_id == row.id).order_by(FileRow.path).limit(1)
-    )
-    if left is None:
+    left = files_of(session, row)
+    if not left:
         session.delete(row)
-        return
-    file = session.get(FileRow, row.path)
-    if file is None or file.capture_id != row.id:
-        row.path = left.path
+    elif left[0].path != row.path:
+        row.folder, row.name = left[0].folder, left[0].name
+        left[0].is_copy = False
+
+
+def _lay(session: Session, row: CaptureRow, path: Path) -> None:
+    """Note where a capture lies. A file where it lay before is a copy from now on."""
+    if row.id is not None and row.path != path:
+        before = file_at(session, row.path)
+        if before is not None and before.capture_id == row.id:
+            before.is_copy = True
+    row.folder, row.name = folder_at(session, path.parent), Path(path.name)
 
 
 def _is_in_a_reading(session: Session, row: CaptureRow) -> bool:
-    return row.scan_id is not None and bool(
-        session.scalar(
-            select(
-                exists().where(
-                    MeasurementRow.capture_id == row.id,
-                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
-                )
-            )
-        )
+    """Most often in one of the scan that it was last measured for; else it is looked for in all."""
+    if row.scan_id is None:
+        return False
+    held = exists().where(
+        ReadingMeasurementRow.reading_id == ReadingRow.id,
+        ReadingMeasurementRow.measurement_id == MeasurementRow.id,
+        MeasurementRow.capture_id == row.id,
+    )
+    return bool(session.scalar(select(held.where(ReadingRow.scan_id == row.scan_id)))) or bool(
+        session.scalar(select(held))
     )
 
 

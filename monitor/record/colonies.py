@@ -5,7 +5,6 @@ Where they lie is needed by the next scan only, so the maps of a dish's older sc
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, FollowedColony, Following
 from monitor.record.database import Database
 from monitor.record.places import dish_called
+from monitor.record.series import THAT_COUNTS
 from monitor.record.tables import DishRow, ReadingColoniesRow, ReadingRow, ScanRow
 
 # A late field makes a new version of the newest scan, which then follows the one before it.
@@ -42,7 +42,7 @@ class ColonyRecord:
             query = (
                 select(ReadingRow.at, ReadingColoniesRow.packed)
                 .join(ReadingColoniesRow, ReadingColoniesRow.reading_id == ReadingRow.id)
-                .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+                .join(ScanRow, THAT_COUNTS)
                 .where(ReadingRow.dish_id == row.id)
                 .order_by(ReadingRow.at, ReadingRow.id)
             )
@@ -62,10 +62,10 @@ def follow_colonies(
     """Number the colonies of a new reading after those of the scan before it."""
     before = session.execute(
         select(ReadingColoniesRow, ReadingRow.at)
-        .join(ScanRow, ScanRow.reading_id == ReadingColoniesRow.reading_id)
         .join(ReadingRow, ReadingRow.id == ReadingColoniesRow.reading_id)
+        .join(ScanRow, THAT_COUNTS)
         .where(
-            ScanRow.dish_id == dish.id,
+            ReadingRow.dish_id == dish.id,
             ScanRow.id != scan.id,
             ReadingRow.at <= reading.at,
             ReadingColoniesRow.maps.is_not(None),
@@ -86,7 +86,7 @@ def follow_colonies(
     session.add(
         ReadingColoniesRow(
             reading_id=reading.id,
-            packed=_pack_colonies(found.following),
+            packed=_document_of(found.following),
             maps=_pack_maps(found.maps),
         )
     )
@@ -106,42 +106,49 @@ def follow_colonies(
         )
 
 
-def _pack_colonies(following: Following) -> bytes:
+def _document_of(following: Following) -> dict[str, Any]:
+    colonies = following.colonies
     frames: dict[str, int] = {}
-    rows = [
-        [
-            colony.number,
-            _short(colony.area),
-            round(colony.differentiated_fraction, 4),
-            round(colony.centre[0], 1),
-            round(colony.centre[1], 1),
-            frames.setdefault(colony.frame, len(frames)),
-            int(colony.is_cut),
-            colony.missed,
-            list(colony.came_from),
-        ]
-        for colony in following.colonies
-    ]
-    document: dict[str, Any] = {"frames": list(frames), "colonies": rows}
-    if following.gone:
-        document["gone"] = list(following.gone)
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 9)
+    return {
+        "frames": list(dict.fromkeys(one.frame for one in colonies)),
+        "number": [one.number for one in colonies],
+        "area": [_short(one.area) for one in colonies],
+        "fraction": [float(round(one.differentiated_fraction, 4)) for one in colonies],
+        "centre": [[_near(one.centre[0]), _near(one.centre[1])] for one in colonies],
+        "frame": [frames.setdefault(one.frame, len(frames)) for one in colonies],
+        "cut": [int(one.is_cut) for one in colonies],
+        "missed": [one.missed for one in colonies],
+        "came_from": {
+            str(place): list(one.came_from) for place, one in enumerate(colonies) if one.came_from
+        },
+        "gone": list(following.gone),
+    }
 
 
-def unpack_colonies(packed: bytes) -> list[FollowedColony]:
-    document = json.loads(zlib.decompress(packed))
+def unpack_colonies(document: dict[str, Any]) -> list[FollowedColony]:
+    came_from = document["came_from"]
+    rows = zip(
+        document["number"],
+        document["area"],
+        document["fraction"],
+        document["centre"],
+        document["frame"],
+        document["cut"],
+        document["missed"],
+        strict=True,
+    )
     return [
         FollowedColony(
             number=number,
             area=float(area),
             differentiated_fraction=float(fraction),
-            centre=(float(x), float(y)),
+            centre=(float(centre[0]), float(centre[1])),
             frame=document["frames"][frame],
             is_cut=bool(cut),
             missed=missed,
-            came_from=tuple(came_from),
+            came_from=tuple(came_from.get(str(place), ())),
         )
-        for number, area, fraction, x, y, frame, cut, missed, came_from in document["colonies"]
+        for place, (number, area, fraction, centre, frame, cut, missed) in enumerate(rows)
     ]
 
 
@@ -173,6 +180,11 @@ def _unpack_maps(packed: bytes) -> tuple[ColonyMap, ...]:
         at += 2 * rows * columns
         found.append(ColonyMap(frame, cell, (top, left), values.astype(np.uint16)))
     return tuple(found)
+
+
+def _near(length: float) -> float:
+    """To the um, or the pixel: a middle is not known better."""
+    return float(round(length))
 
 
 def _short(area: float) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,16 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLA
 from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
+from monitor.record.migrations import smaller_rows
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 30
 WAL_S = 5
+SAY_S = 10.0
+# After so long without a sign of life a program counts as gone.
+ALIVE_S = 60
 
 
 class Database:
@@ -84,10 +92,80 @@ class Database:
                 f"{self._where}: was written by a newer colonywatch (revision {present}); "
                 "install that version, or give another record.database"
             )
-        writing = self.engine.execution_options(writes=True)
-        with writing.connect() as connection, connection.begin():
-            script.attributes["connection"] = connection
-            command.upgrade(script, "head")
+        if self.is_sqlite:
+            self._carry_over(script, present)
+        self._upgrade(script, "head")
+        if self.is_sqlite:
+            self._give_back_room()
+
+    def _upgrade(self, script: AlembicConfig, revision: str) -> None:
+        with self.engine.execution_options(writes=True).connect() as connection:
+            if self.is_sqlite:
+                # Tables that others point at are replaced; afterwards every pointer is looked at.
+                _set_foreign_keys(connection, on=False)
+            try:
+                with connection.begin():
+                    script.attributes["connection"] = connection
+                    command.upgrade(script, revision)
+                    if self.is_sqlite:
+                        _check_foreign_keys(connection)
+            finally:
+                if self.is_sqlite:
+                    _set_foreign_keys(connection, on=True)
+
+    def _carry_over(self, script: AlembicConfig, present: str | None) -> None:
+        """What may take long goes in portions, each of them safe on the disk."""
+        if present is None or present > smaller_rows.FROM:
+            return
+        if present < smaller_rows.FROM:
+            self._upgrade(script, smaller_rows.FROM)
+        self._refuse_company()
+        said = 0.0
+        while True:
+            with self.engine.execution_options(writes=True).begin() as connection:
+                if MigrationContext.configure(connection).get_current_revision() != (
+                    smaller_rows.FROM
+                ):
+                    return  # another program was faster
+                smaller_rows.begin(connection)
+                if not smaller_rows.copy_some(connection):
+                    return
+                if time.monotonic() - said > SAY_S:
+                    said = time.monotonic()
+                    log.warning(
+                        "the database is brought to the present form: %d rows to go",
+                        smaller_rows.left(connection),
+                    )
+
+    def _refuse_company(self) -> None:
+        """A program of the former version would go on writing to what is copied already."""
+        with self.engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT kind, pid, host, beat_at FROM process").all()
+        for kind, pid, host, beat_at in rows:
+            beat = datetime.fromisoformat(beat_at).replace(tzinfo=UTC)
+            if timedelta() <= datetime.now(UTC) - beat < timedelta(seconds=ALIVE_S):
+                raise RecordError(
+                    f"{self._where}: has the form of an earlier version, and a {kind} of that "
+                    f"version is at work on it (pid {pid} on {host}); stop it and try again "
+                    f"after {ALIVE_S} s"
+                )
+
+    def _give_back_room(self) -> None:
+        """Pages that became free; a database that cannot be made smaller works all the same."""
+        with self.engine.connect() as connection:
+            free, pages = (
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0
+                for name in ("freelist_count", "page_count")
+            )
+            connection.rollback()
+            if free < pages / 10:
+                return
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            try:
+                driver.execute("VACUUM")
+            except sqlite3.OperationalError as problem:
+                log.warning("the database keeps its size for now: %s", problem)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -170,6 +248,22 @@ def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
         elif "locked" in text:
             text += f"; another program has held it for over {busy_s} s"
         raise RecordError(f"{where}: {text}") from problem
+
+
+def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
+    """Only outside of a transaction, so not through SQLAlchemy, which would begin one."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    wrong = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if wrong is not None:
+        raise RecordError(
+            f"a row of {wrong[0]} points at a row of {wrong[2]} that is not there; nothing was "
+            "changed. Restore a backup, or ask with this message"
+        )
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

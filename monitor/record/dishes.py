@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -17,7 +17,6 @@ from monitor.culture import (
     CaptureState,
     DishStatus,
     FieldMeasurement,
-    FieldsJoined,
     Reading,
     RegionVerdict,
     RemovalPlan,
@@ -25,9 +24,10 @@ from monitor.culture import (
     Summary,
 )
 from monitor.errors import UsageError
-from monitor.record.captures import is_due, measurement_of
+from monitor.record.captures import is_due, measurement_of, unfinished, wait_again
 from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
+from monitor.record.files import analysis_of
 from monitor.record.places import dish_called
 from monitor.record.plans import (
     TakeBack,
@@ -36,6 +36,7 @@ from monitor.record.plans import (
     supersede_plans,
     write_verdicts,
 )
+from monitor.record.series import THAT_COUNTS, last_taken_at, reading_of, scans_read, series_of
 from monitor.record.tables import (
     AlertRow,
     AuditRow,
@@ -195,11 +196,9 @@ class DishRecord:
                 session.scalars(
                     select(CaptureRow.named_dish)
                     .where(
-                        (CaptureRow.state == CaptureState.WORKING)
-                        | and_(
-                            CaptureRow.state == CaptureState.WAITING,
-                            is_due(now),
-                        )
+                        unfinished(CaptureState.WORKING)
+                        | (unfinished(CaptureState.WAITING) & is_due(now)),
+                        unfinished(),
                     )
                     .distinct()
                 )
@@ -274,12 +273,20 @@ class DishRecord:
                     return None
                 facts = _facts(session, scan, dish, rows)
                 new = sum_up(facts.fields)
+                values = {**vars(new), "doubts": list(new.doubts)}
+                del values["model_sha256"], values["settings_sha256"]
                 row = ReadingRow(
                     dish_id=dish.id,
                     scan_id=scan.id,
                     version=facts.next_version,
                     created_at=now,
-                    **{**vars(new), "doubts": list(new.doubts)},
+                    analysis=analysis_of(
+                        session,
+                        new.model_sha256,
+                        new.settings_sha256,
+                        facts.fields[0].measurement.model_name,
+                    ),
+                    **values,
                 )
                 session.add(row)
                 session.flush()
@@ -292,7 +299,7 @@ class DishRecord:
                 scan.reading_id, scan.dirty = row.id, False
                 for _, capture in rows:
                     capture.state = CaptureState.RECORDED
-                _finish_others(measured, rows, now)
+                _finish_others(session, measured, rows, now)
                 reading = reading_of(row, dish.name)
                 before = DishStatus(dish.status)
                 decision = decide(facts, reading)
@@ -335,30 +342,27 @@ class DishRecord:
         """Every dish with its first and last reading, by name."""
         with self._database.reading() as session:
             found = []
-            for dish in session.scalars(select(DishRow).order_by(DishRow.name)):
+            scans = scans_read(session)
+            rows = session.execute(
+                select(DishRow, last_taken_at().scalar_subquery()).order_by(DishRow.name)
+            )
+            for dish, last_capture_at in rows.all():
                 series = (
                     select(ReadingRow)
-                    .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+                    .join(ScanRow, THAT_COUNTS)
                     .where(ReadingRow.dish_id == dish.id)
                 )
                 first = session.scalar(series.order_by(ReadingRow.at).limit(1))
                 last = session.scalar(series.order_by(ReadingRow.at.desc()).limit(1))
-                scans = session.scalar(
-                    select(func.count()).where(
-                        ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None)
-                    )
-                )
                 found.append(
                     DishSummary(
                         name=dish.name,
                         source=dish.source,
                         status=DishStatus(dish.status),
-                        scans=scans or 0,
+                        scans=scans.get(dish.id, 0),
                         first=reading_of(first, dish.name) if first else None,
                         last=reading_of(last, dish.name) if last else None,
-                        last_capture_at=session.scalar(
-                            select(func.max(ScanRow.last_at)).where(ScanRow.dish_id == dish.id)
-                        ),
+                        last_capture_at=last_capture_at,
                         label=dish.label,
                         passage=dish.passage,
                         ended_at=dish.ended_at,
@@ -398,7 +402,7 @@ class DishRecord:
                 )
                 .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
                 .where(ReadingMeasurementRow.reading_id == reading_id)
-                .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.path)
+                .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.name, CaptureRow.id)
             )
             return [_scan_field(measurement, capture) for measurement, capture in rows]
 
@@ -559,7 +563,7 @@ def _latest(rows: _Measured) -> list[tuple[MeasurementRow, CaptureRow]]:
     newest = max((measurement for measurement, _ in rows), key=lambda row: (row.created_at, row.id))
     by_field: dict[str | Path, tuple[MeasurementRow, CaptureRow]] = {}
     for measurement, capture in rows:
-        if measurement.model_sha256 == newest.model_sha256:
+        if measurement.analysis.model_sha256 == newest.analysis.model_sha256:
             by_field[_field_of(capture)] = (measurement, capture)
     return list(by_field.values())
 
@@ -569,7 +573,7 @@ def _field_of(capture: CaptureRow) -> str | Path:
     return capture.field if capture.field is not None else capture.path
 
 
-def _finish_others(measured: _Measured, rows: _Measured, now: datetime) -> None:
+def _finish_others(session: Session, measured: _Measured, rows: _Measured, now: datetime) -> None:
     """Captures of the scan that the reading does not hold: replaced ones, or of a former model.
 
     Those of a former model wait to be measured again. Where that fails they stay as they are.
@@ -583,7 +587,7 @@ def _finish_others(measured: _Measured, rows: _Measured, now: datetime) -> None:
         if instead is not None and _order(capture) < _order(instead):
             capture.state = CaptureState.RECORDED
         else:
-            capture.state, capture.next_try_at, capture.attempts = CaptureState.WAITING, now, 0
+            wait_again(session, capture, now)
 
 
 def _order(capture: CaptureRow) -> tuple[datetime, int]:
@@ -598,7 +602,7 @@ def _facts(
 ) -> ScanFacts:
     history = session.scalars(
         select(ReadingRow)
-        .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+        .join(ScanRow, THAT_COUNTS)
         .where(ReadingRow.dish_id == dish.id, ReadingRow.scan_id != scan.id)
         .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
         .limit(_HISTORY)
@@ -648,65 +652,6 @@ def _scan_field(measurement: MeasurementRow, capture: CaptureRow) -> ScanField:
         measurement=measurement_of(measurement, capture),
         field=capture.field or "",
     )
-
-
-def reading_of(row: ReadingRow, dish: str) -> Reading:
-    return Reading(
-        id=row.id,
-        dish=dish,
-        scan_id=row.scan_id,
-        version=row.version,
-        at=row.at,
-        captures=row.captures,
-        background_um2=row.background_um2,
-        undifferentiated_um2=row.undifferentiated_um2,
-        differentiated_um2=row.differentiated_um2,
-        differentiated_fraction=row.differentiated_fraction,
-        confluence=row.confluence,
-        uncertainty=row.uncertainty,
-        pixel_size_um=row.pixel_size_um,
-        model_sha256=row.model_sha256,
-        settings_sha256=row.settings_sha256,
-        colonies=row.colonies,
-        doubts=tuple(row.doubts),
-        joined=FieldsJoined(row.joined),
-        imaged_share=row.imaged_share,
-        colony_um2=row.colony_um2,
-    )
-
-
-def series_of(
-    session: Session,
-    dish: DishRow,
-    *,
-    model_sha256: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> list[Reading]:
-    """As `DishRecord.history`."""
-    if model_sha256 is None:
-        counts = ScanRow.reading_id == ReadingRow.id
-    else:
-        latest = (
-            select(func.max(ReadingRow.version))
-            .where(ReadingRow.scan_id == ScanRow.id)
-            .correlate(ScanRow)
-        )
-        of_model = latest.where(ReadingRow.model_sha256 == model_sha256)
-        counts = ReadingRow.version == func.coalesce(
-            of_model.scalar_subquery(), latest.scalar_subquery()
-        )
-    query = (
-        select(ReadingRow)
-        .join(ScanRow, and_(ScanRow.id == ReadingRow.scan_id, counts))
-        .where(ReadingRow.dish_id == dish.id)
-        .order_by(ReadingRow.at, ReadingRow.id)
-    )
-    if since is not None:
-        query = query.where(ReadingRow.at >= since)
-    if until is not None:
-        query = query.where(ReadingRow.at <= until)
-    return [reading_of(one, dish.name) for one in session.scalars(query)]
 
 
 def alert_row(session: Session, alert_id: int) -> AlertRow:

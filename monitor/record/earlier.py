@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import exists, select
 
 from monitor.culture import Reading
+from monitor.record.captures import has_sha256
 from monitor.record.database import Database
-from monitor.record.dishes import reading_of
+from monitor.record.series import THAT_COUNTS, reading_of
 from monitor.record.tables import CaptureRow, DishRow, ReadingRow, ScanRow
 
 
@@ -38,7 +39,7 @@ class EarlierRecord:
         )
         query = (
             select(ReadingRow, DishRow.name)
-            .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+            .join(ScanRow, THAT_COUNTS)
             .join(DishRow, DishRow.id == ReadingRow.dish_id)
             .where(meant)
             .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
@@ -47,7 +48,7 @@ class EarlierRecord:
         if before is not None:
             query = query.where(ReadingRow.at < before)
         if without is not None:
-            own = exists().where(CaptureRow.scan_id == ScanRow.id, CaptureRow.sha256 == without)
+            own = exists().where(CaptureRow.scan_id == ScanRow.id, has_sha256(without))
             query = query.where(~own)
         with self._database.reading() as session:
             return [reading_of(row, name) for row, name in session.execute(query)]

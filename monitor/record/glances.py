@@ -6,16 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, CaptureState, DishStatus, PlanStatus, Reading, Severity
+from monitor.record.captures import unfinished
 from monitor.record.database import Database
-from monitor.record.dishes import alert_of, reading_of
+from monitor.record.dishes import alert_of
 from monitor.record.places import dish_called
+from monitor.record.series import THAT_COUNTS, reading_of
 from monitor.record.tables import (
     AlertRow,
     CaptureRow,
@@ -140,12 +141,11 @@ class Glances:
         with self._database.reading() as session:
             rows = session.execute(
                 select(
-                    MeasurementRow.overlay,
-                    MeasurementRow.detail["shape"],
+                    MeasurementRow.detail,
                     MeasurementRow.undifferentiated_px,
                     MeasurementRow.differentiated_px,
                     CaptureRow.field,
-                    CaptureRow.path,
+                    CaptureRow.name,
                 )
                 .join(
                     ReadingMeasurementRow,
@@ -159,14 +159,14 @@ class Glances:
             return [
                 FieldPicture(
                     number=number,
-                    name=field or Path(path).name,
-                    overlay=overlay,
-                    shape=(int(shape[0]), int(shape[1])),
+                    name=field or name.name,
+                    overlay=detail.get("overlay"),
+                    shape=(detail["shape"][0], detail["shape"][1]),
                     differentiated_fraction=differentiated / cells
                     if (cells := undifferentiated + differentiated)
                     else None,
                 )
-                for number, (overlay, shape, undifferentiated, differentiated, field, path)
+                for number, (detail, undifferentiated, differentiated, field, name)
                 in enumerate(rows)
             ]  # fmt: skip
 
@@ -206,7 +206,7 @@ class Glances:
             rows = session.execute(
                 select(CaptureRow.source, CaptureRow.reason, count)
                 .where(
-                    CaptureRow.state == CaptureState.UNREADABLE,
+                    unfinished(CaptureState.UNREADABLE),
                     CaptureRow.finished_at > since,
                     CaptureRow.finished_at <= until,
                 )
@@ -219,17 +219,19 @@ class Glances:
         """How many are unreadable, and how many wait and say why."""
         with self._database.reading() as session:
             unreadable = session.scalar(
-                select(func.count()).where(CaptureRow.state == CaptureState.UNREADABLE)
+                select(func.count()).where(unfinished(CaptureState.UNREADABLE))
             )
             waiting = session.scalar(
                 select(func.count()).where(
-                    CaptureRow.state == CaptureState.WAITING, CaptureRow.reason.is_not(None)
+                    unfinished(CaptureState.WAITING), CaptureRow.reason.is_not(None)
                 )
             )
             return unreadable or 0, waiting or 0
 
 
-_MOST_DIFFERENTIATED = (MeasurementRow.differentiated_px.desc(), CaptureRow.path)
+_MOST_DIFFERENTIATED = (
+    MeasurementRow.differentiated_px.desc(), CaptureRow.name, CaptureRow.id,
+)  # fmt: skip
 
 
 def _badness(status: str, severity: str | None, *, ended: bool) -> int:
@@ -247,7 +249,7 @@ def _in_order(name: str) -> list[tuple[int, str]]:
 def _latest(dish: DishRow, limit: int, *columns: Any) -> Select[Any]:
     return (
         select(*columns)
-        .join(ScanRow, ScanRow.reading_id == ReadingRow.id)
+        .join(ScanRow, THAT_COUNTS)
         .where(ReadingRow.dish_id == dish.id)
         .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
         .limit(limit)
@@ -262,14 +264,15 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
         wanted = (ReadingRow.at, ReadingRow.differentiated_fraction, ReadingRow.doubts)
         query = _latest(dish, points, *wanted).where(ReadingRow.at >= since)
         rows = session.execute(query).all()
-        overlay = session.scalar(
-            select(MeasurementRow.overlay)
+        detail = session.scalar(
+            select(MeasurementRow.detail)
             .join(ReadingMeasurementRow, ReadingMeasurementRow.measurement_id == MeasurementRow.id)
             .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
             .where(ReadingMeasurementRow.reading_id == last.id)
             .order_by(*_MOST_DIFFERENTIATED)
             .limit(1)
         )
+        overlay = None if detail is None else detail.get("overlay")
     return DishGlance(
         name=dish.name,
         label=dish.label,

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import CaptureState
-from monitor.record.captures import retry_after
+from monitor.record.captures import retry_after, unfinished
 from monitor.record.database import Database
 from monitor.record.tables import CaptureRow, ProcessRow
 
@@ -85,7 +85,7 @@ class Processes:
             orphans = session.scalars(
                 select(CaptureRow.claimed_by)
                 .where(
-                    CaptureRow.state == CaptureState.WORKING,
+                    unfinished(CaptureState.WORKING),
                     CaptureRow.claimed_by.not_in(select(ProcessRow.owner)),
                 )
                 .distinct()
@@ -147,9 +147,7 @@ def _pid_exists(pid: int) -> bool:
 
 def _take_from_dead(session: Session, owner: str, now: datetime) -> int:
     held = session.scalars(
-        select(CaptureRow).where(
-            CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner
-        )
+        select(CaptureRow).where(unfinished(CaptureState.WORKING), CaptureRow.claimed_by == owner)
     ).all()
     for row in held:
         row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
@@ -166,7 +164,7 @@ def _take_from_dead(session: Session, owner: str, now: datetime) -> int:
 def _give_back(session: Session, owner: str) -> int:
     changed = session.execute(
         update(CaptureRow)
-        .where(CaptureRow.state == CaptureState.WORKING, CaptureRow.claimed_by == owner)
+        .where(unfinished(CaptureState.WORKING), CaptureRow.claimed_by == owner)
         .values(state=CaptureState.WAITING, claimed_by=None)
     )
     return int(changed.rowcount)  # type: ignore[attr-defined]

@@ -10,10 +10,12 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Annotation, CaptureState, DishStory, UnreadableCapture
+from monitor.record.captures import unfinished
 from monitor.record.database import Database
-from monitor.record.dishes import alert_of, series_of
+from monitor.record.dishes import alert_of
 from monitor.record.lines import line_of
 from monitor.record.places import dish_called
+from monitor.record.series import series_of
 from monitor.record.tables import AlertRow, AnnotationRow, CaptureRow, DishRow
 
 
@@ -66,7 +68,7 @@ def _unreadable(
     rows = session.execute(
         select(CaptureRow.acquired_at, CaptureRow.first_seen_at, CaptureRow.reason)
         .where(
-            CaptureRow.state == CaptureState.UNREADABLE,
+            unfinished(CaptureState.UNREADABLE),
             CaptureRow.named_dish == dish.label,
             *life,
             *_within(at, since, until),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -21,9 +22,12 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from monitor.record.packing import pack, unpack
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -41,6 +45,54 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """As `UtcDateTime`, in eight bytes: microseconds since 1970. For tables of millions of rows."""
+
+    impl = BigInteger
+    cache_ok = True
+    _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a time without a zone must not reach the database")
+        return (value - self._EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else self._EPOCH + timedelta(microseconds=value)
+
+
+class Digest(TypeDecorator[str]):
+    """A hash in hexadecimal, kept as its bytes; only the first of them where `length` says so."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else bytes.fromhex(value)[: self.length]
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.hex()
+
+
+class Packed(TypeDecorator[dict[str, Any]]):
+    """A JSON document, packed."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else pack(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else unpack(value)
 
 
 class FilePath(TypeDecorator[Path]):
@@ -133,26 +185,57 @@ class AnnotationRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class AnalysisRow(Base):
+    """A model under one set of settings: what measurements and readings rest on."""
+
+    __tablename__ = "analysis"
+    __table_args__ = (UniqueConstraint("model_sha256", "settings_sha256", "model_name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_name: Mapped[str] = mapped_column(AnyText)
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    settings_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class FolderRow(Base):
+    """A folder that files were seen in."""
+
+    __tablename__ = "folder"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[Path] = mapped_column(FilePath, unique=True)
+
+
 class ScanRow(Base):
     """One visit to one dish. `reading_id` points at the reading that counts: the latest version."""
 
     __tablename__ = "scan"
     __table_args__ = (
-        UniqueConstraint("dish_id", "key"),
+        Index(
+            "uq_scan_dish_id_key",
+            "dish_id",
+            "key",
+            unique=True,
+            sqlite_where=text("key IS NOT NULL"),
+            postgresql_where=text("key IS NOT NULL"),
+        ),
         Index("ix_scan_dish_id_first_at", "dish_id", "first_at"),
-        Index("ix_scan_dirty_last_taken_at", "dirty", "last_taken_at"),
+        Index(
+            "ix_scan_dirty",
+            "last_taken_at",
+            sqlite_where=text("dirty = 1"),
+            postgresql_where=text("dirty"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
     key: Mapped[str | None] = mapped_column(AnyText)
-    first_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_at: Mapped[datetime] = mapped_column(Moment)
+    last_at: Mapped[datetime] = mapped_column(Moment)
+    last_taken_at: Mapped[datetime] = mapped_column(Moment)
     dirty: Mapped[bool] = mapped_column(default=True)
-    reading_id: Mapped[int | None] = mapped_column(
-        ForeignKey("reading.id", use_alter=True), index=True
-    )
+    reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id", use_alter=True))
 
 
 class CaptureRow(Base):
@@ -161,66 +244,113 @@ class CaptureRow(Base):
         CheckConstraint(
             "state IN ('waiting', 'working', 'measured', 'recorded', 'unreadable')", name="state"
         ),
-        Index("ix_capture_state_next_try_at", "state", "next_try_at"),
+        # What is done with is by far the most and never looked for by its state.
+        Index(
+            "ix_capture_state_next_try_at",
+            "state",
+            "next_try_at",
+            sqlite_where=text("state <> 'recorded'"),
+            postgresql_where=text("state <> 'recorded'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
-    path: Mapped[Path] = mapped_column(FilePath)
+    # The SHA-256 in halves: one is enough to find the capture, and its index is half as large.
+    sha256_head: Mapped[str | None] = mapped_column(Digest(16), unique=True)
+    sha256_tail: Mapped[str | None] = mapped_column(Digest(16))
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id"))
+    name: Mapped[Path] = mapped_column(FilePath)
     source: Mapped[str] = mapped_column(String(100))
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(40))
     message: Mapped[str | None] = mapped_column(AnyText)
     attempts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
-    next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    next_try_at: Mapped[datetime | None] = mapped_column(Moment)
     claimed_by: Mapped[str | None] = mapped_column(String(120))
-    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    first_seen_at: Mapped[datetime] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    # What its name says, as long as it has no scan to say it.
     named_dish: Mapped[str | None] = mapped_column(AnyText)
     field: Mapped[str | None] = mapped_column(AnyText)
-    acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Hash of the decoded pixels: the same picture under new bytes has the same.
-    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    acquired_at: Mapped[datetime | None] = mapped_column(Moment)
+    # Hash of the decoded pixels: the same picture under new bytes has the same. Eight bytes tell
+    # one scan's picture from the next.
+    fingerprint: Mapped[str | None] = mapped_column(Digest(8))
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
+
+    folder: Mapped[FolderRow] = relationship()
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path / self.name
+
+    @property
+    def sha256(self) -> str | None:
+        return None if self.sha256_head is None else self.sha256_head + (self.sha256_tail or "")
+
+    @sha256.setter
+    def sha256(self, value: str | None) -> None:
+        self.sha256_head, self.sha256_tail = halves_of(value)
+
+
+def halves_of(sha256: str | None) -> tuple[str | None, str | None]:
+    """As the columns of a capture hold it."""
+    return (None, None) if sha256 is None else (sha256[:32], sha256[32:])
 
 
 class FileRow(Base):
     """A file as it was last seen; equal size and time mean that it need not be hashed again."""
 
     __tablename__ = "file"
-
-    path: Mapped[Path] = mapped_column(FilePath, primary_key=True)
-    size: Mapped[int]
-    mtime_ns: Mapped[int]
-    capture_id: Mapped[int] = mapped_column(
-        ForeignKey("capture.id", ondelete="CASCADE"), index=True
+    __table_args__ = (
+        Index(
+            "ix_file_capture_id",
+            "capture_id",
+            sqlite_where=text("is_copy = 1"),
+            postgresql_where=text("is_copy"),
+        ),
+        {"sqlite_with_rowid": False},
     )
+
+    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id"), primary_key=True)
+    name: Mapped[Path] = mapped_column(FilePath, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    # No foreign key: that would want an index of all files, for what happens to few captures.
+    capture_id: Mapped[int]
+    # The capture lies elsewhere: a second file of the same bytes.
+    is_copy: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    folder: Mapped[FolderRow] = relationship()
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path / self.name
 
 
 class MeasurementRow(Base):
     """What one capture says under one model and one set of settings."""
 
     __tablename__ = "measurement"
-    __table_args__ = (UniqueConstraint("capture_id", "model_sha256", "settings_sha256"),)
+    __table_args__ = (UniqueConstraint("capture_id", "analysis_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
-    model_name: Mapped[str] = mapped_column(AnyText)
-    model_sha256: Mapped[str] = mapped_column(String(64))
-    settings_sha256: Mapped[str] = mapped_column(String(64))
-    background_px: Mapped[int]
-    undifferentiated_px: Mapped[int]
-    differentiated_px: Mapped[int]
+    analysis_id: Mapped[int] = mapped_column(ForeignKey("analysis.id"))
+    background_px: Mapped[int] = mapped_column(BigInteger)
+    undifferentiated_px: Mapped[int] = mapped_column(BigInteger)
+    differentiated_px: Mapped[int] = mapped_column(BigInteger)
     pixel_size_um: Mapped[float | None]
     stage_x_um: Mapped[float | None]
     stage_y_um: Mapped[float | None]
     stage_z_um: Mapped[float | None]
     uncertainty: Mapped[float]
-    overlay: Mapped[str | None] = mapped_column(AnyText)
-    label_map: Mapped[str | None] = mapped_column(AnyText)
-    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    # Last: the rest is read without its pages.
+    detail: Mapped[dict[str, Any]] = mapped_column(Packed)
+
+    analysis: Mapped[AnalysisRow] = relationship()
 
 
 class ReadingRow(Base):
@@ -234,7 +364,7 @@ class ReadingRow(Base):
     dish_id: Mapped[int] = mapped_column(ForeignKey("dish.id"))
     scan_id: Mapped[int] = mapped_column(ForeignKey("scan.id"))
     version: Mapped[int]
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at: Mapped[datetime] = mapped_column(Moment)
     captures: Mapped[int]
     background_um2: Mapped[float | None]
     undifferentiated_um2: Mapped[float | None]
@@ -243,14 +373,15 @@ class ReadingRow(Base):
     confluence: Mapped[float | None]
     uncertainty: Mapped[float]
     pixel_size_um: Mapped[float | None]
-    model_sha256: Mapped[str] = mapped_column(String(64))
-    settings_sha256: Mapped[str] = mapped_column(String(64))
+    analysis_id: Mapped[int] = mapped_column(ForeignKey("analysis.id"))
     colonies: Mapped[int]
     doubts: Mapped[list[str]] = mapped_column(JSON)
     joined: Mapped[str] = mapped_column(String(10), server_default="one field")
     imaged_share: Mapped[float | None]
     colony_um2: Mapped[float | None]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    analysis: Mapped[AnalysisRow] = relationship()
 
 
 class ReadingColoniesRow(Base):
@@ -259,7 +390,7 @@ class ReadingColoniesRow(Base):
     __tablename__ = "reading_colonies"
 
     reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
-    packed: Mapped[bytes] = mapped_column(LargeBinary)
+    packed: Mapped[dict[str, Any]] = mapped_column(Packed)
     maps: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
@@ -267,11 +398,10 @@ class ReadingMeasurementRow(Base):
     """Which measurements, and so which captures, a reading rests on."""
 
     __tablename__ = "reading_measurement"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
-    measurement_id: Mapped[int] = mapped_column(
-        ForeignKey("measurement.id"), primary_key=True, index=True
-    )
+    measurement_id: Mapped[int] = mapped_column(ForeignKey("measurement.id"), primary_key=True)
 
 
 class AlertRow(Base):

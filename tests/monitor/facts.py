@@ -33,7 +33,7 @@ SETTINGS = "5" * 64
 DISH = "3500003816/A1"
 
 COLONY = Colony(
-    label=1, area_px=300, differentiated_px=100, centroid=(40.5, 60.25), bounds=(30, 50, 52, 71)
+    label=1, area_px=300, differentiated_px=100, centroid=(40.5, 60.2), bounds=(30, 50, 52, 71)
 )
 REGION = Region(
     label=1,

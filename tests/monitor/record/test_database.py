@@ -14,6 +14,7 @@ from sqlalchemy import event, inspect, select, text
 
 from monitor.errors import RecordError
 from monitor.record.database import Database
+from monitor.record.files import folder_at
 from monitor.record.store import Store
 from monitor.record.tables import Base, CaptureRow, DishRow, FileRow
 from tests.monitor.facts import NOW, seen, take
@@ -52,13 +53,19 @@ def test_only_a_transaction_that_may_be_lost_does_not_wait_for_the_disk(store):
 
 def test_a_row_that_points_nowhere_is_refused(store):
     with pytest.raises(RecordError, match="FOREIGN KEY"), store.database.writing() as session:
-        session.add(FileRow(path=Path("/in/a.tif"), size=1, mtime_ns=1, capture_id=99))
+        session.add(FileRow(folder_id=99, name=Path("a.tif"), size=1, mtime_ns=1, capture_id=1))
 
 
 def test_an_unheard_of_state_is_refused(store):
     with pytest.raises(RecordError, match="CHECK"), store.database.writing() as session:
         session.add(
-            CaptureRow(path=Path("/a"), source="s", state="lost", first_seen_at=NOW, attempts=0)
+            CaptureRow(
+                folder=folder_at(session, Path("/in")),
+                name=Path("a.tif"),
+                source="s",
+                state="lost",
+                first_seen_at=NOW,
+            )
         )
 
 
@@ -91,8 +98,8 @@ def test_any_file_name_comes_back_byte_for_byte(store, name):
     take_in = store.captures.take_in
     capture = take_in(seen(path), NOW)[1]
     assert os.fsencode(capture.path) == b"/in/" + name
-    assert store.captures.known_files()[path] == (len(str(path)), 1_000)
-    assert list(store.captures.known_files()) == [path]
+    assert store.captures.looks([path]) == {path: (len(str(path)), 1_000)}
+    assert list(store.captures.known_among([path])) == [path]
     assert take_in(seen(path), NOW)[1].id == capture.id
 
 

@@ -1,0 +1,56 @@
+"""Which files are known as they are, without holding all of them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+# Size and time of the last change, ns.
+Look = tuple[int, int]
+
+MOST = 100_000
+
+
+class KnownLooks:
+    """What files looked like when they were last taken in. The latest are held here, all others are
+    asked of the record.
+
+    read : of these files, those that are on record
+    most : how many are held; a rescan of a folder with more asks the record anew each time
+    """
+
+    def __init__(
+        self, read: Callable[[Collection[Path]], dict[Path, Look]], *, most: int = MOST
+    ) -> None:
+        self._read, self._most = read, most
+        self._held: dict[Path, Look] = {}
+        # Files that are no captures are not on record; there is no other place to know them from.
+        self._left_out: dict[Path, Look] = {}
+
+    def among(self, paths: Collection[Path]) -> dict[Path, Look]:
+        """Looks of those of these files that are known. Raises RecordError."""
+        found = {
+            path: look
+            for path in paths
+            if (look := self._held.get(path) or self._left_out.get(path)) is not None
+        }
+        unknown = [path for path in paths if path not in found]
+        if unknown:
+            for path, look in self._read(unknown).items():
+                self.note(path, look)
+                found[path] = look
+        return found
+
+    def note(self, path: Path, look: Look) -> None:
+        """The file was taken in as it looks now."""
+        self._held.pop(path, None)
+        self._held[path] = look
+        while len(self._held) > self._most:
+            del self._held[next(iter(self._held))]
+
+    def leave_out(self, path: Path, look: Look) -> None:
+        """The file is no capture as it looks now."""
+        self._left_out[path] = look
+
+    def forget(self, path: Path) -> None:
+        self._held.pop(path, None)
