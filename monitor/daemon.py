@@ -53,6 +53,7 @@ VIGIL_S = 30.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 AFTER_FAULT_S = 5.0
+READ_S = 1.0
 CLOCK_STEP_S = 2.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
 STUCK_S = 120.0
@@ -452,9 +453,15 @@ class Daemon:
                 self._progress["last_capture_at"] = _iso(utc_now())
 
     def _read_scans(self, pipeline: Pipeline) -> None:
+        until = time.monotonic() + READ_S
         for scan_id in pipeline.complete_scans():
             if pipeline.read_scan(scan_id) is not None:
                 self._progress["readings"] += 1
+            if time.monotonic() > until:
+                # A backfill that was cut off can leave thousands: captures, the sign of life and
+                # systemd's watchdog come in between.
+                self._wake.set()
+                return
 
     def _end_stuck(self, worker: SegmentationWorker) -> None:
         limit = self._config.compute.capture_timeout_s

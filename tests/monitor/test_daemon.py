@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Future
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,3 +99,33 @@ def test_a_message_that_hangs_for_ever_is_noticed_and_one_after_the_other_is_not
     assert not daemon._delivery_hangs()
     daemon._deliver()
     assert daemon._delivering_since is None
+
+
+@dataclass
+class ManyScans:
+    """Stands for a pipeline that a cut-off backfill left thousands of scans to."""
+
+    left: list[int]
+    read: list[int] = field(default_factory=list)
+
+    def complete_scans(self) -> list[int]:
+        return list(self.left)
+
+    def read_scan(self, scan: int) -> object:
+        self.left.remove(scan)
+        self.read.append(scan)
+        return object()
+
+
+def test_thousands_of_unread_scans_do_not_keep_the_loop_from_its_other_work(
+    store, tmp_path, monkeypatch
+):
+    """systemd would end a daemon whose loop does not come round for three minutes."""
+    monkeypatch.setattr("monitor.daemon.READ_S", 0.0)
+    daemon = Daemon(Config(record=RecordConfig(folder=tmp_path)), store)
+    scans = ManyScans(list(range(5000)))
+    for turn in range(1, 4):
+        daemon._wake.clear()
+        daemon._read_scans(scans)
+        assert scans.read == list(range(turn))
+        assert daemon._wake.is_set()  # it goes on at once

@@ -100,7 +100,7 @@ def running(
         yield daemon
     finally:
         daemon.send_signal(signal.SIGTERM)
-        daemon.wait(60)
+        daemon.wait(180)
 
 
 class Stream:

@@ -19,7 +19,7 @@ from model.simulate import VirtualDish
 from tests.soak.soak import BrokenPromiseError, running, states, tail
 
 AT = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0)
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 
 
 def pictures(count: int) -> list[bytes]:
