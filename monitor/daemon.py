@@ -53,7 +53,8 @@ VIGIL_S = 30.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 AFTER_FAULT_S = 5.0
-READ_S = 1.0
+# No part of the loop keeps the others waiting for longer, save for one capture or scan.
+PART_S = 2.0
 CLOCK_STEP_S = 2.0
 # A loop that has not come round for this long is stuck and may not call itself alive.
 STUCK_S = 120.0
@@ -373,7 +374,7 @@ class Daemon:
 
     def _sort_notices(self) -> None:
         now = time.monotonic()
-        while True:
+        while not self._is_long_since(now):
             notices: dict[Path, _Notice] = {}
             while len(notices) < SORTED_AT_ONCE:
                 try:
@@ -407,7 +408,10 @@ class Daemon:
 
     def _take_in_settled(self, pipeline: Pipeline) -> None:
         for source in self._sources:
-            for path in source.pending.due(time.monotonic()):
+            began = time.monotonic()
+            for path in source.pending.due(began):
+                if self._is_long_since(began):
+                    break
                 look = _size_and_time(path)
                 if look is None:
                     source.pending.gone(path)
@@ -453,15 +457,23 @@ class Daemon:
                 self._progress["last_capture_at"] = _iso(utc_now())
 
     def _read_scans(self, pipeline: Pipeline) -> None:
-        until = time.monotonic() + READ_S
+        began = time.monotonic()
         for scan_id in pipeline.complete_scans():
             if pipeline.read_scan(scan_id) is not None:
                 self._progress["readings"] += 1
-            if time.monotonic() > until:
-                # A backfill that was cut off can leave thousands: captures, the sign of life and
-                # systemd's watchdog come in between.
-                self._wake.set()
+            if self._is_long_since(began):
                 return
+
+    def _is_long_since(self, began: float) -> bool:
+        """Whether a part of the loop has to let the others come round; it then goes on at once.
+
+        A cut-off backfill leaves thousands of scans, a plate comes with thousands of files, a share
+        answers slowly: captures, the sign of life and systemd's watchdog come in between.
+        """
+        is_long = time.monotonic() - began > PART_S
+        if is_long:
+            self._wake.set()
+        return is_long
 
     def _end_stuck(self, worker: SegmentationWorker) -> None:
         limit = self._config.compute.capture_timeout_s

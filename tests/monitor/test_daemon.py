@@ -121,7 +121,7 @@ def test_thousands_of_unread_scans_do_not_keep_the_loop_from_its_other_work(
     store, tmp_path, monkeypatch
 ):
     """systemd would end a daemon whose loop does not come round for three minutes."""
-    monkeypatch.setattr("monitor.daemon.READ_S", 0.0)
+    monkeypatch.setattr("monitor.daemon.PART_S", -1.0)
     daemon = Daemon(Config(record=RecordConfig(folder=tmp_path)), store)
     scans = ManyScans(list(range(5000)))
     for turn in range(1, 4):
