@@ -101,7 +101,9 @@ def ack(
 @app.command()
 def snooze(
     alert: Annotated[int, typer.Argument(metavar="ALERT", help="Number, as `list` shows it.")],
-    hours: Annotated[float, typer.Option("--hours", min=0.01, max=24 * 31)] = 12.0,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0, max=24 * 31, help="0 ends the rest.")
+    ] = 12.0,
     who: Annotated[str | None, typer.Option("--who", help="Default: the user's name.")] = None,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -118,6 +120,9 @@ def snooze(
         done = store.dishes.snooze(
             alert, until=now + timedelta(hours=hours), who=who or getpass.getuser(), now=now
         )
+    if hours == 0:
+        say(f"alert {done.id} on {shown(done.about)} is mailed as usual again")
+        return
     rests = f"rests until {done.snoozed_until:%Y-%m-%d %H:%M} UTC"
     say(f"alert {done.id} on {shown(done.about)} {rests}")
 

@@ -21,6 +21,7 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.mailing import COOLING, NOBODY_TOLD, OLD, OVERTAKEN, SNOOZED
 from monitor.outlets.email import Picture, alarm_words, mail_of, notice_words
 from monitor.outlets.plots import plot_story
 from monitor.outlets.wording import (
@@ -244,7 +245,9 @@ def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
         lines.append(_topic_sentence(topic, alerts, holds, zone))
     held = Counter(one.held_back for one in dish.alerts if one.held_back)
     if held:
-        reasons = ", ".join(f"{count} for {reason}" for reason, count in held.most_common())
+        reasons = ", ".join(
+            f"{count} {_HELD.get(reason, f'({reason})')}" for reason, count in held.most_common()
+        )
         lines.append(f"Not mailed: {reasons}.")
     for alert in dish.open:
         if alert.acknowledged_by is not None:
@@ -255,6 +258,15 @@ def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
     if dish.doubtful:
         lines.append(f"{dish.doubtful} of {counted(dish.scans, 'scan')} in doubt.")
     return list(dict.fromkeys(lines))
+
+
+_HELD = {
+    SNOOZED: "while it was snoozed",
+    COOLING: "within the cooldown",
+    OLD: "on a scan of long ago",
+    OVERTAKEN: "that something newer overtook",
+    NOBODY_TOLD: "that it was over, since nobody was told that it began",
+}
 
 
 def _topic_sentence(

@@ -222,7 +222,7 @@ def test_a_dish_that_comes_and_goes_stands_there_once_with_what_was_held_back(st
     text = told(store, config)
     assert text.count("- A1 of 3500003816") == 1
     assert "Was above its limit 4 times and is not any more, since 3 Nov, 16:30." in text
-    assert "Not mailed: 7 for cooldown." in text
+    assert "Not mailed: 7 within the cooldown." in text
 
 
 def test_what_still_holds_is_told_with_who_knows_of_it(store, config):
