@@ -905,7 +905,7 @@ def settings_sha256(config: Config, source: SourceSettings) -> str:
         "aiming": removal.model_dump(
             mode="json",
             include={"min_region_um2", "min_probability", "max_undifferentiated"}
-            | {"whole_colony_above"},
+            | {"whole_colony_above", "earlier_scans"},
         )
         | asdict(removal.aiming),
     }
