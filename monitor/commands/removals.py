@@ -194,7 +194,9 @@ def _told(fate: RegionFate | None) -> tuple[str, str]:
     outcome = str(fate.outcome or "")
     if fate.reason:
         outcome += f" ({fate.reason})"
-    check = "" if fate.check is None else f"{fate.check} ({percent(fate.gone_share)})"
+    check = str(fate.check or "")
+    if fate.gone_share is not None:
+        check += f" ({percent(fate.gone_share)})"
     return cell(outcome), check
 
 

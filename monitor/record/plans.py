@@ -38,6 +38,7 @@ from monitor.geometry import why_overlapping
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.tables import (
+    AnnotationRow,
     AuditRow,
     DishRow,
     OutboxRow,
@@ -262,6 +263,7 @@ class PlanRecord:
                     _take_away(session, row, now, self._take_back)
                 _move(session, row, PlanStatus.PICKED, who=who, now=now, why=why)
                 row.picked_at = at
+                _note(session, row, at, who, f"picked: {counts_of_fates(told)}", now)
                 self._end_older(session, row, at, now)
             elif status is PlanStatus.EXPORTED and len(told.fates) == len(told.targets):
                 end_plan(session, row, PlanStatus.REJECTED, now, self._take_back, who=who, why=why)
@@ -385,6 +387,7 @@ def write_verdicts(
         session.flush()
         told = _told(session, row)
         why = f"scan of {reading.at:%Y-%m-%d %H:%M} UTC: {counts_of_checks(told)}"
+        _note(session, row, reading.at, US, f"looked at again: {counts_of_checks(told)}", now)
         if told.to_check:
             _audit(session, plan_id, US, "plan partly verified", why, now)
         else:
@@ -432,6 +435,14 @@ def _audit(
     session: Session, plan_id: str, who: str, what: str, note: str | None, now: datetime
 ) -> None:
     session.add(AuditRow(at=now, who=who, what=what, subject=plan_id, note=note))
+
+
+def _note(
+    session: Session, row: RemovalPlanRow, at: datetime, who: str, text: str, now: datetime
+) -> None:
+    """What the dish's series tells of the plan."""
+    note = f"removal plan {row.id} {text}"
+    session.add(AnnotationRow(dish_id=row.dish_id, at=at, text=note, who=who, created_at=now))
 
 
 def _refuse_old(row: RemovalPlanRow, now: datetime) -> None:
@@ -483,7 +494,7 @@ def counts_of_fates(plan: RemovalPlan) -> str:
     untold = len(plan.targets) - len(outcomes)
     if untold:
         parts.append(f"{untold} without a word")
-    return f"of {len(plan.targets)} regions {', '.join(parts)}"
+    return f"of {_regions(len(plan.targets))} {', '.join(parts)}"
 
 
 def counts_of_checks(plan: RemovalPlan) -> str:
@@ -493,7 +504,11 @@ def counts_of_checks(plan: RemovalPlan) -> str:
     unseen = len(plan.to_check) - checks.count(RemovalCheck.CANNOT_TELL)
     if unseen:
         parts.append(f"{unseen} not seen")
-    return f"of {len(checks) + unseen} regions {', '.join(parts)}"
+    return f"of {_regions(len(checks) + unseen)} {', '.join(parts)}"
+
+
+def _regions(count: int) -> str:
+    return "1 region" if count == 1 else f"{count} regions"
 
 
 def _fates(session: Session, plan_ids: Sequence[str] | None) -> dict[str, tuple[RegionFate, ...]]:
