@@ -1,7 +1,8 @@
 """The daemon: builds the real parts and keeps the line moving until it is told to stop.
 
-Threads: watchdog's own put paths into a queue; APScheduler's run the rescans, the outbox and the
-sign of life; the main loop does everything else, one step after the other.
+Threads: watchdog's own put paths into a queue; APScheduler's run the rescans, the outbox, the
+digest, the check-in and the sign of life; the main loop does everything else, one step after the
+other.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Daemon:
         self._known = KnownLooks(store.captures.looks)
         self._in_work: dict[int, _Started] = {}
         self._loop_at = time.monotonic()
-        self._delivering_since: float | None = None
+        self._delivery_at = time.monotonic()
         self._said_delivery_hangs = False
         self._progress: dict[str, Any] = {"captures": 0, "readings": 0, "last_capture_at": None}
         self._model: tuple[str, str] = ("", "")
@@ -216,6 +217,7 @@ class Daemon:
 
         for source in self._sources:
             every(source.config.rescan_s, self._rescan, source)
+        self._delivery_at = time.monotonic()
         every(OUTBOX_S, self._deliver)
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
@@ -237,27 +239,27 @@ class Daemon:
 
     def _deliver(self) -> None:
         # Before anything is handed out, so that no expired plan stays longer than one round.
-        self._delivering_since = time.monotonic()
+        self._delivery_at = time.monotonic()
         try:
             self._store.plans.expire(utc_now())
             deliver_due(self._store, self._config, utc_now, stopping=self._next_message)
         finally:
-            self._delivering_since = None
+            self._delivery_at = time.monotonic()
 
     def _next_message(self) -> bool:
         """Asked before each message. True where the daemon ends."""
-        self._delivering_since = time.monotonic()
+        self._delivery_at = time.monotonic()
         return self._stopping.is_set()
 
     def _delivery_hangs(self) -> bool:
-        """Is one message in hand for so long that it will never end? Then nobody hears of anything,
-        and only a new start helps: systemd's watchdog is not fed any more.
+        """Is one message in hand for so long that it will never end, or are all threads held up?
+        Then nobody hears of anything, and only a new start helps: systemd's watchdog is not fed any
+        more.
         """
-        since = self._delivering_since
         limit = max(DELIVERY_STUCK_S, 20 * self._config.outlets.email.timeout_s)
-        hangs = since is not None and time.monotonic() - since > limit
+        hangs = time.monotonic() - self._delivery_at > limit
         if hangs and not self._said_delivery_hangs:
-            log.critical("one message is in hand for over %.0f s: a new start is needed", limit)
+            log.critical("no message moves for over %.0f s: a new start is needed", limit)
         self._said_delivery_hangs = hangs
         return hangs
 
@@ -292,7 +294,7 @@ class Daemon:
         if still_s >= STUCK_S:
             return f"the daemon's main loop has not come round for {still_s:.0f} s"
         if self._delivery_hangs():
-            return "a message is in hand that does not end"
+            return "the outbox gives no sign of life"
         hours = self._config.outlets.check_in.late_mail_h
         late = self._store.outbox.late(utc_now() - timedelta(hours=hours))
         waiting = "1 message waits" if late == 1 else f"{late} messages wait"

@@ -87,18 +87,22 @@ def test_a_capture_that_was_never_begun_is_no_answer():
     assert not _is_answer(future)
 
 
-def test_a_message_that_hangs_for_ever_is_noticed_and_one_after_the_other_is_not(store, tmp_path):
+def test_an_outbox_without_a_sign_of_life_is_noticed_and_one_that_moves_is_not(store, tmp_path):
     """Then the watchdog is not fed, so that the daemon is started anew."""
     daemon = Daemon(Config(record=RecordConfig(folder=tmp_path)), store)
+
+    def after(seconds: float) -> bool:
+        daemon._delivery_at = time.monotonic() - seconds
+        return daemon._delivery_hangs()
+
     assert not daemon._delivery_hangs()
-    daemon._delivering_since = time.monotonic() - DELIVERY_STUCK_S + 5
-    assert not daemon._delivery_hangs()
-    daemon._delivering_since = time.monotonic() - DELIVERY_STUCK_S - 5
-    assert daemon._delivery_hangs()
+    assert not after(DELIVERY_STUCK_S - 5)
+    assert after(DELIVERY_STUCK_S + 5)
     daemon._next_message()
     assert not daemon._delivery_hangs()
+    assert after(DELIVERY_STUCK_S + 5)
     daemon._deliver()
-    assert daemon._delivering_since is None
+    assert not daemon._delivery_hangs()
 
 
 @dataclass
