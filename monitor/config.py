@@ -297,8 +297,11 @@ class DifferentiationConfig(_Section):
     critical_above : second, higher limit; None = there is none. A dish that is raised above it is
         critical at once
     worse_by : rise since the last alert that is told once more; None = it is not
+    scans_needed, scans_considered : so many of the last so many scans must agree
+    agree_h : where more scans than that were taken within so many hours, the same share of them all
     trend_h : the slope of a series is that of its last hours; None = no slope, no forecast. A
         series that surely rises to a limit passes it with one scan
+    rise_h : such a rise is looked for in so many hours, and in six scans at least
     rise_above_per_day, confluence_above, growth_below_per_day, doubtful_for_h : when to say that a
         dish rises fast, is ready to be passaged, does not grow, cannot be judged; None = not said
     cooldown_h : for so long after a mail that a dish has risen, it takes worsening or a critical
@@ -316,7 +319,9 @@ class DifferentiationConfig(_Section):
     scans_needed: Annotated[int, Field(ge=1)] = 3
     scans_considered: Annotated[int, Field(ge=1)] = 4
     min_confluence: _Fraction = Field(default=0.02)
+    agree_h: Annotated[float, Field(ge=0, le=168)] = 8.0
     trend_h: _Positive | None = 30.0
+    rise_h: _Positive = 20.0
     rise_above_per_day: Annotated[float, Field(gt=0, le=24)] | None = None
     confluence_above: Annotated[float, Field(gt=0, le=1)] | None = None
     growth_below_per_day: Annotated[float, Field(gt=0, le=24)] | None = None

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import AlertKind, AlertTopic, Reading
-from monitor.decisions.status import can_be_judged
+from monitor.decisions.status import can_be_judged, latest
 from monitor.decisions.trend import Forecast, Trend, forecast, trend
 
 # A passage takes most cells away; noise does not take a quarter.
@@ -103,11 +103,12 @@ def _confluent(
     known = [one for one in readings if one.confluence is not None and not one.doubts]
     if not known or known[-1] is not readings[-1]:
         return None
-    values = [one.confluence or 0.0 for one in known[-limits.scans_considered :]]
+    votes, needed = latest(known, limits)
+    values = [one.confluence or 0.0 for one in votes]
     newest = f"{100 * values[-1]:.0f} %"
-    if not is_open and _agreed([value > limit for value in values], limits):
+    if not is_open and _agreed([value > limit for value in values], needed):
         return AlertKind.RAISED, f"The cells cover {newest}: time to passage the dish."
-    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], limits):
+    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], needed):
         return AlertKind.CLEARED, f"The cells cover {newest} by now."
     return None
 
@@ -121,15 +122,16 @@ def _past_saving(
     known = [one for one in readings if can_be_judged(one, limits)]
     if not known or known[-1] is not readings[-1]:
         return None
-    values = [one.differentiated_fraction or 0.0 for one in known[-limits.scans_considered :]]
+    votes, needed = latest(known, limits)
+    values = [one.differentiated_fraction or 0.0 for one in votes]
     newest = f"{100 * values[-1]:.0f} %"
-    if not is_open and _agreed([value > limit for value in values], limits):
+    if not is_open and _agreed([value > limit for value in values], needed):
         return (
             AlertKind.RAISED,
             f"{newest} of the cells are differentiated: past saving. Discard the dish; no removal "
             "plan is made.",
         )
-    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], limits):
+    if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], needed):
         return AlertKind.CLEARED, f"{newest} of the cells are differentiated by now."
     return None
 
@@ -186,8 +188,8 @@ _RULES: dict[AlertTopic, Callable[[bool, Sequence[Reading], DifferentiationConfi
 }
 
 
-def _agreed(votes: Sequence[bool], limits: DifferentiationConfig) -> bool:
-    return votes[-1] and sum(votes) >= limits.scans_needed
+def _agreed(votes: Sequence[bool], needed: int) -> bool:
+    return votes[-1] and sum(votes) >= needed
 
 
 def _trend(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, Reading, Severity
 from monitor.decisions.trend import trend
 
-# Of a limit. Measured with the defaults on simulated series (docs/alerts.md): lower is earlier and
-# more often wrong.
+# A rise brings a series to a limit if its level is above so much of it, and its line, continued for
+# so many hours, passes it. Measured with the defaults on simulated series (docs/alerts.md).
 NEAR = 0.7
+AHEAD_H = 6.0
+# A rise is seen over at least so many scans, however far apart they are.
+RISE_SCANS = 6
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,9 @@ def judge(
 
     readings : one a scan, oldest first, the newest last
 
-    Each step is taken where the newest reading and at least `scans_needed` of the last
-    `scans_considered` that can be judged call for it. Readings without a fraction, with too few
-    cells or in doubt do not count, neither for nor against. A step upwards is taken at the newest
-    reading's word where the series of the last `trend_h` surely rises and its level is near the
-    limit too: what debris or condensation does to two or three scans of a flat series is no rise.
+    Each step is taken where the newest reading and enough of those that are `considered` call for
+    it. A step upwards is taken at the newest reading's word where the series surely rises to the
+    limit: what debris or condensation does to two or three scans of a flat series is no rise.
 
     raised : above `raise_above`; worsened : above `critical_above` for the first time, or by
     `worse_by` above what was last reported; cleared : below `clear_below`. A dish that falls below
@@ -71,16 +72,15 @@ def judge(
     stays = Judgement(before.status, before.severity, None)
     if not readings or not can_be_judged(readings[-1], limits):
         return stays
-    considered = [reading for reading in readings if can_be_judged(reading, limits)]
-    considered = considered[-limits.scans_considered :]
+    votes_of, needed = considered(readings, limits)
 
     def agreed(holds: Callable[[float], bool], since: datetime | None = None) -> bool:
         votes = [
             holds(reading.differentiated_fraction or 0.0)
-            for reading in considered
+            for reading in votes_of
             if since is None or reading.at > since
         ]
-        return bool(votes) and votes[-1] and sum(votes) >= limits.scans_needed
+        return bool(votes) and votes[-1] and sum(votes) >= needed
 
     def passed(limit: float) -> bool:
         if agreed(lambda fraction: fraction > limit):
@@ -115,17 +115,48 @@ def judge(
     return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.WORSENED if worsened else None)
 
 
+def considered(
+    readings: Sequence[Reading], limits: DifferentiationConfig
+) -> tuple[list[Reading], int]:
+    """The readings whose votes count, and how many of them must agree.
+
+    `scans_needed` of the last `scans_considered`; where more scans than these were taken within the
+    last `agree_h`, the same share of all of them. An hour of condensation is one scan of a dish
+    that is scanned every 6 h and four of one that is scanned every 15 minutes. Readings without a
+    fraction, with too few cells or in doubt do not count, neither for nor against.
+    """
+    return latest([one for one in readings if can_be_judged(one, limits)], limits)
+
+
+def latest(readings: Sequence[Reading], limits: DifferentiationConfig) -> tuple[list[Reading], int]:
+    """As `considered`, of readings that all count."""
+    if not readings:
+        return [], limits.scans_needed
+    since = readings[-1].at - timedelta(hours=limits.agree_h)
+    recent = sum(reading.at >= since for reading in readings)
+    # Where one scan is enough to the lab, it is enough however often there is one.
+    if recent <= limits.scans_considered or limits.scans_considered == 1:
+        return list(readings[-limits.scans_considered :]), limits.scans_needed
+    return list(readings[-recent:]), -(-limits.scans_needed * recent // limits.scans_considered)
+
+
 def _rises_to(limit: float, readings: Sequence[Reading], limits: DifferentiationConfig) -> bool:
-    """Does the series surely rise, and is its robust level near `limit` already?"""
+    """Does the series surely rise, is its robust level near `limit`, and will it soon pass it?"""
     if limits.trend_h is None:
         return False
     fit = [reading for reading in readings if can_be_judged(reading, limits)]
+    spanned = (fit[-1].at - fit[-RISE_SCANS:][0].at) / timedelta(hours=1)
     found = trend(
         [reading.at for reading in fit],
         [reading.differentiated_fraction or 0.0 for reading in fit],
-        window_h=limits.trend_h,
+        window_h=min(limits.trend_h, max(limits.rise_h, spanned)),
     )
-    return found is not None and found.rises and found.level > NEAR * limit
+    return (
+        found is not None
+        and found.rises
+        and found.level > NEAR * limit
+        and found.level + AHEAD_H * found.slope_per_h > limit
+    )
 
 
 def can_be_judged(reading: Reading, limits: DifferentiationConfig) -> bool:

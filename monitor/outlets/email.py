@@ -30,6 +30,7 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.status import considered
 from monitor.errors import OutletError
 from monitor.outlets.plots import plot_story
 from monitor.outlets.sending import POLICY
@@ -509,20 +510,16 @@ def _reason(story: AlertStory) -> str:
     alert, limits = story.alert, story.limits
     if alert.topic in _NOTICES:
         return clean(alert.text or "")
-    scans = _scans(limits)
+    votes, needed = considered(story.readings, limits)
+    scans = _scans(needed, max(len(votes), limits.scans_considered))
     worse = "It has gone on rising since it was last reported."
     limit = limits.raise_above
     if alert.severity is Severity.CRITICAL and limits.critical_above is not None:
         limit = max(limit, limits.critical_above)
         worse = f"Above the critical limit of {percent(limit)}, or still rising there."
-    counted = [one for one in story.readings if one.differentiated_fraction is not None]
-    above = [
-        one
-        for one in counted[-limits.scans_considered :]
-        if (one.differentiated_fraction or 0.0) > limit and not one.doubts
-    ]
+    above = [one for one in votes if (one.differentiated_fraction or 0.0) > limit]
     seen = scans
-    if len(above) < limits.scans_needed:
+    if len(above) < needed:
         seen = "the last scan, at the end of a series that surely rises"
     reason = {
         AlertKind.RAISED: f"Above the limit of {percent(limit)} in {seen}.",
@@ -533,10 +530,8 @@ def _reason(story: AlertStory) -> str:
     return f"{reason} {clean(alert.text)}" if alert.text else reason
 
 
-def _scans(limits: DifferentiationConfig) -> str:
-    if limits.scans_considered == 1:
-        return "the last scan"
-    return f"{limits.scans_needed} of the last {limits.scans_considered} scans"
+def _scans(needed: int, of: int) -> str:
+    return "the last scan" if of == 1 else f"{needed} of the last {of} scans"
 
 
 def _rows(

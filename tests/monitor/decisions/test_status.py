@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import AlertKind, DishStatus, Reading, Severity
-from monitor.decisions.status import Standing, can_be_judged, judge
+from monitor.decisions.status import Standing, can_be_judged, considered, judge
 
 START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 # 0.10 and 0.05, critical 0.30 and 0.20, worse by 0.10
@@ -285,6 +285,51 @@ def test_a_dish_that_goes_on_rising_is_told_at_each_step():
     assert follow(series) == (DIFFERENTIATING, [RAISED, WORSENED, WORSENED])
 
 
+OFTEN_CASES = {
+    # name: (hours between scans, series, how many of how many must agree)
+    "every 6 h": (6, [LOW] * 10, (3, 4)),
+    "every 3 h": (3, [LOW] * 10, (3, 4)),
+    "every 2 h": (2, [LOW] * 10, (4, 5)),
+    "every hour": (1, [LOW] * 12, (7, 9)),
+    "every 10 minutes": (1 / 6, [LOW] * 100, (37, 49)),
+    "every hour, but it has only begun": (1, [LOW] * 5, (4, 5)),
+    "every hour, half of them in doubt": (1, [LOW, DOUBTFUL] * 6, (4, 5)),
+    "nothing to judge": (1, [DOUBTFUL] * 6, (3, 0)),
+}
+
+
+def every(hours, *series):
+    readings = [as_reading(item, number) for number, item in enumerate(series)]
+    return [
+        replace(item, at=START + timedelta(hours=hours * number))
+        for number, item in enumerate(readings)
+    ]
+
+
+@pytest.mark.parametrize("case", OFTEN_CASES)
+def test_the_more_often_a_dish_is_scanned_the_more_scans_must_agree(case):
+    """An hour of condensation is one scan of one dish and six of another."""
+    hours, series, expected = OFTEN_CASES[case]
+    votes, needed = considered(every(hours, *series), THREE_OF_FOUR)
+    assert (needed, len(votes)) == expected
+
+
+def test_condensation_of_three_hours_raises_no_dish_however_often_it_is_scanned():
+    for hours in (6, 3, 2, 1, 0.5):
+        scans = round(40 / hours)
+        wet = range(round(20 / hours), round(23 / hours))
+        series = [HIGH if number in wet else LOW for number in range(scans)]
+        before = standing(UNDIFFERENTIATED)
+        readings = every(hours, *series)
+        for end in range(1, scans + 1):
+            assert judge(before, readings[:end], THREE_OF_FOUR).alert is None
+
+
+def test_a_lab_to_which_one_scan_is_enough_gets_it_however_often_there_is_one():
+    readings = every(0.25, *[LOW] * 20, HIGH)
+    assert judge(standing(UNDIFFERENTIATED), readings, ONE_OF_ONE).alert is RAISED
+
+
 RISE_CASES = {
     # name: (series, is it raised with its newest scan?)
     "a series that surely rises": ([0.01, 0.03, 0.05, 0.07, 0.085, 0.11], True),
@@ -294,6 +339,9 @@ RISE_CASES = {
     "three of four, whatever the trend": ([0.02, 0.01, 0.02, 0.4, 0.4, 0.4], True),
     "a rise far below the limit and a jump": ([0.0, 0.005, 0.01, 0.015, 0.02, 0.4], False),
     "a rise that has not passed it": ([0.01, 0.03, 0.05, 0.07, 0.08, 0.095], False),
+    # Its level is near the limit, but its line does not pass it in the 6 h to come.
+    "a slow rise below the limit and a jump": ([0.055, 0.06, 0.065, 0.07, 0.075, 0.11], False),
+    "a slow rise that gets there": ([0.075, 0.08, 0.085, 0.09, 0.095, 0.105], True),
 }
 
 
