@@ -36,7 +36,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import Annotation, DishStory, Reading
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStory, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -453,12 +453,13 @@ def _as_csv(readings: Sequence[Reading]) -> str:
 
 def _history_table(story: DishStory) -> Table:
     table = Table(
-        "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies", "doubts"
-    )
-    written = [*story.annotations]
+        "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies",
+        "doubts, events",
+    )  # fmt: skip
+    told = _told(story)
     for reading in story.readings:
-        while written and written[0].at <= reading.at:
-            _add_annotation(table, written.pop(0))
+        while told and told[0][0] < reading.at:
+            _add_told(table, *told.pop(0))
         cells = (
             None
             if reading.undifferentiated_um2 is None or reading.differentiated_um2 is None
@@ -473,12 +474,32 @@ def _history_table(story: DishStory) -> Table:
             str(reading.colonies),
             ", ".join((*reading.doubts, *(["unsure: look at it"] if reading.look_at_it else []))),
         )
-    for one in written:
-        _add_annotation(table, one)
+    for at, text in told:
+        _add_told(table, at, text)
     return table
 
 
-def _add_annotation(table: Table, one: Annotation) -> None:
-    table.add_row(
-        f"{one.at:%Y-%m-%d %H:%M}", "", "", "", "", "", f"“{cell(one.text)}” ({cell(one.who)})"
-    )
+def _told(story: DishStory) -> list[tuple[datetime, str]]:
+    """What else happened in the time that is shown, oldest first."""
+    line = story.line
+    found = [(one.at, f"“{cell(one.text)}” ({cell(one.who)})") for one in story.annotations]
+    found += [(one.at, _alert_in_words(one)) for one in story.alerts]
+    found += [(one.at, f"unreadable: {cell(one.reason)}") for one in story.unreadable]
+    if line.began_at is not None and line.parent is not None:
+        found.append((line.began_at, f"passaged from {cell(line.parent)}"))
+    if line.ended_at is not None:
+        to = ", ".join(cell(child) for child in line.children)
+        found.append((line.ended_at, f"passaged to {to}" if to else "ended"))
+    shown = (one for one in found if story.since is None or one[0] >= story.since)
+    return sorted(shown, key=lambda one: one[0])
+
+
+def _alert_in_words(alert: Alert) -> str:
+    if alert.topic is not AlertTopic.DIFFERENTIATION:
+        return f"{alert.topic}: {alert.kind}"
+    severity = "" if alert.kind is AlertKind.CLEARED else f", {alert.severity}"
+    return f"alert {alert.kind}{severity}"
+
+
+def _add_told(table: Table, at: datetime, text: str) -> None:
+    table.add_row(f"{at:%Y-%m-%d %H:%M}", "", "", "", "", "", text)

@@ -25,12 +25,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-from monitor.culture import ColonyScan, DishStatus, FollowedColony, Following
+from monitor.culture import ColonyScan, DishStatus, Following
 from monitor.decisions.summary import sum_up
 from monitor.record.captures import ScanPlace, SeenFile
 from monitor.record.colonies import unpack_colonies
@@ -270,7 +269,7 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
     colonies = tuple(unpack_colonies(unpack(one.colonies["packed"])))
 
     def follow(before: ColonyScan | None, number: int) -> ColonyScan:
-        return ColonyScan(Following(_fresh(colonies), next_number=30))
+        return ColonyScan(Following(colonies, next_number=30))
 
     def summed(fields: Any) -> NewReading:
         summary = sum_up([one.measurement for one in fields])
@@ -285,10 +284,6 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
         scan, sum_up=summed, decide=lambda facts, reading: ScanDecision(DishStatus.UNKNOWN),
         now=done + timedelta(microseconds=302_118), follow=follow,
     )  # fmt: skip
-
-
-def _fresh(colonies: tuple[FollowedColony, ...]) -> tuple[FollowedColony, ...]:
-    return colonies
 
 
 def payload(database: Path) -> dict[str, int]:
@@ -341,13 +336,14 @@ def report(database: Path, count: int) -> None:
             ("scans to read", lambda: len(store.dishes.scans_to_read(datetime.now(UTC), {}, {}))),
         ]  # fmt: skip
         for what, ask in asked:
-            times = []
+            times, work = [], []
             for _ in range(5):
-                began = time.perf_counter()
+                began, busy = time.perf_counter(), time.process_time()
                 found = ask()
                 times.append(time.perf_counter() - began)
-            print(f"{what}: first {times[0]:.3f} s, median {median(times):.3f} s ({found})",
-                  flush=True)  # fmt: skip
+                work.append(time.process_time() - busy)
+            print(f"{what} ({found}): first {times[0]:.3f} s, then {min(times[1:]):.3f} s, "
+                  f"of the processor {min(work):.3f} s", flush=True)  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process, writing included: {peak:.0f} MiB")
 

@@ -148,6 +148,21 @@ def test_history_as_json_tells_the_life_of_the_dish(state, tmp_path):
     assert found["ended_at"] == "2026-11-02T10:00:00+00:00"
 
 
+def test_the_table_tells_what_happened_between_the_scans(state, tmp_path):
+    """Who reads a series wants to see beside it what was done to the cells."""
+    copy = tmp_path / "copy"
+    shutil.copytree(state, copy)
+    note = ["annotate", "dish-07", "medium [b]changed", "--at", "2026-11-02 05:00", "--who", "a"]
+    assert call("dishes", *note, "--state", copy).code == DONE
+    passage = ["passage", "dish-07", "--to", "dish-90", "--at", "2026-11-02 10:00"]
+    assert call("dishes", *passage, "--state", copy).code == DONE
+    table = call("history", "dish-07", "--state", copy).out
+    for text in ("“medium [b]changed” (a)", "alert raised", "passaged to dish-90"):
+        assert text in table
+    assert table.index("medium") < table.index("passaged to")
+    assert "passaged from dish-07" in call("history", "dish-90", "--state", copy).out
+
+
 def test_history_as_csv_says_the_same_as_json(state):
     rows = list(
         csv.DictReader(
