@@ -63,7 +63,8 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
     with Store(trial.record.database_url) as store:
         pipeline = Pipeline(trial, store, _NoWorker(), owner="rehearsal")
         rule = config.decisions.limits_for(DISH, UNLISTED)
-        scans = 3 + max(rule.scans_needed, rule.scans_considered)
+        recent = math.ceil(rule.agree_h / HOURS_BETWEEN) + 1
+        scans = 3 + max(rule.scans_considered, recent)
         # Well above the limit at the end, whatever the limit is.
         worst = min(0.95, (1 + rule.raise_above) / 2)
         for scan in range(scans):

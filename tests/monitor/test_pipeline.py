@@ -50,7 +50,7 @@ from monitor.record.plans import PickReport
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
 
-TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3)
+TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3, agree_h=0)
 OLD, YOUNG = 3600.0, 5.0  # seconds since the file was written; 600 are young
 
 

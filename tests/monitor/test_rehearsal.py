@@ -43,6 +43,7 @@ RULES = {
     "the default": {},
     "one scan is enough": {"scans_needed": 1, "scans_considered": 1},
     "five of seven": {"scans_needed": 5, "scans_considered": 7},
+    "all of two days": {"scans_needed": 3, "scans_considered": 3, "agree_h": 48.0},
     "a high limit": {"raise_above": 0.85, "clear_below": 0.5},
     "a low limit": {"raise_above": 0.001, "clear_below": 0.0005},
 }
