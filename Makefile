@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale clean
+.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -54,6 +54,16 @@ bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; w
 
 bench-scale: $(STAMP)  ## a record of five years: its size and how fast it answers; 4 GB of disk in /tmp
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.bench.history_scale
+
+bench-mosaics: $(STAMP)  ## how time and memory grow with a picture, up to 400 megapixels
+	$(BIN)/python -m tests.bench.mosaics
+
+bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a minute, a burst of 5,000
+	$(BIN)/python -m tests.bench.daemon
+
+bench-training: $(STAMP)  ## how long training takes, beside DynUNet
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m tests.bench.training
 
 clean:  ## remove what was made here
 	rm -rf .venv demo build dist
