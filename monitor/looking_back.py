@@ -20,7 +20,6 @@ from monitor.culture import (
     Calibration,
     FieldMeasurement,
     NamedParts,
-    PlanStatus,
     Reading,
     RemovalPlan,
 )
@@ -119,11 +118,9 @@ class LookingBack:
         self._read = {}
         if dish is None or not fields:
             return
-        picked = self._store.plans.all([PlanStatus.PICKED])
-        for plan in picked:
-            if plan.dish == dish and plan.to_check:
-                self.labels_of([one.measurement for one in fields])
-                self.labels_of(self.made_from(plan).values())
+        for plan in self._store.plans.to_check(dish):
+            self.labels_of([one.measurement for one in fields])
+            self.labels_of(self.made_from(plan).values())
         if any(aim.points for one in fields for aim in one.measurement.aims):
             limits = self._config.decisions.limits_for(dish, fields[0].source)
             readings = self._store.earlier.newest_readings(

@@ -117,6 +117,12 @@ class PlanRecord:
             )
             return None if row is None else _told(session, row)
 
+    def to_check(self, dish: str) -> tuple[RemovalPlan, ...]:
+        """Plans of a dish with regions that were picked and of which nothing certain is known."""
+        with self._database.reading() as session:
+            row = session.scalar(select(DishRow).where(DishRow.name == dish))
+            return () if row is None else plans_to_check(session, row)
+
     def events(self, plan_id: str) -> list[PlanEvent]:
         """Who did what with the plan, oldest first."""
         with self._database.reading() as session:
