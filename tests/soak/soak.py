@@ -239,7 +239,7 @@ def _waiting(root: Path) -> str:
     with closing(sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30)) as connection:
         rows = [
             *connection.execute(
-                "SELECT id, path, state, reason, attempts, crashes, next_try_at FROM capture "
+                "SELECT id, name, state, reason, attempts, crashes, next_try_at FROM capture "
                 "WHERE state NOT IN ('recorded', 'unreadable')"
             ),
             *connection.execute(f"SELECT * FROM outbox WHERE {UNDELIVERED}"),
