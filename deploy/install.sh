@@ -6,8 +6,8 @@ umask 022
 
 usage() {
     cat <<'TEXT'
-usage: deploy/install.sh [--source DIR] [--prefix DIR] [--python PATH] [--no-start]
-                         [--root DIR] [--no-packages]
+usage: deploy/install.sh [--source DIR] [--prefix DIR] [--python PATH] [--extras NAMES]
+                         [--no-start] [--root DIR] [--no-packages]
 
 Run as root from a checkout. Installs or upgrades; running it twice is harmless.
 
@@ -15,6 +15,9 @@ Run as root from a checkout. Installs or upgrades; running it twice is harmless.
                  /etc/colonywatch/config.yaml (an existing one is never changed)
   --prefix DIR   where the program goes (default: where it is, or /opt/colonywatch)
   --python PATH  the Python to use (default: the first of 3.11 or newer that has venv)
+  --extras NAMES further parts, with commas: czi, lif, nd2, oib, zarr (microscopes' own files),
+                 notify (further channels for alerts), sila (live interface for pickers);
+                 kept for upgrades; 'none' drops them
   --no-start     install, but do not enable or start the daemon
   --root DIR     put everything under DIR and touch neither accounts nor systemd
                  (for a look, a package or a test; needs no root)
@@ -36,6 +39,7 @@ prefix=''
 root=''
 source_folder=''
 python=''
+extras=''
 start=yes
 packages=yes
 warnings=0
@@ -44,12 +48,13 @@ needed_mib=3072
 
 while (($#)); do
     case $1 in
-        --source | --prefix | --python | --root)
+        --source | --prefix | --python | --extras | --root)
             [[ $# -ge 2 && -n $2 ]] || misused "$1 needs a value"
             case $1 in
                 --source) source_folder=$2 ;;
                 --prefix) prefix=$2 ;;
                 --python) python=$2 ;;
+                --extras) extras=$2 ;;
                 --root) root=$2 ;;
             esac
             shift 2
@@ -98,6 +103,14 @@ else
 fi
 
 opt=$root$prefix
+known_extras=$(sed -nE '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^([a-z0-9]+) = .*/\1/p' \
+    "$checkout/pyproject.toml" | grep -vxE 'dev|bench' | paste -sd' ')
+for name in ${extras//,/ }; do
+    [[ $extras == none || " $known_extras " == *" $name "* ]] ||
+        misused "--extras: no part is called '$name' (there are: $known_extras)"
+done
+if [[ -z $extras && -f $opt/extras ]]; then extras=$(<"$opt/extras"); fi
+[[ $extras != none ]] || extras=''
 etc=$root/etc/colonywatch
 state=$root/var/lib/colonywatch
 units=$root/etc/systemd/system
@@ -257,7 +270,8 @@ if [[ $packages == yes ]]; then
     (
         cd /
         TMPDIR=$scratch "$release/bin/python" -m pip install --quiet --no-input --no-cache-dir \
-            --disable-pip-version-check --constraint "$checkout/constraints.txt" "$checkout"
+            --disable-pip-version-check --constraint "$checkout/constraints.txt" \
+            "$checkout${extras:+[$extras]}"
     ) || fail "pip could not install the packages (see above)"
     as_account "$release/bin/colonywatch" --help >/dev/null ||
         fail "$release/bin/colonywatch does not start as $account (see above)"
@@ -431,6 +445,7 @@ fi
 
 ln -sfn -- "venv-$stamp" "$scratch/venv"
 mv -fT -- "$scratch/venv" "$opt/venv"
+printf '%s\n' "$extras" >"$opt/extras"
 finished=yes
 
 discard_old_releases() {

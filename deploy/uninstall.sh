@@ -103,7 +103,7 @@ if [[ -f $command ]] && grep -q '^# colonywatch as the account of the service' "
     rm -f -- "$command"
 fi
 # Only what install.sh made: the prefix may hold something else as well.
-rm -rf -- "$opt"/venv "$opt"/venv-*Z "$opt"/.install.* "$opt/notify-failed.sh" "$opt/README.md"
+rm -rf -- "$opt"/venv "$opt"/venv-*Z "$opt"/.install.* "$opt/notify-failed.sh" "$opt/README.md" "$opt/extras"
 if [[ -d $opt ]]; then
     rmdir -- "$opt" 2>/dev/null || say "kept       $opt (holds files that are not ours)"
 fi

@@ -186,6 +186,26 @@ def test_packages_are_left_out_of_a_staged_tree_only() -> None:
     assert "--no-packages goes only with --root" in run("install.sh", "--no-packages", code=2)
 
 
+def test_extras_are_kept_for_upgrades_until_they_are_dropped(tmp_path: Path) -> None:
+    """An upgrade that forgot the picker's interface would stop the picker."""
+    kept = tmp_path / "opt/colonywatch/extras"
+    for arguments, expected in (
+        (("--extras", "nd2,sila"), "nd2,sila"),
+        ((), "nd2,sila"),
+        (("--extras", "none"), ""),
+        ((), ""),
+    ):
+        install(tmp_path, *arguments)
+        assert kept.read_text(encoding="utf-8").strip() == expected
+
+
+def test_an_extra_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    said = install(tmp_path, "--extras", "sila,dev", code=2)
+    assert "no part is called 'dev'" in said
+    assert "czi lif nd2 notify oib sila zarr" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_python_that_is_too_old_is_refused(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
