@@ -11,7 +11,7 @@ from monitor.config import Config, EmailConfig, OutletsConfig, RecordConfig, Sou
 from monitor.culture import AlertKind, AlertTopic
 from monitor.delivery import deliver_due
 from monitor.vigil import Vigil
-from tests.monitor.facts import NOW, hours, measure, measurement, place, read, take
+from tests.monitor.facts import NOW, hours, measure, measurement, place, read, sha256_of, take
 
 GIB = 2**30
 HERE, GONE = {"incubator": True}, {"incubator": False}
@@ -44,7 +44,7 @@ class World:
         return [(str(one.topic), str(one.kind), one.about) for one in self.vigil.look(present)]
 
     def scan(self, key: str, fingerprint: str, *, dish: str = "dish-1") -> None:
-        measured = replace(measurement(), acquired_at=self.now, fingerprint=fingerprint)
+        measured = replace(measurement(), acquired_at=self.now, fingerprint=sha256_of(fingerprint))
         where = place(dish=dish, key=key)
         scan = measure(self.store, f"{dish}-{key}.tif", where, measured, at=self.now)
         assert read(self.store, scan, at=self.now) is not None
@@ -99,13 +99,13 @@ def test_a_camera_that_writes_the_same_picture_again_is_stuck(world):
 def test_new_captures_of_an_old_time_are_silence(world):
     """A backlog that is copied today says nothing about today."""
     old = world.now - hours(20)
-    measured = replace(measurement(), acquired_at=old, fingerprint="a")
+    measured = replace(measurement(), acquired_at=old, fingerprint=sha256_of("a"))
     read(world.store, measure(world.store, "a.tif", place(key="1"), measured, at=NOW))
     assert world.look() == [("source-silent", "raised", "source incubator")]
 
 
 def test_a_clock_that_runs_ahead_in_the_imager_does_not_hide_its_silence(world):
-    measured = replace(measurement(), acquired_at=NOW + hours(1000), fingerprint="a")
+    measured = replace(measurement(), acquired_at=NOW + hours(1000), fingerprint=sha256_of("a"))
     read(world.store, measure(world.store, "a.tif", place(key="1"), measured, at=NOW))
     world.passes(hours(16))
     assert world.look() == [("source-silent", "raised", "source incubator")]
