@@ -20,7 +20,8 @@ def series(truth, read=None):
     truth = np.array(truth)
     above = np.flatnonzero(truth > LIMIT)
     read = truth if read is None else np.array(read)
-    return Series(truth, read, np.zeros(len(truth), bool), int(above[0]) if len(above) else None)
+    passed = int(above[0]) if len(above) else None
+    return Series(truth, truth, read, np.zeros(len(truth), bool), passed)
 
 
 RISES = series([0.0, 0.0, 0.05, 0.2, 0.3, 0.4, 0.5, 0.6])
