@@ -59,6 +59,7 @@ class AlertTopic(StrEnum):
     DOUBTFUL = "doubtful"
     PAST_SAVING = "past-saving"
     NOT_REMOVED = "not-removed"  # a region that was picked is there all the same
+    NOT_CHECKED = "not-checked"  # no scan in time could tell whether what was picked is gone
     # by what does not come
     NO_CAPTURE = "no-new-capture"
     SAME_PICTURE = "same-picture"
@@ -96,6 +97,7 @@ class RemovalCheck(StrEnum):
     PARTLY_GONE = "partly gone"
     STILL_THERE = "still there"
     CANNOT_TELL = "cannot tell"  # the dish does not lie as it did; the next scan looks again
+    NOT_CHECKED = "not checked"  # the time for looking is over, and no scan could tell
 
 
 class CalibrationKind(StrEnum):
@@ -760,7 +762,7 @@ class RemovalPlan:
 
     @property
     def to_check(self) -> tuple[str, ...]:
-        """Regions that were picked and of which no scan has said anything certain since."""
+        """Regions that were picked and of which a scan may still say something certain."""
         picked = (PickOutcome.PICKED, PickOutcome.PARTLY_PICKED)
         return tuple(
             fate.region_id

@@ -58,7 +58,7 @@ from monitor.decisions.removal import MeasuredField, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
-from monitor.decisions.verification import verify_removal
+from monitor.decisions.verification import give_up, verify_removal
 from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
 from monitor.geometry import Affine, field_to_stage
 from monitor.looking_back import LookingBack
@@ -81,6 +81,7 @@ from monitor.vessels import Vessel
 log = logging.getLogger(__name__)
 
 UNLISTED = "unlisted"
+_NOTHING_TOLD = {RemovalCheck.CANNOT_TELL, RemovalCheck.NOT_CHECKED}
 _STILL_TO_REMOVE = {RemovalCheck.STILL_THERE, RemovalCheck.PARTLY_GONE}
 CRASHES_ALLOWED = 2
 Clock = Callable[[], datetime]
@@ -500,8 +501,11 @@ class Pipeline:
             wanted.append(NewAlert(notice.kind, notice.topic, text=notice.text))
         plan, replaces = None, False
         # Also where nothing is left: an empty dish is no fraction, but rid of its cells.
-        verdicts = () if reading.doubts else self._verify(facts)
+        verdicts = self._given_up(facts)
+        if not reading.doubts:
+            verdicts += self._verify(facts)
         wanted += _told_of_removal(facts, verdicts)
+        wanted += _told_of_unchecked(facts, verdicts)
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
             left = any(one.check in _STILL_TO_REMOVE for one in verdicts)
@@ -584,6 +588,12 @@ class Pipeline:
             log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
 
+    def _given_up(self, facts: ScanFacts) -> tuple[RegionVerdict, ...]:
+        """Regions that were picked so long ago that no scan will tell any more."""
+        at = min(one.measurement.acquired_at for one in facts.fields)
+        limits = self._config.decisions.verification
+        return tuple(one for plan in facts.picked for one in give_up(plan, at, limits))
+
     def _verify(self, facts: ScanFacts) -> tuple[RegionVerdict, ...]:
         """What this scan says of regions that were picked since the last one."""
         if not facts.picked:
@@ -632,7 +642,7 @@ class Pipeline:
 def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:
     """An alert where something that was picked is still there; its end when the next is gone."""
     checks = [one.check for one in verdicts]
-    if set(checks) <= {RemovalCheck.CANNOT_TELL}:
+    if set(checks) <= _NOTHING_TOLD:
         return []
     counted = ", ".join(f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks)
     plans = ", ".join(dict.fromkeys(one.plan_id for one in verdicts))
@@ -644,6 +654,23 @@ def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> lis
     else:
         kinds = [AlertKind.WORSENED if is_open else AlertKind.RAISED]
     return [NewAlert(kind, AlertTopic.NOT_REMOVED, text=text) for kind in kinds]
+
+
+def _told_of_unchecked(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:
+    """An alert where no scan could tell in time; its end when something picked later was seen."""
+    is_open = AlertTopic.NOT_CHECKED in open_topics(facts.alerts)
+    never = [one for one in verdicts if one.check is RemovalCheck.NOT_CHECKED]
+    if never:
+        plans = ", ".join(dict.fromkeys(one.plan_id for one in never))
+        what = "1 region is" if len(never) == 1 else f"{len(never)} regions are"
+        text = f"Picked by plan {plans}: no scan in time could tell whether {what} gone."
+        log.warning("dish=%s: %s", facts.dish, text)
+        kind = AlertKind.WORSENED if is_open else AlertKind.RAISED
+        return [NewAlert(kind, AlertTopic.NOT_CHECKED, text=text)]
+    if is_open and {one.check for one in verdicts} - _NOTHING_TOLD:
+        text = "What was picked since then was looked at again."
+        return [NewAlert(AlertKind.CLEARED, AlertTopic.NOT_CHECKED, text=text)]
+    return []
 
 
 def _past_saving(facts: ScanFacts, wanted: Collection[NewAlert]) -> bool:

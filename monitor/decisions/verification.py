@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from shapely import contains_xy, make_valid, prepare, transform
@@ -87,6 +87,21 @@ def verify_removal(
                 RegionVerdict(plan.id, target.region_id, _check(gone_share, limits), gone_share)
             )
     return tuple(verdicts)
+
+
+def give_up(
+    plan: RemovalPlan, scan_at: datetime, limits: VerificationConfig = DEFAULTS
+) -> tuple[RegionVerdict, ...]:
+    """Regions of `plan` that nobody will look at any more, since the newest scan is too late.
+
+    scan_at : of the first capture of that scan
+    """
+    if plan.picked_at is None or scan_at <= plan.picked_at + timedelta(hours=limits.within_h):
+        return ()
+    return tuple(
+        RegionVerdict(plan.id, region_id, RemovalCheck.NOT_CHECKED, None)
+        for region_id in plan.to_check
+    )
 
 
 def _check(gone_share: float, limits: VerificationConfig) -> RemovalCheck:

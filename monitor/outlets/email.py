@@ -465,6 +465,7 @@ _NOTICES = {
     AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
     AlertTopic.PAST_SAVING: ("past saving, discard it", "not past saving any more"),
     AlertTopic.NOT_REMOVED: ("still has cells that were picked", "is rid of the cells picked"),
+    AlertTopic.NOT_CHECKED: ("has picked cells that no scan checked", "is checked after picking"),
 }
 
 
@@ -475,6 +476,7 @@ _NEXT_STEP = {
     AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
     AlertTopic.PAST_SAVING: "Look at the dish; if you agree, discard it, or raise discard_above.",
     AlertTopic.NOT_REMOVED: "Look at the dish and at the picker; what is left is planned again.",
+    AlertTopic.NOT_CHECKED: "Look at the dish: does it lie where it lay, and is it scanned?",
 }
 
 

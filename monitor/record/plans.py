@@ -382,7 +382,9 @@ def plans_to_check(session: Session, dish: DishRow) -> tuple[RemovalPlan, ...]:
 def write_verdicts(
     session: Session, verdicts: Sequence[RegionVerdict], reading: Reading, now: datetime
 ) -> None:
-    """What a scan says of regions that were picked. With the last of them a plan is verified."""
+    """What a scan says of regions that were picked. With the last of them a plan is verified; one
+    of which a region was not checked in time stays picked for good.
+    """
     for plan_id in dict.fromkeys(verdict.plan_id for verdict in verdicts):
         row = _plan_row(session, plan_id, lock=True)
         for verdict in verdicts:
@@ -396,6 +398,8 @@ def write_verdicts(
         _note(session, row, reading.at, US, f"looked at again: {counts_of_checks(told)}", now)
         if told.to_check:
             _audit(session, plan_id, US, "plan partly verified", why, now)
+        elif any(fate.check is RemovalCheck.NOT_CHECKED for fate in told.fates):
+            _audit(session, plan_id, US, "plan not verified in time", why, now)
         else:
             _move(session, row, PlanStatus.VERIFIED, who=US, now=now, why=why)
 

@@ -43,6 +43,7 @@ from monitor.culture import (
     Severity,
     StagePosition,
 )
+from monitor.decision_config import VerificationConfig
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
@@ -1272,3 +1273,24 @@ def test_a_plate_that_was_put_back_shifted_is_checked_all_the_same(
         done = store.plans.plan(plan.id)
         assert [fate.check for fate in done.fates] == [RemovalCheck.GONE]
     assert done.status is PlanStatus.VERIFIED
+
+
+def test_what_no_scan_could_check_in_time_is_mailed_once(make_line, store):
+    """A dish that was put back elsewhere: its plan would wait for ever, and nobody would know."""
+    decisions = DecisionsConfig(
+        differentiation=TWO_OF_THREE,
+        removal=RemovalConfig(earlier_scans=0),
+        verification=VerificationConfig(within_h=1.0),
+    )
+    line = make_line(decisions=decisions, **CALIBRATED)
+    plan = picked_between_scans(line, store)
+    draw_label_map(line, 2)
+    series(line, 0.01, 0.01, first_hour=4, regions=(), aims=())
+    done = store.plans.plan(plan.id)
+    assert (done.status, done.to_check) == (PlanStatus.PICKED, ())
+    assert [fate.check for fate in done.fates] == [RemovalCheck.NOT_CHECKED]
+    (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_CHECKED]
+    assert (told.kind, told.closed_at) == (AlertKind.RAISED, None)
+    assert told.text == (
+        f"Picked by plan {plan.id}: no scan in time could tell whether 1 region is gone."
+    )

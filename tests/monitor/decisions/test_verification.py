@@ -17,7 +17,7 @@ from monitor.culture import (
 )
 from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
-from monitor.decisions.verification import verify_removal
+from monitor.decisions.verification import give_up, verify_removal
 from tests.monitor.facts import NOW, TARGET, hours, measurement, minutes, removal_plan
 
 LATER = NOW + hours(1)
@@ -188,3 +188,21 @@ def test_a_scan_that_comes_too_late_says_nothing():
     late = field(cells(), at=NOW + hours(7))
     assert look_at_shifted(late, (0.0, 0.0), within_h=6.0) == []
     assert look_at_shifted(late, (0.0, 0.0), within_h=8.0) != []
+
+
+@pytest.mark.parametrize(
+    ("hour", "checks"),
+    [(6.0, []), (7.0, [RemovalCheck.NOT_CHECKED])],
+)
+def test_the_first_scan_after_the_time_for_looking_gives_up(hour, checks):
+    """Also what an earlier scan looked at in vain: nobody waits for ever."""
+    fate = RegionFate(REGION.region_id, PickOutcome.PICKED, check=RemovalCheck.CANNOT_TELL)
+    limits = VerificationConfig(within_h=6.0)
+    verdicts = give_up(plan(fates=(fate,)), NOW + hours(hour), limits)
+    assert [one.check for one in verdicts] == checks
+
+
+@pytest.mark.parametrize("check", [RemovalCheck.GONE, RemovalCheck.NOT_CHECKED])
+def test_what_is_known_or_given_up_is_not_given_up_again(check):
+    fate = RegionFate(REGION.region_id, PickOutcome.PICKED, check=check)
+    assert give_up(plan(fates=(fate,)), NOW + hours(99)) == ()

@@ -510,6 +510,19 @@ def test_a_plan_is_verified_when_every_picked_region_was_looked_at(store):
     assert last.note == "scan of 2026-11-03 11:30 UTC: of 2 regions 1 gone, 1 still there"
 
 
+def test_a_plan_that_was_not_checked_in_time_stays_picked_and_waits_no_more(store):
+    out(store, targets=FOUR)
+    tell(store, ("r1", PICKED), ("r2", PICKED))
+    look(store, ("r1", RemovalCheck.GONE, 0.97), ("r2", RemovalCheck.CANNOT_TELL, None))
+    look(store, ("r2", RemovalCheck.NOT_CHECKED, None), at=NOW + hours(30), name="late")
+    plan = store.plans.plan("p1")
+    assert (plan.status, plan.to_check) == (PlanStatus.PICKED, ())
+    assert store.plans.to_check(plan.dish) == ()
+    last = store.plans.events("p1")[-1]
+    assert last.what == "plan not verified in time"
+    assert last.note == "scan of 2026-11-04 15:30 UTC: of 2 regions 1 gone, 1 not checked"
+
+
 def test_what_is_told_after_the_check_is_refused(store):
     out(store, targets=FOUR)
     tell(store, ("r1", PICKED))
