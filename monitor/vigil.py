@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -98,8 +98,18 @@ class Vigil:
         """
         now = self._clock()
         self._compare_clocks(now)
+        in_hand = self._store.captures.in_hand(now)
         dishes = [
-            DishLife(sign.dish, sign.source, sign.last_new_at, sign.repeats)
+            DishLife(
+                sign.dish,
+                sign.source,
+                sign.last_new_at,
+                sign.repeats,
+                in_hand=any(
+                    label == sign.label or (label is None and source == sign.source)
+                    for source, label in in_hand
+                ),
+            )
             for sign in self._store.alarms.signs()
         ]
         open_now = self._store.alarms.open(SILENCES)
@@ -107,8 +117,8 @@ class Vigil:
         wrong = what_is_wrong(
             now,
             dishes,
-            self._sources(present, now),
-            self._machine(now, worker),
+            self._sources(present, now, {source for source, _ in in_hand}),
+            self._machine(worker),
             self._config.decisions.silence,
             {key_of(alert) for alert in open_now},
         )
@@ -133,7 +143,9 @@ class Vigil:
         if limit is not None and abs(jump) > limit:
             self._jump = now, jump
 
-    def _sources(self, present: Mapping[str, bool], now: datetime) -> list[SourceLife]:
+    def _sources(
+        self, present: Mapping[str, bool], now: datetime, in_hand: Collection[str]
+    ) -> list[SourceLife]:
         for name, there in present.items():
             if there:
                 self._gone_since.pop(name, None)
@@ -145,11 +157,12 @@ class Vigil:
                 source.expected_interval_h,
                 self._began,
                 self._gone_since.get(source.name),
+                in_hand=source.name in in_hand,
             )
             for source in self._config.sources
         ]
 
-    def _machine(self, now: datetime, worker: _Worker) -> MachineLife:
+    def _machine(self, worker: _Worker) -> MachineLife:
         waiting = self._store.captures.first_waiting_for("model-refused")
         jumped_at, jump_s = self._jump or (None, 0.0)
         return MachineLife(
@@ -159,7 +172,6 @@ class Vigil:
             clock_jump_s=jump_s,
             stuck=worker.stuck,
             answered=worker.answered,
-            busy=self._store.captures.any_in_hand(now),
         )
 
     def _write(self, alarms: Sequence[Alarm], kind: AlertKind, now: datetime) -> list[Alert]:

@@ -49,12 +49,14 @@ class DishLife:
     """last_new_at : when the last scan was taken that showed something else than the one before
 
     repeats : scans since that showed the very same picture
+    in_hand : captures of it wait to be judged; what they show is not known yet
     """
 
     dish: str
     source: str
     last_new_at: datetime
     repeats: int = 0
+    in_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class SourceLife:
 
     watched_since : since when somebody looks; a source that never gave anything is silent since
     gone_since : when its folder was found missing
+    in_hand : captures of any of its dishes wait to be judged
     """
 
     name: str
     interval_h: float | None
     watched_since: datetime
     gone_since: datetime | None = None
+    in_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,6 @@ class MachineLife:
     clock_jumped_at, clock_jump_s : the last jump of the wall clock against a steady one
     stuck : how the segmentation process was found stuck, and not told of yet or not answered since
     answered : it has measured a capture since then, or since anybody looks
-    busy : captures wait to be judged; what they show is not known yet
     """
 
     free_bytes: int | None = None
@@ -88,7 +91,6 @@ class MachineLife:
     clock_jump_s: float = 0.0
     stuck: str | None = None
     answered: bool = False
-    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,15 @@ def what_is_wrong(
     for source in sources:
         own = [dish for dish in dishes if dish.source == source.name]
         alarms = _source_alarms(now, source, own, limits, open_now)
-        # While captures wait, or nothing can be judged, nobody can say that none are new.
-        unsure = machine.busy or machine.refusal is not None
+        # While nothing can be judged, nobody can say that none are new.
+        unsure = machine.refusal is not None
         found += [
             alarm
             for alarm in alarms
             if alarm.topic is AlertTopic.SOURCE_GONE or not unsure or alarm.key in open_now
         ]
     for dish in dishes:
-        if limits.same_pictures is not None and dish.repeats + 1 >= limits.same_pictures:
+        if _is_stuck(dish, limits):
             found.append(
                 Alarm(
                     AlertTopic.SAME_PICTURE,
@@ -166,6 +168,10 @@ def changes(
     return begun, over
 
 
+def _is_stuck(dish: DishLife, limits: SilenceConfig) -> bool:
+    return limits.same_pictures is not None and dish.repeats + 1 >= limits.same_pictures
+
+
 def _source_alarms(
     now: datetime,
     source: SourceLife,
@@ -173,6 +179,9 @@ def _source_alarms(
     limits: SilenceConfig,
     open_now: Collection[AlarmKey],
 ) -> list[Alarm]:
+    found = []
+    # What is told already lasts until something new comes, even where a larger cause joins it.
+    told_only = False
     if source.gone_since is not None:
         # Whatever is missing is missing for that reason.
         gone = Alarm(
@@ -182,28 +191,30 @@ def _source_alarms(
             source=source.name,
         )
         lasting = now - source.gone_since >= timedelta(seconds=limits.source_gone_s)
-        return [gone] if lasting or gone.key in open_now else []
+        found += [gone] if lasting or gone.key in open_now else []
+        told_only = True
     if source.interval_h is None:
-        return []
+        return found
     interval = timedelta(hours=source.interval_h)
     allowed = interval * limits.intervals
     newest = max((dish.last_new_at for dish in dishes), default=source.watched_since)
     expected = f"expected every {source.interval_h:g} h"
     if now - newest > allowed:
-        return [
-            Alarm(
-                AlertTopic.SOURCE_SILENT,
-                f"No new capture of any dish of source {source.name} since {_at(newest)}; "
-                f"{expected}.",
-                source=source.name,
-            )
-        ]
-    found = []
+        silent = Alarm(
+            AlertTopic.SOURCE_SILENT,
+            f"No new capture of any dish of source {source.name} since {_at(newest)}; {expected}.",
+            source=source.name,
+        )
+        if silent.key in open_now or not (source.in_hand or told_only):
+            found.append(silent)
+        told_only = True
     for dish in dishes:
         alarm = Alarm(
             AlertTopic.NO_CAPTURE,
             f"No new capture of the dish since {_at(dish.last_new_at)}, while other dishes of "
-            f"source {source.name} go on; {expected}. Was it taken out?",
+            f"source {source.name} go on; {expected}. "
+            + ("What came shows the very same picture. " if dish.repeats else "")
+            + "Was it taken out?",
             dish=dish.dish,
             source=source.name,
         )
@@ -211,10 +222,12 @@ def _source_alarms(
         # The dish whose turn comes first is late first, when the whole source fell silent.
         is_alive = now - newest <= interval * _ALIVE_INTERVALS
         is_recent = age <= timedelta(days=limits.forget_after_days)
-        # A stuck camera has its own alarm.
-        if dish.repeats or age <= allowed:
+        if age <= allowed:
             continue
-        if alarm.key in open_now or (is_alive and is_recent):
+        # A stuck camera has its own alarm.
+        is_told_otherwise = told_only or _is_stuck(dish, limits)
+        begins = is_alive and is_recent and not dish.in_hand and not is_told_otherwise
+        if alarm.key in open_now or begins:
             found.append(alarm)
     return found
 

@@ -25,6 +25,7 @@ class DishSign:
     """
 
     dish: str
+    label: str
     source: str
     last_new_at: datetime
     repeats: int
@@ -46,7 +47,7 @@ class AlarmRecord:
             )
             signs = ((dish, dish.last_new_at or last_at or dish.began_at) for dish, last_at in rows)
             return [
-                DishSign(dish.name, dish.source, at, dish.repeats)
+                DishSign(dish.name, dish.label, dish.source, at, dish.repeats)
                 for dish, at in signs
                 if at is not None
             ]
@@ -93,9 +94,9 @@ class AlarmRecord:
             if _is_open(session, topic, about) != (again or kind is AlertKind.CLEARED):
                 return None
             # A snooze of a dish holds for whatever is told of it.
-            same = AlertRow.dish_id == dish_id if dish_id is not None else about[1]
+            same = about if dish_id is None else (AlertRow.dish_id == dish_id,)
             history = session.scalars(
-                select(AlertRow).where(same).order_by(AlertRow.id.desc()).limit(100)
+                select(AlertRow).where(*same).order_by(AlertRow.id.desc()).limit(100)
             ).all()
             new = way([alert_of(one, dish) for one in reversed(history)])
             if new is None:

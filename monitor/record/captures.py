@@ -456,14 +456,25 @@ class CaptureRecord:
             )
             return {(CaptureState(state), str(reason)): many for state, reason, many in rows}
 
-    def any_in_hand(self, now: datetime) -> bool:
-        """Is a capture due, in work, or measured and not read yet?"""
+    def in_hand(self, now: datetime) -> frozenset[tuple[str, str | None]]:
+        """Source and label of what is due, in work, or measured and not read yet.
+
+        The label is None where the capture's name does not say it.
+        """
         due = unfinished(CaptureState.WAITING) & is_due(now)
         at_work = unfinished(CaptureState.WORKING, CaptureState.MEASURED)
+        label = func.coalesce(DishRow.label, CaptureRow.named_dish)
         with self._database.reading() as session:
-            return any(
-                session.scalar(select(CaptureRow.id).where(one).limit(1)) is not None
+            return frozenset(
+                (source, named)
                 for one in (at_work, due)
+                for source, named in session.execute(
+                    select(CaptureRow.source, label)
+                    .outerjoin(ScanRow, ScanRow.id == CaptureRow.scan_id)
+                    .outerjoin(DishRow, DishRow.id == ScanRow.dish_id)
+                    .where(one)
+                    .distinct()
+                )
             )
 
     def first_waiting_for(self, reason: str) -> Capture | None:

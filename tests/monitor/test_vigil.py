@@ -11,7 +11,7 @@ from monitor.config import Config, EmailConfig, OutletsConfig, RecordConfig, Sou
 from monitor.culture import AlertKind, AlertTopic
 from monitor.delivery import deliver_due
 from monitor.vigil import Vigil
-from tests.monitor.facts import NOW, hours, measure, measurement, place, read, sha256_of, take
+from tests.monitor.facts import NOW, hours, measure, measurement, place, read, seen, sha256_of, take
 
 GIB = 2**30
 HERE, GONE = {"incubator": True}, {"incubator": False}
@@ -209,6 +209,49 @@ def test_an_alarm_can_be_snoozed_and_what_is_held_back_is_recorded(world):
     cleared, _ = world.store.dishes.alerts()
     assert (cleared.kind, cleared.held_back) == (AlertKind.CLEARED, "snoozed")
     assert world.mails() == ["source incubator: folder gone"]
+
+
+def test_a_dish_that_rests_silences_neither_its_source_nor_the_machine(world):
+    world.scan("1", "a", dish="dish-1")
+    for number in range(1, 4):
+        world.scan(str(number), f"b{number}", dish="dish-2")
+        world.passes(hours(6))
+        world.look()
+    (alert,) = world.store.dishes.alerts()
+    assert alert.about == "dish-1"
+    world.store.dishes.snooze(alert.id, until=world.now + hours(500), who="a", now=world.now)
+    world.mails()
+    world.passes(hours(100))
+    world.now += hours(2)
+    assert world.look() == [
+        ("source-silent", "raised", "source incubator"),
+        ("clock-jumped", "raised", "this machine"),
+    ]
+    assert sorted(world.mails()) == [
+        "source incubator: no new captures",
+        "this machine: the clock jumped",
+    ]
+
+
+def test_a_dish_is_missed_while_captures_of_others_always_wait(world):
+    """An imager that never rests: something is to be judged at any moment."""
+    world.scan("1", "a", dish="dish-1")
+    world.passes(hours(15))
+    world.scan("2", "b", dish="dish-2")
+    world.passes(hours(1))
+    world.store.captures.take_in(replace(seen("/in/b.tif"), dish="dish-2"), world.now)
+    assert world.store.captures.in_hand(world.now) == {("incubator", "dish-2")}
+    assert world.look() == [("no-new-capture", "raised", "dish-1")]
+
+
+@pytest.mark.parametrize("dish", ["dish-1", None])
+def test_a_dish_is_not_missed_while_captures_wait_that_may_be_of_it(world, dish):
+    world.scan("1", "a", dish="dish-1")
+    world.passes(hours(15))
+    world.scan("2", "b", dish="dish-2")
+    world.passes(hours(1))
+    world.store.captures.take_in(replace(seen("/in/a.tif"), dish=dish), world.now)
+    assert world.look() == []
 
 
 def test_what_is_still_wrong_when_the_snooze_is_over_is_told(world):

@@ -32,13 +32,13 @@ def ago(hours):
     return NOW - timedelta(hours=hours)
 
 
-def dish(name, hours, repeats=0):
-    return DishLife(name, "incubator", ago(hours), repeats)
+def dish(name, hours, repeats=0, in_hand=False):
+    return DishLife(name, "incubator", ago(hours), repeats, in_hand)
 
 
-def source(interval_h=6.0, watched_h=1000.0, gone_s=None):
+def source(interval_h=6.0, watched_h=1000.0, gone_s=None, in_hand=False):
     gone = None if gone_s is None else NOW - timedelta(seconds=gone_s)
-    return SourceLife("incubator", interval_h, ago(watched_h), gone)
+    return SourceLife("incubator", interval_h, ago(watched_h), gone, in_hand)
 
 
 CASES = {
@@ -70,12 +70,26 @@ CASES = {
     "a stuck camera is one alarm": (
         [dish("A", 30, 5), dish("B", 1)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")],
     ),
+    "the same picture once, then nothing": (
+        [dish("A", 30, 1), dish("B", 1)], source(), WELL, [], [(NO_CAPTURE, "A", "incubator")],
+    ),
+    "what is missed does not come back with the same picture": (
+        [dish("A", 30, 2), dish("B", 1)], source(), WELL, [(NO_CAPTURE, "A", "incubator")],
+        [(NO_CAPTURE, "A", "incubator"), (SAME_PICTURE, "A", "incubator")],
+    ),
     "captures wait to be judged: nobody can say that none come": (
-        [dish("A", 16)], source(), MachineLife(busy=True), [], [],
+        [dish("A", 16, in_hand=True)], source(in_hand=True), WELL, [], [],
+    ),
+    "a dish is missing while captures of others wait, as they always do": (
+        [dish("A", 16), dish("B", 1, in_hand=True)], source(in_hand=True), WELL, [],
+        [(NO_CAPTURE, "A", "incubator")],
+    ),
+    "captures of a missing dish wait to be judged": (
+        [dish("A", 16, in_hand=True), dish("B", 1)], source(in_hand=True), WELL, [], [],
     ),
     "silent already, whatever waits by now": (
-        [dish("A", 16)], source(), MachineLife(busy=True), [(SOURCE_SILENT, "", "incubator")],
-        [(SOURCE_SILENT, "", "incubator")],
+        [dish("A", 16, in_hand=True)], source(in_hand=True), WELL,
+        [(SOURCE_SILENT, "", "incubator")], [(SOURCE_SILENT, "", "incubator")],
     ),
     "without a model nothing is new: one alarm": (
         [dish("A", 16)], source(), MachineLife(refusal="wrong hash"), [], [(MODEL_REFUSED, "", "")],
@@ -84,6 +98,18 @@ CASES = {
     "the folder is gone for a moment": ([], source(gone_s=299), WELL, [], []),
     "what is gone is not silent too": (
         [dish("A", 99)], source(gone_s=9999), WELL, [], [(SOURCE_GONE, "", "incubator")],
+    ),
+    "what is silent is not heard again because its folder is gone": (
+        [dish("A", 99)], source(gone_s=9999), WELL,
+        [(SOURCE_SILENT, "", "incubator"), (NO_CAPTURE, "A", "incubator")],
+        [
+            (SOURCE_GONE, "", "incubator"), (SOURCE_SILENT, "", "incubator"),
+            (NO_CAPTURE, "A", "incubator"),
+        ],
+    ),
+    "a dish is not heard again because all others fall silent": (
+        [dish("A", 99), dish("B", 16)], source(), WELL, [(NO_CAPTURE, "A", "incubator")],
+        [(SOURCE_SILENT, "", "incubator"), (NO_CAPTURE, "A", "incubator")],
     ),
     "the disk is nearly full": ([], source(None), MachineLife(GIB), [], [(DISK_FULL, "", "")]),
     "a little room is not enough": (
@@ -124,6 +150,14 @@ def test_what_the_lab_does_not_watch_does_not_alarm():
     limits = SilenceConfig(same_pictures=None, disk_free_gib=None, clock_jump_s=None)
     machine = MachineLife(free_bytes=0)
     assert what_is_wrong(NOW, [dish("A", 3, 9)], [source()], machine, limits, []) == ()
+
+
+def test_without_a_limit_on_same_pictures_a_stuck_camera_is_silence_all_the_same():
+    limits = SilenceConfig(same_pictures=None)
+    dishes = [dish("A", 30, 5), dish("B", 1)]
+    (alarm,) = what_is_wrong(NOW, dishes, [source()], WELL, limits, [])
+    assert alarm.key == (NO_CAPTURE, "A", "incubator")
+    assert "the very same picture" in alarm.text
 
 
 def alert(topic, dish="", source=None, **changes):

@@ -13,7 +13,7 @@ from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, r
 
 QUESTIONS = {
     "is a capture due": lambda store: store.captures.any_due(NOW),
-    "is anything in hand": lambda store: store.captures.any_in_hand(NOW),
+    "what is in hand": lambda store: store.captures.in_hand(NOW),
     "claim": lambda store: store.captures.claim_due("me", NOW, limit=2),
     "what is in trouble": lambda store: store.captures.troubled(),
     "what waits": lambda store: store.captures.first_waiting_for("missing"),
