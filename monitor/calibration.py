@@ -24,6 +24,7 @@ from monitor.config import SourceSettings, StageLimitsConfig
 from monitor.culture import Calibration, CalibrationKind
 from monitor.errors import CalibrationError
 from monitor.geometry import Affine
+from monitor.vessels import Vessel
 
 Points = Sequence[tuple[float, float, float, float]]
 
@@ -38,6 +39,8 @@ _SCALE_TOLERANCE = 0.05
 _ANISOTROPY_TOLERANCE = 0.03
 _SKEW_TOLERANCE_DEG = 1.5
 _PIXEL_SIZES_UM = (0.01, 100.0)
+# px or um; nm of a large stage are less.
+_FARTHEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Fit:
     rotation_deg : direction of the first axis, against the clock where y is drawn up
     skew_deg : by how much the angle between the axes misses 90
     mirrored : one frame is the other's mirror image (the determinant is negative)
+    places : how many different ones were taught; the same place twice checks nothing but the hand
     """
 
     kind: CalibrationKind
@@ -59,6 +63,7 @@ class Fit:
     rotation_deg: float
     skew_deg: float
     mirrored: bool
+    places: int
 
     @property
     def rms_um(self) -> float:
@@ -70,8 +75,8 @@ class Fit:
 
     @property
     def is_checked(self) -> bool:
-        """Three points fit any affine transform exactly: their residuals say nothing."""
-        return len(self.residuals_um) > LEAST_POINTS
+        """Three places fit any affine transform exactly: their residuals say nothing."""
+        return self.places > LEAST_POINTS
 
 
 def fit_points(
@@ -84,6 +89,7 @@ def fit_points(
     one_feature: bool = False,
     shape: tuple[int, int] | None = None,
     limits: StageLimitsConfig | None = None,
+    vessel: Vessel | None = None,
 ) -> Fit:
     """Least squares over all taught points, then every check that can be made.
 
@@ -94,6 +100,8 @@ def fit_points(
         at (row, column); the stage then moves against the picture
     shape : camera: (rows, columns) of the captures
     limits : of the stage
+    vessel : what stands on the stage; points beside it are refused where swapped axes or another
+        unit would put them on it
 
     Raises CalibrationError, with what to do.
     """
@@ -106,15 +114,22 @@ def fit_points(
     for number, line in enumerate(table, start=1):
         if not np.isfinite(line).all():
             raise CalibrationError(f"point {number} has a number missing; teach it again")
+        if np.abs(line).max() > _FARTHEST:
+            raise CalibrationError(
+                f"point {number} has {line[np.abs(line).argmax()]:g}, which is no place in a "
+                "picture or on a stage; teach it again"
+            )
     if kind is CalibrationKind.CAMERA:
         first, second = table[:, 1::-1], table[:, 2:]
         _refuse_outside_picture(table[:, :2], shape)
         _refuse_outside_stage(second, limits)
+        _refuse_beside_vessel(second, vessel)
         if one_feature:
             second = -second
     else:
         first, second = table[:, :2], table[:, 2:]
         _refuse_outside_stage(first, limits)
+        _refuse_beside_vessel(first, vessel)
     _refuse_degenerate(kind, first, second)
     fit = _least_squares(kind, first, second)
     _refuse_scale(fit, expected_um_a_pixel, one_feature)
@@ -279,6 +294,7 @@ def _least_squares(
         rotation_deg=math.degrees(math.atan2(c, a)),
         skew_deg=abs(between) - 90,
         mirrored=turned,
+        places=len(np.unique(first, axis=0)),
     )
 
 
@@ -473,3 +489,22 @@ def _refuse_outside_stage(points: NDArray[np.float64], limits: StageLimitsConfig
         f"point {number + 1} (x {x:g}, y {y:g} µm) lies outside the stage limits x {limits.x[0]:g} "
         f"to {limits.x[1]:g}, y {limits.y[0]:g} to {limits.y[1]:g}; {hint}"
     )
+
+
+def _refuse_beside_vessel(points: NDArray[np.float64], vessel: Vessel | None) -> None:
+    """Only where it can be told what is wrong: a slide for calibrating may lie anywhere."""
+    if vessel is None:
+        return
+
+    def on_it(moved: NDArray[np.float64]) -> bool:
+        return all(vessel.may_hold(float(x), float(y)) for x, y in moved)
+
+    if on_it(points):
+        return
+    beside = "the taught stage positions lie beside the source's vessel, and on it "
+    if on_it(points[:, ::-1]):
+        raise CalibrationError(
+            f"{beside}with x and y swapped: swap them, or correct the vessel's centre_um"
+        )
+    if on_it(points * 1000):
+        raise CalibrationError(f"{beside}if they are in mm: name the columns x_mm, y_mm")

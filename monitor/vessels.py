@@ -35,6 +35,8 @@ _KINDS = {
     "96-well": _Kind(8, 12, 9.0, 6.4),
     "384-well": _Kind(16, 24, 4.5, 3.3, square=True),
 }
+# ANSI/SLAS 1-2004: along the rows' letters the shorter side.
+_PLATE_UM = (127_760.0, 85_480.0)
 _DIRECTIONS = {"+x": (1.0, 0.0), "-x": (-1.0, 0.0), "+y": (0.0, 1.0), "-y": (0.0, -1.0)}
 
 
@@ -86,6 +88,24 @@ class Vessel:
             x_um + self.pitch_um * (column * column_x + row * row_x),
             y_um + self.pitch_um * (column * column_y + row * row_y),
         )
+
+    def may_hold(self, x_um: float, y_um: float) -> bool:
+        """Is a stage point on the dish, or anywhere on the plate?"""
+        kind = _KINDS[self.config.kind]
+        if self.config.kind == "dish":
+            return self.holds((x_um - self.config.centre_um[0], y_um - self.config.centre_um[1]))
+        (column_x, column_y), (row_x, row_y) = self._directions()
+        from_x, from_y = x_um - self.config.centre_um[0], y_um - self.config.centre_um[1]
+        sides = (
+            (
+                from_x * column_x + from_y * column_y,
+                (kind.columns - 1) * self.pitch_um,
+                _PLATE_UM[0],
+            ),
+            (from_x * row_x + from_y * row_y, (kind.rows - 1) * self.pitch_um, _PLATE_UM[1]),
+        )
+        # The wells stand in the middle of the plate.
+        return all(abs(along - wells / 2) <= max(side, wells) / 2 for along, wells, side in sides)
 
     def holds(self, offset_um: tuple[float, float], margin_um: float = 0.0) -> bool:
         """Is a point, given from the centre, inside the wall, and `margin_um` away from it?"""

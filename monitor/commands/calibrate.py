@@ -8,6 +8,7 @@ import hashlib
 import sys
 from dataclasses import asdict
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,7 @@ from monitor.culture import Calibration, CalibrationKind
 from monitor.errors import CalibrationError, MonitorError, UsageError
 from monitor.pipeline import UNLISTED, utc_now
 from monitor.record.store import Store
+from monitor.vessels import Vessel
 from monitor.whole_files import write_whole
 
 COLUMNS = {
@@ -138,6 +140,7 @@ def calibrate(
             one_feature=one_feature and camera,
             shape=shape,
             limits=of_source.stage_limits_um,
+            vessel=None if of_source.vessel is None else Vessel(of_source.vessel),
         )
         made = make_calibration(
             fit,
@@ -159,6 +162,11 @@ def calibrate(
         print_json(_document(made, fit) | {"on_record": not dry_run, "superseded_plans": ended})
         return
     _report(made, fit, taught, expected)
+    if mirrored is None:
+        say(
+            f"the first {kind} calibration of {name}: that no axes are swapped cannot be told from "
+            "the points; drive to a known place by it before you trust it"
+        )
     if dry_run:
         say("not put on record (--dry-run)")
         return
@@ -194,9 +202,17 @@ def read_points(path: Path, kind: CalibrationKind) -> Points:
     heading = [name.strip().lower() for name in table.fieldnames or []]
     table.fieldnames = heading
     columns = [_column(path, heading, wanted) for wanted in COLUMNS[kind]]
+    twice = [column for column, _ in columns if heading.count(column) > 1]
+    if twice:
+        raise UsageError(f"{path}: has the column {twice[0]} twice; leave one of them out")
     found = []
     for number, line in enumerate(table, start=1):
         values = []
+        if None in line:
+            raise UsageError(
+                f"{path}: point {number} has more cells than the heading; with decimal commas, "
+                "separate the cells by semicolons"
+            )
         for column, factor in columns:
             cell = (line.get(column) or "").strip()
             if separator != ",":
@@ -234,6 +250,8 @@ def _ask(kind: CalibrationKind) -> Points:
             return found
         try:
             first, second, third, fourth = (float(word) for word in given.split())
+            if not all(map(isfinite, (first, second, third, fourth))):
+                raise ValueError
         except ValueError:
             say(f"give four numbers: {' '.join(columns)}")
             continue
@@ -299,7 +317,7 @@ def _report(made: Calibration, fit: Fit, points: Points, expected: float | None)
     for line in lines:
         out.print(line, markup=False)
     if not fit.is_checked:
-        say("three points fit any transform: teach a fourth, so that the residuals mean something")
+        say("three places fit any transform: teach a fourth, so that the residuals mean something")
     if made.objective is None:
         say("no objective is named: it will be used whatever objective is on the microscope")
 

@@ -15,10 +15,11 @@ from monitor.calibration import (
     why_other_pixels,
     why_unfit,
 )
-from monitor.config import CalibrationConfig, SourceSettings, StageLimitsConfig
+from monitor.config import CalibrationConfig, SourceSettings, StageLimitsConfig, VesselConfig
 from monitor.culture import CalibrationKind
 from monitor.errors import CalibrationError
 from monitor.geometry import Affine
+from monitor.vessels import Vessel
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 CAMERA, PICKER = CalibrationKind.CAMERA, CalibrationKind.PICKER
@@ -51,6 +52,10 @@ def swapped(points, first=True, second=False):
     return [
         (*((b, a) if first else (a, b)), *((d, c) if second else (c, d))) for a, b, c, d in points
     ]
+
+
+def scaled(points, factor):
+    return [(a, b, factor * c, factor * d) for a, b, c, d in points]
 
 
 def moved(points, number, x_um=0.0, y_um=0.0):
@@ -137,6 +142,42 @@ def test_a_picker_with_its_own_origin_and_turn_is_recovered():
     assert fit.affine.apply([(10_000.0, 20_000.0)]) == pytest.approx(
         np.array([[8_000.0, -6_000.0]])
     )
+
+
+def test_the_same_place_twice_checks_nothing():
+    points = camera_points(turn(0, scale=1.6), at=CORNERS[:3])
+    assert not fit_points(CAMERA, [*points, points[0]]).is_checked
+    assert fit_points(CAMERA, camera_points(turn(0, scale=1.6), at=CORNERS[:4])).is_checked
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("x and y swapped", lambda points: swapped(points, False, True), "with x and y swapped"),
+        ("mm for um", lambda points: scaled(points, 0.001), "if they are in mm"),
+    ],
+)
+def test_stage_positions_beside_the_vessel_are_refused(name, change, said):
+    """Where neither the pixel size nor a former calibration is known. A 96-well plate: the taught
+    place lies well off its diagonal.
+    """
+    plate = Vessel(VesselConfig(kind="96-well", centre_um=(24_380.0, 21_240.0)))
+    points = camera_points(turn(0, scale=1.6, flip=True), shift=(100_000.0, 30_000.0))
+    fit_points(CAMERA, points, vessel=plate)
+    with pytest.raises(CalibrationError, match=said):
+        fit_points(CAMERA, change(points), vessel=plate)
+
+
+def test_positions_on_a_slide_beside_the_vessel_are_taken():
+    dish = Vessel(VesselConfig(kind="dish", centre_um=(0.0, 0.0), well_diameter_mm=35.0))
+    points = camera_points(turn(0, scale=1.6), shift=(60_000.0, 60_000.0))
+    assert fit_points(CAMERA, points, vessel=dish).rms_um < 1e-6
+
+
+def test_a_number_that_is_no_place_is_refused():
+    points = moved(camera_points(turn(0, scale=1.6)), 2, x_um=1e300)
+    with pytest.raises(CalibrationError, match="point 2 has 1e\\+300, which is no place"):
+        fit_points(CAMERA, points)
 
 
 def test_three_points_are_enough_but_check_nothing():

@@ -129,3 +129,24 @@ def test_the_well_is_the_last_part_of_a_plate(dish, well):
 def test_a_vessel_that_cannot_be_is_refused(changes):
     with pytest.raises(ValueError):
         VesselConfig(**({"kind": "96-well", "centre_um": (0.0, 0.0)} | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "point_um", "is_on_it"),
+    [
+        ("well A1", (14_380.0, 11_240.0), True),
+        ("a corner of the plate", (100.0, 100.0), True),
+        ("the far corner", (127_600.0, 85_300.0), True),
+        ("over its long side", (127_900.0, 40_000.0), False),
+        ("over its short side", (60_000.0, 85_600.0), False),
+    ],
+)
+def test_where_the_plate_ends(name, point_um, is_on_it):
+    """A 96-well plate by ANSI/SLAS: A1 at 14.38 and 11.24 mm from two edges."""
+    plate = Vessel(VesselConfig(kind="96-well", centre_um=(14_380.0, 11_240.0)))
+    assert plate.may_hold(*point_um) is is_on_it
+    back = Vessel(
+        VesselConfig(kind="96-well", centre_um=(0.0, 0.0), columns_run="-y", rows_run="-x")
+    )
+    x_um, y_um = point_um[0] - 14_380.0, point_um[1] - 11_240.0
+    assert back.may_hold(-y_um, -x_um) is is_on_it

@@ -69,7 +69,8 @@ def test_a_dry_run_leaves_nothing_on_record(call, tmp_path):
 
 def test_points_can_be_typed(call):
     typed = (
-        "100 150 50241.2 29838.0\n1 2 3\n100, 1850, 52975.5, 29742.9\n1400 150 50169.3 27746.5\n\n"
+        "100 150 50241.2 29838.0\n1 2 3\nnan 1 2 3\n100, 1850, 52975.5, 29742.9\n"
+        "1400 150 50169.3 27746.5\n\n"
     )
     done = call("--dry-run", "--json", input=typed)
     document = json.loads(done.stdout)
@@ -147,6 +148,22 @@ def test_what_cannot_be_right_is_refused_and_nothing_is_written(
     assert on_record(tmp_path) == []
 
 
+def test_a_first_calibration_says_what_nobody_can_know_of_it(call):
+    said = "that no axes are swapped cannot be told"
+    assert said in call("--points", "taught.csv").stderr
+    assert said not in call("--points", "taught.csv").stderr
+
+
+def test_swapped_stage_axes_are_found_by_the_vessel(call, tmp_path):
+    dish = ", vessel: {kind: dish, centre_um: [51500, 28700], well_diameter_mm: 35}}"
+    (tmp_path / "config.yaml").write_text(f"sources: [{SOURCE.replace('}', dish)}]\n")
+    (tmp_path / "swapped.csv").write_text(TAUGHT.replace("x_um,y_um", "y_um,x_um"))
+    with pytest.raises(CalibrationError, match="on it with x and y swapped"):
+        call("--points", "swapped.csv")
+    assert on_record(tmp_path) == []
+    assert call("--points", "taught.csv").exit_code == 0
+
+
 def test_with_several_sources_one_must_be_named(call, tmp_path):
     other = SOURCE.replace("incubator", "scope")
     (tmp_path / "config.yaml").write_text(f"sources: [{SOURCE}, {other}]\n")
@@ -185,6 +202,16 @@ def test_points_are_read_as_spreadsheets_write_them(tmp_path, name, text):
         ("px for um", b"row_px,column_px,x,y\n1,2,3,4\n", "has no column x_um"),
         ("a word", b"row_px,column_px,x_um,y_um\n1,2,3,4\n1,2,x,4\n", "point 2: x_um is 'x'"),
         ("a cell short", b"row_px,column_px,x_um,y_um\n1,2,3\n", "point 1: y_um is ''"),
+        (
+            "decimal commas between commas",
+            b"row_px,column_px,x_um,y_um\n1,0,2,0,3000,5,4,5\n",
+            "point 1 has more cells than the heading",
+        ),
+        (
+            "a column twice",
+            b"row_px,column_px,x_um,x_um,y_um\n1,2,3,4,5\n",
+            "has the column x_um twice",
+        ),
         ("no text", b"row_px,column_px,x_um,y_um\n\xff\xfe", "is no UTF-8 text"),
         ("too large", b"1," * 600_000, "is too large"),
     ],
