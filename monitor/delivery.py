@@ -133,8 +133,10 @@ def _send_mail(
 ) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
     from monitor.outlets.email import compose
-    from monitor.outlets.sending import send
+    from monitor.outlets.sending import knock, send
 
+    if message.attempts > 1:
+        knock(config.outlets.email)
     span = store.digests.span(message.subject_id)
     if span is not None:
         mail = digest_mail(
@@ -205,7 +207,7 @@ def _story(
         alert=alert,
         readings=told.readings,
         told=told,
-        limits=config.decisions.limits_for(alert.dish, source),
+        limits=config.decisions.limits_for(alert.dish, source, told.line.label),
         zone=config.zone_of(source),
         overlay=overlay,
         plan=plan,

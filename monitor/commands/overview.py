@@ -36,7 +36,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, DishStory, Reading
+from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishStory, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -293,11 +293,8 @@ def history(
     settings = open_config(config, state)
     if sum((days is not None, since is not None, everything)) > 1:
         raise UsageError("give one of --days, --since and --all")
-    if colonies:
-        if form is not HistoryFormat.TABLE or target is not None:
-            raise UsageError("--colonies is a table on standard output; leave --format and --out")
-        _show_colonies(dish, settings)
-        return
+    if colonies and (form is not HistoryFormat.TABLE or target is not None):
+        raise UsageError("--colonies is a table on standard output; leave --format and --out")
     with open_store(settings) as store:
         line = store.lines.line(dish)
         begin: datetime | None
@@ -305,9 +302,16 @@ def history(
             begin = moment(since, "--since", line, settings)
         else:
             begin = _first_shown(store.dishes.newest_at(dish), form, days, everything=everything)
-        story = store.stories.of(dish, since=begin)
+        if colonies:
+            limits = settings.decisions.limits_for(dish, line.source, line.label)
+            points = store.colonies.series(dish, since=begin)
+        else:
+            story = store.stories.of(dish, since=begin)
     if begin is not None and form in (HistoryFormat.TABLE, HistoryFormat.PNG):
         say(f"since {begin:%Y-%m-%d %H:%M} UTC; more with --days, --since or --all")
+    if colonies:
+        _show_colonies(dish, points, limits.trend_h or GROWTH_H)
+        return
     if form is HistoryFormat.TABLE:
         table = _history_table(story)
         if target is None:
@@ -380,10 +384,7 @@ def _history_document(story: DishStory) -> dict[str, Any]:
     }
 
 
-def _show_colonies(dish: str, settings: Config) -> None:
-    with open_store(settings) as store:
-        points = store.colonies.series(dish)
-        limits = settings.decisions.limits_for(dish, store.dishes.source_of(dish))
+def _show_colonies(dish: str, points: Sequence[ColonyPoint], growth_h: float) -> None:
     if not points:
         say(f"{shown(dish)}: no colonies are on record; scans read from now on give them")
         return
@@ -391,7 +392,7 @@ def _show_colonies(dish: str, settings: Config) -> None:
         "colony", "first seen (UTC)", "last seen (UTC)", "scans", "area", "differentiated",
         "growth, % a day", "came from",
     )  # fmt: skip
-    for one in stories(points, window_h=limits.trend_h or GROWTH_H):
+    for one in stories(points, window_h=growth_h):
         area = one.last.area
         is_px = one.last.frame.endswith(" px")
         growth = one.growth

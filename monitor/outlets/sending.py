@@ -48,6 +48,20 @@ def send(
     return _send_by_smtp(message, email, email.server, to or _addresses(message), tls)
 
 
+def knock(email: EmailConfig) -> None:
+    """Is somebody there? Costs little beside a mail's pictures, drawn for a server that is down.
+
+    Raises OutletError.
+    """
+    if email.server is None:
+        return
+    try:
+        socket.create_connection((email.server, email.port), timeout=email.timeout_s).close()
+    except OSError as problem:
+        where = f"{email.server}:{email.port}"
+        raise OutletError(f"{where}: {_no_connection(problem)}", unreachable=True) from problem
+
+
 def plain_mail(
     subject: str, text: str, *, at: datetime, sender: str, recipient: str
 ) -> EmailMessage:

@@ -438,10 +438,13 @@ class DishRecord:
             return alert_told(session, row)
 
     def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
-        """No mails about what the alert is about until then, unless critical."""
+        """No mails about what the alert is about until then, unless critical.
+
+        The last word counts: it takes the place of what was said with other alerts on the same.
+        """
         with self._database.writing() as session:
             row = alert_row(session, alert_id)
-            row.snoozed_until = until
+            rest_until(session, row, until)
             session.add(
                 AuditRow(
                     at=now,
@@ -660,6 +663,22 @@ def alert_row(session: Session, alert_id: int) -> AlertRow:
     if row is None:
         raise UsageError(f"{alert_id}: there is no alert of this number; see alerts list --all")
     return row
+
+
+def rest_until(session: Session, row: AlertRow, until: datetime | None) -> None:
+    """Snooze what an alert is about, whatever other alerts on it said; None = not any more."""
+    session.execute(
+        update(AlertRow)
+        .where(
+            AlertRow.dish_id == row.dish_id
+            if row.dish_id is not None
+            else AlertRow.dish_id.is_(None) & AlertRow.source.is_not_distinct_from(row.source),
+            AlertRow.id != row.id,
+            AlertRow.snoozed_until.is_not(None),
+        )
+        .values(snoozed_until=None)
+    )
+    row.snoozed_until = until
 
 
 def alert_told(session: Session, row: AlertRow) -> Alert:

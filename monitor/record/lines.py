@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import Annotation, DishLine
+from monitor.culture import AlertKind, Annotation, DishLine
 from monitor.errors import UsageError
 from monitor.record.database import Database
 from monitor.record.places import alive, begin, dish_called
@@ -130,7 +130,10 @@ class LineRecord:
             return line_of(session, dish)
 
     def resume(self, name: str, *, who: str, now: datetime) -> DishLine:
-        """Take an end back. Raises UsageError where another line follows it."""
+        """Take an end back; the alerts that it closed are open again.
+
+        Raises UsageError where another line follows it.
+        """
         with self._database.writing() as session:
             dish = dish_called(session, name)
             if dish.ended_at is None:
@@ -149,6 +152,7 @@ class LineRecord:
                 session, now, who, "dish resumed", dish.name, f"had ended at {_at(dish.ended_at)}"
             )
             dish.ended_at = None
+            _open_again(session, dish)
             return line_of(session, dish)
 
     def passage(
@@ -227,6 +231,19 @@ class LineRecord:
             session.execute(
                 update(AlertRow).where(AlertRow.reading_id.in_(moved)).values(dish_id=after.id)
             )
+
+
+def _open_again(session: Session, dish: DishRow) -> None:
+    """Alerts that nothing cleared: the end closed them."""
+    settled: set[str] = set()
+    rows = session.scalars(
+        select(AlertRow).where(AlertRow.dish_id == dish.id).order_by(AlertRow.id.desc())
+    )
+    for alert in rows:
+        if alert.kind == AlertKind.CLEARED:
+            settled.add(alert.topic)
+        elif alert.topic not in settled:
+            alert.closed_at = None
 
 
 def _refuse_in_use(session: Session, label: str, at: datetime) -> None:

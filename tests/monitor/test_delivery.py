@@ -15,15 +15,24 @@ import numpy as np
 import pytest
 from aiosmtpd.controller import Controller
 
-from monitor.config import CalibrationConfig, Config, EmailConfig, RecordConfig, SourceConfig
+from monitor.config import (
+    CalibrationConfig,
+    Config,
+    EmailConfig,
+    OverrideConfig,
+    RecordConfig,
+    SourceConfig,
+)
 from monitor.culture import AlertKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
 from monitor.outlet_config import DashboardConfig
+from monitor.outlets.email import compose
 from monitor.outlets.links import AnswerLinks
 from monitor.outlets.picking import Handout, stage_plan
 from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
+    DISH,
     NOW,
     hours,
     measure,
@@ -202,6 +211,32 @@ def test_a_mail_that_cannot_go_is_kept_and_goes_when_the_server_is_back(store, c
     assert len(postman.taken) == 1
 
 
+def test_nothing_is_drawn_once_more_for_a_server_that_is_still_down(store, config, monkeypatch):
+    """A day without a server is some fifty tries for each mail, and each takes a second to draw."""
+    raise_alert(store)
+    drawn = []
+
+    def composed(*args, **words):
+        drawn.append(1)
+        return compose(*args, **words)
+
+    monkeypatch.setattr("monitor.outlets.email.compose", composed)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        down = through(config, taken.getsockname()[1])
+        clock = Clock()
+        for _ in range(3):
+            assert deliver(store, down, clock) == 0
+            clock.now += hours(1)
+    (message,) = store.outbox.undelivered()
+    assert (message.attempts, len(drawn)) == (3, 1)
+    assert "no connection" in (message.last_error or "")
+    postman = Postman()
+    with mail_server(postman) as port:
+        assert deliver(store, through(config, port), clock) == 1
+    assert len(postman.taken) == 1
+
+
 def test_a_mail_that_goes_twice_can_be_told_from_a_second_one(store, config):
     """The server has it, and we die before we can say so; more on the dish comes meanwhile."""
     raise_alert(store)
@@ -234,6 +269,17 @@ def test_a_mail_shows_the_series_up_to_its_alert_and_no_further(store, config):
     deliver(store, config)
     (mail,) = mails(config.mailbox)
     assert "25 % differentiated" in mail["Subject"]
+
+
+def test_a_mail_on_a_renamed_dish_shows_the_limits_that_it_is_judged_by(store, config):
+    """Limits of the lab go by what captures call the dish; a better name must not change them."""
+    other = OverrideConfig(dishes=DISH, limits={"raise_above": 0.17})
+    decisions = config.decisions.model_copy(update={"overrides": (other,)})
+    raise_alert(store)
+    store.lines.rename(DISH, "donor 7", who="mika", now=NOW)
+    deliver(store, config.model_copy(update={"decisions": decisions}))
+    (mail,) = mails(config.mailbox)
+    assert "17 %" in mail.get_body(("plain",)).get_content()
 
 
 def with_dashboard(config: Config, **changes) -> Config:

@@ -192,6 +192,18 @@ def test_history_points_at_what_the_network_was_unsure_about(state, tmp_path):
     assert answer.out.count("unsure: look at it") == 1
 
 
+def test_colonies_are_cut_to_the_same_time_as_the_table(state):
+    """Growth of colonies of years ago is not what somebody who says --days 1 wants to see."""
+    said = "since 2026-11-02 08:00 UTC"
+    late = call("history", "dish-07", "--colonies", "--since", "2026-11-02 08:00", "--state", state)
+    everything = call("history", "dish-07", "--colonies", "--all", "--state", state)
+    assert said in late.err
+    assert said not in everything.err
+    assert "2026-11-02 03:00" in everything.out
+    assert "2026-11-02 03:00" not in late.out
+    assert "2026-11-02 09:00" in late.out
+
+
 def test_history_as_a_picture_goes_into_a_pipe(state, tmp_path):
     target = tmp_path / "a1.png"
     assert (

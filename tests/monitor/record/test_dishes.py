@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.culture import AlertKind, CaptureState, DishStatus, PlanStatus
+from monitor.decisions.mailing import told
 from monitor.errors import RecordError, UsageError
 from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
@@ -507,6 +508,25 @@ def test_clearing_closes_the_open_alert(store):
     assert (cleared.kind, cleared.closed_at) == (AlertKind.CLEARED, NOW + hours(1))
     assert (raised.kind, raised.closed_at) == (AlertKind.RAISED, NOW + hours(1))
     assert store.dishes.alerts(open_only=True) == []
+
+
+def test_the_last_word_on_a_rest_counts_whichever_alert_it_was_said_with(store):
+    """A rest of a day with one alert must not outlast the hour that was asked for with the next."""
+    worse = ScanDecision(DishStatus.DIFFERENTIATING, (NewAlert(AlertKind.WORSENED),))
+    for hour, decision in enumerate((RAISED, worse)):
+        measured = measurement(acquired_at=NOW + hours(hour))
+        read(store, measure(store, f"/{hour}", place(key=str(hour)), measured), decision)
+    other = replace(measurement(), acquired_at=NOW)
+    read(store, measure(store, "/other", place("other", key="1"), other), RAISED)
+    elsewhere, second, first = store.dishes.alerts()
+    long, short = NOW + hours(24), NOW + hours(1)
+    for alert in (first, elsewhere):
+        store.dishes.snooze(alert.id, until=long, who="a", now=NOW)
+    store.dishes.snooze(second.id, until=short, who="a", now=NOW)
+    assert [one.snoozed_until for one in store.dishes.alerts()] == [long, short, None]
+    store.dishes.snooze(first.id, until=NOW, who="a", now=NOW)
+    resting = told(store.dishes.alerts(dish=DISH)[::-1], first.topic).snoozed_until
+    assert resting == NOW
 
 
 def test_alerts_are_acknowledged_and_snoozed_by_name(store):

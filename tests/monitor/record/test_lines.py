@@ -155,6 +155,20 @@ def test_an_end_can_be_taken_back_until_something_follows(store):
         store.lines.resume(DISH, who="mika", now=LATER)
 
 
+def test_an_end_that_was_a_mistake_leaves_no_alert_closed(store):
+    """A dish that differentiates is not raised once more: its alert must stand again."""
+    scan(store, 0, decision=RAISED)
+    cleared = ScanDecision(DishStatus.UNDIFFERENTIATED, (NewAlert(AlertKind.CLEARED),))
+    scan(store, 1, decision=cleared)
+    scan(store, 2, decision=RAISED)
+    scan(store, 3, decision=ScanDecision(RAISED.status, (NewAlert(AlertKind.WORSENED),)))
+    before = store.dishes.alerts(open_only=True)
+    end(store, after_h=4)
+    store.lines.resume(DISH, who="mika", now=LATER)
+    assert store.dishes.alerts(open_only=True) == before
+    assert [alert.id for alert in before] == [4, 3]
+
+
 def test_a_renamed_dish_is_still_found_by_its_captures(store):
     scan(store, 0)
     store.lines.rename(DISH, " donor 7,  clone 3 ", who="mika", now=LATER)
