@@ -253,8 +253,8 @@ def _say_what_followed(store: Store, line: DishLine) -> None:
     ]
     for dish in after:
         say(
-            f"{shown(dish.name)}: {dish.scans} scans were taken under the label "
-            f"{shown(line.label)} since then; they are a dish of their own"
+            f"{shown(dish.name)}: scans taken under the label {shown(line.label)} since then "
+            f"({dish.scans}) are a dish of their own"
         )
 
 

@@ -54,7 +54,7 @@ class AnswerRecord:
                 AuditRow(at=now, who=who, what="alert acknowledged", subject=subject, note=note)
             )
             if not keep_snooze and row.snoozed_until != snooze_until:
-                rest_until(session, row, snooze_until)
+                rest_until(session, row, snooze_until, now)
                 what = "alert snoozed" if snooze_until is not None else "alert's snooze ended"
                 until = None if snooze_until is None else snooze_until.isoformat()
                 session.add(AuditRow(at=now, who=who, what=what, subject=subject, note=until))

@@ -47,7 +47,7 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.record.telling import CHANNEL, MAIL, send_out
+from monitor.record.telling import CHANNEL, MAIL, SNOOZED, hold_waiting, send_out
 
 # Enough for days of scans every ten minutes.
 _HISTORY = 400
@@ -444,7 +444,7 @@ class DishRecord:
         """
         with self._database.writing() as session:
             row = alert_row(session, alert_id)
-            rest_until(session, row, until)
+            rest_until(session, row, until, now)
             session.add(
                 AuditRow(
                     at=now,
@@ -665,20 +665,26 @@ def alert_row(session: Session, alert_id: int) -> AlertRow:
     return row
 
 
-def rest_until(session: Session, row: AlertRow, until: datetime | None) -> None:
-    """Snooze what an alert is about, whatever other alerts on it said; None = not any more."""
+def rest_until(session: Session, row: AlertRow, until: datetime | None, now: datetime) -> None:
+    """Snooze what an alert is about, whatever other alerts on it said; None = not any more.
+
+    Mails that wait for others, or for the morning, are held back too.
+    """
+    same = (
+        AlertRow.dish_id == row.dish_id
+        if row.dish_id is not None
+        else AlertRow.dish_id.is_(None) & AlertRow.source.is_not_distinct_from(row.source)
+    )
     session.execute(
         update(AlertRow)
-        .where(
-            AlertRow.dish_id == row.dish_id
-            if row.dish_id is not None
-            else AlertRow.dish_id.is_(None) & AlertRow.source.is_not_distinct_from(row.source),
-            AlertRow.id != row.id,
-            AlertRow.snoozed_until.is_not(None),
-        )
+        .where(same, AlertRow.id != row.id, AlertRow.snoozed_until.is_not(None))
         .values(snoozed_until=None)
     )
     row.snoozed_until = until
+    if until is not None and until > now:
+        told = select(AlertRow).where(same, AlertRow.severity != Severity.CRITICAL)
+        newest = told.order_by(AlertRow.id.desc()).limit(_ALERTS)
+        hold_waiting(session, session.scalars(newest).all(), SNOOZED, now)
 
 
 def alert_told(session: Session, row: AlertRow) -> Alert:

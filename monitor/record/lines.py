@@ -183,6 +183,8 @@ class LineRecord:
             for label in labels:
                 child = alive(session, label, at) or begin(session, label, dish.source, at, now)
                 child.began_at, child.parent_id, child.passage = at, dish.id, dish.passage + 1
+                if label == dish.label:
+                    _move_annotations(session, dish, child, at)
                 children.append(child)
             session.flush()
             _audit(
@@ -221,6 +223,7 @@ class LineRecord:
             return
         after = begin(session, dish.label, dish.source, at, now)
         session.flush()
+        _move_annotations(session, dish, after, at)
         for scan in later:
             # Read once more, so that the new line is judged by its own scans alone.
             scan.dish_id, scan.dirty = after.id, True
@@ -231,6 +234,14 @@ class LineRecord:
             session.execute(
                 update(AlertRow).where(AlertRow.reading_id.in_(moved)).values(dish_id=after.id)
             )
+
+
+def _move_annotations(session: Session, dish: DishRow, after: DishRow, since: datetime) -> None:
+    session.execute(
+        update(AnnotationRow)
+        .where(AnnotationRow.dish_id == dish.id, AnnotationRow.at >= since)
+        .values(dish_id=after.id)
+    )
 
 
 def _open_again(session: Session, dish: DishRow) -> None:

@@ -16,6 +16,7 @@ from monitor.record.tables import AlertRow, DishRow, OutboxRow
 MAIL, CHANNEL = "email", "channel"
 WITHDRAWN = "withdrawn"
 OVERTAKEN = "overtaken"
+SNOOZED = "snoozed"
 NOBODY_TOLD = "nobody was told"
 _CHANNELS = (MAIL, CHANNEL)
 
@@ -61,26 +62,37 @@ def send_out(
     )
 
 
+def hold_waiting(session: Session, alerts: Sequence[AlertRow], reason: str, now: datetime) -> None:
+    """What is not due yet is not sent; why stands beside the alert."""
+    for alert in alerts:
+        if _withdraw(session, alert, now):
+            alert.held_back = reason
+
+
 def _withdraw_waiting(session: Session, earlier: Sequence[AlertRow], now: datetime) -> bool:
     """What is not due yet is not sent any more. True where that was so for any."""
     found = False
     for alert in earlier:
-        changed = session.execute(
-            update(OutboxRow)
-            .where(
-                OutboxRow.channel.in_(_CHANNELS),
-                OutboxRow.subject_id == str(alert.id),
-                OutboxRow.delivered_at.is_(None),
-                OutboxRow.failed_at.is_(None),
-                OutboxRow.attempts == 0,
-                OutboxRow.next_try_at > now,
-            )
-            .values(failed_at=now, last_error=WITHDRAWN)
-        )
-        if changed.rowcount:  # type: ignore[attr-defined]
+        if _withdraw(session, alert, now):
             alert.held_back = "cooldown" if alert.kind == AlertKind.CLEARED else OVERTAKEN
             found = True
     return found
+
+
+def _withdraw(session: Session, alert: AlertRow, now: datetime) -> bool:
+    changed = session.execute(
+        update(OutboxRow)
+        .where(
+            OutboxRow.channel.in_(_CHANNELS),
+            OutboxRow.subject_id == str(alert.id),
+            OutboxRow.delivered_at.is_(None),
+            OutboxRow.failed_at.is_(None),
+            OutboxRow.attempts == 0,
+            OutboxRow.next_try_at > now,
+        )
+        .values(failed_at=now, last_error=WITHDRAWN)
+    )
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
 
 
 def _believers(session: Session, earlier: Sequence[AlertRow]) -> set[tuple[str, str]]:

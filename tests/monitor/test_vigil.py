@@ -211,6 +211,26 @@ def test_an_alarm_can_be_snoozed_and_what_is_held_back_is_recorded(world):
     assert world.mails() == ["source incubator: folder gone"]
 
 
+def test_a_rest_holds_back_what_waits_to_be_sent_and_tells_it_afterwards(world):
+    """Somebody who says at night that he knows is not woken for it by the mail of the morning."""
+    email = EmailConfig(gather_s=600)
+    outlets = world.config.outlets.model_copy(update={"email": email})
+    world = World(world.config.model_copy(update={"outlets": outlets}), world.store)
+    world.look(GONE)
+    world.passes(timedelta(seconds=300))
+    world.look(GONE)
+    (alert,) = world.store.dishes.alerts()
+    until = world.now + hours(8)
+    world.store.dishes.snooze(alert.id, until=until, who="a", now=world.now)
+    assert world.store.dishes.alert(alert.id).held_back == "snoozed"
+    world.passes(hours(7))
+    assert (world.look(GONE), world.mails()) == ([], [])
+    world.passes(hours(1))
+    assert world.look(GONE) == [("source-gone", "raised", "source incubator")]
+    world.passes(hours(1))
+    assert world.mails() == ["source incubator: folder gone"]
+
+
 def test_a_dish_that_rests_silences_neither_its_source_nor_the_machine(world):
     world.scan("1", "a", dish="dish-1")
     for number in range(1, 4):

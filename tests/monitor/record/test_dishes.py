@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from monitor.culture import AlertKind, CaptureState, DishStatus, PlanStatus
+from monitor.culture import AlertKind, CaptureState, DishStatus, PlanStatus, Severity
 from monitor.decisions.mailing import told
 from monitor.errors import RecordError, UsageError
 from monitor.record.dishes import NewAlert, ScanDecision
@@ -527,6 +527,18 @@ def test_the_last_word_on_a_rest_counts_whichever_alert_it_was_said_with(store):
     store.dishes.snooze(first.id, until=NOW, who="a", now=NOW)
     resting = told(store.dishes.alerts(dish=DISH)[::-1], first.topic).snoozed_until
     assert resting == NOW
+
+
+@pytest.mark.parametrize(
+    ("severity", "until_h", "goes"),
+    [(Severity.WARNING, 24, False), (Severity.CRITICAL, 24, True), (Severity.WARNING, 0, True)],
+)
+def test_a_rest_holds_back_what_waits_unless_it_is_critical(store, severity, until_h, goes):
+    alert = NewAlert(AlertKind.RAISED, severity=severity, mail_to=("a@lab.org",), wait=hours(8))
+    read(store, measure(store, "/1", place()), ScanDecision(DishStatus.DIFFERENTIATING, (alert,)))
+    store.dishes.snooze(1, until=NOW + hours(until_h), who="a", now=NOW)
+    assert (store.outbox.take_due(NOW + hours(9)) is not None) is goes
+    assert store.dishes.alert(1).held_back == (None if goes else "snoozed")
 
 
 def test_alerts_are_acknowledged_and_snoozed_by_name(store):

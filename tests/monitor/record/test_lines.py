@@ -94,6 +94,17 @@ def test_what_is_told_late_moves_the_scans_since_then(store):
     assert outcome.status_before is DishStatus.UNKNOWN
 
 
+@pytest.mark.parametrize("scans", [1, 4])
+def test_what_is_told_late_moves_what_was_written_since_then(store, scans):
+    for number in range(scans):
+        scan(store, number)
+    for after_h, text in ((1, "medium changed"), (3, "attached well")):
+        store.lines.annotate(DISH, text, at=NOW + hours(after_h), who="mika", now=LATER)
+    passage(store, after_h=2)
+    assert [one.text for one in store.lines.annotations(f"{DISH}#1")] == ["medium changed"]
+    assert [one.text for one in store.lines.annotations(DISH)] == ["attached well"]
+
+
 def test_a_passage_to_other_wells_links_them_all(store):
     scan(store, 0)
     scan(store, 3, dish="plate/B1")  # seen before anybody told of the passage
