@@ -122,6 +122,7 @@ class LookingBack:
             self.labels_of([one.measurement for one in fields])
             self.labels_of(self.made_from(plan).values())
         if any(aim.points for one in fields for aim in one.measurement.aims):
+            self.labels_of([one.measurement for one in fields])
             limits = self._config.decisions.limits_for(dish, fields[0].source)
             readings = self._store.earlier.newest_readings(
                 dish=dish,
@@ -209,6 +210,33 @@ class LookingBack:
         if found.length_um > limit_um or found.likeness < _ALIKE:
             return None
         return found.shift_um
+
+    def moved_since(
+        self,
+        earlier: Sequence[Sequence[EarlierField]],
+        fields: Sequence[EarlierField],
+        camera: Calibration | None,
+    ) -> float | None:
+        """How far the dish was moved between earlier scans and `fields`, um; None where that is no
+        more than the margins of the hits allow for, or cannot be told.
+
+        Asked before hits are believed that earlier scans allow: of a dish that was put back
+        elsewhere they show other cells at the same place of the stage.
+        """
+        verification = self._config.decisions.verification
+        if camera is None or not verification.most_shift_um:
+            return None
+        aiming = self._config.decisions.removal.aiming
+        allowed_um = aiming.positional_error_um + aiming.border_um
+        reach_um = 2 * max(verification.most_shift_um, allowed_um) + STEP_UM
+        for scan in earlier:
+            before = [(capture, labels, ()) for capture, labels in _placed(scan)]
+            found = register(before, _placed(fields), camera.pixel_to_stage, reach_um=reach_um)
+            if found is None or found.likeness < _ALIKE:
+                continue
+            if found.length_um > allowed_um:
+                return found.length_um
+        return None
 
 
 def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Labels]]:

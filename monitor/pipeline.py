@@ -54,7 +54,7 @@ from monitor.culture import (
 from monitor.decisions.following import follow
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
-from monitor.decisions.removal import MeasuredField, plan_removal
+from monitor.decisions.removal import MeasuredField, Scan, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
@@ -569,6 +569,9 @@ class Pipeline:
         now = self._clock()
         try:
             camera = self._calibration(CalibrationKind.CAMERA, source, now)
+            earlier = self._looking_back.scans_before(facts, limits)
+            if self._was_moved(facts, earlier, camera):
+                return None
             return plan_removal(
                 _plan_id(reading, now),
                 reading,
@@ -578,7 +581,7 @@ class Pipeline:
                 now,
                 settings=settings,
                 picker=self._calibration(CalibrationKind.PICKER, source, now),
-                earlier=self._looking_back.scans_before(facts, limits),
+                earlier=earlier,
             )
         except CalibrationError as problem:
             log.warning("dish=%s: no removal plan: %s", reading.dish, problem)
@@ -587,6 +590,25 @@ class Pipeline:
             # The reading and its alert matter more than the plan.
             log.exception("dish=%s: no removal plan: unexpected fault", reading.dish)
             return None
+
+    def _was_moved(
+        self, facts: ScanFacts, earlier: Sequence[Scan], camera: Calibration | None
+    ) -> bool:
+        """Was the dish put back elsewhere since a scan that its hits are laid by?"""
+        if not earlier or not any(
+            aim.points for one in facts.fields for aim in one.measurement.aims
+        ):
+            return False
+        fields = self._looking_back.labels_of([one.measurement for one in facts.fields])
+        moved_um = self._looking_back.moved_since(earlier, fields, camera)
+        if moved_um is None:
+            return False
+        log.warning(
+            "dish=%s: no removal plan: it lies %.0f um from where it lay in an earlier scan that "
+            "hits are laid by; the next scans make one if it stays where it is",
+            facts.dish, moved_um,
+        )  # fmt: skip
+        return True
 
     def _given_up(self, facts: ScanFacts) -> tuple[RegionVerdict, ...]:
         """Regions that were picked so long ago that no scan will tell any more."""

@@ -832,6 +832,30 @@ def test_a_plan_aims_only_where_the_scan_before_saw_the_same(make_line, store):
     assert len(store.plans.all()) == 2  # a map that is gone proves nothing
 
 
+@pytest.mark.parametrize(
+    ("most_shift_um", "plans"),
+    [(150.0, 2), (0.0, 3)],
+    ids=["by the default", "where dishes are said to stay where they are"],
+)
+def test_a_dish_that_was_put_back_elsewhere_gets_no_plan_by_the_scans_before(
+    make_line, store, caplog, most_shift_um, plans
+):
+    """At the same place of the stage they show other cells. A shift of 40 um, then none again."""
+    line = make_line(
+        decisions=DecisionsConfig(
+            differentiation=TWO_OF_THREE,
+            removal=RemovalConfig(earlier_scans=1),
+            verification=VerificationConfig(most_shift_um=most_shift_um),
+        ),
+        **CALIBRATED,
+    )
+    for hour, shift_px in ((1, 0), (2, 0), (3, 20), (4, 20)):
+        labels = draw_colonies(line, str(hour), shift_px=shift_px, big=True)
+        series(line, 0.3, first_hour=hour, label_map=labels)
+    assert len(store.plans.all()) == plans
+    assert ("it lies 40 um from where it lay" in caplog.text) == (plans == 2)
+
+
 def test_the_worker_is_told_what_the_scans_before_showed(make_line, store):
     """The newest that could be judged, newest first; and nothing of a dish that is fine."""
     line = make_line(
@@ -1213,11 +1237,15 @@ def test_a_scan_whose_label_map_is_lost_says_nothing_of_what_was_picked(make_lin
 COLONIES = ((30, 40, 18), (45, 150, 22), (150, 45, 25), (165, 160, 15), (100, 100, 14))
 
 
-def draw_colonies(line, name, *, shift_px=0, without=()):
+def draw_colonies(line, name, *, shift_px=0, without=(), big=False):
+    """big : with one more, differentiated, that holds the hit also where it is shifted"""
     labels = np.zeros((200, 200), np.uint8)
     for number, (row, column, radius) in enumerate(COLONIES):
         if number not in without:
             cv2.circle(labels, (column + shift_px, row), radius, 1 + number % 2, -1)
+    if big:
+        labels[:25], labels[175:] = 1, 1
+        labels[60:140, 45 + shift_px : 140 + shift_px] = 2
     path = line.config.record.folder / f"labels/{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), labels)

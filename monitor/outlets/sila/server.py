@@ -170,6 +170,7 @@ def start(desk: Desk, settings: SilaConfig, own: Identity) -> SilaServer:
         server_type="CellCultureMonitor",
         server_description="Watches cell cultures and says which cells to remove.",
         server_version=_version(),
+        # The library wants one, and colonywatch has no page of its own: the standard's.
         server_vendor_url="https://sila-standard.com",
         server_uuid=own.server_id,
         max_grpc_workers=_WORKERS,
