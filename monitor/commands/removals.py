@@ -306,12 +306,17 @@ def _reports(
     gone, left = {names[name] for name in removed}, {names[name] for name in failed}
     if gone & left:
         raise UsageError(f"{', '.join(sorted(gone & left))}: is both removed and failed")
-    return [
-        PickReport(one.region_id, PickOutcome.FAILED, note)
-        if one.region_id in left or (removed and one.region_id not in gone)
-        else PickReport(one.region_id, PickOutcome.PICKED)
-        for one in sorted(plan.targets, key=lambda target: target.order)
-    ]
+    before = {fate.region_id for fate in plan.fates if fate.outcome is not PickOutcome.FAILED}
+    reports = []
+    for one in sorted(plan.targets, key=lambda target: target.order):
+        if one.region_id in left:
+            reports.append(PickReport(one.region_id, PickOutcome.FAILED, note))
+        elif not removed or one.region_id in gone:
+            reports.append(PickReport(one.region_id, PickOutcome.PICKED))
+        elif one.region_id not in before:
+            # Regions that were named in an earlier call stay what they are.
+            reports.append(PickReport(one.region_id, PickOutcome.FAILED, note))
+    return reports
 
 
 @app.command()

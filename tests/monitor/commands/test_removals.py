@@ -60,6 +60,14 @@ def test_what_was_removed_is_said_region_by_region(state, words, outcomes, said)
     assert fates(state) == dict(zip(("r1", "r2", "r3"), outcomes, strict=True))
 
 
+def test_regions_may_be_named_one_call_after_the_other(state):
+    """As somebody at the bench does it."""
+    assert done(state, "--targets", "1").code == DONE
+    answer = done(state, "--targets", "2")
+    assert answer.code == DONE, answer.err
+    assert fates(state) == {"r1": "picked", "r2": "picked", "r3": "failed"}
+
+
 def test_where_all_failed_the_plan_ends(state):
     answer = done(state, "--failed", "1", "--failed", "2", "--failed", "3")
     assert "is rejected; of 3 regions 3 failed" in answer.err
