@@ -117,7 +117,12 @@ class Vigil:
         wrong = what_is_wrong(
             now,
             dishes,
-            self._sources(present, now, {source for source, _ in in_hand}),
+            self._sources(
+                present,
+                now,
+                in_hand={source for source, _ in in_hand},
+                has_ended=self._store.alarms.sources() - {dish.source for dish in dishes},
+            ),
             self._machine(worker),
             self._config.decisions.silence,
             {key_of(alert) for alert in open_now},
@@ -144,7 +149,12 @@ class Vigil:
             self._jump = now, jump
 
     def _sources(
-        self, present: Mapping[str, bool], now: datetime, in_hand: Collection[str]
+        self,
+        present: Mapping[str, bool],
+        now: datetime,
+        *,
+        in_hand: Collection[str],
+        has_ended: Collection[str],
     ) -> list[SourceLife]:
         for name, there in present.items():
             if there:
@@ -158,6 +168,7 @@ class Vigil:
                 self._began,
                 self._gone_since.get(source.name),
                 in_hand=source.name in in_hand,
+                has_ended=source.name in has_ended,
             )
             for source in self._config.sources
         ]

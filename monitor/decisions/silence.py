@@ -35,7 +35,7 @@ _FREED = 1.25
 OVER = {
     AlertTopic.NO_CAPTURE: "New captures of the dish come again.",
     AlertTopic.SAME_PICTURE: "The captures of the dish differ again.",
-    AlertTopic.SOURCE_SILENT: "New captures come again.",
+    AlertTopic.SOURCE_SILENT: "New captures come again, or its dishes have ended.",
     AlertTopic.SOURCE_GONE: "The folder is back.",
     AlertTopic.DISK_FULL: "There is room on the disk again.",
     AlertTopic.MODEL_REFUSED: "No capture waits for the model any more.",
@@ -66,6 +66,7 @@ class SourceLife:
     watched_since : since when somebody looks; a source that never gave anything is silent since
     gone_since : when its folder was found missing
     in_hand : captures of any of its dishes wait to be judged
+    has_ended : it had dishes, and people have said of all that they are gone
     """
 
     name: str
@@ -73,6 +74,7 @@ class SourceLife:
     watched_since: datetime
     gone_since: datetime | None = None
     in_hand: bool = False
+    has_ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,18 +195,20 @@ def _source_alarms(
         lasting = now - source.gone_since >= timedelta(seconds=limits.source_gone_s)
         found += [gone] if lasting or gone.key in open_now else []
         told_only = True
-    if source.interval_h is None:
+    if source.interval_h is None or source.has_ended:
         return found
     interval = timedelta(hours=source.interval_h)
     allowed = interval * limits.intervals
     newest = max((dish.last_new_at for dish in dishes), default=source.watched_since)
     expected = f"expected every {source.interval_h:g} h"
-    if now - newest > allowed:
-        silent = Alarm(
-            AlertTopic.SOURCE_SILENT,
-            f"No new capture of any dish of source {source.name} since {_at(newest)}; {expected}.",
-            source=source.name,
-        )
+    silent = Alarm(
+        AlertTopic.SOURCE_SILENT,
+        f"No new capture of any dish of source {source.name} since {_at(newest)}; {expected}.",
+        source=source.name,
+    )
+    # A daemon that starts anew has heard of nothing new.
+    is_silent_still = not dishes and silent.key in open_now
+    if now - newest > allowed or is_silent_still:
         if silent.key in open_now or not (source.in_hand or told_only):
             found.append(silent)
         told_only = True

@@ -52,6 +52,11 @@ class AlarmRecord:
                 if at is not None
             ]
 
+    def sources(self) -> frozenset[str]:
+        """Sources that ever gave a capture of a dish."""
+        with self._database.reading() as session:
+            return frozenset(session.scalars(select(DishRow.source).distinct()))
+
     def open(self, topics: Collection[AlertTopic]) -> list[Alert]:
         with self._database.reading() as session:
             rows = session.execute(

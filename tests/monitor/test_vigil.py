@@ -253,6 +253,18 @@ def test_a_dish_that_rests_silences_neither_its_source_nor_the_machine(world):
     ]
 
 
+def test_a_source_whose_dishes_have_all_ended_is_not_missed(world):
+    world.passes(hours(10))
+    world.scan("1", "a")
+    world.passes(hours(10))
+    world.store.lines.end("dish-1", at=world.now, who="a", note=None, now=world.now)
+    assert world.look() == []
+    world.scan("2", "b")
+    assert world.look() == []
+    world.passes(hours(16))
+    assert world.look() == [("source-silent", "raised", "source incubator")]
+
+
 def test_a_dish_is_missed_while_captures_of_others_always_wait(world):
     """An imager that never rests: something is to be judged at any moment."""
     world.scan("1", "a", dish="dish-1")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -64,6 +65,11 @@ CASES = {
         [dish("A", 16)], source(), WELL, [], [(SOURCE_SILENT, "", "incubator")],
     ),
     "nothing ever came": ([], source(watched_h=16), WELL, [], [(SOURCE_SILENT, "", "incubator")]),
+    "nothing ever came, and the daemon starts anew": (
+        [], source(watched_h=0), WELL, [(SOURCE_SILENT, "", "incubator")],
+        [(SOURCE_SILENT, "", "incubator")],
+    ),
+    "all its dishes have ended": ([], replace(source(), has_ended=True), WELL, [], []),
     "nothing came yet": ([], source(watched_h=14), WELL, [], []),
     "two the same": ([dish("A", 3, 1)], source(), WELL, [], []),
     "three the same": ([dish("A", 3, 2)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")]),
