@@ -145,7 +145,12 @@ class Stream:
         self.good += 1
 
 
-def write_config(root: Path, *, gather_s: float = 2) -> None:
+def write_config(
+    root: Path, *, gather_s: float = 2, rescan_s: float = 5, restless: bool = True
+) -> None:
+    """restless : each scan raises or clears an alert, and each of these is mailed"""
+    # Each scan counts, and no mail waits for a later hour.
+    each_scan = {"cooldown_h": 0, "scans_needed": 1, "scans_considered": 1}
     (root / "config.yaml").write_text(
         yaml.safe_dump(
             {
@@ -157,19 +162,13 @@ def write_config(root: Path, *, gather_s: float = 2) -> None:
                         "young_s": 5,
                         "scan_quiet_s": 0.5,
                         "fields_per_scan": 1,
-                        "rescan_s": 5,
+                        "rescan_s": rescan_s,
                         "calibration": {"id": "soak"},
                     }
                 ],
-                # So that no mail waits for a later hour, and each has to go.
                 "decisions": {
                     "removal": {"approval": "rule"},
-                    # Each scan counts, so that dishes are raised and cleared all the time.
-                    "differentiation": {
-                        "cooldown_h": 0,
-                        "scans_needed": 1,
-                        "scans_considered": 1,
-                    },
+                    **({"differentiation": each_scan} if restless else {}),
                 },
                 "outlets": {"email": {"gather_s": gather_s}},
                 "compute": {"threads": 1},
