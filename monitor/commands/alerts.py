@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import tempfile
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from monitor.commands.common import (
     open_config,
     open_store,
     percent,
+    person,
     print_json,
     say,
     show_table,
@@ -92,9 +92,7 @@ def ack(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        done = store.dishes.acknowledge(
-            alert, who=who or getpass.getuser(), note=note, now=utc_now()
-        )
+        done = store.dishes.acknowledge(alert, who=person(who), note=note, now=utc_now())
     say(f"alert {done.id} on {shown(done.about)} acknowledged by {done.acknowledged_by}")
 
 
@@ -118,7 +116,7 @@ def snooze(
     now = utc_now()
     with open_store(open_config(config, state)) as store:
         done = store.dishes.snooze(
-            alert, until=now + timedelta(hours=hours), who=who or getpass.getuser(), now=now
+            alert, until=now + timedelta(hours=hours), who=person(who), now=now
         )
     if hours == 0:
         say(f"alert {done.id} on {shown(done.about)} is mailed as usual again")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import hashlib
 import sys
 from dataclasses import asdict
@@ -33,6 +32,7 @@ from monitor.commands.common import (
     open_config,
     open_store,
     out,
+    person,
     print_json,
     say,
 )
@@ -148,7 +148,7 @@ def calibrate(
             id_=_id(kind, name, taught, now),
             source=name,
             made_at=now,
-            made_by=who or getpass.getuser(),
+            made_by=person(who),
             objective=objective or of_source.objective,
             binning=binning or of_source.binning,
             max_age_days=max_age_days,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -170,3 +171,13 @@ def moment(text: str, option: str, line: DishLine, config: Config) -> datetime:
         zones = {source.name: source.zone for source in config.sources}
         at = at.replace(tzinfo=zones.get(line.source, config.unlisted.zone))
     return at
+
+
+def person(who: str | None) -> str:
+    """Who does it: as `--who` says, else the account's name. Raises UsageError without either."""
+    if who and who.strip():
+        return " ".join(who.split())
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as problem:
+        raise UsageError("this account has no name; say who you are with --who NAME") from problem

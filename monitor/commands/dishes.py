@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from monitor.commands.common import (
     open_config,
     open_store,
     percent,
+    person,
     print_json,
     say,
     show_table,
@@ -259,7 +259,7 @@ def _say_what_followed(store: Store, line: DishLine) -> None:
 
 
 def _who(who: str | None) -> str:
-    return who or getpass.getuser()
+    return person(who)
 
 
 def _moment(text: str | None, line: DishLine, config: Config) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from monitor.commands.common import (
     open_store,
     out,
     percent,
+    person,
     print_json,
     say,
     show_table,
@@ -227,7 +227,7 @@ def approve(
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
-        done = store.plans.approve(plan, who=who or getpass.getuser(), now=utc_now())
+        done = store.plans.approve(plan, who=person(who), now=utc_now())
         deliver_due(store, settings, utc_now, stopping=lambda: False)
         now = store.plans.plan(plan)
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
@@ -252,7 +252,7 @@ def reject(
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
-        done = store.plans.reject(plan, who=who or getpass.getuser(), now=utc_now(), note=note)
+        done = store.plans.reject(plan, who=person(who), now=utc_now(), note=note)
         deliver_due(store, settings, utc_now, stopping=lambda: False)
     say(f"plan {done.id} of {done.dish} rejected")
 
@@ -285,7 +285,7 @@ def done(
         told = store.plans.acknowledge(
             plan,
             _reports(found, targets or [], failed or [], note),
-            who=who or getpass.getuser(),
+            who=person(who),
             now=utc_now(),
             note=note,
         )

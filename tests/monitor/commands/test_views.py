@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
+from monitor.commands.common import person
+from monitor.errors import UsageError
 from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, LIMIT_S, MISUSED, call, command, spawn
 
@@ -445,3 +447,16 @@ def test_a_record_from_which_nothing_was_sent_says_so(tmp_path):
     assert (answer.code, answer.out) == (DONE, "")
     assert "nothing was ever to be sent" in answer.err
     assert call("alerts", "log", "--json", "--state", tmp_path / "new").document == []
+
+
+def test_an_account_without_a_name_is_asked_who_it_is(monkeypatch):
+    """As in a container that runs under a number."""
+
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert person(" A.  Person ") == "A. Person"
+    for who in (None, " "):
+        with pytest.raises(UsageError, match="--who NAME"):
+            person(who)
