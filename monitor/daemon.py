@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor import systemd
@@ -48,6 +49,7 @@ TICK_S = 1.0
 BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
 SORTED_AT_ONCE = 2_000
+DRAWING = "drawing"
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
@@ -122,7 +124,11 @@ class Daemon:
     def run(self) -> None:
         """Work until stopped. Raises ModelRefusedError or RecordError where it cannot begin."""
         worker = SegmentationWorker(self._config.segmentation.model, self._config.compute.threads)
-        scheduler = BackgroundScheduler(timezone="UTC")
+        # matplotlib keeps fonts open for each thread that has drawn: plots get one thread.
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(10), DRAWING: ThreadPoolExecutor(1)},
+        )
         try:
             self._model = worker.start()
             log.info(
@@ -204,12 +210,13 @@ class Daemon:
         source.was_present = present
 
     def _schedule(self, scheduler: BackgroundScheduler) -> None:
-        def every(seconds: float, job: Any, *arguments: Any) -> None:
+        def every(seconds: float, job: Any, *arguments: Any, executor: str = "default") -> None:
             scheduler.add_job(
                 self._guarded,
                 "interval",
                 args=[job, *arguments],
                 seconds=seconds,
+                executor=executor,
                 max_instances=1,
                 coalesce=True,
                 misfire_grace_time=None,
@@ -218,11 +225,11 @@ class Daemon:
         for source in self._sources:
             every(source.config.rescan_s, self._rescan, source)
         self._delivery_at = time.monotonic()
-        every(OUTBOX_S, self._deliver)
+        every(OUTBOX_S, self._deliver, executor=DRAWING)
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
-        every(DIGEST_S, self._write_digest)
+        every(DIGEST_S, self._write_digest, executor=DRAWING)
         if self._check_in is not None:
             every(self._config.outlets.check_in.every_s, self._check_in_now)
             scheduler.add_job(self._guarded, args=[self._check_in_now])
