@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,7 +34,7 @@ from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
 from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
-from monitor.looks import KnownLooks
+from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import InWork, Pipeline, utc_now
@@ -43,12 +44,22 @@ from monitor.vigil import Vigil
 
 log = logging.getLogger(__name__)
 
-# One capture in work and one behind it, so that the worker never waits for the record.
+# One capture in work and one behind it, so that the worker never waits for the record; of captures
+# that take no time, so many as keep it busy for a while.
 IN_WORK = 2
+MOST_IN_WORK = 64
+BUSY_S = 1.0
+# While more is in work, answers are waited for so long: many in one transaction cost less.
+GATHER_S = 0.25
 TICK_S = 1.0
 BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
 SORTED_AT_ONCE = 2_000
+# Files that are taken in together; measurements and scans that are written together. Others who
+# want to write wait for so long.
+FILES_TOGETHER = 100
+TOGETHER = 25
+TOGETHER_BYTES = 64 * 2**20
 DRAWING = "drawing"
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
@@ -90,6 +101,25 @@ class _Started:
     at: float = field(default_factory=time.monotonic)
 
 
+class _Pace:
+    """Of the worker: when it last gave an answer, and how long it takes for one."""
+
+    def __init__(self) -> None:
+        self.answered_at = time.monotonic()
+        self._each_s = BUSY_S
+
+    def answers(self, count: int, took_s: float) -> None:
+        """So many captures together took so long to measure."""
+        self.answered_at = time.monotonic()
+        if count:
+            self._each_s += (took_s / count - self._each_s) / 2
+
+    @property
+    def in_work(self) -> int:
+        """How many captures the worker is to have at a time."""
+        return min(max(IN_WORK, round(BUSY_S / max(self._each_s, 1e-3))), MOST_IN_WORK)
+
+
 class Daemon:
     """Watches every source of `config` until `stop` is called or a signal comes."""
 
@@ -101,6 +131,7 @@ class Daemon:
         self._notices: queue.SimpleQueue[_Notice] = queue.SimpleQueue()
         self._known = KnownLooks(store.captures.looks)
         self._in_work: dict[int, _Started] = {}
+        self._pace = _Pace()
         self._loop_at = time.monotonic()
         self._delivery_at = time.monotonic()
         self._said_delivery_hangs = False
@@ -376,10 +407,11 @@ class Daemon:
             self._wake.clear()
 
     def _rest_s(self) -> float:
+        longest_s = TICK_S if len(self._in_work) <= IN_WORK else GATHER_S
         due = [when for source in self._sources if (when := source.pending.next_due()) is not None]
         if not due:
-            return TICK_S
-        return min(max(min(due) - time.monotonic(), 0.02), TICK_S)
+            return longest_s
+        return min(max(min(due) - time.monotonic(), 0.02), longest_s)
 
     def _sort_notices(self) -> None:
         now = time.monotonic()
@@ -418,6 +450,7 @@ class Daemon:
     def _take_in_settled(self, pipeline: Pipeline) -> None:
         for source in self._sources:
             began = time.monotonic()
+            whole: dict[Path, Look] = {}
             for path in source.pending.due(began):
                 if self._is_long_since(began):
                     break
@@ -434,42 +467,65 @@ class Daemon:
                     source.left_out[why] += 1
                     self._known.leave_out(path, look)
                     continue
-                try:
-                    taken = pipeline.take_in(path, source.config.name)
-                except RecordError:
-                    source.pending.noticed(path, time.monotonic())
-                    raise
-                if taken is not None:
-                    self._known.note(path, look)
+                whole[path] = look
+                size = sum(size for size, _ in whole.values())
+                if len(whole) >= FILES_TOGETHER or size >= TOGETHER_BYTES:
+                    self._take_in(pipeline, source, whole)
+                    whole = {}
+            self._take_in(pipeline, source, whole)
+
+    def _take_in(self, pipeline: Pipeline, source: _Source, whole: dict[Path, Look]) -> None:
+        if not whole:
+            return
+        try:
+            taken = pipeline.take_in_all([(path, source.config.name) for path in whole])
+        except RecordError:
+            for path in whole:
+                source.pending.noticed(path, time.monotonic())
+            raise
+        for (path, look), one in zip(whole.items(), taken, strict=True):
+            if one is not None:
+                self._known.note(path, look)
 
     def _start(self, pipeline: Pipeline) -> None:
-        free = IN_WORK - len(self._in_work)
-        if free <= 0 or not self._store.captures.any_due(utc_now()):
+        wanted = self._pace.in_work
+        # Not one by one where many are in work: each time is a transaction.
+        if len(self._in_work) > (wanted // 2 if wanted > IN_WORK else IN_WORK - 1):
             return
-        for work in pipeline.start_due(free):
+        if not self._store.captures.any_due(utc_now()):
+            return
+        for work in pipeline.start_due(wanted - len(self._in_work)):
             self._in_work[work.capture.id] = _Started(work)
-            work.future.add_done_callback(lambda _: self._wake.set())
+            work.future.add_done_callback(self._answered)
+
+    def _answered(self, _: Future[Any]) -> None:
+        if len(self._in_work) <= IN_WORK:
+            self._wake.set()
 
     def _forget(self, pipeline: Pipeline) -> None:
         while pipeline.forgotten:
             self._known.forget(pipeline.forgotten.popleft())
 
     def _finish(self, pipeline: Pipeline) -> None:
-        for capture_id, started in list(self._in_work.items()):
-            if started.work.future.done():
-                # Removed first: should writing fail, the claim is given back and done again.
-                del self._in_work[capture_id]
-                if _is_answer(started.work.future):
-                    self._vigil.worker_answered()
-                pipeline.finish(started.work)
-                self._progress["captures"] += 1
-                self._progress["last_capture_at"] = _iso(utc_now())
+        done = [one.work for one in self._in_work.values() if one.work.future.done()]
+        for first in range(0, len(done), TOGETHER):
+            works = done[first : first + TOGETHER]
+            # Removed first: should writing fail, the claims are given back and done again.
+            for work in works:
+                del self._in_work[work.capture.id]
+            self._pace.answers(*_time_taken(works))
+            if any(_is_answer(work.future) for work in works):
+                self._vigil.worker_answered()
+            pipeline.finish_all(works)
+            self._progress["captures"] += len(works)
+            self._progress["last_capture_at"] = _iso(utc_now())
 
     def _read_scans(self, pipeline: Pipeline) -> None:
         began = time.monotonic()
-        for scan_id in pipeline.complete_scans():
-            if pipeline.read_scan(scan_id) is not None:
-                self._progress["readings"] += 1
+        scans = pipeline.complete_scans()
+        for first in range(0, len(scans), TOGETHER):
+            outcomes = pipeline.read_scans(scans[first : first + TOGETHER])
+            self._progress["readings"] += len(outcomes)
             if self._is_long_since(began):
                 return
 
@@ -487,8 +543,9 @@ class Daemon:
     def _end_stuck(self, worker: SegmentationWorker) -> None:
         limit = self._config.compute.capture_timeout_s
         for started in self._in_work.values():
-            # The one behind it waits in the worker's queue and has its own time.
-            if time.monotonic() - started.at > limit * IN_WORK:
+            # Those behind it wait in the worker's queue; their time begins with its answer.
+            since = max(started.at, self._pace.answered_at)
+            if time.monotonic() - since > limit * IN_WORK:
                 log.error(
                     "capture=%s: no answer for %.0f s; ending the worker",
                     shown_name(started.work.capture.path),
@@ -541,7 +598,17 @@ def _is_answer(future: Future[Any]) -> bool:
     return problem is None or isinstance(problem, CaptureError)
 
 
-def _size_and_time(path: Path) -> tuple[int, int] | None:
+def _time_taken(works: Sequence[InWork]) -> tuple[int, float]:
+    """How many of these were measured, and how long that took in all, s."""
+    took_s = [
+        work.future.result().took_s
+        for work in works
+        if not work.future.cancelled() and work.future.exception() is None
+    ]
+    return len(took_s), sum(took_s)
+
+
+def _size_and_time(path: Path) -> Look | None:
     try:
         look = look_at_file(path)
     except BundleTooLargeError:

@@ -113,9 +113,12 @@ class LookingBack:
 
     # --- when a scan is decided on ---------------------------------------------------------------
 
+    def forget(self) -> None:
+        """The label maps that were read so far."""
+        self._read = {}
+
     def prepare(self, fields: Sequence[ScanField], dish: str | None) -> None:
         """Read ahead what the decision on a scan will ask for, as far as can be foreseen."""
-        self._read = {}
         if dish is None or not fields:
             return
         for plan in self._store.plans.to_check(dish):

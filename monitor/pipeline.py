@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from math import pi
+from math import pi, prod
 from pathlib import Path
 from typing import Protocol
 
@@ -59,7 +59,13 @@ from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged, judge, standing
 from monitor.decisions.summary import sum_up
 from monitor.decisions.verification import give_up, verify_removal
-from monitor.errors import CalibrationError, CaptureError, ModelRefusedError, MonitorError
+from monitor.errors import (
+    CalibrationError,
+    CaptureError,
+    ModelRefusedError,
+    MonitorError,
+    RecordError,
+)
 from monitor.geometry import Affine, field_to_stage
 from monitor.looking_back import LookingBack
 from monitor.record.captures import ScanPlace, SeenFile, TakenIn
@@ -84,6 +90,8 @@ UNLISTED = "unlisted"
 _NOTHING_TOLD = {RemovalCheck.CANNOT_TELL, RemovalCheck.NOT_CHECKED}
 _STILL_TO_REMOVE = {RemovalCheck.STILL_THERE, RemovalCheck.PARTLY_GONE}
 CRASHES_ALLOWED = 2
+# Scans whose label maps are larger than that in all are read one by one.
+READ_TOGETHER_PX = 4_000_000
 Clock = Callable[[], datetime]
 
 
@@ -234,9 +242,39 @@ class Pipeline:
 
     def finish(self, work: InWork) -> int | None:
         """Write down what the worker said of a capture. Returns its scan, if it has one now."""
+        return self.finish_all([work])[0]
+
+    def finish_all(self, works: Sequence[InWork]) -> list[int | None]:
+        """As `finish`; what was measured is one transaction."""
+        answers = [self._answer_to(work) for work in works]
+        answers = [
+            None if measured is None else self._compared(measured, work.capture.source)
+            for work, measured in zip(works, answers, strict=True)
+        ]
+        if not any(answers):
+            return [None] * len(works)
+        with self._store.at_once():
+            scans = [
+                None if measured is None else self._record(work, measured)
+                for work, measured in zip(works, answers, strict=True)
+            ]
+        for work, measured in zip(works, answers, strict=True):
+            if measured is not None:
+                log.info(
+                    "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f",
+                    shown_name(work.capture.path),
+                    work.named.dish,
+                    _number(measured.areas.differentiated_fraction),
+                    _number(measured.areas.confluence),
+                    measured.took_s,
+                )
+        return scans
+
+    def _answer_to(self, work: InWork) -> FieldMeasurement | None:
+        """What the worker measured; None where it did not, which is then on record."""
         capture = work.capture
         try:
-            measured = work.future.result()
+            return work.future.result()
         except CaptureError as problem:
             self._not_measured(capture, problem)
             return None
@@ -261,26 +299,17 @@ class Pipeline:
                 ),
             )
             return None
+
+    def _record(self, work: InWork, measured: FieldMeasurement) -> int | None:
         place = ScanPlace(
             dish=work.named.dish,
             key=work.named.scan,
             field=work.named.field,
-            gap_s=self.settings(capture.source).scan_gap_s,
+            gap_s=self.settings(work.capture.source).scan_gap_s,
         )
-        measured = self._compared(measured, capture.source)
-        scan = self._store.captures.record_measurement(
-            capture.id, self._owner, place, measured, self._clock()
+        return self._store.captures.record_measurement(
+            work.capture.id, self._owner, place, measured, self._clock()
         )
-        areas = measured.areas
-        log.info(
-            "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f",
-            shown_name(capture.path),
-            work.named.dish,
-            _number(areas.differentiated_fraction),
-            _number(areas.confluence),
-            measured.took_s,
-        )
-        return scan
 
     def _compared(self, measured: FieldMeasurement, source: str) -> FieldMeasurement:
         """With the doubts that a capture raises that is unlike its source's earlier ones."""
@@ -411,37 +440,68 @@ class Pipeline:
         A scan that trips over a fault of ours stays unread until the program begins anew; the
         others go on.
         """
+        self._looking_back.forget()
         try:
-            fields = self._store.dishes.fields_of_scan(scan_id)
-            laid_out = _LaidOut(fields, self._lay_out)
-            names = self._store.dishes.dish_names([scan_id])
-            self._looking_back.prepare(fields, names[0] if names else None)
-            outcome = self._store.dishes.read_scan(
-                scan_id,
-                sum_up=lambda fields: self._new_reading(fields, laid_out.of(fields)),
-                decide=self._decide,
-                now=self._clock(),
-                follow=laid_out.follow,
-            )
+            outcome = self._read(scan_id, self._put_together(scan_id))
         except MonitorError:
             raise
         except Exception:
             self._faulty_scans.add(scan_id)
             log.exception("scan=%d: unexpected fault; it is left until the next start", scan_id)
             return None
-        if outcome is not None:
-            reading = outcome.reading
-            log.info(
-                "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s",
-                reading.dish,
-                reading.at.isoformat(timespec="minutes"),
-                reading.captures,
-                _number(reading.differentiated_fraction),
-                _number(reading.confluence),
-                outcome.decision.status,
-                f" alert={outcome.decision.alert}" if outcome.decision.alert else "",
-            )
+        _say(outcome)
         return outcome
+
+    def read_scans(self, scan_ids: Sequence[int]) -> list[ScanOutcome]:
+        """As `read_scan`, in this order, for scans of which many are read in one transaction.
+
+        Where one of these fails, they are read one by one.
+        """
+        found: list[ScanOutcome | None] = []
+        rest = deque(scan_ids)
+        while rest:
+            some: list[int] = []
+            try:
+                laid_out = self._put_some_together(rest, some)
+                with self._store.at_once():
+                    outcomes = [self._read(*one) for one in zip(some, laid_out, strict=True)]
+            except RecordError:
+                raise
+            except Exception:
+                log.warning("%d scans cannot be read together; one by one", len(some))
+                found += [self.read_scan(scan) for scan in some]
+                continue
+            for outcome in outcomes:
+                _say(outcome)
+            found += outcomes
+        return [outcome for outcome in found if outcome is not None]
+
+    def _put_some_together(self, rest: deque[int], some: list[int]) -> list[_LaidOut]:
+        """Moves from `rest` to `some` what memory has room for."""
+        self._looking_back.forget()
+        found: list[_LaidOut] = []
+        with self._store.looking():
+            while rest and sum(one.pixels for one in found) < READ_TOGETHER_PX:
+                some.append(rest.popleft())
+                found.append(self._put_together(some[-1]))
+        return found
+
+    def _put_together(self, scan_id: int) -> _LaidOut:
+        """What can be worked out before the transaction, which is then a short one."""
+        fields = self._store.dishes.fields_of_scan(scan_id)
+        laid_out = _LaidOut(fields, self._lay_out)
+        names = self._store.dishes.dish_names([scan_id])
+        self._looking_back.prepare(fields, names[0] if names else None)
+        return laid_out
+
+    def _read(self, scan_id: int, laid_out: _LaidOut) -> ScanOutcome | None:
+        return self._store.dishes.read_scan(
+            scan_id,
+            sum_up=lambda fields: self._new_reading(fields, laid_out.of(fields)),
+            decide=self._decide,
+            now=self._clock(),
+            follow=laid_out.follow,
+        )
 
     def _lay_out(self, fields: Sequence[ScanField]) -> Mosaic:
         """Put a scan's fields together, by their places on the stage where these are known."""
@@ -661,6 +721,22 @@ class Pipeline:
         return used
 
 
+def _say(outcome: ScanOutcome | None) -> None:
+    if outcome is None:
+        return
+    reading = outcome.reading
+    log.info(
+        "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s",
+        reading.dish,
+        reading.at.isoformat(timespec="minutes"),
+        reading.captures,
+        _number(reading.differentiated_fraction),
+        _number(reading.confluence),
+        outcome.decision.status,
+        f" alert={outcome.decision.alert}" if outcome.decision.alert else "",
+    )
+
+
 def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:
     """An alert where something that was picked is still there; its end when the next is gone."""
     checks = [one.check for one in verdicts]
@@ -721,6 +797,7 @@ class _LaidOut:
     ) -> None:
         self._lay_out = lay_out
         self._fields = _identity(fields)
+        self.pixels = sum(prod(field.measurement.shape) for field in fields)
         self._mosaic = lay_out(fields) if fields else None
 
     def of(self, fields: Sequence[ScanField]) -> Mosaic:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,21 @@ SAY_S = 10.0
 ALIVE_S = 60
 
 
+@dataclass(eq=False)
+class _Transaction:
+    """That a thread is in. is_spoilt : a part of it failed, so none of it may be written"""
+
+    session: Session
+    writes: bool
+    durable: bool = False
+    is_spoilt: bool = False
+
+
 class Database:
     """An engine whose schema is up to date, and the two kinds of transaction.
+
+    What a thread reads or writes inside a transaction of its own is part of that one: it sees what
+    was written so far, and is written with it or not at all.
 
     Raises RecordError where the database cannot be opened, migrated or written.
     """
@@ -46,6 +61,7 @@ class Database:
                 f"{url}: is no database URL; use for example sqlite:////var/lib/colonywatch/"
                 "colonywatch.sqlite (record.database)"
             ) from problem
+        self._here = threading.local()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if self.url.database and self.url.database != ":memory:":
@@ -170,7 +186,16 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads."""
-        with _as_record_error(self._where, self._busy_s), Session(self.engine) as session:
+        around = self._around()
+        if around is not None:
+            with _as_record_error(self._where, self._busy_s):
+                yield around.session
+            return
+        with (
+            _as_record_error(self._where, self._busy_s),
+            Session(self.engine) as session,
+            self._inside(_Transaction(session, writes=False)),
+        ):
             yield session
 
     @contextmanager
@@ -181,13 +206,37 @@ class Database:
             out again from the captures: it then waits for no disk. A durable one that comes later
             takes all before it along.
         """
+        around = self._around()
+        if around is not None and around.writes:
+            assert around.durable or not durable, "it would not be as durable as it has to be"
+            with _as_record_error(self._where, self._busy_s), _spoiling(around):
+                yield around.session
+                around.session.flush()
+            return
         engine = self.engine.execution_options(writes=True, durable=durable)
         with (
             _as_record_error(self._where, self._busy_s),
             Session(engine) as session,
             session.begin(),
         ):
-            yield session
+            transaction = _Transaction(session, writes=True, durable=durable)
+            with self._inside(transaction):
+                yield session
+            if transaction.is_spoilt:
+                raise RuntimeError("a part of a transaction failed and nobody ended the whole")
+
+    def _around(self) -> _Transaction | None:
+        """The transaction that this thread is in."""
+        return getattr(self._here, "transaction", None)
+
+    @contextmanager
+    def _inside(self, transaction: _Transaction) -> Iterator[None]:
+        before = self._around()
+        self._here.transaction = transaction
+        try:
+            yield
+        finally:
+            self._here.transaction = before
 
     @property
     def shown_url(self) -> str:
@@ -230,6 +279,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _spoiling(transaction: _Transaction) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        transaction.is_spoilt = True
+        raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -49,6 +50,16 @@ class Store:
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)
+
+    def looking(self) -> AbstractContextManager[object]:
+        """What this thread reads inside is one look at the record, not many small ones."""
+        return self.database.reading()
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """What this thread writes inside is one transaction. It is not durable by itself, so only
+        for what can be found out again from the captures.
+        """
+        return self.database.writing(durable=False)
 
     def close(self) -> None:
         self.database.close()

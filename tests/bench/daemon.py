@@ -100,11 +100,14 @@ def report(
     )
 
 
-def pictures(side: int, count: int) -> Iterator[bytes]:
-    """PNGs of simulated cells; no two have the same pixels."""
+def pictures(side: int, count: int, first: int = 0) -> Iterator[bytes]:
+    """PNGs of simulated cells; no two have the same pixels.
+
+    first : another one, other pictures
+    """
     field = simulate_field(1, shape=(LARGE_PX, LARGE_PX), pixel_size_um=PIXEL_SIZE_UM).image
     grey = field.astype(np.uint8)
-    chance = np.random.default_rng(side)
+    chance = np.random.default_rng((side, first))
     for _ in range(count):
         top, left = chance.integers(0, LARGE_PX - side + 1, 2)
         part = grey[top : top + side, left : left + side]
@@ -115,7 +118,7 @@ def pictures(side: int, count: int) -> Iterator[bytes]:
 def drop(root: Path, count: int, side: int, first: int = 0) -> None:
     """Captures of several dishes, an hour apart each."""
     start = datetime.now(UTC) - timedelta(days=60)
-    for number, content in enumerate(pictures(side, count), first):
+    for number, content in enumerate(pictures(side, count, first), first):
         at = start + timedelta(minutes=3 * number)
         name = f"dish-{number % DISHES:02d}_{at:%Y%m%dT%H%M%SZ}.png"
         (root / "captures" / name).write_bytes(content)

@@ -12,7 +12,15 @@ import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.config import Config, RecordConfig
-from monitor.daemon import DELIVERY_STUCK_S, IN_WORK, Daemon, _is_answer, _Started, run_jobs_now
+from monitor.daemon import (
+    DELIVERY_STUCK_S,
+    IN_WORK,
+    TOGETHER,
+    Daemon,
+    _is_answer,
+    _Started,
+    run_jobs_now,
+)
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.pipeline import InWork
 from monitor.segmentation.worker import SegmentationWorker
@@ -46,6 +54,7 @@ def test_a_worker_that_gives_no_answer_is_ended_and_told_of(store, tmp_path):
     worker = SegmentationWorker("starter", threads=1)
     capture = take(store, "a.tif")
     limit = IN_WORK * config.compute.capture_timeout_s
+    daemon._pace.answered_at -= 2 * limit
 
     def waits(for_s: float) -> None:
         work = InWork(capture, named(), Future())
@@ -115,10 +124,11 @@ class ManyScans:
     def complete_scans(self) -> list[int]:
         return list(self.left)
 
-    def read_scan(self, scan: int) -> object:
-        self.left.remove(scan)
-        self.read.append(scan)
-        return object()
+    def read_scans(self, scans: list[int]) -> list[object]:
+        for scan in scans:
+            self.left.remove(scan)
+        self.read += scans
+        return list(scans)
 
 
 def test_thousands_of_unread_scans_do_not_keep_the_loop_from_its_other_work(
@@ -131,5 +141,5 @@ def test_thousands_of_unread_scans_do_not_keep_the_loop_from_its_other_work(
     for turn in range(1, 4):
         daemon._wake.clear()
         daemon._read_scans(scans)
-        assert scans.read == list(range(turn))
+        assert scans.read == list(range(turn * TOGETHER))
         assert daemon._wake.is_set()  # it goes on at once

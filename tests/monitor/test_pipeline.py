@@ -44,7 +44,7 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.decision_config import VerificationConfig
-from monitor.errors import CaptureError, ModelRefusedError
+from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
 from monitor.record.plans import PickReport
@@ -1039,6 +1039,82 @@ def test_a_scan_that_trips_over_a_fault_of_ours_does_not_stop_the_others(line, s
     assert "unexpected fault" in caplog.text
     assert line.pipeline.complete_scans() == []
     assert [str(capture.state) for capture in line.all()] == ["measured", "recorded"]
+
+
+def test_scans_read_together_say_what_they_say_one_by_one(make_line, store):
+    """Of a backlog: each scan sees those before it, though nothing of them is written yet."""
+    line = make_line(**CALIBRATED)
+    fractions = 0.01, 0.2, 0.21, 0.22, 0.2
+    for hour, fraction in enumerate(fractions, start=1):
+        line.worker.says[name_at(hour)] = scanned(fraction, hour)
+        line.take_in(line.drop(name_at(hour)))
+    assert None not in line.pipeline.finish_all(line.pipeline.start_due(100))
+    line.clock.passes(minutes(5))
+    outcomes = line.pipeline.read_scans(line.pipeline.complete_scans())
+    raised = [None, None, AlertKind.RAISED, None, None]
+    assert [outcome.decision.alert for outcome in outcomes] == raised
+    assert [outcome.status_before for outcome in outcomes] == [
+        DishStatus.UNKNOWN,
+        *[DishStatus.UNDIFFERENTIATED] * 2,
+        *[DishStatus.DIFFERENTIATING] * 2,
+    ]
+    (alert,) = store.dishes.alerts()
+    assert alert.reading_id == outcomes[2].reading.id
+    assert [str(plan.status) for plan in store.plans.all()].count("draft") == 1
+    assert line.pipeline.complete_scans() == []
+
+
+def test_a_backlog_that_is_cut_off_in_the_middle_is_read_from_its_beginning(line, monkeypatch):
+    """Killed, out of disk: of the scans that are read together none is, and none is lost."""
+    for hour in range(4):
+        line.worker.says[name_at(hour)] = scanned(0.01, hour)
+        line.take_in(line.drop(name_at(hour)))
+    line.run()
+    line.clock.passes(minutes(5))
+    scans = line.pipeline.complete_scans()
+    decide = line.pipeline._decide
+    cut_off = iter([False, False, True])
+
+    def until_the_disk_is_full(facts, reading):
+        if next(cut_off):
+            raise RecordError("disk is full")
+        return decide(facts, reading)
+
+    monkeypatch.setattr(line.pipeline, "_decide", until_the_disk_is_full)
+    with pytest.raises(RecordError):
+        line.pipeline.read_scans(scans)
+    assert {str(capture.state) for capture in line.all()} == {"measured"}
+    monkeypatch.setattr(line.pipeline, "_decide", decide)
+    assert line.pipeline.complete_scans() == scans
+    assert [one.reading.version for one in line.pipeline.read_scans(scans)] == [1] * 4
+    assert {str(capture.state) for capture in line.all()} == {"recorded"}
+
+
+@pytest.mark.parametrize("where", ["before the transaction", "inside it"])
+def test_of_scans_read_together_one_fault_of_ours_stops_only_its_own(
+    line, store, caplog, monkeypatch, where
+):
+    for dish in ("dish-01", "dish-02", "dish-03"):
+        line.take_in(line.drop(name_at(1, dish)))
+    line.run()
+    if where == "inside it":
+        decide = line.pipeline._decide
+
+        def fails_once(facts, reading):
+            return decide(facts, reading) if facts.dish != "dish-02" else 1 / 0
+
+        monkeypatch.setattr(line.pipeline, "_decide", fails_once)
+    else:
+        with store.database.writing() as session:
+            session.connection().exec_driver_sql(
+                "UPDATE measurement SET detail = x'01' WHERE id = 2"
+            )
+    line.clock.passes(minutes(5))
+    outcomes = line.pipeline.read_scans(line.pipeline.complete_scans())
+    assert [one.reading.dish for one in outcomes] == ["dish-01", "dish-03"]
+    assert "unexpected fault" in caplog.text
+    assert line.pipeline.complete_scans() == []
+    assert [str(capture.state) for capture in line.all()] == ["recorded", "measured", "recorded"]
 
 
 def test_older_scans_that_come_later_fill_in_the_series_and_alert_nobody(make_line, store):

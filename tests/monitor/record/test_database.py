@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -49,6 +49,39 @@ def test_only_a_transaction_that_may_be_lost_does_not_wait_for_the_disk(store):
     for durable, level in ((False, 1), (True, 2), (False, 1), (True, 2)):
         with store.database.writing(durable=durable) as session:
             assert session.scalar(text("PRAGMA synchronous")) == level
+
+
+def test_transactions_inside_one_see_one_another_and_are_written_as_one(store):
+    """A backlog is written in few transactions, of which all or nothing is on record."""
+    with store.at_once():
+        take(store, "/in/a.tif")
+        assert store.captures.counts()["waiting"] == 1
+    assert store.captures.counts()["waiting"] == 1
+    with pytest.raises(ZeroDivisionError), store.at_once():
+        take(store, "/in/b.tif")
+        raise ZeroDivisionError
+    assert store.captures.counts()["waiting"] == 1
+
+
+def test_a_part_that_failed_takes_the_whole_transaction_with_it(store):
+    """Whoever goes on after a fault must not write half of something."""
+    with pytest.raises(RuntimeError, match="a part of a transaction"), store.at_once():
+        take(store, "/in/a.tif")
+        with suppress(ZeroDivisionError), store.database.writing(durable=False):
+            raise ZeroDivisionError
+    assert store.captures.counts()["waiting"] == 0
+
+
+def test_a_thread_sees_nothing_of_what_another_has_not_written_yet(store):
+    seen_there: list[int] = []
+    with store.at_once():
+        take(store, "/in/a.tif")
+        other = threading.Thread(
+            target=lambda: seen_there.append(store.captures.counts()["waiting"])
+        )
+        other.start()
+        other.join()
+    assert seen_there == [0]
 
 
 def test_a_row_that_points_nowhere_is_refused(store):
