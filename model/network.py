@@ -15,13 +15,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.pmf import CLASSES, Windows, voting_cells
+
+STRIP_ROWS: Final = 64
+"""Rows of local features worked out together: the first layers' wide maps then stay near the
+processor, which saves a tenth of the network's time (`make bench`)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class PmfCNNConfig:
     vote_margin_px : cells nearer than this to the window's edge do not vote
     widths : channels at strides 2, 4 (and 8)
     context_channels : channels of what a window says as a whole
+    view_channels : channels of the layers that widen the view from a place to the window; 0: those
+        of the last of widths. What these layers see is most of a window, so that windows share
+        little of their work: they are where a dense pass saves least
     Raises ValueError for sizes that do not fit each other.
     """
 
@@ -45,6 +52,7 @@ class PmfCNNConfig:
     vote_margin_px: int = 0
     widths: tuple[int, ...] = (24, 48, 96)
     context_channels: int = 128
+    view_channels: int = 0
     classes: int = CLASSES
     windows: Windows = field(init=False, repr=False, compare=False)
 
@@ -71,6 +79,8 @@ class PmfCNNConfig:
         """The settings as plain values."""
         values = asdict(self)
         del values["windows"]
+        if not self.view_channels:
+            del values["view_channels"]  # models from before it was a setting keep their identity
         return values
 
     @classmethod
@@ -134,13 +144,18 @@ class PmfCNN(nn.Module):
         self.local_side, self.local_reach_px = side, reach
 
         units = []
+        view = config.view_channels or wide
+        if view != wide:
+            units.append(unit(wide, view, 1))
+        first = side
         while side > 3:
             # Wider steps as the view grows; they must leave a whole position over.
-            dilation = 2 if units and side >= 6 else 1
-            units.append(unit(wide, wide, 3, dilation=dilation))
+            dilation = 2 if side < first and side >= 6 else 1
+            units.append(unit(view, view, 3, dilation=dilation))
         if side > 1:
-            units.append(unit(wide, config.context_channels, side))
-        units.append(unit(config.context_channels if units else wide, config.context_channels, 1))
+            units.append(unit(view, config.context_channels, side))
+            view = config.context_channels
+        units.append(unit(view, config.context_channels, 1))
         self.context = nn.Sequential(*units)  # (B, context, h, w)
 
         self.local_heads = nn.ModuleDict(
@@ -219,6 +234,7 @@ class VotingNetwork(nn.Module):
         config = self.config = network.config
         twin = network.folded()
         self.local, self.context = twin.local, twin.context
+        self._local_reach_px = network.local_reach_px
         self.cells = {
             grid: voting_cells(config.windows, grid, config.vote_margin_px)
             for grid in config.voting_grids
@@ -250,7 +266,7 @@ class VotingNetwork(nn.Module):
         image : (B, 1, H, W) float32, normalised
         Returns grid -> (B, v * v, C, h, w) for the v voting rows and columns of the grid.
         """
-        local = self.local(image)  # (B, wide, h + n - 1, w + n - 1)
+        local = self._local_features(image)  # (B, wide, h + n - 1, w + n - 1)
         context = self.context(local)  # (B, context, h, w)
         batch, _, rows, columns = context.shape
         pmfs: dict[int, Tensor] = {}
@@ -264,6 +280,20 @@ class VotingNetwork(nn.Module):
                 logits[:, :, cell] += here[:, :, y : y + rows, x : x + columns]
             pmfs[grid] = torch.softmax(logits, dim=1).transpose(1, 2)
         return pmfs
+
+    def _local_features(self, image: Tensor) -> Tensor:
+        """What `local` gives for the image, strip by strip."""
+        step, reach = self.config.stride_px, self._local_reach_px
+        rows, columns = ((length - reach) // step + 1 for length in image.shape[-2:])
+        if rows <= STRIP_ROWS:
+            return cast(Tensor, self.local(image))
+        shape = (len(image), self.config.widths[-1], rows, columns)
+        features = image.new_empty(shape).contiguous(memory_format=torch.channels_last)
+        for top in range(0, rows, STRIP_ROWS):
+            bottom = min(top + STRIP_ROWS, rows)
+            strip = image[:, :, top * step : (bottom - 1) * step + reach]
+            features[:, :, top:bottom] = self.local(strip)
+        return features
 
     def multiply_adds(self, shape: tuple[int, int]) -> float:
         """Multiplications with addition that one pass over so many pixels takes, all counted."""

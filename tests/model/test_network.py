@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.network import (
+    STRIP_ROWS,
     PmfCNN,
     PmfCNNConfig,
     VotingNetwork,
@@ -26,6 +27,15 @@ CONFIGS = {
         voting_grids=(6, 12),
         widths=(4, 4, 6),
         context_channels=6,
+    ),
+    "window 128, stride 8, narrow view": PmfCNNConfig(
+        window_px=128,
+        grids=(1, 4, 16),
+        voting_grids=(16,),
+        vote_margin_px=40,
+        widths=(4, 4, 6),
+        context_channels=6,
+        view_channels=4,
     ),
     "window 48, stride 4": PmfCNNConfig(
         window_px=48,
@@ -108,9 +118,34 @@ def test_one_batch_can_be_learnt_by_heart() -> None:
     assert losses[-1] < 0.35 * losses[0]
 
 
-def test_sizes_survive_being_written_down() -> None:
-    config = CONFIGS["window 96, stride 8, grids 1 3 6 12"]
-    assert PmfCNNConfig.from_json(config.to_json()) == config
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sizes_survive_being_written_down(name: str) -> None:
+    assert PmfCNNConfig.from_json(CONFIGS[name].to_json()) == CONFIGS[name]
+
+
+def test_a_size_that_came_later_is_not_written_where_it_is_not_used() -> None:
+    """A model's identity is over its sizes as written: those of older models must not change."""
+    assert "view_channels" not in SMALL.to_json()
+    assert PmfCNNConfig.from_json(SMALL.to_json()).view_channels == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_features_worked_out_in_strips_are_those_of_the_whole(batch: int) -> None:
+    """More rows than a strip has, and a last strip that is not full."""
+    network = VotingNetwork(trained_looking(SMALL))
+    rows = 8 * (2 * STRIP_ROWS + 5)
+    image = torch.randn(batch, 1, rows, 88)
+    strips: list[torch.Size] = []
+    hook = network.local.register_forward_hook(lambda *call: strips.append(call[2].shape))
+    with torch.inference_mode():
+        found = network(image)[8]
+        assert [shape[2] for shape in strips] == [STRIP_ROWS, STRIP_ROWS, 1]
+        hook.remove()
+        top, bottom = (network(image[:, :, first : first + 512])[8] for first in (0, 512))
+    torch.testing.assert_close(found[..., : top.shape[-2], :], top, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        found[..., 64 : 64 + bottom.shape[-2], :], bottom, atol=1e-6, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
