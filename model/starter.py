@@ -49,15 +49,16 @@ from model.train import FieldGroup, Progress, TrainingSettings, fit, held_out_sc
 
 UM_PER_PIXEL: Final = 2.5
 STARTER_CONFIG: Final = PmfCNNConfig(
-    window_px=96,
+    window_px=128,
     stride_px=8,
-    grids=(1, 3, 6, 12),
-    voting_grids=(12,),
-    vote_margin_px=16,
+    grids=(1, 4, 8, 16),
+    voting_grids=(16,),
+    vote_margin_px=40,
     widths=(32, 64, 128),
-    context_channels=192,
+    context_channels=128,
+    view_channels=64,
 )
-STARTER_SETTINGS: Final = TrainingSettings(crop_px=160, batch=10)
+STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8)
 
 FIELD_PX: Final = 384
 """Side of a simulated field at the working scale: 960 um, a few colonies."""

@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
 import cv2
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.classes import UNKNOWN
-from model.comparison.networks import FullyConvolutional, enlarged, pyramid_loss
+from model.comparison.networks import FullyConvolutional, pyramid_loss
 from model.dataset import TrainingField
 from model.network import PmfCNN, PmfCNNConfig, VotingNetwork
 from model.pmf import pmf_loss, votes
@@ -32,6 +32,12 @@ Labeller: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 VOTE_MARGIN_SHARE: Final = 0.17
 """Of a window's side: cells nearer to its edge do not vote."""
+
+
+MORE_THAN_A_WINDOW_PX: Final = 64
+CROPS: Final = 8
+"""Crops in a step and how much wider than a window they are: at a stride of 8 pixels each holds
+81 windows."""
 
 
 class Arm(Protocol):
@@ -46,6 +52,8 @@ class Task:
     """What an arm is asked to do.
 
     cpu_s : processor time for learning, all threads together
+    alone : learn from windows drawn one by one, as the method's report does, and not from all the
+        overlapping windows of a crop at once; as many pixels a step
     """
 
     classes: int
@@ -55,6 +63,7 @@ class Task:
     seed: int
     widths: tuple[int, ...] = (24, 48, 96)
     context_channels: int = 128
+    alone: bool = False
 
 
 def grids(window_px: int, finest_px: int) -> tuple[int, ...]:
@@ -113,9 +122,13 @@ def learn(
 
 def settings_of(task: Task) -> TrainingSettings:
     """Settings that all networks of ours share."""
+    crop_px, batch = task.window_px + MORE_THAN_A_WINDOW_PX, CROPS
+    if task.alone:
+        batch = round(batch * (crop_px / task.window_px) ** 2)
+        crop_px = task.window_px
     return TrainingSettings(
-        crop_px=task.window_px + 64,
-        batch=8,
+        crop_px=crop_px,
+        batch=batch,
         learning_rate=3e-3,
         scale_spread=0.15,
         paste_share=0.0,
@@ -208,16 +221,14 @@ def fully_convolutional(fields: Sequence[TrainingField], task: Task) -> tuple[La
     """Target: the class of each pixel."""
 
     def pixel_loss(every: Sequence[Tensor], labels: Tensor) -> Tensor:
-        scores = enlarged(every[-1], 2)
-        return functional.cross_entropy(scores.float(), labels.long(), ignore_index=UNKNOWN)
+        return functional.cross_entropy(every[-1].float(), labels.long(), ignore_index=UNKNOWN)
 
     return _to_pixels(fields, task, pixel_loss)
 
 
 def pmf_pyramid(fields: Sequence[TrainingField], task: Task) -> tuple[Labeller, int]:
-    """Target: pmfs of cells of S, S / 2 ... 2 pixels, each learnt at its level of the decoder.
-
-    The finest weighs most, each coarser one half as much as the next finer.
+    """Target: pmfs of cells of S, S / 2 ... 1 pixels, each learnt at its level of the decoder, and
+    once more those of S pixels from the window alone.
     """
     return _to_pixels(fields, task, pyramid_loss)
 
@@ -283,6 +294,15 @@ def shifted(
     return label
 
 
+def alone(arm: Arm) -> Arm:
+    """The arm, learning from windows drawn one by one."""
+
+    def run(fields: Sequence[TrainingField], task: Task) -> tuple[Labeller, int]:
+        return arm(fields, replace(task, alone=True))
+
+    return run
+
+
 ARMS: Final[dict[str, Arm]] = {
     "patch": patch_classification,
     "fcn": fully_convolutional,
@@ -291,5 +311,7 @@ ARMS: Final[dict[str, Arm]] = {
     "pmf-fine": pmf_arm(lambda every: every[-1:]),
     "pmf": pmf_arm(),
     "pyramid": pmf_pyramid,
+    "patch-alone": alone(patch_classification),
+    "pmf-alone": alone(pmf_arm()),
 }
 """Arms on our own encoder."""

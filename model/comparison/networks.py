@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
@@ -57,11 +56,13 @@ class FullyConvolutional(nn.Module):
         image : (B, 1, H, W)
         Returns (B, C, h * S, w * S): those from ``border_px`` on, for h x w windows.
         """
-        return enlarged(self.by_level(image)[-1], self.levels[0][0])
+        return self.by_level(image)[-1]
 
     def by_level(self, image: Tensor) -> list[Tensor]:
-        """Scores of squares of S pixels a side, of S / 2 and so on down to 2."""
-        every: list[Tensor] = []
+        """Scores of ever smaller squares: twice of S pixels a side, then of S / 2 and so on to 1.
+
+        The first are what the windows say as wholes, before anything is added to it.
+        """
         features: list[Tensor] = []
         here = image
         for number, unit in enumerate(self.local):
@@ -69,6 +70,7 @@ class FullyConvolutional(nn.Module):
             if number in self.taps:
                 features.append(here)
         scores = self.whole(self.context(here))  # (B, C, h, w)
+        every = [scores]
         length = [n * self.config.stride_px for n in scores.shape[-2:]]
         for (stride, reach, _), values, score in reversed(
             list(zip(self.levels, features, self.scores, strict=True))
@@ -80,7 +82,7 @@ class FullyConvolutional(nn.Module):
             rows, columns = (n // stride for n in length)
             scores = scores + score(values)[:, :, first : first + rows, first : first + columns]
             every.append(scores)
-        return every
+        return [*every, enlarged(scores, self.levels[0][0])]
 
 
 def enlarged(scores: Tensor, times: int) -> Tensor:
@@ -91,15 +93,29 @@ def enlarged(scores: Tensor, times: int) -> Tensor:
 def pyramid_loss(every: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy of the pmfs of squares of pixels, at every level of the decoder.
 
-    every : scores (B, C, H / s, W / s) for squares of s = S ... 4, 2 pixels, the coarsest first
+    Half of it is the windows' own, which would else learn little while finer levels make up for
+    what they do not say; of the decoder's levels each weighs half as much as the next finer.
+
+    every : as from ``FullyConvolutional.by_level``
     labels : (B, H, W), classes or 255
     """
-    total = every[-1].new_zeros((), dtype=torch.float32)
-    for rank, scores in enumerate(reversed(every)):
-        side = 2 ** (rank + 1)
-        shares = functional.avg_pool2d(one_hot(labels, scores.shape[1]), side)
-        known = shares.sum(dim=1)
-        pmfs = shares / known.clamp_min(1e-6)[:, None]
-        entropy = -(pmfs * functional.log_softmax(scores.float(), dim=1)).sum(dim=1)
-        total = total + 0.5**rank * (entropy * known).sum() / known.sum().clamp_min(1e-6)
-    return total / sum(0.5**rank for rank in range(len(every)))
+    windows, *levels = every
+    weights = [0.5**rank for rank in range(len(levels))]
+    total = sum(
+        weight * _pmf_entropy(scores, labels)
+        for weight, scores in zip(weights, reversed(levels), strict=True)
+    )
+    return 0.5 * (_pmf_entropy(windows, labels) + total / sum(weights))
+
+
+def _pmf_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of squares' pmfs by labelled share.
+
+    scores : (B, C, h, w), each for a square of as many pixels as the labels have more
+    """
+    side = labels.shape[-1] // scores.shape[-1]
+    shares = functional.avg_pool2d(one_hot(labels, scores.shape[1]), side)
+    known = shares.sum(dim=1)
+    pmfs = shares / known.clamp_min(1e-6)[:, None]
+    entropy = -(pmfs * functional.log_softmax(scores.float(), dim=1)).sum(dim=1)
+    return (entropy * known).sum() / known.sum().clamp_min(1e-6)
