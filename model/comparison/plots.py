@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from model.comparison.report import METHOD_SETS, NAMES, Condition, Outcome, ahead, fullest
+from model.comparison.report import (
+    ALONE,
+    METHOD_SETS,
+    NAMES,
+    Condition,
+    Outcome,
+    ahead,
+    by_windows,
+    curves,
+    main_conditions,
+)
 
 COLOURS: Final = {
     "pmf": "#0b6e4f",
@@ -28,18 +38,26 @@ COLOURS: Final = {
 
 def draw_scores(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
     """Mean Jaccard by window for each method set; a dot a seed, the line through their means."""
-    chosen = {name: some for name, some in fullest(found).items() if name in METHOD_SETS}
+    chosen = {
+        name: by_windows(some)
+        for name, some in main_conditions(found).items()
+        if name in METHOD_SETS
+    }
     if not chosen:
         return
     figure = Figure(figsize=(3.2 * len(chosen), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(chosen), squeeze=False)[0]
     for panel, (name, conditions) in zip(panels, chosen.items(), strict=True):
-        arms = [arm for arm in NAMES if any(arm in found[one] for one in conditions)]
+        arms = [
+            arm
+            for arm in NAMES
+            if arm not in ALONE and any(arm in found[one] for one in conditions)
+        ]
         for arm in arms:
             some = [one for one in conditions if arm in found[one]]
             _dots(panel, arm, [one.window_px for one in some], [found[one][arm] for one in some])
-        panel.set_title(name.replace("_", " "), fontsize=10)
+        panel.set_title(f"{name.replace('_', ' ')}, {conditions[0].cpu_s:g} s", fontsize=10)
         panel.set_xlabel("window, px")
         panel.set_xticks(sorted({one.window_px for one in conditions}))
         panel.grid(alpha=0.25, linewidth=0.6)
@@ -76,15 +94,16 @@ def _dots(panel: Axes, arm: str, windows: Sequence[int], outcomes: Sequence[Outc
 
 
 def draw_ahead(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
-    """How many points of mean Jaccard several grids are ahead of each rival, with intervals."""
+    """How many points of mean Jaccard the pyramid is ahead of each rival, with intervals."""
     rows: list[tuple[str, str, tuple[float, float, float]]] = []
-    for name, conditions in fullest(found).items():
+    for name, conditions in main_conditions(found).items():
         for condition in conditions:
             some = found[condition]
-            for rival in ("patch", "fcn", "dynunet", "random-forest"):
-                if "pmf" in some and rival in some:
+            for rival in ("patch", "fcn", "random-forest"):
+                if "pyramid" in some and rival in some and name in METHOD_SETS:
                     label = f"{name.replace('_', ' ')}, {condition.window_px} px"
-                    rows.append((label, rival, ahead(some["pmf"], some[rival])))
+                    label += f", {condition.cpu_s:g} s"
+                    rows.append((label, rival, ahead(some["pyramid"], some[rival])))
     if not rows:
         return
     labels = list(dict.fromkeys(label for label, _, _ in rows))
@@ -101,7 +120,7 @@ def draw_ahead(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> 
     panel.axvline(0, color="black", linewidth=0.8)
     panel.set_yticks(range(len(labels)), labels, fontsize=8)
     panel.invert_yaxis()
-    panel.set_xlabel("points of mean Jaccard that pmf with several grids is ahead; bar: 95 %")
+    panel.set_xlabel("points of mean Jaccard that the pmf pyramid is ahead; bar: 95 %")
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
@@ -109,25 +128,21 @@ def draw_ahead(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> 
 
 def draw_images(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
     """Mean Jaccard by the number of training images, where at least three numbers were run."""
-    by_place: dict[tuple[str, int, float], list[Condition]] = {}
-    for one in found:
-        by_place.setdefault((one.set_name, one.window_px, one.cpu_s), []).append(one)
-    curves = {place: some for place, some in by_place.items() if len(some) > 2}
-    if not curves:
+    drawn = curves(found)
+    if not drawn:
         return
-    figure = Figure(figsize=(3.6 * len(curves), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.6 * len(drawn), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(curves), squeeze=False)[0]
-    for panel, ((name, window, _), some) in zip(panels, sorted(curves.items()), strict=True):
-        ordered = sorted(some, key=lambda one: one.images or 10**6)
+    panels = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for panel, ((name, window, cpu_s), ordered) in zip(panels, drawn.items(), strict=True):
         ticks = [str(one.images or "all") for one in ordered]
-        for arm in NAMES:
+        for arm in [one for one in NAMES if one not in ALONE]:
             places = [i for i, one in enumerate(ordered) if arm in found[one]]
             if len(places) > 1:
                 means = [float(found[ordered[i]][arm].jaccard.mean()) for i in places]
                 panel.plot(places, means, ".-", color=COLOURS[arm], label=NAMES[arm])
         panel.set_xticks(range(len(ticks)), ticks)
-        panel.set_title(f"{name.replace('_', ' ')}, {window} px", fontsize=10)
+        panel.set_title(f"{name.replace('_', ' ')}, {window} px, {cpu_s:g} s", fontsize=10)
         panel.set_xlabel("training images")
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.comparison.sets import UM_PER_PIXEL
 from model.metrics import BoundaryMatches, Confusion, Reliability
 
 TOGETHER: Final = {
@@ -29,6 +30,12 @@ METHOD_SETS: Final = ("glands", "superalloy", "textures", "spread_cells")
 OURS: Final = ("pmf", "pyramid")
 WINDOWED_RIVALS: Final = ("patch", "fcn")
 OUTSIDE_RIVALS: Final = ("dynunet", "random-forest")
+ALONE: Final = ("patch-alone", "pmf-alone")
+"""Arms that learn windows one by one; they have a table of their own."""
+
+MAIN_IMAGES: Final = 10
+"""Training images of the main tables, where a set was run with so many."""
+
 THE_REPORT: Final = {"pmf": 0.826, "patch": 0.807, "fcn": 0.805}
 """Jaccard indices that the method's own report gives, each at its best parameters."""
 
@@ -169,6 +176,8 @@ NAMES: Final = {
     "fcn": "FCN",
     "dynunet": "DynUNet (nnU-Net)",
     "random-forest": "random forest",
+    "patch-alone": "patch classification, windows one by one",
+    "pmf-alone": "pmf, windows one by one",
 }
 _HEAD: Final = """# Accuracy
 
@@ -195,8 +204,10 @@ def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | Non
     lines = [_HEAD]
     lines += _verdict(found)
     lines += _all_table(found)
-    lines += _ahead_table(found, "pmf", WINDOWED_RIVALS, "## Several grids against patch and FCN")
+    lines += _ahead_table(found, "pmf", "## Several grids against patch and FCN")
+    lines += _ahead_table(found, "pyramid", "## The pyramid against patch and FCN")
     lines += _best_table(found)
+    lines += _alone_table(found)
     lines += _curve_table(found)
     lines += _measures_table(found)
     lines += _report_table(found)
@@ -213,79 +224,112 @@ def _name(arm: str) -> str:
     return NAMES.get(arm, arm)
 
 
-def fullest(found: Mapping[Condition, Any]) -> dict[str, list[Condition]]:
-    """For each set the conditions with the most images that have most of the arms."""
+def _window(condition: Condition) -> str:
+    """The window's side, in um too where the set's scale is known."""
+    scale = UM_PER_PIXEL.get(condition.set_name)
+    um = f" ({condition.window_px * scale:.0f} um)" if scale else ""
+    return f"{condition.window_px}{um}"
+
+
+def _place(condition: Condition) -> list[str]:
+    return [
+        condition.set_name,
+        str(condition.images or "all"),
+        f"{condition.cpu_s:g}",
+        _window(condition),
+    ]
+
+
+PLACE: Final = ("set", "n", "s", "window px")
+
+
+def main_conditions(found: Mapping[Condition, Any]) -> dict[str, list[Condition]]:
+    """For each set its conditions with `MAIN_IMAGES` images, or else with the most."""
     by_set: dict[str, list[Condition]] = defaultdict(list)
     for condition in found:
         by_set[condition.set_name].append(condition)
     chosen = {}
     for name, some in by_set.items():
-        arms = {
-            images: sum(len(found[one]) for one in some if one.images == images)
-            for images in {one.images for one in some}
-        }
-        best = max(arms, key=lambda images: arms[images])
-        chosen[name] = sorted(one for one in some if one.images == best)
+        numbers = {one.images for one in some}
+        most = 0 if 0 in numbers else max(numbers)
+        images = MAIN_IMAGES if MAIN_IMAGES in numbers else most
+        chosen[name] = sorted(one for one in some if one.images == images)
     return chosen
+
+
+def longest(conditions: Sequence[Condition]) -> list[Condition]:
+    """Those in which the arms learnt longest."""
+    most = max(one.cpu_s for one in conditions)
+    return [one for one in conditions if one.cpu_s == most]
+
+
+def by_windows(conditions: Sequence[Condition]) -> list[Condition]:
+    """Those of one learning time: the time with the most windows, the longer of equals."""
+    windows: dict[float, int] = defaultdict(int)
+    for one in conditions:
+        windows[one.cpu_s] += 1
+    best = max(windows, key=lambda cpu_s: (windows[cpu_s], cpu_s))
+    return [one for one in conditions if one.cpu_s == best]
 
 
 def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     """In how many comparisons several grids, and our best form, are ahead, level or behind."""
+    times = sorted({one.cpu_s for one in found})
     lines = [
         "## In short",
         "",
-        "Comparisons (set, window, training images) in which the first is ahead or behind with an "
-        "interval clear of 0, or neither.",
+        "Comparisons on the method's four sets (set, window, training images) in which the first "
+        "is ahead with an interval clear of 0, neither, or behind, by how long the arms learnt.",
         "",
-        _row("", "ahead", "neither", "behind"),
-        "|---|---|---|---|",
+        _row("ahead / neither / behind", *(f"{cpu_s:g} s" for cpu_s in times)),
+        "|---" * (1 + len(times)) + "|",
     ]
     for arm in OURS:
         for rival in (*WINDOWED_RIVALS, *OUTSIDE_RIVALS):
-            intervals = [
-                ahead(some[arm], some[rival])
-                for some in found.values()
-                if arm in some and rival in some
-            ]
-            if intervals:
+            cells = []
+            for cpu_s in times:
+                intervals = [
+                    ahead(some[arm], some[rival])
+                    for one, some in found.items()
+                    if one.cpu_s == cpu_s
+                    and one.set_name in METHOD_SETS
+                    and arm in some
+                    and rival in some
+                ]
                 clear = sum(low > 0 for _, low, _ in intervals)
                 behind = sum(high < 0 for _, _, high in intervals)
                 rest = len(intervals) - clear - behind
-                title = f"{_name(arm)} against {_name(rival)}"
-                lines.append(_row(title, str(clear), str(rest), str(behind)))
+                cells.append(f"{clear} / {rest} / {behind}" if intervals else "")
+            if any(cells):
+                lines.append(_row(f"{_name(arm)} against {_name(rival)}", *cells))
     return [*lines, ""]
 
 
 def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
-    arms = sorted({arm for some in found.values() for arm in some}, key=list(NAMES).index)
+    chosen = [one for some in main_conditions(found).values() for one in some]
+    arms = sorted(
+        {arm for one in chosen for arm in found[one] if arm not in ALONE}, key=list(NAMES).index
+    )
     lines = [
         "## Mean Jaccard",
         "",
-        "Mean over the seeds, lowest and highest seed in brackets; *n* training images (0: all), "
+        "Mean over the seeds, lowest and highest seed in brackets; *n* training images, "
         "*s* seconds of processor time.",
         "",
-        _row("set", "n", "s", "window px", *(_name(arm) for arm in arms)),
-        "|" + "---|" * (4 + len(arms)),
+        _row(*PLACE, *(_name(arm) for arm in arms)),
+        "|" + "---|" * (len(PLACE) + len(arms)),
     ]
-    for condition, some in found.items():
-        cells = []
-        for arm in arms:
-            if arm not in some:
-                cells.append("")
-                continue
-            scores = some[arm].jaccard
-            spread = f" ({scores.min():.3f}-{scores.max():.3f})" if len(scores) > 1 else ""
-            cells.append(f"{scores.mean():.3f}{spread}")
-        lines.append(
-            _row(
-                condition.set_name,
-                str(condition.images),
-                f"{condition.cpu_s:g}",
-                str(condition.window_px),
-                *cells,
-            )
-        )
+    for condition in chosen:
+        some = found[condition]
+        cells = [_scores(some[arm]) if arm in some else "" for arm in arms]
+        lines.append(_row(*_place(condition), *cells))
     return [*lines, ""]
+
+
+def _scores(outcome: Outcome) -> str:
+    scores = outcome.jaccard
+    spread = f" ({scores.min():.3f}-{scores.max():.3f})" if len(scores) > 1 else ""
+    return f"{scores.mean():.3f}{spread}"
 
 
 def _interval(values: tuple[float, float, float]) -> str:
@@ -294,25 +338,65 @@ def _interval(values: tuple[float, float, float]) -> str:
 
 
 def _ahead_table(
-    found: Mapping[Condition, Mapping[str, Outcome]],
-    arm: str,
-    rivals: Sequence[str],
-    title: str,
+    found: Mapping[Condition, Mapping[str, Outcome]], arm: str, title: str
 ) -> list[str]:
+    rivals = WINDOWED_RIVALS
     lines = [
         title,
         "",
-        _row("set", "n", "window px", *(f"{_name(arm)} ahead of {_name(one)}" for one in rivals)),
-        "|" + "---|" * (3 + len(rivals)),
+        _row(*PLACE, *(f"ahead of {_name(one)}" for one in rivals)),
+        "|" + "---|" * (len(PLACE) + len(rivals)),
     ]
-    for condition, some in found.items():
+    for condition in [one for some in main_conditions(found).values() for one in some]:
+        some = found[condition]
         if arm not in some or not set(rivals) & set(some):
             continue
         cells = [_interval(ahead(some[arm], some[one])) if one in some else "" for one in rivals]
-        lines.append(
-            _row(condition.set_name, str(condition.images), str(condition.window_px), *cells)
-        )
+        lines.append(_row(*_place(condition), *cells))
     return [*lines, ""]
+
+
+def _alone_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    """What several grids gain where windows are learnt one by one, as in the method's report."""
+    rows = []
+    for condition, some in found.items():
+        if not set(ALONE) <= set(some):
+            continue
+        patch, pmf = (some[arm] for arm in ALONE)
+        dense = [
+            f"{some[arm].jaccard.mean():.3f}" if arm in some else "" for arm in ("patch", "pmf")
+        ]
+        rows.append(
+            _row(
+                *_place(condition),
+                _scores(patch),
+                _scores(pmf),
+                _interval(ahead(pmf, patch)),
+                *dense,
+            )
+        )
+    if not rows:
+        return []
+    return [
+        "## Windows learnt one by one",
+        "",
+        "As in the method's report: a step learns from single windows, as many pixels as else. A "
+        "patch then teaches one class, and a window of cells all that it holds; where all the "
+        "overlapping windows of a crop are learnt from at once, as in the other tables, patch "
+        "classification has as many labels as pmfs have.",
+        "",
+        _row(
+            *PLACE,
+            "patch, one by one",
+            "pmf, one by one",
+            "pmf ahead",
+            "patch, all at once",
+            "pmf, all at once",
+        ),
+        "|" + "---|" * (len(PLACE) + 5),
+        *rows,
+        "",
+    ]
 
 
 def best_of_ours(
@@ -333,15 +417,12 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     lines = [
         "## Our best against the rivals from outside",
         "",
-        _row(
-            "set",
-            "our best",
-            "window px",
-            *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS),
-        ),
-        "|" + "---|" * (3 + len(OUTSIDE_RIVALS)),
+        "Over equal processor time, each time for itself.",
+        "",
+        _row("our best", *PLACE, *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS)),
+        "|" + "---|" * (1 + len(PLACE) + len(OUTSIDE_RIVALS)),
     ]
-    for name, conditions in fullest(found).items():
+    for conditions in _by_time(main_conditions(found).values()):
         best = best_of_ours(found, conditions)
         if best is None:
             continue
@@ -351,34 +432,50 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
             _interval(ahead(some[arm], some[one])) if one in some else "" for one in OUTSIDE_RIVALS
         ]
         if any(cells):
-            lines.append(_row(name, _name(arm), str(condition.window_px), *cells))
+            lines.append(_row(_name(arm), *_place(condition), *cells))
     return [*lines, ""]
 
 
-def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+def _by_time(sets: Iterable[Sequence[Condition]]) -> list[list[Condition]]:
+    return [
+        [one for one in conditions if one.cpu_s == cpu_s]
+        for conditions in sets
+        for cpu_s in sorted({one.cpu_s for one in conditions})
+    ]
+
+
+def curves(found: Mapping[Condition, Any]) -> dict[tuple[str, int, float], list[Condition]]:
+    """(set, window, learning time) with at least three numbers of training images, fewest first."""
     by_place: dict[tuple[str, int, float], list[Condition]] = defaultdict(list)
     for condition in found:
         by_place[condition.set_name, condition.window_px, condition.cpu_s].append(condition)
-    curves = {place: some for place, some in by_place.items() if len(some) > 2}
-    if not curves:
+    return {
+        place: sorted(some, key=lambda one: one.images or 10**6)
+        for place, some in sorted(by_place.items())
+        if len(some) > 2
+    }
+
+
+def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    drawn = curves(found)
+    if not drawn:
         return []
     arms = sorted(
-        {arm for some in curves.values() for one in some for arm in found[one]},
+        {arm for some in drawn.values() for one in some for arm in found[one] if arm not in ALONE},
         key=list(NAMES).index,
     )
     lines = [
         "## Training images",
         "",
-        _row("set", "window px", "n", *(_name(arm) for arm in arms)),
-        "|" + "---|" * (3 + len(arms)),
+        _row(*PLACE, *(_name(arm) for arm in arms), "pyramid ahead of FCN"),
+        "|" + "---|" * (len(PLACE) + len(arms) + 1),
     ]
-    for (name, window, _), some in sorted(curves.items()):
-        for condition in sorted(some, key=lambda one: one.images or 10**6):
-            cells = [
-                f"{found[condition][arm].jaccard.mean():.3f}" if arm in found[condition] else ""
-                for arm in arms
-            ]
-            lines.append(_row(name, str(window), str(condition.images or "all"), *cells))
+    for condition in [one for some in drawn.values() for one in some]:
+        some = found[condition]
+        cells = [_scores(some[arm]) if arm in some else "" for arm in arms]
+        both = {"pyramid", "fcn"} <= set(some)
+        lead = _interval(ahead(some["pyramid"], some["fcn"])) if both else ""
+        lines.append(_row(*_place(condition), *cells, lead))
     return [*lines, ""]
 
 
@@ -393,9 +490,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
         "*Border F*: tolerance 2 % of the diagonal.",
         "",
         _row(
-            "set",
-            "n",
-            "window px",
+            *PLACE,
             "arm",
             "Jaccard a class",
             "Dice",
@@ -404,18 +499,16 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
             "ECE",
             "steps",
         ),
-        "|" + "---|" * 10,
+        "|" + "---|" * 11,
     ]
-    for conditions in fullest(found).values():
-        for condition in conditions:
+    for conditions in main_conditions(found).values():
+        for condition in longest(conditions):
             for arm, outcome in sorted(
                 found[condition].items(), key=lambda pair: list(NAMES).index(pair[0])
             ):
                 lines.append(
                     _row(
-                        condition.set_name,
-                        str(condition.images),
-                        str(condition.window_px),
+                        *_place(condition),
                         _name(arm),
                         " ".join(f"{value:.2f}" for value in outcome.of_classes),
                         f"{outcome.dice:.3f}",
@@ -434,13 +527,14 @@ def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]
         "## The method's report beside ours",
         "",
         "The report names its Jaccard index for iPS colonies, each arm at its best parameters, on "
-        "images and labels that are not public. Ours are each arm at its best window.",
+        "images and labels that are not public. Ours are each arm at its best window and learning "
+        "time.",
         "",
         _row("", *(_name(arm) for arm in arms)),
         "|" + "---|" * (1 + len(arms)),
         _row("the report", *(f"{100 * THE_REPORT[arm]:.1f}" for arm in arms)),
     ]
-    for name, conditions in fullest(found).items():
+    for name, conditions in main_conditions(found).items():
         cells = []
         for arm in arms:
             scores = [found[one][arm].jaccard.mean() for one in conditions if arm in found[one]]

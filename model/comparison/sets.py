@@ -22,6 +22,8 @@ MOSAIC_CLASSES: Final = 5
 MOSAIC_PX: Final = 320
 MOSAICS: Final = 10
 PHASE_UM: Final = 2.5
+UM_PER_PIXEL: Final[dict[str, float]] = {"glands": 0.62 / 0.5, "hipsc_phase": PHASE_UM}
+"""At the working scale, for the sets whose source gives it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,7 @@ def _glands(data: Path) -> ComparisonSet:
         train=_folder(data / "glands" / "train", scale),
         test=_folder(data / "glands" / "test", scale),
         scale=scale,
-        um_per_pixel=0.62 / scale,
+        um_per_pixel=UM_PER_PIXEL["glands"],
         stride_px=8,
         fraction_of=1,
         among=(0, 1),
@@ -207,7 +209,7 @@ def _hipsc(data: Path) -> ComparisonSet:
         train=fields[0::2],
         test=fields[1::2],
         scale=1.0,
-        um_per_pixel=PHASE_UM,
+        um_per_pixel=UM_PER_PIXEL["hipsc_phase"],
         stride_px=8,
         fraction_of=1,
         among=(0, 1),

@@ -222,7 +222,7 @@ def accuracy(
         drawn = {}
         for title, name, draw in (
             ("Mean Jaccard by window", "accuracy-windows.png", plots.draw_scores),
-            ("How far pmf with several grids is ahead", "accuracy-ahead.png", plots.draw_ahead),
+            ("How far the pmf pyramid is ahead", "accuracy-ahead.png", plots.draw_ahead),
             ("Mean Jaccard by training images", "accuracy-images.png", plots.draw_images),
         ):
             draw(found, pictures / name)
