@@ -279,15 +279,11 @@ def spread_evenly(
     Returns (C, bottom - top, W) float32. Strips put together equal the whole.
     """
     first, second, part = _between(np.arange(top, bottom), shape[0], planes.shape[1])
-    strips = [
-        cv2.resize(
-            plane[first] * (1 - part[:, None]) + plane[second] * part[:, None],
-            (shape[1], bottom - top),
-            interpolation=cv2.INTER_LINEAR,
-        )
-        for plane in planes
-    ]
-    return np.stack(strips).astype(np.float32, copy=False)
+    spread = np.empty((len(planes), bottom - top, shape[1]), np.float32)
+    for plane, strip in zip(planes, spread, strict=True):
+        between = plane[first] * (1 - part[:, None]) + plane[second] * part[:, None]
+        cv2.resize(between, strip.shape[::-1], dst=strip, interpolation=cv2.INTER_LINEAR)
+    return spread
 
 
 def _between(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from model.classes import CellClass
 from monitor.capture.names import PRESETS, parse_name
 from monitor.capture.picture import Picture
 from monitor.capture.reading import open_picture
@@ -125,6 +123,7 @@ def _segment_picture(
     from monitor.segmentation.pieces import Pieces
     from monitor.segmentation.segmenter import (
         colony_limit_px,
+        differentiated_probability,
         load_segmenter,
         region_limit_px,
         segment_picture,
@@ -152,7 +151,7 @@ def _segment_picture(
     colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
     regions = find_regions(
         pieces,
-        partial(field.segmentation.probability_at, CellClass.DIFFERENTIATED),
+        differentiated_probability(field.segmentation, pieces, region_limit_px(size)),
         min_area_px=region_limit_px(size),
         colonies=colonies,
     )

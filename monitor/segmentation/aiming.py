@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
-from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, are_cells, filling
+from monitor.segmentation.depth import are_far, deepest, distances
+from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, Pieces
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -47,7 +48,7 @@ LEAST_NEW = 0.2
 
 
 def aim_at(
-    labels: Labels,
+    labels: Labels | Pieces,
     probabilities: _Floats,
     regions: Sequence[Region],
     colonies: Sequence[Colony],
@@ -62,7 +63,7 @@ def aim_at(
 ) -> tuple[Aim, ...]:
     """How to remove the regions of a capture with a tool, or why that cannot be.
 
-    labels : (H, W), 255 outside the vessel
+    labels : (H, W), 255 outside the vessel; or its pieces, where they were found already
     probabilities : (3, h, w), spread evenly over the picture
     regions, colonies : what `colonies.find_regions` and `find_colonies` made of the label map
     max_undifferentiated : no hit touches a place where that class is more probable
@@ -75,6 +76,8 @@ def aim_at(
     Regions that are smaller or less certain than the limits have no aim; nor has one whose colony
     is removed.
     """
+    pieces = labels if isinstance(labels, Pieces) else Pieces(labels)
+    labels = pieces.labels
     condemned = {}
     if whole_colony_above is not None:
         condemned = {
@@ -91,7 +94,7 @@ def aim_at(
         if _is_too_large(colony.bounds):
             aims.append(_refused_whole(colony))
             continue
-        inside, place = _colony_mask(labels, colony)
+        inside, place = pieces.mask(pieces.cells, colony.label), colony.bounds[:2]
         piece = _Piece(
             labels, probabilities, inside, place, pixel_size_um, aiming, 1.0, cells, None
         )
@@ -104,7 +107,7 @@ def aim_at(
         if _is_too_large(_box(region)):
             aims.append(_refused_whole(region))
             continue
-        inside, place = _region_mask(labels, region)
+        inside, place = _region_mask(pieces, region)
         whole = np.count_nonzero(inside) == region.area_px
         piece = _Piece(
             labels,
@@ -161,28 +164,32 @@ def _is_cut(colony: Colony, labels: Labels) -> bool:
     return top == 0 or left == 0 or bottom == labels.shape[0] or right == labels.shape[1]
 
 
-def _region_mask(labels: Labels, region: Region) -> tuple[_Bools, tuple[int, int]]:
+def _region_mask(pieces: Pieces, region: Region) -> tuple[_Bools, tuple[int, int]]:
     """(mask, (first row, first column)) of the differentiated piece that the pick point is in."""
     top, left, bottom, right = _box(region)
-    crop = labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
-    _, pieces = cv2.connectedComponents(crop.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    kind = pieces.differentiated
+    box = kind.bounds(region.label)
+    if box[0] >= top and box[1] >= left and box[2] <= bottom and box[3] <= right:
+        mask = np.zeros(
+            (min(bottom, pieces.labels.shape[0]) - top, min(right, pieces.labels.shape[1]) - left),
+            bool,
+        )
+        place = slice(box[0] - top, box[2] - top), slice(box[1] - left, box[3] - left)
+        mask[place] = pieces.mask(kind, region.label)
+        return mask, (top, left)
+    # An outline of few points may cut a corner off; what lies outside is then left alone.
+    crop = pieces.labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
+    _, parts = cv2.connectedComponents(crop.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     row, column = (int(value) for value in region.pick_point)
-    return np.asarray(pieces == pieces[row - top, column - left]), (top, left)
+    return np.asarray(parts == parts[row - top, column - left]), (top, left)
 
 
 def _box(region: Region) -> tuple[int, int, int, int]:
     """First row and column, and the last ones + 1; the latter may lie beyond the picture."""
     outline = np.array(region.polygon)
-    # An outline of few points may cut a corner off; what lies outside is then left alone.
     top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0)))
     bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0)))
     return top, left, bottom, right
-
-
-def _colony_mask(labels: Labels, colony: Colony) -> tuple[_Bools, tuple[int, int]]:
-    top, left, bottom, right = colony.bounds
-    crop = labels[top:bottom, left:right]
-    return filling(are_cells(crop)), (top, left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +210,17 @@ class _Piece:
     settled: _Bools | None
     radius_px: float | None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it touches the picture's edge, and may go on beyond it."""
+        sides = (self.inside[0], self.inside[:, 0]), (self.inside[-1], self.inside[:, -1])
+        return any(
+            (at == 0 and bool(first.any())) or (at + length == full and bool(last.any()))
+            for at, length, full, first, last in zip(
+                self.place, self.inside.shape, self.labels.shape, *sides, strict=True
+            )
+        )
+
     def aim(self, what: Region | Colony) -> Aim:
         chance, doubt = self._sampled()
         if isinstance(what, Region):
@@ -220,7 +238,7 @@ class _Piece:
             inscribed_radius_px=maps.widest_um / self.pixel_size_um,
         )
         allowed = maps.allowed()
-        if not allowed.any():
+        if allowed is None:
             reason, text = maps.why_not()
             return replace(found, refused=reason, refused_text=text)
         radius = self.aiming.removes_um / 2 / maps.step_um
@@ -253,10 +271,12 @@ class _Piece:
         # Pixels are counted for each block of the coarse map.
         top, left = int(rows[0]), int(columns[0])
         shape = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
-        first_row = np.searchsorted(rows, np.arange(top, top + shape[0]))
-        first_column = np.searchsorted(columns, np.arange(left, left + shape[1]))
-        counted = np.add.reduceat(self.inside.astype(np.int32), first_row, axis=0)
-        counted = np.add.reduceat(counted, first_column, axis=1)
+        edges = [
+            np.searchsorted(along, np.arange(first, first + length + 1))
+            for along, first, length in zip((rows, columns), (top, left), shape, strict=True)
+        ]
+        summed = cv2.integral(self.inside.view(np.uint8))[np.ix_(*edges)]
+        counted = np.diff(np.diff(summed, axis=0), axis=1)
         blocks = self.probabilities[:, top : top + shape[0], left : left + shape[1]]
         entropy = -(blocks * np.log(np.maximum(blocks, 1e-9))).sum(axis=0)
         entropy /= math.log(len(blocks))
@@ -300,7 +320,7 @@ class _Piece:
 
 
 class _Maps:
-    """Distances about one piece in steps of the grid, each at least that.
+    """What is how far from one piece's points, in steps of the grid, each at least that.
 
     Most pieces are too thin for the tool anywhere, and their own depth says so: the surroundings
     are looked at only where it does not, and no farther about the places that are deep enough than
@@ -310,33 +330,48 @@ class _Maps:
     def __init__(self, piece: _Piece, frame: _Frame, step_um: float) -> None:
         self._piece, self._frame = piece, frame
         self.step_um, self.factor, self.margin = step_um, frame.factor, frame.margin
-        self._region = frame.all_of(piece.inside)
-        # The frame is more than one square wide and not region, so that it need not be mapped.
-        inner = tuple(slice(frame.margin - 1, length - frame.margin + 1) for length in frame.shape)
-        self.to_border = np.zeros(frame.shape, np.float32)
-        self._known_depth: float | None = None
         if piece.radius_px is not None and frame.factor == 1:
-            depth = np.float32(piece.radius_px) - np.float32(_HALF_DIAGONAL)
-            self._known_depth = max(float(depth), 0.0)
-        if self._known_depth is None or self._is_deep(self._known_depth):
-            self._known_depth = None
-            self.to_border[inner] = _distance_to(~self._region[inner])
-        self._wide = np.asarray(self._is_deep(self.to_border), bool)
-        self._window = self._window_about(self._wide)
+            radius = piece.radius_px
+        else:
+            radius = deepest(self._region)[0]
+        self._depth = max(radius - _HALF_DIAGONAL, 0.0)
 
-    def _is_deep(self, steps: Any) -> Any:
-        return steps * self.step_um >= self._piece.aiming.clearance_um
+    @property
+    def widest_um(self) -> float:
+        return self._depth * self.step_um
 
-    def _window_about(self, points: _Bools) -> _Window:
-        """The part of the frame in which something may be too near to one of the points."""
+    @cached_property
+    def _region(self) -> _Bools:
+        return self._frame.all_of(self._piece.inside)
+
+    @cached_property
+    def to_border(self) -> _Floats:
+        """Of each point of the region to what is not region."""
+        return _distance_to(~self._region)
+
+    @cached_property
+    def _wide(self) -> _Bools:
+        """Points that are deep enough for the tool."""
+        aiming = self._piece.aiming
+        if self.widest_um < aiming.clearance_um:
+            return np.zeros(self._frame.shape, bool)
+        return self._far_from(~self._region, aiming.clearance_um, self._region)
+
+    def _far_from(self, what: _Bools, least_um: float, wanted: _Bools) -> _Bools:
+        """Which of the wanted squares are so far from any point of those that are set."""
+        least = least_um / self.step_um + _HALF_DIAGONAL
+        return are_far(~what, wanted, least) if least_um > 0 else wanted.copy()
+
+    @cached_property
+    def _window(self) -> _Window:
+        """The part of the frame in which something may be too near to a wide point."""
         aiming = self._piece.aiming
         reach = 2 + math.ceil(max(aiming.clearance_of_good_um, _touched_um(aiming)) / self.step_um)
-        found = []
-        for axis, length in enumerate(points.shape):
-            hit = np.flatnonzero(points.any(axis=1 - axis))
-            low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 0)
-            found.append(slice(max(0, low - reach), min(length, high + reach)))
-        return found[0], found[1]
+        left, top, columns, rows = cv2.boundingRect(self._wide.view(np.uint8))
+        return (
+            slice(max(0, top - reach), min(self._frame.shape[0], top + rows + reach)),
+            slice(max(0, left - reach), min(self._frame.shape[1], left + columns + reach)),
+        )
 
     @cached_property
     def _around(self) -> tuple[_Bools, _Bools]:
@@ -346,71 +381,64 @@ class _Maps:
         inside = self._frame.fine(self._piece.inside, self._window)
         return (labels == CellClass.UNDIFFERENTIATED) & ~inside, seen
 
-    @property
-    def widest_um(self) -> float:
-        if self._known_depth is not None:
-            return self._known_depth * self.step_um
-        return float(self.to_border.max()) * self.step_um
-
     @cached_property
-    def _far_from_good_and_unseen(self) -> _Bools:
-        """In the window."""
+    def _free(self) -> _Bools:
+        """Wide points far from good cells and from what the picture does not show, in the window"""
         good, seen = self._around
-        far = _distance_to(self._frame.any_of(good | ~seen)) * self.step_um
-        return np.asarray(far >= self._piece.aiming.clearance_of_good_um)
+        return self._far_from(
+            self._frame.any_of(good | ~seen),
+            self._piece.aiming.clearance_of_good_um,
+            self._wide[self._window],
+        )
 
-    def allowed(self) -> _Bools:
-        """Where the tool may be set down."""
-        allowed = np.zeros_like(self._wide)
+    def allowed(self) -> _Bools | None:
+        """Where the tool may be set down; None: nowhere."""
         if not self._wide.any():
-            return allowed
-        found = self._wide[self._window] & self._far_from_good_and_unseen
+            return None
+        found = self._free
+        touched_um = _touched_um(self._piece.aiming)
         if found.any() and self._piece.max_undifferentiated < 1:
             doubtful = self._piece.may_be_undifferentiated(self._frame, self._window)
-            found &= _distance_to(doubtful) * self.step_um >= _touched_um(self._piece.aiming)
+            found = self._far_from(doubtful, touched_um, found)
         if found.any() and self._piece.settled is not None:
-            found &= self._far_from_unsettled(self._piece.settled)
+            found = self._settled(self._piece.settled, found)
+        if not found.any():
+            return None
+        allowed = np.zeros(self._frame.shape, bool)
         allowed[self._window] = found
         return allowed
 
-    def _far_from_unsettled(self, settled: _Bools) -> _Bools:
-        """In the window."""
+    def _settled(self, settled: _Bools, wanted: _Bools) -> _Bools:
+        """Which points of the window are far from what the scans before leave open."""
         place, seen = self._frame.cut(settled.view(np.uint8), self._window)
-        far = _distance_to(self._frame.any_of((place != 1) | ~seen)) * self.step_um
-        return np.asarray(far >= _touched_um(self._piece.aiming))
+        unsettled = self._frame.any_of((place != 1) | ~seen)
+        return self._far_from(unsettled, _touched_um(self._piece.aiming), wanted)
 
     def why_not(self) -> tuple[str, str]:
         aiming = self._piece.aiming
         if self._wide.any():
-            wide = self._wide[self._window]
             good, _ = self._around
-            nearest = float(_distance_to(self._frame.any_of(good))[wide].max()) * self.step_um
-            if nearest < aiming.clearance_of_good_um:
+            wide = self._wide[self._window]
+            away = self._far_from(self._frame.any_of(good), aiming.clearance_of_good_um, wide)
+            if not away.any():
                 return (
                     "too near good cells",
                     f"too near undifferentiated cells ({aiming.tool} keeps "
                     f"{aiming.clearance_of_good_um:.0f} µm from them)",
                 )
-            free = wide & self._far_from_good_and_unseen
-            if free.any():
+            if self._free.any():
                 settled = self._piece.settled
-                if settled is not None and not (free & self._far_from_unsettled(settled)).any():
+                if settled is not None and not self._settled(settled, self._free).any():
                     return "not seen before", "not surely differentiated in the scans before"
                 return "too uncertain", "nowhere surely free of undifferentiated cells"
             return "at the edge", "at the edge of the picture, which may hide good cells"
-        if self._is_wide_with_what_is_unseen():
+        if self._piece.is_cut:
             return "at the edge", "cut by the edge of the picture, and too thin without the rest"
         needed = 2 * aiming.clearance_um
         return (
             "too thin",
             f"too thin for {aiming.tool} (needs {needed:.0f} µm across)",
         )
-
-    def _is_wide_with_what_is_unseen(self) -> bool:
-        seen = self._frame.all_seen(self._piece.labels.shape)
-        if seen.all():
-            return False
-        return bool(self._is_deep(_distance_to(~self._region & seen)).any())
 
 
 def _touched_um(aiming: Aiming) -> float:
@@ -461,14 +489,6 @@ class _Frame:
         """Squares any of whose pixels is set; `mask` is of a window."""
         return np.asarray(self._squares(mask).any(axis=(1, 3)))
 
-    def all_seen(self, picture: tuple[int, ...]) -> _Bools:
-        """Squares that lie in a picture of that shape with all of their pixels."""
-        along = []
-        for at, length, full in zip(self.place, self.shape, picture, strict=True):
-            first = at + (np.arange(length) - self.margin) * self.factor
-            along.append((first >= 0) & (first + self.factor <= full))
-        return np.asarray(np.logical_and.outer(along[0], along[1]))
-
     def _squares(self, fine: _Bools) -> _Bools:
         rows, columns = (length // self.factor for length in fine.shape)
         return fine.reshape(rows, self.factor, columns, self.factor)
@@ -478,14 +498,12 @@ def _distance_to(mask: _Bools) -> _Floats:
     """Steps from the middle of each square to the nearest point of a set one, at least."""
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
-    far = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(np.maximum(far - np.float32(_HALF_DIAGONAL), 0), np.float32)
+    return np.asarray(np.maximum(distances(~mask) - np.float32(_HALF_DIAGONAL), 0), np.float32)
 
 
 def _grown(mask: _Bools, radius: float) -> _Bools:
-    far = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    grown: _Bools = far <= radius
-    return grown
+    near: _Bools = distances(~mask) <= radius
+    return near
 
 
 def cover(

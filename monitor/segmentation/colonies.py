@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model.classes import UNKNOWN, CellClass
 from model.rows import in_strips
 from monitor.culture import Colony, FieldAreas, Region
+from monitor.segmentation.depth import deepest
 from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
@@ -107,9 +108,11 @@ def find_regions(
         whole = probability
 
         def probability(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.floating]:
-            return whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][
-                np.ix_(rows - rows[0], columns - columns[0])
-            ]
+            place = tuple(slice(some[0], some[-1] + 1) for some in (rows, columns))
+            crop = whole[place]
+            if crop.shape == (len(rows), len(columns)):
+                return crop
+            return crop[np.ix_(rows - rows[0], columns - columns[0])]
 
     known = {colony.label for colony in colonies}
     count = pieces.differentiated.count_at_least(min_area_px)
@@ -136,20 +139,16 @@ def _region(
         held = pieces.squares(kind, label, factor)
         # A web so thin that it fills no square has its pick point where most of it is.
         touched, inside = held > 0, held == min(factor**2, int(held.max()))
-    # One row and column of nothing around it: the picture's edge counts as outside.
-    distance = cv2.distanceTransform(
-        np.pad(inside.view(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )
-    _, radius, _, (pick_column, pick_row) = cv2.minMaxLoc(distance)
+    radius, pick_row, pick_column = deepest(inside)
     corner, middle = np.array([top, left]), (factor - 1) // 2
-    outline = (_outline(np.pad(touched.view(np.uint8), 1)) - 1) * factor + corner + middle
+    outline = _outline(touched) * factor + corner + middle
     rows, columns = (
         np.minimum(first + np.arange(length) * factor + middle, full - 1)
         for first, length, full in zip(corner, inside.shape, pieces.labels.shape, strict=True)
     )
-    row, column = int(rows[pick_row - 1]), int(columns[pick_column - 1])
+    row, column = int(rows[pick_row]), int(columns[pick_column])
     if pieces.labels[row, column] != CellClass.DIFFERENTIATED:
-        square = pieces.labels[rows[pick_row - 1] - middle :, columns[pick_column - 1] - middle :]
+        square = pieces.labels[rows[pick_row] - middle :, columns[pick_column] - middle :]
         within = np.argwhere(square[:factor, :factor] == CellClass.DIFFERENTIATED)[0]
         row, column = row - middle + int(within[0]), column - middle + int(within[1])
     colony = int(pieces.colony_of[label])
@@ -158,9 +157,7 @@ def _region(
         area_px=kind.area(label),
         polygon=tuple((float(point[0]), float(point[1])) for point in outline),
         pick_point=(float(row), float(column)),
-        inscribed_radius_px=float(radius)
-        if factor == 1
-        else _at_least(float(radius), held, factor),
+        inscribed_radius_px=radius if factor == 1 else _at_least(radius, held, factor),
         mean_probability=cv2.mean(probability(rows, columns), inside.view(np.uint8))[0],
         colony=colony if colony in known else None,
     )
@@ -172,9 +169,9 @@ def _at_least(radius: float, held: NDArray[np.int32], factor: int) -> float:
     return max(1.0, (radius - math.sqrt(0.5)) * factor - 0.5) if filled else 1.0
 
 
-def _outline(mask: Labels) -> NDArray[np.float64]:
+def _outline(mask: _Bools) -> NDArray[np.float64]:
     """Outer outline of the only piece of `mask` as (N, 2) (row, column), at least 3 points."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     contour = contours[0]
     error = _POLYGON_ERROR_PX
     polygon = cv2.approxPolyDP(contour, error, True)

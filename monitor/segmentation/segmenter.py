@@ -35,6 +35,7 @@ from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
+    Sampler,
     find_colonies,
     find_regions,
     measure_areas,
@@ -51,6 +52,9 @@ MIN_REGION_UM2 = 1_000.0
 MIN_COLONY_PX = 375
 MIN_REGION_PX = 250
 OVERLAY_SIDE_PX = 1600
+# A map of the whole picture costs a pixel so many times less than a part of one.
+_LOOKED_AT = 8
+WHOLE_PIXELS = 16_000_000
 # Larger files are hashed and decoded in two passes and so never held whole in memory.
 IN_MEMORY_BYTES = 64 * 2**20
 
@@ -178,7 +182,7 @@ def _measure(
         colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
         regions = find_regions(
             pieces,
-            partial(field.segmentation.probability_at, CellClass.DIFFERENTIATED),
+            differentiated_probability(field.segmentation, pieces, region_limit_px(size)),
             min_area_px=region_limit_px(size),
             colonies=colonies,
         )
@@ -186,7 +190,7 @@ def _measure(
         if size is not None:
             shape = (labels.shape[0], labels.shape[1])
             before = _before(request, shape, size, stage, acquired_at)
-        aims = _aims(field, regions, colonies, request.removal, before)
+        aims = _aims(field, pieces, regions, colonies, request.removal, before)
         if regions:
             doubts = encode_png(doubts_of(field.segmentation.probabilities))
             _write(request, {doubt_map_name(label_map): doubts})
@@ -215,6 +219,18 @@ def _measure(
         aims=aims,
         aiming=None if size is None else request.removal.aiming,
     )
+
+
+def differentiated_probability(
+    segmentation: Segmentation, pieces: Pieces, min_area_px: int
+) -> NDArray[np.float32] | Sampler:
+    """What `find_regions` asks for: whole where most of it is looked at, else on demand."""
+    count = pieces.differentiated.count_at_least(min_area_px)
+    top, left, bottom, right = pieces.differentiated.boxes[:, 1 : count + 1]
+    looked_at = int(((bottom - top) * (right - left)).sum())
+    if segmentation.shape[0] * segmentation.shape[1] < min(_LOOKED_AT * looked_at, WHOLE_PIXELS):
+        return segmentation.probability(CellClass.DIFFERENTIATED)
+    return partial(segmentation.probability_at, CellClass.DIFFERENTIATED)
 
 
 def _before(
@@ -277,6 +293,7 @@ def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
 
 def _aims(
     field: Field,
+    pieces: Pieces,
     regions: Sequence[Region],
     colonies: Sequence[Colony],
     limits: RemovalConfig,
@@ -285,7 +302,7 @@ def _aims(
     if field.pixel_size_um is None:
         return ()
     return aim_at(
-        field.labels,
+        pieces,
         field.segmentation.probabilities,
         regions,
         colonies,

@@ -141,6 +141,16 @@ def test_a_long_thin_band_is_followed_along_its_middle():
     assert aim.covered_px / aim.removable_px > 0.8
 
 
+def test_a_region_beside_the_edge_and_not_cut_by_it_is_too_thin():
+    """What the edge hides cannot make it wider."""
+    labels = blank()
+    labels[3:20, 100:300] = 2
+    (beside,) = aims(labels)
+    labels[:3, 100:300] = 2
+    (cut,) = aims(labels)
+    assert (beside.refused, cut.refused) == ("too thin", "at the edge")
+
+
 def test_a_colony_past_saving_goes_whole_and_one_that_the_edge_cuts_does_not():
     labels = blank()
     cv2.circle(labels, (200, 200), 120, 1, -1)
