@@ -168,7 +168,8 @@ class PmfCNN(nn.Module):
             }
         )
         for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is None:
+            # On "meta" there is nothing to fill, and trying to would load torch's whole compiler.
+            if isinstance(module, nn.Conv2d) and module.bias is None and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def place_of_cell(self, grid: int) -> list[int]:

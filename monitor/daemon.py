@@ -90,9 +90,12 @@ class _Source:
 
 @dataclass(eq=False)
 class _Notice:
+    """by_rescan : not by an event; lay_there : when the daemon began"""
+
     path: Path
     source: _Source
     by_rescan: bool = False
+    lay_there: bool = False
 
 
 @dataclass(eq=False)
@@ -161,6 +164,10 @@ class Daemon:
             executors={"default": ThreadPoolExecutor(10), DRAWING: ThreadPoolExecutor(1)},
         )
         try:
+            worker.begin()
+            self._begin_watching()
+            # What lay there already is old enough to be taken in when the model is loaded.
+            self._sort_notices()
             self._model = worker.start()
             log.info(
                 "model=%s sha256=%s threads=%s",
@@ -171,7 +178,6 @@ class Daemon:
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
-            self._begin_watching()
             self._schedule(scheduler)
             scheduler.start()
             systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")
@@ -216,18 +222,19 @@ class Daemon:
 
     def _notice_for(self, source: _Source) -> Any:
         def notice(path: Path) -> None:
-            self._notices.put(_Notice(path, source, by_rescan=_rescanning.active))
+            rescan = _rescanning.which
+            self._notices.put(_Notice(path, source, rescan == "later", rescan == "first"))
             self._wake.set()
 
         return notice
 
     def _rescan(self, source: _Source, *, first: bool = False) -> None:
         """Look at the whole folder. Events can be lost; what lies in the folder cannot."""
-        _rescanning.active = not first
+        _rescanning.which = "first" if first else "later"
         try:
             source.watcher.rescan()
         finally:
-            _rescanning.active = False
+            _rescanning.which = "none"
         present = source.watcher.present
         if source.was_present and not present:
             log.error(
@@ -433,11 +440,11 @@ class Daemon:
                 for notice in notices.values():
                     self._notices.put(notice)
                 raise
-            for path in there:
-                if known.get(path) != looks[path]:
-                    self._note(notices[path], now)
+            for path, look in looks.items():
+                if look is not None and known.get(path) != look:
+                    self._note(notices[path], look, now)
 
-    def _note(self, notice: _Notice, now: float) -> None:
+    def _note(self, notice: _Notice, look: Look, now: float) -> None:
         if notice.by_rescan and notice.path not in notice.source.pending:
             notice.source.found_by_rescan += 1
             log.info(
@@ -446,6 +453,10 @@ class Daemon:
                 shown_name(notice.path),
             )
         notice.source.pending.noticed(notice.path, now)
+        quiet_s = time.time() - look[1] / 1e9
+        if notice.lay_there and quiet_s > 2 * notice.source.config.settle_s:
+            # Nobody writes to it: this is the first of the two looks that it takes.
+            notice.source.pending.looked(notice.path, *look, now)
 
     def _take_in_settled(self, pipeline: Pipeline) -> None:
         for source in self._sources:
@@ -568,7 +579,7 @@ class Daemon:
 class _Rescanning(threading.local):
     """Which thread is in a rescan: watchdog's events come from threads of their own."""
 
-    active = False
+    which = "none"
 
 
 _rescanning = _Rescanning()

@@ -34,7 +34,6 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.errors import CaptureError, ModelRefusedError, MonitorError, UsageError
-from monitor.outlets.evaluation_report import FieldPictures, draw_differences, write_report
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_view
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from model.evaluate import FieldScore
     from model.finetune import TuningProgress
     from model.predict import Segmentation
+    from monitor.outlets.evaluation_report import FieldPictures
 
 PICTURE_SIDE_PX = 560
 
@@ -184,6 +184,7 @@ def evaluate(
     Example: colonywatch evaluate my-fields --model models/line-7 --out report
     """
     from model.evaluate import evaluate as measure
+    from monitor.outlets.evaluation_report import write_report
     from monitor.segmentation.segmenter import load_segmenter
 
     begin_logging()
@@ -232,6 +233,8 @@ def evaluate(
 
 
 def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
+    from monitor.outlets.evaluation_report import FieldPictures, draw_differences
+
     size = found.pixel_size_um or found.assumed_pixel_size_um
     drawn = [
         draw_overlay(

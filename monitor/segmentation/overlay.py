@@ -66,13 +66,19 @@ def draw_overlay(
         raise ValueError(f"capture {pixels.shape} and label map {labels.shape} differ in shape")
     areas = measure_areas(labels)
     zoom = _zoom(labels.shape, max_side)
-    if isinstance(pixels, np.ndarray):
-        grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
-    else:
-        rows, columns = (max(1, round(length * zoom)) for length in labels.shape)
-        grey = shrunk(pixels, (rows, columns))
     classes = _resized(labels, zoom, cv2.INTER_NEAREST)
-    picture = _coloured(stretch_contrast(grey, classes != UNKNOWN), classes)
+    if zoom > 1:
+        # Enlarged afterwards: there is no more light to even out between copies of a pixel.
+        own = stretch_contrast(_grey(np.asarray(pixels)), labels != UNKNOWN)
+        stretched = _resized(own, zoom, cv2.INTER_NEAREST)
+    else:
+        if isinstance(pixels, np.ndarray):
+            grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA)
+        else:
+            rows, columns = (max(1, round(length * zoom)) for length in labels.shape)
+            grey = shrunk(pixels, (rows, columns))
+        stretched = stretch_contrast(grey, classes != UNKNOWN)
+    picture = _coloured(stretched, classes)
 
     size = max(13, round(picture.shape[1] / 42))
     _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,

@@ -40,8 +40,12 @@ class SegmentationWorker:
         self._in_hand: Any = None
         self._given: WeakKeyDictionary[Future[FieldMeasurement], Any] = WeakKeyDictionary()
 
+    def begin(self) -> None:
+        """Start the process; it loads the model while the caller does something else."""
+        self._executor()
+
     def start(self) -> tuple[str, str]:
-        """Start the process and load the model. Returns the model's name and SHA-256.
+        """Have the process running and the model loaded. Returns the model's name and SHA-256.
 
         Raises ModelRefusedError where the model does not match its manifest or canary, and
         WorkerError where the process dies again and again.

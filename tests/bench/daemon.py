@@ -11,6 +11,7 @@ a process of its own, with its default settings; processor time is of the daemon
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def main() -> None:
         config = CONFIG.format(threads=options.threads)
         (root / "config.yaml").write_text(config, encoding="utf-8")
         drop(root, 1, SMALL_PX)
+        for capture in (root / "captures").iterdir():
+            os.utime(capture, (time.time() - 3600,) * 2)  # it came while the daemon was down
         began = time.monotonic()
         with running(root) as daemon:
             wait_for(root, 1)

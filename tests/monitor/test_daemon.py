@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Future
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.config import Config, RecordConfig
+from monitor.config import Config, RecordConfig, SourceConfig
 from monitor.daemon import (
     DELIVERY_STUCK_S,
     IN_WORK,
@@ -68,6 +69,36 @@ def test_a_worker_that_gives_no_answer_is_ended_and_told_of(store, tmp_path):
     (alert,) = store.dishes.alerts()
     assert (alert.topic, alert.about) == ("worker-stuck", "this machine")
     assert "a.tif for 1800 s" in (alert.text or "")
+
+
+LAY_THERE = {
+    # name: (age of the file when the daemon begins, is one more look enough?)
+    "from last night": (timedelta(hours=9), True),
+    "perhaps still in the making": (timedelta(seconds=1), False),
+    "of an imager whose clock runs ahead": (-timedelta(hours=1), False),
+}
+
+
+@pytest.mark.parametrize("case", LAY_THERE)
+def test_what_lay_there_when_the_daemon_begins_was_looked_at_once_already(store, tmp_path, case):
+    """It is taken in while the model is being loaded, and not another quiet time later."""
+    age, expected = LAY_THERE[case]
+    path = tmp_path / "dish-1_20261103T030000Z.png"
+    path.write_bytes(b"a capture")
+    written = (datetime.now(UTC) - age).timestamp()
+    os.utime(path, (written, written))
+    source = SourceConfig(name="incubator", path=tmp_path, names="dish-time")
+    daemon = Daemon(Config(sources=(source,), record=RecordConfig(folder=tmp_path)), store)
+    daemon._begin_watching()
+    try:
+        daemon._sort_notices()
+        (watched,) = daemon._sources
+        look = path.stat().st_size, path.stat().st_mtime_ns
+        assert not watched.pending.due(time.monotonic())
+        later = time.monotonic() + source.settle_s
+        assert watched.pending.looked(path, *look, later) is expected
+    finally:
+        watched.watcher.stop()
 
 
 ANSWERS = {

@@ -158,7 +158,7 @@ def test_capture_and_label_map_must_have_one_shape():
 
 
 def test_the_picture_is_written_as_png_without_loss_and_as_jpeg_nearly_so():
-    pixels, labels = faint_field(300, 400)
+    pixels, labels = faint_field()
     picture = draw_overlay(pixels, labels, pixel_size_um=1.0)
     png = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_COLOR)
     jpeg = cv2.imdecode(np.frombuffer(encode_jpeg(picture), np.uint8), cv2.IMREAD_COLOR)
