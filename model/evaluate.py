@@ -35,7 +35,8 @@ from model.metrics import (
     rank_correlation,
     reliability,
 )
-from model.predict import Segmentation, Segmenter, spread_evenly
+from model.predict import Segmentation, Segmenter
+from model.preparation import spread_evenly
 
 
 @dataclass(frozen=True, eq=False)

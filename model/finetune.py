@@ -48,8 +48,8 @@ from model.metrics import (
     reliability,
 )
 from model.network import PmfCNN
-from model.predict import STARTER, Segmenter, label_map, spread_evenly
-from model.preparation import bend
+from model.predict import STARTER, Segmenter, label_map
+from model.preparation import bend, spread_evenly
 from model.train import FieldGroup, Progress, TrainingSettings, balanced_group, fit, steps_in
 
 WORK: Final = ".training"

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +17,14 @@ from model.checkpoint import Model, ModelError, load_model
 from model.classes import UNKNOWN, CellClass
 from model.network import VotingNetwork
 from model.pmf import vote_counts, votes
-from model.preparation import PreparedImage, resample_rows, to_grey, working_shape
+from model.preparation import (
+    PreparedImage,
+    between,
+    resample_rows,
+    spread_evenly,
+    to_grey,
+    working_shape,
+)
 from model.rows import Rows, as_rows, in_strips
 
 __all__ = ["STARTER", "ModelError", "Rows", "Segmentation", "Segmenter", "to_grey"]
@@ -35,7 +41,7 @@ CANDIDATE_SIZES_UM: Final = (0.65, 0.9, 1.25, 1.75, 2.4, 3.2, 4.4)
 PROBED_UM: Final = 1200.0
 USUAL_VIEW_UM: Final = 1500.0
 
-_STRIP_ROWS: Final = 256
+_STRIP_PIXELS: Final = 65_536
 COUNTED_BLOCKS: Final = 100_000
 
 
@@ -84,7 +90,7 @@ class Segmentation:
         """(len(rows), len(columns)): probability of a class at some pixels, without the others."""
         plane = self.probabilities[int(cell_class)]
         (above, below, down), (left, right, across) = (
-            _between(place, full, length)
+            between(place, full, length)
             for place, full, length in zip((rows, columns), self.shape, plane.shape, strict=True)
         )
         strip = plane[above] * (1 - down)[:, None] + plane[below] * down[:, None]
@@ -269,32 +275,6 @@ def _reflected(image: Rows, border: int, top: int, bottom: int) -> NDArray[np.fl
     return result
 
 
-def spread_evenly(
-    planes: NDArray[np.float32], shape: tuple[int, ...], top: int, bottom: int
-) -> NDArray[np.float32]:
-    """Rows ``top`` to ``bottom`` of coarse maps brought to an image's size, bilinearly.
-
-    planes : (C, h, w) float32, spread evenly over the image
-    shape : (H, W) of the whole image
-    Returns (C, bottom - top, W) float32. Strips put together equal the whole.
-    """
-    first, second, part = _between(np.arange(top, bottom), shape[0], planes.shape[1])
-    spread = np.empty((len(planes), bottom - top, shape[1]), np.float32)
-    for plane, strip in zip(planes, spread, strict=True):
-        between = plane[first] * (1 - part[:, None]) + plane[second] * part[:, None]
-        cv2.resize(between, strip.shape[::-1], dst=strip, interpolation=cv2.INTER_LINEAR)
-    return spread
-
-
-def _between(
-    place: NDArray[np.intp], full: int, length: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """The two lines of a coarse map that pixels lie between, and how far from the first."""
-    middle = np.clip((place + 0.5) * (length / full) - 0.5, 0, length - 1)
-    first = np.floor(middle).astype(np.intp)
-    return first, np.minimum(first + 1, length - 1), (middle - first).astype(np.float32)
-
-
 def label_map(
     probabilities: NDArray[np.float32],
     shape: tuple[int, int],
@@ -318,16 +298,15 @@ def label_rows(
 ) -> NDArray[np.uint8]:
     """Rows ``top`` to ``bottom`` of `label_map`: (bottom - top, W) uint8."""
     labels = np.empty((bottom - top, shape[1]), dtype=np.uint8)
-    for first in range(top, bottom, _STRIP_ROWS):
-        last = min(bottom, first + _STRIP_ROWS)
+    for first, last in in_strips(bottom - top, shape[1], _STRIP_PIXELS):
+        first, last = first + top, last + top
         strip = spread_evenly(probabilities, shape, first, last)
         best, winner = strip[0], labels[first - top : last - top]
         winner[:] = 0
         for value in range(1, strip.shape[0]):
-            above = strip[value] > best
-            np.putmask(winner, above, value)
-            if value + 1 < strip.shape[0]:
-                best = np.maximum(best, strip[value])
+            # Later classes are higher numbers.
+            np.maximum(winner, (strip[value] > best) * np.uint8(value), out=winner)
+            np.maximum(best, strip[value], out=best)
         if inside is not None:
             np.putmask(winner, ~inside.rows(first, last), UNKNOWN)
     return labels

@@ -166,6 +166,32 @@ def _neighbours(
     return first, np.stack([1 - part, part], axis=1)
 
 
+def spread_evenly(
+    planes: NDArray[np.float32], shape: tuple[int, ...], top: int, bottom: int
+) -> NDArray[np.float32]:
+    """Rows ``top`` to ``bottom`` of coarse maps brought to an image's size, bilinearly.
+
+    planes : (C, h, w) float32, spread evenly over the image
+    shape : (H, W) of the whole image
+    Returns (C, bottom - top, W) float32. Strips put together equal the whole.
+    """
+    first, second, part = between(np.arange(top, bottom), shape[0], planes.shape[1])
+    spread = np.empty((len(planes), bottom - top, shape[1]), np.float32)
+    for plane, strip in zip(planes, spread, strict=True):
+        lines = plane[first] * (1 - part[:, None]) + plane[second] * part[:, None]
+        cv2.resize(lines, strip.shape[::-1], dst=strip, interpolation=cv2.INTER_LINEAR)
+    return spread
+
+
+def between(
+    place: NDArray[np.intp], full: int, length: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The two lines of a coarse map that pixels lie between, and how far from the first."""
+    middle = np.clip((place + 0.5) * (length / full) - 0.5, 0, length - 1)
+    first = np.floor(middle).astype(np.intp)
+    return first, np.minimum(first + 1, length - 1), (middle - first).astype(np.float32)
+
+
 def at_working_scale(
     image: NDArray[Any] | Rows,
     shape: tuple[int, int],

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model.classes import UNKNOWN, CellClass
-from model.preparation import shrunk
-from model.rows import Rows
+from model.preparation import shrunk, spread_evenly
+from model.rows import Rows, WholeImage, in_strips
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
 
@@ -36,9 +36,14 @@ _INK: _Colour = (0xF4, 0xF0, 0xEC)
 
 _TINT = {CellClass.UNDIFFERENTIATED: 0.13, CellClass.DIFFERENTIATED: 0.28}
 _OUTSIDE_VESSEL = 0.35
-_SOFT = (124 + 150 * np.arctan(np.linspace(-8, 8, 1024) / 2.4)).clip(0, 255).astype(np.uint8)
+# Levels of grey from -8 to 8 times the usual scatter; the arc tangent's soft ends keep some drawing
+# in what is very dark or very bright.
+_LEVELS = 1024
+_SOFT = (124 + 150 * np.arctan(np.linspace(-8, 8, _LEVELS) / 2.4)).clip(0, 255).astype(np.uint8)
 _SMALLEST_SIDE = 480
-_COARSE_SIDE = 256
+_COARSE_SIDE = 128
+# So much at a time stays in the processor's cache.
+_STRIP_PIXELS = 131_072
 
 
 def draw_overlay(
@@ -69,16 +74,16 @@ def draw_overlay(
     classes = _resized(labels, zoom, cv2.INTER_NEAREST)
     if zoom > 1:
         # Enlarged afterwards: there is no more light to even out between copies of a pixel.
-        own = stretch_contrast(_grey(np.asarray(pixels)), labels != UNKNOWN)
-        stretched = _resized(own, zoom, cv2.INTER_NEAREST)
+        own = _Levels(_grey(np.asarray(pixels)), labels != UNKNOWN).rows(0, labels.shape[0])
+        levels: Rows = WholeImage(_resized(own, zoom, cv2.INTER_NEAREST))
     else:
         if isinstance(pixels, np.ndarray):
             grey = _resized(_grey(pixels), zoom, cv2.INTER_AREA)
         else:
             rows, columns = (max(1, round(length * zoom)) for length in labels.shape)
             grey = shrunk(pixels, (rows, columns))
-        stretched = stretch_contrast(grey, classes != UNKNOWN)
-    picture = _coloured(stretched, classes)
+        levels = _Levels(grey, classes != UNKNOWN)
+    picture = _coloured(levels, classes)
 
     size = max(13, round(picture.shape[1] / 42))
     _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
@@ -96,56 +101,95 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
     seen : (H, W), True where the vessel is; the rest neither shapes the stretch nor matters
     Returns (H, W) uint8; a capture without any structure becomes middle grey.
     """
-    if not seen.any():
-        return np.full(grey.shape, 128, np.uint8)
+    levels = _Levels(grey, seen)
+    strips = in_strips(grey.shape[0], grey.shape[1], _STRIP_PIXELS)
+    return np.concatenate([_SOFT[levels.rows(*strip)] for strip in strips])
+
+
+class _Levels:
+    """A capture's grey with the light evened out and the contrast stretched, some rows at a time.
+
+    Both are maps of a few pixels, spread over the picture: a level is grey * slope + shift.
+    """
+
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self, grey: NDArray[Any], seen: NDArray[np.bool_]) -> None:
+        self._grey = grey
+        self.shape: tuple[int, int] = (grey.shape[0], grey.shape[1])
+        # Every second row and column says enough about light and contrast.
+        self._maps = _slope_and_shift(_finite(grey[::2, ::2]), seen[::2, ::2])
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.uint16]:
+        """Rows ``top`` to ``bottom``: (bottom - top, W), 0 .. 1023."""
+        levels, shift = spread_evenly(self._maps, self._grey.shape, top, bottom)
+        levels *= _finite(self._grey[top:bottom])
+        levels += shift
+        np.clip(levels, 0, _LEVELS - 1, out=levels)
+        return np.asarray(levels, np.uint16)
+
+
+def _finite(grey: NDArray[Any]) -> NDArray[np.float32]:
     values = grey.astype(np.float32)
     if grey.dtype.kind == "f":
         np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
-    everywhere = bool(seen.all())
-    values -= np.float32((values if everywhere else values[seen]).mean(dtype=np.float64))
-    weight = None if everywhere else seen.astype(np.float32)
+    return values
+
+
+def _slope_and_shift(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(2, h, w) of `_Levels`; the slope is 0 where there is no structure at all.
+
+    values : (H, W), changed
+    """
     rows, columns = values.shape
     factor = min(1.0, _COARSE_SIDE / max(rows, columns))
     coarse = max(1, round(columns * factor)), max(1, round(rows * factor))
     blur = max(coarse) / 14
+    everywhere = bool(seen.all())
+    middle_grey = np.zeros((2, coarse[1], coarse[0]), np.float32)
+    middle_grey[1] = _LEVELS // 2
+    if not seen.any():
+        return middle_grey
 
     def coarsened(field: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(field, coarse, interpolation=cv2.INTER_AREA))
 
-    def counted(field: NDArray[np.float32]) -> NDArray[np.float32]:
-        return coarsened(field if weight is None else field * weight)
+    def blurred(field: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(field, (0, 0), blur))
 
-    def local_mean(field: NDArray[np.float32]) -> NDArray[np.float32]:
-        total = cv2.GaussianBlur(counted(field), (0, 0), blur)
-        if weight is None:
-            return np.asarray(total)
-        return np.asarray(total / np.maximum(cv2.GaussianBlur(share, (0, 0), blur), 1e-6))
-
-    def fine(field: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR))
-
+    around = share = np.ones(coarse[::-1], np.float32)
+    if everywhere:
+        total = coarsened(values)
+    else:
+        weight = seen.astype(np.float32)
+        share, total = coarsened(weight), coarsened(values * weight)
+        around = np.maximum(blurred(share), np.float32(1e-6))
+    # A level near the picture's own keeps small what rounding takes.
+    level = np.float32(total.sum(dtype=np.float64) / share.sum(dtype=np.float64))
+    total -= level * share
     # A local mean alone stays behind a slope at the picture's edge.
-    share = np.ones(coarse[::-1], np.float32) if weight is None else coarsened(weight)
-    values -= fine(_smooth_light(counted(values), share))
-    values -= fine(local_mean(values))
+    slope = _smooth_light(total, share)
+    total -= slope * share
+    light = np.asarray(level + slope + blurred(total) / around, np.float32)
+
+    # How far grey scatters about it:
+    values -= cv2.resize(light, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    some = (values.ravel() if everywhere else values[seen])[::5]
     # Debris and the well's dark rim must not take the contrast away from the cells beside them.
-    some = (values.ravel() if everywhere else values[seen])[::17]
     limit = 8 * float(np.median(np.abs(some))) or np.inf
-    squared = np.clip(values, -limit, limit)
-    squared *= squared
-    spread = np.sqrt(np.maximum(local_mean(squared), 0))
+    np.clip(values, -limit, limit, out=values)
+    values *= values
+    if not everywhere:
+        values *= weight
+    spread = np.sqrt(np.maximum(blurred(coarsened(values)) / around, 0))
     # Bare plastic must not be blown up to the contrast of cells.
     floor = float(max(np.median(spread), 0.75 * np.percentile(spread, 97)))
     if floor <= 1e-6:
         floor = float(spread.max())
     if floor <= 1e-6:
-        return np.full(grey.shape, 128, np.uint8)
-    values /= fine(np.maximum(spread, floor))
-    # The arc tangent's soft ends keep some drawing in what is very dark or very bright.
-    values *= 64
-    values += 512
-    np.clip(values, 0, 1023, out=values)
-    return _SOFT[values.astype(np.uint16)]
+        return middle_grey
+    steep = np.float32(_LEVELS / 16) / np.maximum(spread, floor)
+    return np.stack([steep, np.float32(_LEVELS // 2) - steep * light])
 
 
 def _smooth_light(total: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,10 +208,14 @@ def encode_png(image: Picture) -> bytes:
 
 
 def encode_labels(labels: NDArray[np.uint8]) -> bytes:
-    """(H, W) -> PNG. Each row is written as its difference from the one above: few rows of a label
-    map differ much from it, and trying other ways costs three times as long.
+    """(H, W) -> PNG. Each row is written as its difference from the one above, and what repeats in
+    it by how often: few rows of a label map differ much from the one above, and other ways take
+    longer for twice the size.
     """
-    options = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    options = [
+        *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+        *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    ]
     return _encoded(".png", labels, options)
 
 
@@ -209,37 +257,49 @@ def _resized(image: NDArray[Any], zoom: float, how: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how))
 
 
-def _coloured(grey: Picture, classes: NDArray[np.uint8]) -> Picture:
+def _coloured(levels: Rows, classes: NDArray[np.uint8]) -> Picture:
     """Tints and outlines: each pixel's colour is looked up by what is there and its grey level."""
-    differentiated = classes == CellClass.DIFFERENTIATED
-    cells = (classes == CellClass.UNDIFFERENTIATED) | differentiated
-    what = np.where(classes == UNKNOWN, np.uint8(_OUTSIDE), classes)
-    for mask, outline in ((cells, _RIM_OF_CELLS), (differentiated, _RIM_OF_DIFFERENTIATED)):
-        np.putmask(what, _rim(mask), outline)
-    index = what.astype(np.uint16)
-    index <<= 8
-    index |= grey
-    found = _COLOURS[index]
-    return np.asarray(
-        cv2.cvtColor(found.view(np.uint8).reshape(*grey.shape, 4), cv2.COLOR_BGRA2BGR), np.uint8
-    )
+    what = cv2.LUT(classes, _WHAT)
+    for outlined in (_OF_CELLS, _OF_DIFFERENTIATED):
+        what = np.maximum(what, _rim(np.asarray(cv2.LUT(classes, outlined), np.uint8)))
+    picture = np.empty((*classes.shape, 3), np.uint8)
+    for top, bottom in in_strips(classes.shape[0], classes.shape[1], _STRIP_PIXELS):
+        index = what[top:bottom].astype(np.uint16) * np.uint16(_LEVELS)
+        index += levels.rows(top, bottom)
+        found = _COLOURS.take(index).view(np.uint8).reshape(*index.shape, 4)
+        cv2.cvtColor(found, cv2.COLOR_BGRA2BGR, dst=picture[top:bottom])
+    return picture
 
 
-def _rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    thickness = max(1, round(max(mask.shape) / 900))
+def _rim(solid: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The outermost pixels of what is not 0."""
+    thickness = max(1, round(max(solid.shape) / 900))
     brush = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
-    solid = mask.view(np.uint8)
     # The border stays solid at the picture's edge: a cut colony has no outline there.
-    return np.asarray(cv2.erode(solid, brush, borderType=cv2.BORDER_REPLICATE) != solid)
+    return solid - np.asarray(cv2.erode(solid, brush, borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 
 # What a pixel shows besides the classes, whose own values come first.
 _OUTSIDE, _RIM_OF_CELLS, _RIM_OF_DIFFERENTIATED = 3, 4, 5
 
 
+def _by_class(undifferentiated: int, differentiated: int, unknown: int = 0) -> NDArray[np.uint8]:
+    """What each value of a label map is shown as."""
+    table = np.zeros(256, np.uint8)
+    table[CellClass.UNDIFFERENTIATED] = undifferentiated
+    table[CellClass.DIFFERENTIATED] = differentiated
+    table[UNKNOWN] = unknown
+    return table
+
+
+_WHAT = _by_class(CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED, _OUTSIDE)
+_OF_CELLS = _by_class(_RIM_OF_CELLS, _RIM_OF_CELLS)
+_OF_DIFFERENTIATED = _by_class(0, _RIM_OF_DIFFERENTIATED)
+
+
 def _colours() -> NDArray[np.uint32]:
-    """Blue, green, red and nothing in four bytes, by what is there and grey level."""
-    table = np.zeros((6, 256, 4), np.uint8)
+    """Blue, green, red and nothing in four bytes, by what is there and level."""
+    table = np.zeros((6, _LEVELS, 4), np.uint8)
     for what, share, colour in (
         (CellClass.BACKGROUND, 0.0, (0, 0, 0)),
         (CellClass.UNDIFFERENTIATED, _TINT[CellClass.UNDIFFERENTIATED], UNDIFFERENTIATED_BGR),
@@ -248,7 +308,7 @@ def _colours() -> NDArray[np.uint32]:
         (_RIM_OF_CELLS, 1.0, UNDIFFERENTIATED_BGR),
         (_RIM_OF_DIFFERENTIATED, 1.0, DIFFERENTIATED_BGR),
     ):
-        levels = np.arange(256)[:, None] * (1 - share) + np.array(colour) * share
+        levels = _SOFT[:, None] * (1 - share) + np.array(colour) * share
         table[what, :, :3] = levels.round()
     return table.reshape(-1, 4).view(np.uint32).ravel()
 

@@ -20,8 +20,8 @@ from model.predict import (
     STARTER,
     Segmenter,
     label_map,
-    spread_evenly,
 )
+from model.preparation import spread_evenly
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
 
