@@ -72,19 +72,20 @@ def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality
     sample = _sample(picture, mask)
     if sample.size == 0:
         _refuse("blank", "shows nothing of the vessel")
-    lowest, highest = float(sample.min()), float(sample.max())
+    greys = _Greys(sample)
+    lowest, highest = greys.lowest, greys.highest
     if lowest == highest:
         _refuse("constant", f"has the same grey value ({lowest:g}) everywhere")
     top = _top(picture.dtype, highest)
     scale = 255.0 / top if top > 0 else 1.0
-    low, median, high = _percentiles(sample, (0.1, 50.0, 99.9))
+    low, median, high = greys.percentiles((0.1, 50.0, 99.9))
     bottom = 0.0 if picture.dtype.kind == "u" else lowest
     measures = {
         "median": median * scale,
         "range": (high - low) * scale,
         "tilt": ((high - median) - (median - low)) / max(high - low, 1e-12),
-        "clipped_dark": _part(sample == bottom),
-        "clipped_bright": _part(sample == highest) if highest >= 0.98 * top else 0.0,
+        "clipped_dark": greys.part(bottom),
+        "clipped_bright": greys.part(highest) if highest >= 0.98 * top else 0.0,
     }
     if measures["clipped_bright"] > MAX_CLIPPED:
         _refuse("saturated", f"is saturated on {measures['clipped_bright']:.0%} of its area")
@@ -129,23 +130,41 @@ def _sample(picture: Rows, mask: Rows | None) -> _Pixels:
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _percentiles(sample: _Pixels, wanted: tuple[float, ...]) -> list[float]:
-    """As `np.percentile`; of whole numbers by counting, which needs no sorting."""
-    if sample.dtype.kind != "u":
-        return [float(value) for value in np.percentile(sample, wanted)]
-    lowest = int(sample.min())
-    counts = np.bincount(sample.ravel() - sample.dtype.type(lowest))
-    up_to = np.cumsum(counts)
-    found = []
-    for percent in wanted:
-        place = percent / 100 * (sample.size - 1)
-        below, above = np.searchsorted(up_to, [math.floor(place), math.ceil(place)], side="right")
-        found.append(lowest + float(below + (above - below) * (place - math.floor(place))))
-    return found
+class _Greys:
+    """How often a sample has which grey values; of whole numbers by counting, without sorting."""
 
+    def __init__(self, sample: _Pixels) -> None:
+        self._sample = sample
+        self._counts: npt.NDArray[np.int64] | None = None
+        if sample.dtype in (np.uint8, np.uint16):
+            values = 2 ** (8 * sample.dtype.itemsize)
+            plane = sample.reshape(1, -1)
+            counts = cv2.calcHist([plane], [0], None, [values], [0, values]).ravel()
+            self._counts = counts.astype(np.int64)
+            found = np.flatnonzero(self._counts)
+            self.lowest, self.highest = float(found[0]), float(found[-1])
+        else:
+            self.lowest, self.highest = float(sample.min()), float(sample.max())
 
-def _part(mask: npt.NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(mask)) / mask.size
+    def percentiles(self, wanted: tuple[float, ...]) -> list[float]:
+        """As `np.percentile`."""
+        if self._counts is None:
+            return [float(value) for value in np.percentile(self._sample, wanted)]
+        up_to = np.cumsum(self._counts)
+        found = []
+        for percent in wanted:
+            place = percent / 100 * (self._sample.size - 1)
+            below, above = np.searchsorted(
+                up_to, [math.floor(place), math.ceil(place)], side="right"
+            )
+            found.append(float(below + (above - below) * (place - math.floor(place))))
+        return found
+
+    def part(self, value: float) -> float:
+        """The share of the sample that has exactly that value."""
+        if self._counts is None:
+            return float(np.count_nonzero(self._sample == value)) / self._sample.size
+        return float(self._counts[int(value)]) / self._sample.size
 
 
 def _top(dtype: np.dtype[Any], highest: float) -> float:
@@ -296,12 +315,10 @@ def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None
     slopes at two scales gives b (after Elder and Zucker 1998). Projecting the fine slope on the
     coarse one's direction lets the noise average out.
     """
-    fine, coarse = [], []
-    for tile in tiles:
-        if min(tile.shape) < 16:
-            continue
-        fine.append(_slopes(tile, _FINE))
-        coarse.append(_slopes(tile, _COARSE))
+    fine, coarse = (
+        [_slopes(tile, scale) for tile in tiles if min(tile.shape) >= 16]
+        for scale in (_FINE, _COARSE)
+    )
     if not fine:
         return None
     fine_slopes, coarse_slopes = np.concatenate(fine, axis=1), np.concatenate(coarse, axis=1)

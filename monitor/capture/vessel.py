@@ -18,6 +18,9 @@ from model.rows import Disc, Rows
 
 _REDUCED_SIDE = 480
 _RAYS = 360
+# The corners, of the middle's light, at most; and how far beyond that needs no closer look.
+_DARK_OUTSIDE = 0.35
+_PLAINLY = 1.8
 # The wall and its shadow take the outermost few per cent; nothing there is culture.
 _SHRUNK = 0.98
 
@@ -51,7 +54,7 @@ def find_round_well(pixels: npt.NDArray[Any] | Rows) -> RoundWell | None:
 
     pixels : (H, W), any of the capture types
     """
-    if min(pixels.shape) < 64:
+    if min(pixels.shape) < 64 or _is_plainly_bright_outside(pixels):
         return None
     scale = max(1.0, max(pixels.shape) / _REDUCED_SIDE)
     size = (max(1, round(pixels.shape[1] / scale)), max(1, round(pixels.shape[0] / scale)))
@@ -80,6 +83,20 @@ def find_round_well(pixels: npt.NDArray[Any] | Rows) -> RoundWell | None:
     )
 
 
+def _is_plainly_bright_outside(pixels: npt.NDArray[Any] | Rows) -> bool:
+    """Whether a few pixels say what `_dark_limit` would say of all of them; False if in doubt."""
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2:
+        return False
+    side = min(pixels.shape) // 16
+    corners = [
+        pixels[rows, columns]
+        for rows in (slice(0, side, 2), slice(-side, None, 2))
+        for columns in (slice(0, side, 2), slice(-side, None, 2))
+    ]
+    middle = tuple(slice(length // 4, -length // 4, 8) for length in pixels.shape)
+    return float(np.median(corners)) > _PLAINLY * _DARK_OUTSIDE * float(np.median(pixels[middle]))
+
+
 def _dark_limit(reduced: npt.NDArray[np.float32]) -> float | None:
     """Grey value where the light ends; None where inside and outside do not stand apart.
 
@@ -101,7 +118,7 @@ def _dark_limit(reduced: npt.NDArray[np.float32]) -> float | None:
     inside = float(np.median(middle))
     contrast = inside - outside
     # All four corners are dark and even, the middle is several times as bright.
-    if contrast <= 0 or outside > 0.35 * inside:
+    if contrast <= 0 or outside > _DARK_OUTSIDE * inside:
         return None
     if float(np.percentile(corners, 95)) - outside > 0.25 * contrast:
         return None

@@ -36,17 +36,16 @@ def measure_areas(labels: Labels) -> FieldAreas:
 
     Raises ValueError where the label map holds any other value.
     """
-    counts = dict.fromkeys((*CellClass, UNKNOWN), 0)
+    counts = np.zeros(256, np.int64)
     for top, bottom in in_strips(labels.shape[0], labels.shape[1], STRIP_PIXELS):
-        for kind in counts:
-            counts[kind] += int(np.count_nonzero(labels[top:bottom] == kind))
-    if sum(counts.values()) != labels.size:
-        odd = sorted(set(np.unique(labels).tolist()) - {*CellClass, UNKNOWN})
+        counts += cv2.calcHist([labels[top:bottom]], [0], None, [256], [0, 256]).ravel().astype(int)
+    odd = sorted(set(np.flatnonzero(counts).tolist()) - {*CellClass, UNKNOWN})
+    if odd:
         raise ValueError(f"a label map holds 0, 1, 2 and {UNKNOWN}, this one also {odd[:5]}")
     return FieldAreas(
-        background_px=counts[CellClass.BACKGROUND],
-        undifferentiated_px=counts[CellClass.UNDIFFERENTIATED],
-        differentiated_px=counts[CellClass.DIFFERENTIATED],
+        background_px=int(counts[CellClass.BACKGROUND]),
+        undifferentiated_px=int(counts[CellClass.UNDIFFERENTIATED]),
+        differentiated_px=int(counts[CellClass.DIFFERENTIATED]),
     )
 
 
@@ -141,10 +140,10 @@ def _region(
         touched, inside = held > 0, held == min(factor**2, int(held.max()))
     radius, pick_row, pick_column = deepest(inside)
     corner, middle = np.array([top, left]), (factor - 1) // 2
-    outline = _outline(touched) * factor + corner + middle
+    outline = _outline(touched) * factor + (corner + middle)
     rows, columns = (
         np.minimum(first + np.arange(length) * factor + middle, full - 1)
-        for first, length, full in zip(corner, inside.shape, pieces.labels.shape, strict=True)
+        for first, length, full in zip((top, left), inside.shape, pieces.labels.shape, strict=True)
     )
     row, column = int(rows[pick_row]), int(columns[pick_column])
     if pieces.labels[row, column] != CellClass.DIFFERENTIATED:
@@ -155,7 +154,7 @@ def _region(
     return Region(
         label=label,
         area_px=kind.area(label),
-        polygon=tuple((float(point[0]), float(point[1])) for point in outline),
+        polygon=tuple((row, column) for row, column in outline.tolist()),
         pick_point=(float(row), float(column)),
         inscribed_radius_px=radius if factor == 1 else _at_least(radius, held, factor),
         mean_probability=cv2.mean(probability(rows, columns), inside.view(np.uint8))[0],

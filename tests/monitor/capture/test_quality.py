@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitor.capture.quality import _percentiles, judge
+from monitor.capture.quality import _Greys, judge
 from monitor.capture.reading import read_picture
 from monitor.capture.vessel import find_round_well
 from monitor.errors import CaptureError
@@ -153,15 +153,19 @@ def test_measures_do_not_depend_on_the_depth():
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
-def test_percentiles_by_counting_are_those_by_sorting(kind):
+def test_what_is_counted_is_what_sorting_says(kind):
     chance = np.random.default_rng(3)
     for size in (1, 2, 7, 1000, 4711):
         grey = chance.normal(120 if kind == "uint8" else 3000, 40, size).clip(
             0, 255 if kind == "uint8" else 65535
         )
         wanted = (0.0, 0.1, 12.5, 50.0, 99.9, 100.0)
-        found = _percentiles(grey.astype(kind), wanted)
-        assert found == pytest.approx(np.percentile(grey.astype(kind), wanted), abs=1e-9)
+        sample = grey.astype(kind)
+        greys = _Greys(sample)
+        found = greys.percentiles(wanted)
+        assert found == pytest.approx(np.percentile(sample, wanted), abs=1e-9)
+        assert (greys.lowest, greys.highest) == (sample.min(), sample.max())
+        assert greys.part(float(sample[0])) == np.mean(sample == sample[0])
 
 
 def test_no_real_field_is_refused_or_doubted():
