@@ -64,14 +64,15 @@ class CalibrationRecord:
     def all(self) -> list[Calibration]:
         """Newest first."""
         with self._database.reading() as session:
-            rows = session.scalars(
-                select(CalibrationRow).order_by(CalibrationRow.made_at.desc(), CalibrationRow.id)
-            )
+            rows = session.scalars(_ALL)
             return [_calibration(row) for row in rows]
 
     def of(self, source: str, kind: CalibrationKind) -> Sequence[Calibration]:
         """Those of one source and kind, newest first."""
         return [one for one in self.all() if one.source == source and one.kind is kind]
+
+
+_ALL = select(CalibrationRow).order_by(CalibrationRow.made_at.desc(), CalibrationRow.id)
 
 
 def _row(made: Calibration) -> CalibrationRow:

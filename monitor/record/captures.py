@@ -14,7 +14,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -675,20 +684,32 @@ def _line_of(
     return line_for_capture(session, place.dish, row.source, at, now)
 
 
+_SCAN_OF_KEY = select(ScanRow).where(
+    ScanRow.dish_id == bindparam("dish"), ScanRow.key == bindparam("key")
+)
+_SCANS_NEAR = (
+    select(ScanRow)
+    .where(
+        ScanRow.dish_id == bindparam("dish"),
+        ScanRow.key.is_(None),
+        ScanRow.first_at <= bindparam("latest"),
+        ScanRow.last_at >= bindparam("earliest"),
+    )
+    .order_by(ScanRow.first_at)
+)
+
+
 def _scan_for(
     session: Session, dish: DishRow, place: ScanPlace, at: datetime, now: datetime
 ) -> ScanRow:
     """The scan that a capture belongs to: by the key in its name, else by time."""
-    scans = select(ScanRow).where(ScanRow.dish_id == dish.id)
     found: ScanRow | None
     if place.key is not None:
-        found = session.scalar(scans.where(ScanRow.key == place.key))
+        found = session.scalar(_SCAN_OF_KEY, {"dish": dish.id, "key": place.key})
     else:
         gap = timedelta(seconds=place.gap_s)
         near: Sequence[ScanRow] = session.scalars(
-            scans.where(
-                ScanRow.key.is_(None), ScanRow.first_at <= at + gap, ScanRow.last_at >= at - gap
-            ).order_by(ScanRow.first_at)
+            _SCANS_NEAR, {"dish": dish.id, "latest": at + gap, "earliest": at - gap}
         ).all()
         # The same field twice is two visits, however close in time.
         found = next(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, FollowedColony, Following
@@ -60,50 +60,55 @@ def follow_colonies(
     session: Session, dish: DishRow, scan: ScanRow, reading: ReadingRow, follow: Follow
 ) -> None:
     """Number the colonies of a new reading after those of the scan before it."""
-    before = session.execute(
-        select(ReadingColoniesRow, ReadingRow.at)
-        .join(ReadingRow, ReadingRow.id == ReadingColoniesRow.reading_id)
-        .join(ScanRow, THAT_COUNTS)
-        .where(
-            ReadingRow.dish_id == dish.id,
-            ScanRow.id != scan.id,
-            ReadingRow.at <= reading.at,
-            ReadingColoniesRow.maps.is_not(None),
-        )
-        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-        .limit(1)
-    ).first()
+    before = session.execute(_BEFORE, {"dish": dish.id, "scan": scan.id, "at": reading.at}).first()
     known = None
     if before is not None:
-        row = before[0]
-        known = ColonyScan(
-            Following(tuple(unpack_colonies(row.packed))), _unpack_maps(row.maps or b"")
-        )
+        packed, maps = before
+        known = ColonyScan(Following(tuple(unpack_colonies(packed))), _unpack_maps(maps or b""))
     found = follow(known, dish.next_colony)
     if found is None:
         return
     dish.next_colony = max(dish.next_colony, found.following.next_number)
-    session.add(
-        ReadingColoniesRow(
-            reading_id=reading.id,
-            packed=_document_of(found.following),
-            maps=_pack_maps(found.maps),
-        )
+    session.execute(
+        _INSERT,
+        {
+            "reading_id": reading.id,
+            "packed": _document_of(found.following),
+            "maps": _pack_maps(found.maps),
+        },
     )
-    session.flush()
-    kept = (
-        select(ReadingColoniesRow.reading_id)
-        .join(ReadingRow, ReadingRow.id == ReadingColoniesRow.reading_id)
-        .where(ReadingRow.dish_id == dish.id, ReadingColoniesRow.maps.is_not(None))
-        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-    )
-    old = session.scalars(kept.offset(MAPS_KEPT)).all()
+    old = session.scalars(_WITH_MAPS, {"dish": dish.id, "kept": MAPS_KEPT}).all()
     if old:
-        session.execute(
-            update(ReadingColoniesRow)
-            .where(ReadingColoniesRow.reading_id.in_(old))
-            .values(maps=None)
-        )
+        session.execute(_DROP_MAPS, {"ids": old})
+
+
+_COLONIES: Table = ReadingColoniesRow.__table__  # type: ignore[assignment]
+_INSERT = insert(_COLONIES)
+_BEFORE = (
+    select(_COLONIES.c.packed, _COLONIES.c.maps)
+    .join(ReadingRow, ReadingRow.id == _COLONIES.c.reading_id)
+    .join(ScanRow, THAT_COUNTS)
+    .where(
+        ReadingRow.dish_id == bindparam("dish"),
+        ScanRow.id != bindparam("scan"),
+        ReadingRow.at <= bindparam("at"),
+        _COLONIES.c.maps.is_not(None),
+    )
+    .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    .limit(1)
+)
+_WITH_MAPS = (
+    select(_COLONIES.c.reading_id)
+    .join(ReadingRow, ReadingRow.id == _COLONIES.c.reading_id)
+    .where(ReadingRow.dish_id == bindparam("dish"), _COLONIES.c.maps.is_not(None))
+    .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    .offset(bindparam("kept"))
+)
+_DROP_MAPS = (
+    update(_COLONIES)
+    .where(_COLONIES.c.reading_id.in_(bindparam("ids", expanding=True)))
+    .values(maps=None)
+)
 
 
 def _document_of(following: Following) -> dict[str, Any]:

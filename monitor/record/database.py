@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLA
 from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
+from monitor.record.memory import Readings
 from monitor.record.migrations import smaller_rows
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Database:
                 "colonywatch.sqlite (record.database)"
             ) from problem
         self._here = threading.local()
+        self._readings = Readings()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if self.url.database and self.url.database != ":memory:":
@@ -193,10 +195,11 @@ class Database:
             return
         with (
             _as_record_error(self._where, self._busy_s),
-            Session(self.engine) as session,
+            self._readings.session(self.engine) as session,
             self._inside(_Transaction(session, writes=False)),
         ):
             yield session
+            self._readings.keep(session)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
@@ -216,14 +219,15 @@ class Database:
         engine = self.engine.execution_options(writes=True, durable=durable)
         with (
             _as_record_error(self._where, self._busy_s),
-            Session(engine) as session,
-            session.begin(),
+            self._readings.session(engine) as session,
         ):
             transaction = _Transaction(session, writes=True, durable=durable)
-            with self._inside(transaction):
-                yield session
-            if transaction.is_spoilt:
-                raise RuntimeError("a part of a transaction failed and nobody ended the whole")
+            with session.begin():
+                with self._inside(transaction):
+                    yield session
+                if transaction.is_spoilt:
+                    raise RuntimeError("a part of a transaction failed and nobody ended the whole")
+            self._readings.keep(session)
 
     def _around(self) -> _Transaction | None:
         """The transaction that this thread is in."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import exists, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy.orm import Session, joinedload
 
 from monitor.culture import (
     Alert,
@@ -36,7 +36,14 @@ from monitor.record.plans import (
     supersede_plans,
     write_verdicts,
 )
-from monitor.record.series import THAT_COUNTS, last_taken_at, reading_of, scans_read, series_of
+from monitor.record.series import (
+    THAT_COUNTS,
+    last_taken_at,
+    reading_of,
+    readings_numbered,
+    scans_read,
+    series_of,
+)
 from monitor.record.tables import (
     AlertRow,
     AuditRow,
@@ -290,9 +297,12 @@ class DishRecord:
                 )
                 session.add(row)
                 session.flush()
-                session.add_all(
-                    ReadingMeasurementRow(reading_id=row.id, measurement_id=measurement.id)
-                    for measurement, _ in rows
+                session.execute(
+                    _RESTS_ON,
+                    [
+                        {"reading_id": row.id, "measurement_id": measurement.id}
+                        for measurement, _ in rows
+                    ],
                 )
                 if follow is not None:
                     follow_colonies(session, dish, scan, row, follow)
@@ -394,16 +404,7 @@ class DishRecord:
     def scan_fields(self, reading_id: int) -> list[ScanField]:
         """The fields that a reading rests on, with the most differentiated first."""
         with self._database.reading() as session:
-            rows = session.execute(
-                select(MeasurementRow, CaptureRow)
-                .join(
-                    ReadingMeasurementRow,
-                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
-                )
-                .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
-                .where(ReadingMeasurementRow.reading_id == reading_id)
-                .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.name, CaptureRow.id)
-            )
+            rows = session.execute(_RESTED_ON, {"reading": reading_id})
             return [_scan_field(measurement, capture) for measurement, capture in rows]
 
     # --- alerts --------------------------------------------------------------------------------
@@ -462,6 +463,17 @@ class DishRecord:
             return dish_called(session, dish).source
 
 
+_RESTED_ON = (
+    select(MeasurementRow, CaptureRow)
+    .join(ReadingMeasurementRow, ReadingMeasurementRow.measurement_id == MeasurementRow.id)
+    .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
+    .where(ReadingMeasurementRow.reading_id == bindparam("reading"))
+    .order_by(MeasurementRow.differentiated_px.desc(), CaptureRow.name, CaptureRow.id)
+    .options(joinedload(MeasurementRow.analysis), joinedload(CaptureRow.folder))
+)
+_RESTS_ON = insert(ReadingMeasurementRow.__table__)  # type: ignore[arg-type]
+
+
 def _carry_out(
     session: Session,
     dish: DishRow,
@@ -489,6 +501,14 @@ def _carry_out(
         add_plan(session, dish, reading, decision.plan, now)
 
 
+_SHOWN = (
+    select(CaptureRow.fingerprint)
+    .join(MeasurementRow, MeasurementRow.capture_id == CaptureRow.id)
+    .join(ReadingMeasurementRow, ReadingMeasurementRow.measurement_id == MeasurementRow.id)
+    .where(ReadingMeasurementRow.reading_id == bindparam("reading"))
+)
+
+
 def _note_what_is_new(
     session: Session, dish: DishRow, facts: ScanFacts, reading: Reading, now: datetime
 ) -> None:
@@ -496,17 +516,7 @@ def _note_what_is_new(
     shown = {field.measurement.fingerprint for field in facts.fields}
     before: set[str | None] = set()
     if facts.history:
-        before = set(
-            session.scalars(
-                select(CaptureRow.fingerprint)
-                .join(MeasurementRow, MeasurementRow.capture_id == CaptureRow.id)
-                .join(
-                    ReadingMeasurementRow,
-                    ReadingMeasurementRow.measurement_id == MeasurementRow.id,
-                )
-                .where(ReadingMeasurementRow.reading_id == facts.history[-1].id)
-            )
-        )
+        before = set(session.scalars(_SHOWN, {"reading": facts.history[-1].id}))
     if shown == before and None not in shown:
         # A late field or another model reads the same scan again: it repeats nothing.
         dish.repeats += 1 if facts.next_version == 1 else 0
@@ -548,14 +558,18 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
 _Measured = Sequence[tuple[MeasurementRow, CaptureRow]]
 
 
+_MEASURED = (
+    select(MeasurementRow, CaptureRow)
+    .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
+    .where(CaptureRow.scan_id == bindparam("scan"))
+    .order_by(CaptureRow.first_seen_at, CaptureRow.id, MeasurementRow.id)
+    .options(joinedload(MeasurementRow.analysis), joinedload(CaptureRow.folder))
+)
+
+
 def _measured(session: Session, scan_id: int) -> _Measured:
     """All that was ever measured of the scan."""
-    rows = session.execute(
-        select(MeasurementRow, CaptureRow)
-        .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
-        .where(CaptureRow.scan_id == scan_id)
-        .order_by(CaptureRow.first_seen_at, CaptureRow.id, MeasurementRow.id)
-    )
+    rows = session.execute(_MEASURED, {"scan": scan_id})
     return [(measurement, capture) for measurement, capture in rows]
 
 
@@ -597,35 +611,39 @@ def _order(capture: CaptureRow) -> tuple[datetime, int]:
     return capture.first_seen_at, capture.id
 
 
+_BEFORE = (
+    select(ReadingRow.id)
+    .join(ScanRow, THAT_COUNTS)
+    .where(ReadingRow.dish_id == bindparam("dish"), ReadingRow.scan_id != bindparam("scan"))
+    .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    .limit(_HISTORY)
+)
+_LAST_ALERTS = (
+    select(AlertRow)
+    .where(AlertRow.dish_id == bindparam("dish"))
+    .order_by(AlertRow.id.desc())
+    .limit(_ALERTS)
+)
+_LATER = select(
+    exists().where(
+        ScanRow.dish_id == bindparam("dish"),
+        ScanRow.id != bindparam("scan"),
+        ScanRow.reading_id.is_not(None),
+        ScanRow.first_at > bindparam("at"),
+    )
+)
+
+
 def _facts(
     session: Session,
     scan: ScanRow,
     dish: DishRow,
     rows: Sequence[tuple[MeasurementRow, CaptureRow]],
 ) -> ScanFacts:
-    history = session.scalars(
-        select(ReadingRow)
-        .join(ScanRow, THAT_COUNTS)
-        .where(ReadingRow.dish_id == dish.id, ReadingRow.scan_id != scan.id)
-        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-        .limit(_HISTORY)
-    ).all()
-    alerts = session.scalars(
-        select(AlertRow)
-        .where(AlertRow.dish_id == dish.id)
-        .order_by(AlertRow.id.desc())
-        .limit(_ALERTS)
-    ).all()
-    later = session.scalar(
-        select(
-            exists().where(
-                ScanRow.dish_id == dish.id,
-                ScanRow.id != scan.id,
-                ScanRow.reading_id.is_not(None),
-                ScanRow.first_at > scan.first_at,
-            )
-        )
-    )
+    meant = {"dish": dish.id, "scan": scan.id}
+    history = session.scalars(_BEFORE, meant).all()
+    alerts = session.scalars(_LAST_ALERTS, {"dish": dish.id}).all()
+    later = session.scalar(_LATER, {**meant, "at": scan.first_at})
     version = None
     if scan.reading_id is not None:
         version = session.scalar(
@@ -636,7 +654,7 @@ def _facts(
         dish=dish.name,
         status=DishStatus(dish.status),
         fields=tuple(_scan_field(measurement, capture) for measurement, capture in rows),
-        history=tuple(reading_of(row, dish.name) for row in reversed(history)),
+        history=tuple(readings_numbered(session, history[::-1], dish.name)),
         next_version=(version or 0) + 1,
         is_newest=not later,
         severity=None if dish.severity is None else Severity(dish.severity),

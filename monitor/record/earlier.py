@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists, select
 
 from monitor.culture import Reading
-from monitor.record.captures import has_sha256
 from monitor.record.database import Database
-from monitor.record.series import THAT_COUNTS, reading_of
-from monitor.record.tables import CaptureRow, DishRow, ReadingRow, ScanRow
+from monitor.record.series import THAT_COUNTS, readings_numbered
+from monitor.record.tables import CaptureRow, DishRow, ReadingRow, ScanRow, halves_of
 
 
 class EarlierRecord:
@@ -32,23 +31,37 @@ class EarlierRecord:
         before : only what was taken before
         without : SHA-256 of a capture whose own scan does not count
         """
-        meant = (
-            DishRow.name == dish
-            if dish is not None
-            else (DishRow.label == label) & DishRow.ended_at.is_(None)
-        )
-        query = (
-            select(ReadingRow, DishRow.name)
-            .join(ScanRow, THAT_COUNTS)
-            .join(DishRow, DishRow.id == ReadingRow.dish_id)
-            .where(meant)
-            .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-            .limit(limit)
-        )
-        if before is not None:
-            query = query.where(ReadingRow.at < before)
-        if without is not None:
-            own = exists().where(CaptureRow.scan_id == ScanRow.id, has_sha256(without))
-            query = query.where(~own)
+        chosen = {
+            "named": dish if dish is not None else label,
+            "limit": limit,
+            "before": before or _NEVER,
+            "head": None if without is None else halves_of(without)[0],
+            "tail": None if without is None else halves_of(without)[1],
+        }
+        query = _OF_DISH if dish is not None else _OF_LABEL
         with self._database.reading() as session:
-            return [reading_of(row, name) for row, name in session.execute(query)]
+            rows = session.execute(query, chosen).all()
+            return readings_numbered(
+                session, [row.id for row in rows], rows[0].name if rows else ""
+            )
+
+
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_NEWEST = (
+    select(ReadingRow.id, DishRow.name)
+    .join(ScanRow, THAT_COUNTS)
+    .join(DishRow, DishRow.id == ReadingRow.dish_id)
+    .where(
+        ReadingRow.at < bindparam("before"),
+        # None of a hash is equal to nothing.
+        ~exists().where(
+            CaptureRow.scan_id == ScanRow.id,
+            CaptureRow.sha256_head == bindparam("head"),
+            CaptureRow.sha256_tail == bindparam("tail"),
+        ),
+    )
+    .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    .limit(bindparam("limit"))
+)
+_OF_DISH = _NEWEST.where(DishRow.name == bindparam("named"))
+_OF_LABEL = _NEWEST.where(DishRow.label == bindparam("named"), DishRow.ended_at.is_(None))

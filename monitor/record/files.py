@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from monitor.record.memory import remembered
 from monitor.record.tables import AnalysisRow, CaptureRow, FileRow, FolderRow
 
 # SQLite takes at most some 32,000 values in one statement.
 _MANY = 10_000
 
 
+_FOLDER = select(FolderRow).where(FolderRow.path == bindparam("path"))
+_FILE = select(FileRow).where(
+    FileRow.folder_id == bindparam("folder"), FileRow.name == bindparam("name")
+)
+
+
 def folder_at(session: Session, path: Path) -> FolderRow:
     """The folder's row, made here if there was none."""
-    row = session.scalar(select(FolderRow).where(FolderRow.path == path))
+    row = known_folder(session, path)
     if row is None:
         row = FolderRow(path=path)
         session.add(row)
@@ -24,13 +31,17 @@ def folder_at(session: Session, path: Path) -> FolderRow:
     return row
 
 
+def known_folder(session: Session, path: Path) -> FolderRow | None:
+    """The folder's row."""
+    return remembered(session, path, lambda: session.scalar(_FOLDER, {"path": path}))
+
+
 def file_at(session: Session, path: Path) -> FileRow | None:
     """The file's row."""
-    return session.scalar(
-        select(FileRow)
-        .join(FolderRow, FolderRow.id == FileRow.folder_id)
-        .where(FolderRow.path == path.parent, FileRow.name == Path(path.name))
-    )
+    folder = known_folder(session, path.parent)
+    if folder is None:
+        return None
+    return session.scalar(_FILE, {"folder": folder.id, "name": Path(path.name)})
 
 
 def files_of(session: Session, capture: CaptureRow) -> list[FileRow]:
@@ -50,23 +61,25 @@ def by_folder(session: Session, paths: Iterable[Path]) -> Iterator[tuple[FolderR
     for path in paths:
         names.setdefault(path.parent, []).append(Path(path.name))
     for folder, held in names.items():
-        row = session.scalar(select(FolderRow).where(FolderRow.path == folder))
+        row = known_folder(session, folder)
         if row is not None:
             for first in range(0, len(held), _MANY):
                 yield row, held[first : first + _MANY]
+
+
+_ANALYSIS = select(AnalysisRow).where(
+    AnalysisRow.model_sha256 == bindparam("model"),
+    AnalysisRow.settings_sha256 == bindparam("settings"),
+    AnalysisRow.model_name == bindparam("name"),
+)
 
 
 def analysis_of(
     session: Session, model_sha256: str, settings_sha256: str, model_name: str
 ) -> AnalysisRow:
     """The row of a model under one set of settings, made here if there was none."""
-    row = session.scalar(
-        select(AnalysisRow).where(
-            AnalysisRow.model_sha256 == model_sha256,
-            AnalysisRow.settings_sha256 == settings_sha256,
-            AnalysisRow.model_name == model_name,
-        )
-    )
+    what = {"model": model_sha256, "settings": settings_sha256, "name": model_name}
+    row = remembered(session, tuple(what.values()), lambda: session.scalar(_ANALYSIS, what))
     if row is None:
         row = AnalysisRow(
             model_name=model_name, model_sha256=model_sha256, settings_sha256=settings_sha256

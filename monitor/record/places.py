@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import UsageError
 from monitor.record.tables import DishRow
 
 _LISTED = 8
+_CALLED = select(DishRow).where(DishRow.name == bindparam("name"))
+_ALIVE = (
+    select(DishRow)
+    .where(
+        DishRow.label == bindparam("label"),
+        DishRow.began_at.is_(None) | (DishRow.began_at <= bindparam("at")),
+        DishRow.ended_at.is_(None) | (DishRow.ended_at > bindparam("at")),
+    )
+    .order_by(DishRow.began_at.desc(), DishRow.id.desc())
+    .limit(1)
+)
 
 
 def dish_called(session: Session, name: str) -> DishRow:
     """Raises UsageError for a name that is not known."""
-    row = session.scalar(select(DishRow).where(DishRow.name == name))
+    row = session.scalar(_CALLED, {"name": name})
     if row is not None:
         return row
     known = session.scalars(select(DishRow.name).order_by(DishRow.name).limit(_LISTED + 1)).all()
@@ -40,16 +51,7 @@ def line_for_capture(
 
 def alive(session: Session, label: str, at: datetime) -> DishRow | None:
     """The line that lived under a label at a time."""
-    return session.scalar(
-        select(DishRow)
-        .where(
-            DishRow.label == label,
-            DishRow.began_at.is_(None) | (DishRow.began_at <= at),
-            DishRow.ended_at.is_(None) | (DishRow.ended_at > at),
-        )
-        .order_by(DishRow.began_at.desc(), DishRow.id.desc())
-        .limit(1)
-    )
+    return session.scalar(_ALIVE, {"label": label, "at": at})
 
 
 def begin(session: Session, label: str, source: str, at: datetime, now: datetime) -> DishRow:

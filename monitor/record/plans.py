@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
@@ -338,12 +338,7 @@ def supersede_plans(
     session: Session, dish: DishRow, now: datetime, take_back: TakeBack | None
 ) -> None:
     """The live plans of a dish aim at where its cells were: they end."""
-    live = session.scalars(
-        select(RemovalPlanRow).where(
-            RemovalPlanRow.dish_id == dish.id, RemovalPlanRow.status.in_(LIVE_PLANS)
-        )
-    ).all()
-    for row in live:
+    for row in session.scalars(_LIVE, {"dish": dish.id}).all():
         end_plan(session, row, PlanStatus.SUPERSEDED, now, take_back, why="a newer scan")
 
 
@@ -368,13 +363,19 @@ def end_plan(
     _move(session, row, status, who=who, now=now, why=why)
 
 
+_PICKED = (
+    select(RemovalPlanRow)
+    .where(RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status == PlanStatus.PICKED)
+    .order_by(RemovalPlanRow.picked_at, RemovalPlanRow.id)
+)
+_LIVE = select(RemovalPlanRow).where(
+    RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status.in_(LIVE_PLANS)
+)
+
+
 def plans_to_check(session: Session, dish: DishRow) -> tuple[RemovalPlan, ...]:
     """Plans of the dish with regions that were picked and not looked at since."""
-    rows = session.scalars(
-        select(RemovalPlanRow)
-        .where(RemovalPlanRow.dish_id == dish.id, RemovalPlanRow.status == PlanStatus.PICKED)
-        .order_by(RemovalPlanRow.picked_at, RemovalPlanRow.id)
-    ).all()
+    rows = session.scalars(_PICKED, {"dish": dish.id}).all()
     plans = [_told(session, row) for row in rows if row.picked_at is not None]
     return tuple(plan for plan in plans if plan.to_check)
 

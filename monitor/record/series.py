@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import Row, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import FieldsJoined, Reading
+from monitor.record.memory import known_readings
 from monitor.record.tables import AnalysisRow, DishRow, ReadingRow, ScanRow
 
 # From the reading to its scan: the other way round there is no index.
@@ -60,6 +63,27 @@ def series_of(
     return [reading_of(row, dish.name, analyses[row.analysis_id]) for row in session.execute(query)]
 
 
+_COLUMNS = (*ReadingRow.__table__.c, AnalysisRow.model_sha256, AnalysisRow.settings_sha256)
+_NUMBERED = (
+    select(*_COLUMNS)
+    .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)
+    .where(ReadingRow.id.in_(bindparam("ids", expanding=True)))
+)
+
+
+def readings_numbered(session: Session, ids: Sequence[int], dish: str) -> list[Reading]:
+    """Readings of one dish by their numbers, in the order given. What is known is not read anew:
+    a reading never changes.
+    """
+    known, own = known_readings(session)
+    missing = [id_ for id_ in ids if id_ not in own and id_ not in known]
+    if missing:
+        for row in session.execute(_NUMBERED, {"ids": missing}):
+            own[row.id] = reading_of(row, dish, row)
+    found = (own.get(id_) or known[id_] for id_ in ids)
+    return [one if one.dish == dish else replace(one, dish=dish) for one in found]
+
+
 def last_taken_at() -> Select[Any]:
     """When the newest scan of a dish ended; to be used with a `DishRow` around it."""
     return (
@@ -83,7 +107,7 @@ def scans_read(session: Session) -> dict[int, int]:
 
 
 def reading_of(
-    row: ReadingRow | Row[Any], dish: str, analysis: AnalysisRow | None = None
+    row: ReadingRow | Row[Any], dish: str, analysis: AnalysisRow | Row[Any] | None = None
 ) -> Reading:
     """The row as a value of the field. analysis : where it is at hand already"""
     analysis = row.analysis if analysis is None else analysis

@@ -1,0 +1,58 @@
+"""What a transaction remembers, so that a backlog does not ask the same again for each capture.
+
+Rows that are few and asked for all the time stay with the transaction that has read them. Readings
+never change once they are written: they stay with the program, those of a transaction from its end
+on, since what it takes back was never there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar, cast
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from monitor.culture import Reading
+
+MOST_READINGS = 20_000
+_Row = TypeVar("_Row")
+_ROWS, _HELD, _OWN, _KNOWN = "rows", "held", "own", "known"
+
+
+class Readings:
+    """The readings that a program knows, by their numbers."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Reading] = {}
+
+    def session(self, engine: Engine) -> Session:
+        return Session(engine, info={_ROWS: {}, _HELD: [], _OWN: {}, _KNOWN: self._known})
+
+    def keep(self, session: Session) -> None:
+        """What was read in a transaction that has ended well."""
+        own = session.info[_OWN]
+        if len(self._known) + len(own) > MOST_READINGS:
+            self._known.clear()
+        self._known.update(own)
+
+
+def remembered(session: Session, what: Hashable, find: Callable[[], _Row]) -> _Row:
+    """The row that `find` gives, asked for once in a transaction. None is asked for again."""
+    rows = session.info.setdefault(_ROWS, {})
+    if rows.get(what) is None:
+        rows[what] = find()
+    return cast(_Row, rows[what])
+
+
+def hold(session: Session, rows: Iterable[object]) -> None:
+    """Keep rows that are asked for by their numbers later in this transaction."""
+    session.info.setdefault(_HELD, []).extend(rows)
+
+
+def known_readings(session: Session) -> tuple[Mapping[int, Reading], dict[int, Reading]]:
+    """Those of the program, and those that this transaction has read, which may be added to."""
+    return session.info.get(_KNOWN, {}), session.info.setdefault(_OWN, {})
+
+
+__all__ = ["MOST_READINGS", "Readings", "hold", "known_readings", "remembered"]
