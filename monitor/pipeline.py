@@ -68,7 +68,7 @@ from monitor.errors import (
 )
 from monitor.geometry import Affine, field_to_stage
 from monitor.looking_back import LookingBack
-from monitor.record.captures import ScanPlace, SeenFile, TakenIn
+from monitor.record.captures import NewMeasurement, ScanPlace, SeenFile, TakenIn
 from monitor.record.dishes import (
     NewAlert,
     NewReading,
@@ -251,13 +251,20 @@ class Pipeline:
             None if measured is None else self._compared(measured, work.capture.source)
             for work, measured in zip(works, answers, strict=True)
         ]
-        if not any(answers):
-            return [None] * len(works)
-        with self._store.at_once():
-            scans = [
-                None if measured is None else self._record(work, measured)
-                for work, measured in zip(works, answers, strict=True)
-            ]
+        found = iter(
+            self._store.captures.record_measurements(
+                [
+                    NewMeasurement(work.capture.id, self._place(work), measured)
+                    for work, measured in zip(works, answers, strict=True)
+                    if measured is not None
+                ],
+                self._owner,
+                self._clock(),
+            )
+            if any(answers)
+            else []
+        )
+        scans = [None if measured is None else next(found) for measured in answers]
         for work, measured in zip(works, answers, strict=True):
             if measured is not None:
                 log.info(
@@ -300,15 +307,12 @@ class Pipeline:
             )
             return None
 
-    def _record(self, work: InWork, measured: FieldMeasurement) -> int | None:
-        place = ScanPlace(
+    def _place(self, work: InWork) -> ScanPlace:
+        return ScanPlace(
             dish=work.named.dish,
             key=work.named.scan,
             field=work.named.field,
             gap_s=self.settings(work.capture.source).scan_gap_s,
-        )
-        return self._store.captures.record_measurement(
-            work.capture.id, self._owner, place, measured, self._clock()
         )
 
     def _compared(self, measured: FieldMeasurement, source: str) -> FieldMeasurement:

@@ -7,6 +7,7 @@ waiting -> working -> measured -> recorded
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -16,15 +17,17 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Table,
     and_,
     bindparam,
     exists,
     func,
+    insert,
     literal_column,
     select,
     update,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from monitor.culture import (
     Capture,
@@ -37,6 +40,7 @@ from monitor.culture import (
 )
 from monitor.record.database import Database
 from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
+from monitor.record.memory import hold
 from monitor.record.places import line_for_capture
 from monitor.record.plan_documents import aim_of, aiming_of
 from monitor.record.tables import (
@@ -106,6 +110,15 @@ class ScanPlace:
     gap_s: float
 
 
+@dataclass(frozen=True, eq=False)
+class NewMeasurement:
+    """What was measured of a claimed capture, and where it belongs."""
+
+    capture_id: int
+    place: ScanPlace
+    measured: FieldMeasurement
+
+
 class CaptureRecord:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -160,8 +173,13 @@ class CaptureRecord:
         """As `take_in`, in one transaction; in the order given."""
         # Lost with the power, they are found again where they lie.
         with self._database.writing(durable=False) as session:
-            taken = [_take_in(session, one, now) for one in seen]
-            return [(outcome, _capture(row)) for outcome, row in taken]
+            fresh = _plain_new(session, seen) if len(seen) > 1 else {}
+            found = _add_new(session, fresh, now)
+            for number, one in enumerate(seen):
+                if number not in found:
+                    outcome, row = _take_in(session, one, now)
+                    found[number] = outcome, _capture(row)
+            return [found[number] for number in range(len(seen))]
 
     def forget(self, capture_id: int, owner: str) -> bool:
         """A claimed file that never held a byte that could be read is gone: it was no capture."""
@@ -263,24 +281,18 @@ class CaptureRecord:
 
         Returns the scan's id, or None where the claim was lost meanwhile (nothing is written).
         """
-        # Lost with the power, it is measured again.
+        measurement = NewMeasurement(capture_id, place, measured)
+        return self.record_measurements([measurement], owner, now)[0]
+
+    def record_measurements(
+        self, measurements: Sequence[NewMeasurement], owner: str, now: datetime
+    ) -> list[int | None]:
+        """As `record_measurement`, in one transaction; in the order given."""
+        # Lost with the power, they are measured again.
         with self._database.writing(durable=False) as session, session.no_autoflush:
-            row = _claimed(session, capture_id, owner)
-            if row is None:
-                return None
-            dish = _line_of(session, row, place, measured.acquired_at, now)
-            scan = _scan_for(session, dish, place, measured.acquired_at, now)
-            was_measured = row.scan_id is not None
-            row.state = CaptureState.MEASURED
-            row.reason = row.message = row.claimed_by = row.next_try_at = None
-            row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
-            row.scan_id, row.named_dish = scan.id, None
-            row.fingerprint = measured.fingerprint
-            scan.first_at = min(scan.first_at, measured.acquired_at)
-            scan.last_at = max(scan.last_at, measured.acquired_at)
-            scan.last_taken_at, scan.dirty = now, True
-            _store_measurement(session, row.id, measured, now, again=was_measured)
-            return scan.id
+            ids = [one.capture_id for one in measurements]
+            hold(session, session.scalars(_CAPTURES, {"ids": ids}))
+            return [_record(session, one, owner, now) for one in measurements]
 
     def record_unreadable(
         self, capture_id: int, owner: str, reason: str, message: str, now: datetime
@@ -610,6 +622,33 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
     )
 
 
+_CAPTURES = (
+    select(CaptureRow)
+    .where(CaptureRow.id.in_(bindparam("ids", expanding=True)))
+    .options(joinedload(CaptureRow.folder))
+)
+
+
+def _record(session: Session, new: NewMeasurement, owner: str, now: datetime) -> int | None:
+    row = _claimed(session, new.capture_id, owner)
+    if row is None:
+        return None
+    place, measured = new.place, new.measured
+    dish = _line_of(session, row, place, measured.acquired_at, now)
+    scan = _scan_for(session, dish, place, measured.acquired_at, now)
+    was_measured = row.scan_id is not None
+    row.state = CaptureState.MEASURED
+    row.reason = row.message = row.claimed_by = row.next_try_at = None
+    row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
+    row.scan_id, row.named_dish = scan.id, None
+    row.fingerprint = measured.fingerprint
+    scan.first_at = min(scan.first_at, measured.acquired_at)
+    scan.last_at = max(scan.last_at, measured.acquired_at)
+    scan.last_taken_at, scan.dirty = now, True
+    _store_measurement(session, row.id, measured, now, again=was_measured)
+    return scan.id
+
+
 def _store_measurement(
     session: Session, capture_id: int, measured: FieldMeasurement, now: datetime, *, again: bool
 ) -> None:
@@ -711,6 +750,8 @@ def _scan_for(
         near: Sequence[ScanRow] = session.scalars(
             _SCANS_NEAR, {"dish": dish.id, "latest": at + gap, "earliest": at - gap}
         ).all()
+        if near:
+            session.flush()  # what was measured in this transaction before
         # The same field twice is two visits, however close in time.
         found = next(
             (scan for scan in near if not _holds_field(session, scan, place.field, at)), None
@@ -738,6 +779,111 @@ def _claimed(session: Session, capture_id: int, owner: str) -> CaptureRow | None
     if row is None or row.state != CaptureState.WORKING or row.claimed_by != owner:
         return None
     return row
+
+
+def _plain_new(session: Session, seen: Sequence[SeenFile]) -> dict[int, SeenFile]:
+    """Of these files those of which there is nothing to think about, by their places: they can be
+    read, and neither their path nor their bytes are on record or come a second time.
+    """
+    hashes = Counter(one.sha256 for one in seen)
+    paths = Counter(one.path for one in seen)
+    plain = {
+        number: one
+        for number, one in enumerate(seen)
+        if one.problem is None
+        and one.sha256 is not None
+        and hashes[one.sha256] == paths[one.path] == 1
+    }
+    heads = [halves_of(one.sha256)[0] for one in plain.values()]
+    known: set[str | None] = set()
+    for first in range(0, len(heads), _MANY):
+        known |= set(session.scalars(_KNOWN_HEADS, {"heads": heads[first : first + _MANY]}))
+    there = {
+        folder.path / name
+        for folder, names in by_folder(session, [one.path for one in plain.values()])
+        for name in session.scalars(_KNOWN_NAMES, {"folder": folder.id, "names": names})
+    }
+    return {
+        number: one
+        for number, one in plain.items()
+        if halves_of(one.sha256)[0] not in known and one.path not in there
+    }
+
+
+def _add_new(
+    session: Session, fresh: dict[int, SeenFile], now: datetime
+) -> dict[int, tuple[TakenIn, Capture]]:
+    """Rows of captures and files, all at once."""
+    if not fresh:
+        return {}
+    folders = {
+        path: folder_at(session, path) for path in {one.path.parent for one in fresh.values()}
+    }
+    rows = []
+    for one in fresh.values():
+        head, tail = halves_of(one.sha256)
+        rows.append(
+            {
+                "sha256_head": head,
+                "sha256_tail": tail,
+                "folder_id": folders[one.path.parent].id,
+                "name": Path(one.path.name),
+                "source": one.source,
+                "named_dish": one.dish,
+                "state": CaptureState.WAITING,
+                "attempts": 0,
+                "crashes": 0,
+                "next_try_at": now,
+                "first_seen_at": now,
+            }
+        )
+    ids = list(session.scalars(_ADD_CAPTURES, rows))
+    session.execute(
+        _ADD_FILES,
+        [
+            {
+                "folder_id": row["folder_id"],
+                "name": row["name"],
+                "size": one.size,
+                "mtime_ns": one.mtime_ns,
+                "capture_id": id_,
+                "is_copy": False,
+            }
+            for one, row, id_ in zip(fresh.values(), rows, ids, strict=True)
+        ],
+    )
+    return {
+        number: (
+            TakenIn.NEW,
+            Capture(
+                id=id_,
+                path=one.path,
+                source=one.source,
+                sha256=one.sha256,
+                state=CaptureState.WAITING,
+                attempts=0,
+                crashes=0,
+                reason=None,
+                message=None,
+                next_try_at=now,
+                first_seen_at=now,
+                field=None,
+                scan_id=None,
+            ),
+        )
+        for (number, one), id_ in zip(fresh.items(), ids, strict=True)
+    }
+
+
+_KNOWN_HEADS = select(CaptureRow.sha256_head).where(
+    CaptureRow.sha256_head.in_(bindparam("heads", expanding=True))
+)
+_KNOWN_NAMES = select(FileRow.name).where(
+    FileRow.folder_id == bindparam("folder"), FileRow.name.in_(bindparam("names", expanding=True))
+)
+_CAPTURE_TABLE: Table = CaptureRow.__table__  # type: ignore[assignment]
+_ADD_CAPTURES = insert(_CAPTURE_TABLE).returning(_CAPTURE_TABLE.c.id, sort_by_parameter_order=True)
+_ADD_FILES = insert(FileRow.__table__)  # type: ignore[arg-type]
 
 
 def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, CaptureRow]:

@@ -393,12 +393,7 @@ class DishRecord:
 
     def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
         with self._database.reading() as session:
-            names = session.scalars(
-                select(DishRow.name)
-                .join(ScanRow, ScanRow.dish_id == DishRow.id)
-                .where(ScanRow.id.in_(scan_ids))
-                .distinct()
-            )
+            names = session.scalars(_NAMES, {"scans": scan_ids})
             return sorted(names)
 
     def scan_fields(self, reading_id: int) -> list[ScanField]:
@@ -472,6 +467,14 @@ _RESTED_ON = (
     .options(joinedload(MeasurementRow.analysis), joinedload(CaptureRow.folder))
 )
 _RESTS_ON = insert(ReadingMeasurementRow.__table__)  # type: ignore[arg-type]
+
+
+_NAMES = (
+    select(DishRow.name)
+    .join(ScanRow, ScanRow.dish_id == DishRow.id)
+    .where(ScanRow.id.in_(bindparam("scans", expanding=True)))
+    .distinct()
+)
 
 
 def _carry_out(

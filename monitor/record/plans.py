@@ -120,7 +120,7 @@ class PlanRecord:
     def to_check(self, dish: str) -> tuple[RemovalPlan, ...]:
         """Plans of a dish with regions that were picked and of which nothing certain is known."""
         with self._database.reading() as session:
-            row = session.scalar(select(DishRow).where(DishRow.name == dish))
+            row = session.scalar(_DISH, {"name": dish})
             return () if row is None else plans_to_check(session, row)
 
     def events(self, plan_id: str) -> list[PlanEvent]:
@@ -368,6 +368,7 @@ _PICKED = (
     .where(RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status == PlanStatus.PICKED)
     .order_by(RemovalPlanRow.picked_at, RemovalPlanRow.id)
 )
+_DISH = select(DishRow).where(DishRow.name == bindparam("name"))
 _LIVE = select(RemovalPlanRow).where(
     RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status.in_(LIVE_PLANS)
 )
