@@ -468,10 +468,13 @@ class Pipeline:
             try:
                 laid_out = self._put_some_together(rest, some)
                 with self._store.at_once():
+                    self._store.dishes.fetch(some)
                     outcomes = [self._read(*one) for one in zip(some, laid_out, strict=True)]
             except RecordError:
                 raise
             except Exception:
+                some += rest
+                rest.clear()
                 log.warning("%d scans cannot be read together; one by one", len(some))
                 found += [self.read_scan(scan) for scan in some]
                 continue
@@ -485,6 +488,7 @@ class Pipeline:
         self._looking_back.forget()
         found: list[_LaidOut] = []
         with self._store.looking():
+            self._store.dishes.fetch(rest)
             while rest and sum(one.pixels for one in found) < READ_TOGETHER_PX:
                 some.append(rest.popleft())
                 found.append(self._put_together(some[-1]))
@@ -494,8 +498,7 @@ class Pipeline:
         """What can be worked out before the transaction, which is then a short one."""
         fields = self._store.dishes.fields_of_scan(scan_id)
         laid_out = _LaidOut(fields, self._lay_out)
-        names = self._store.dishes.dish_names([scan_id])
-        self._looking_back.prepare(fields, names[0] if names else None)
+        self._looking_back.prepare(fields, self._store.dishes.dish_of_scan(scan_id))
         return laid_out
 
     def _read(self, scan_id: int, laid_out: _LaidOut) -> ScanOutcome | None:

@@ -635,18 +635,15 @@ def _record(session: Session, new: NewMeasurement, owner: str, now: datetime) ->
         return None
     place, measured = new.place, new.measured
     dish = _line_of(session, row, place, measured.acquired_at, now)
-    scan = _scan_for(session, dish, place, measured.acquired_at, now)
+    scan_id = _put_into_scan(session, dish, place, measured.acquired_at, now)
     was_measured = row.scan_id is not None
     row.state = CaptureState.MEASURED
     row.reason = row.message = row.claimed_by = row.next_try_at = None
     row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
-    row.scan_id, row.named_dish = scan.id, None
+    row.scan_id, row.named_dish = scan_id, None
     row.fingerprint = measured.fingerprint
-    scan.first_at = min(scan.first_at, measured.acquired_at)
-    scan.last_at = max(scan.last_at, measured.acquired_at)
-    scan.last_taken_at, scan.dirty = now, True
     _store_measurement(session, row.id, measured, now, again=was_measured)
-    return scan.id
+    return scan_id
 
 
 def _store_measurement(
@@ -738,10 +735,13 @@ _SCANS_NEAR = (
 )
 
 
-def _scan_for(
+_NEW_SCAN = insert(ScanRow.__table__)  # type: ignore[arg-type]
+
+
+def _put_into_scan(
     session: Session, dish: DishRow, place: ScanPlace, at: datetime, now: datetime
-) -> ScanRow:
-    """The scan that a capture belongs to: by the key in its name, else by time."""
+) -> int:
+    """Into the scan that a capture belongs to: by the key in its name, else by time. Its number."""
     found: ScanRow | None
     if place.key is not None:
         found = session.scalar(_SCAN_OF_KEY, {"dish": dish.id, "key": place.key})
@@ -757,12 +757,21 @@ def _scan_for(
             (scan for scan in near if not _holds_field(session, scan, place.field, at)), None
         )
     if found is None:
-        found = ScanRow(
-            dish_id=dish.id, key=place.key, first_at=at, last_at=at, last_taken_at=now, dirty=True
+        new = session.execute(
+            _NEW_SCAN,
+            {
+                "dish_id": dish.id,
+                "key": place.key,
+                "first_at": at,
+                "last_at": at,
+                "last_taken_at": now,
+                "dirty": True,
+            },
         )
-        session.add(found)
-        session.flush()
-    return found
+        return int(new.inserted_primary_key[0])  # type: ignore[attr-defined]
+    found.first_at, found.last_at = min(found.first_at, at), max(found.last_at, at)
+    found.last_taken_at, found.dirty = now, True
+    return found.id
 
 
 def _holds_field(session: Session, scan: ScanRow, field: str | None, at: datetime) -> bool:

@@ -28,6 +28,7 @@ from monitor.record.captures import is_due, measurement_of, unfinished, wait_aga
 from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
 from monitor.record.files import analysis_of
+from monitor.record.memory import hold, remember, remembered
 from monitor.record.places import dish_called
 from monitor.record.plans import (
     TakeBack,
@@ -391,6 +392,22 @@ class DishRecord:
                 for measurement, capture in _latest(_measured(session, scan_id))
             ]
 
+    def fetch(self, scan_ids: Sequence[int]) -> None:
+        """Ask in one go for what the rest of this transaction asks of each of these scans."""
+        with self._database.reading() as session:
+            for row in session.execute(_SCANS, {"scans": scan_ids}):
+                hold(session, row)
+            measured = session.execute(_MEASURED, {"scans": scan_ids}).all()
+            for scan_id in scan_ids:
+                rows = [(one, capture) for one, capture in measured if capture.scan_id == scan_id]
+                remember(session, (_MEASURED, scan_id), rows)
+
+    def dish_of_scan(self, scan_id: int) -> str | None:
+        """The name of the dish that was scanned; None where there is no such scan."""
+        with self._database.reading() as session:
+            scan = session.get(ScanRow, scan_id)
+            return None if scan is None else session.get_one(DishRow, scan.dish_id).name
+
     def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
         with self._database.reading() as session:
             names = session.scalars(_NAMES, {"scans": scan_ids})
@@ -561,10 +578,15 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
 _Measured = Sequence[tuple[MeasurementRow, CaptureRow]]
 
 
+_SCANS = (
+    select(ScanRow, DishRow)
+    .join(DishRow, DishRow.id == ScanRow.dish_id)
+    .where(ScanRow.id.in_(bindparam("scans", expanding=True)))
+)
 _MEASURED = (
     select(MeasurementRow, CaptureRow)
     .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
-    .where(CaptureRow.scan_id == bindparam("scan"))
+    .where(CaptureRow.scan_id.in_(bindparam("scans", expanding=True)))
     .order_by(CaptureRow.first_seen_at, CaptureRow.id, MeasurementRow.id)
     .options(joinedload(MeasurementRow.analysis), joinedload(CaptureRow.folder))
 )
@@ -572,8 +594,14 @@ _MEASURED = (
 
 def _measured(session: Session, scan_id: int) -> _Measured:
     """All that was ever measured of the scan."""
-    rows = session.execute(_MEASURED, {"scan": scan_id})
-    return [(measurement, capture) for measurement, capture in rows]
+    return remembered(
+        session,
+        (_MEASURED, scan_id),
+        lambda: [
+            (measurement, capture)
+            for measurement, capture in session.execute(_MEASURED, {"scans": [scan_id]})
+        ],
+    )
 
 
 def _latest(rows: _Measured) -> list[tuple[MeasurementRow, CaptureRow]]:

@@ -39,10 +39,16 @@ class Readings:
 
 def remembered(session: Session, what: Hashable, find: Callable[[], _Row]) -> _Row:
     """The row that `find` gives, asked for once in a transaction. None is asked for again."""
-    rows = session.info.setdefault(_ROWS, {})
-    if rows.get(what) is None:
-        rows[what] = find()
-    return cast(_Row, rows[what])
+    found = session.info.get(_ROWS, {}).get(what)
+    if found is None:
+        found = find()
+        remember(session, what, found)
+    return cast(_Row, found)
+
+
+def remember(session: Session, what: Hashable, row: object) -> None:
+    """What `remembered` gives from now on in this transaction."""
+    session.info.setdefault(_ROWS, {})[what] = row
 
 
 def hold(session: Session, rows: Iterable[object]) -> None:
@@ -55,4 +61,4 @@ def known_readings(session: Session) -> tuple[Mapping[int, Reading], dict[int, R
     return session.info.get(_KNOWN, {}), session.info.setdefault(_OWN, {})
 
 
-__all__ = ["MOST_READINGS", "Readings", "hold", "known_readings", "remembered"]
+__all__ = ["MOST_READINGS", "Readings", "hold", "known_readings", "remember", "remembered"]

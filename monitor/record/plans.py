@@ -120,8 +120,7 @@ class PlanRecord:
     def to_check(self, dish: str) -> tuple[RemovalPlan, ...]:
         """Plans of a dish with regions that were picked and of which nothing certain is known."""
         with self._database.reading() as session:
-            row = session.scalar(_DISH, {"name": dish})
-            return () if row is None else plans_to_check(session, row)
+            return _to_check(session, session.scalars(_PICKED_OF, {"name": dish}).all())
 
     def events(self, plan_id: str) -> list[PlanEvent]:
         """Who did what with the plan, oldest first."""
@@ -363,12 +362,15 @@ def end_plan(
     _move(session, row, status, who=who, now=now, why=why)
 
 
-_PICKED = (
+_ALL_PICKED = (
     select(RemovalPlanRow)
-    .where(RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status == PlanStatus.PICKED)
+    .where(RemovalPlanRow.status == PlanStatus.PICKED)
     .order_by(RemovalPlanRow.picked_at, RemovalPlanRow.id)
 )
-_DISH = select(DishRow).where(DishRow.name == bindparam("name"))
+_PICKED = _ALL_PICKED.where(RemovalPlanRow.dish_id == bindparam("dish"))
+_PICKED_OF = _ALL_PICKED.join(DishRow, DishRow.id == RemovalPlanRow.dish_id).where(
+    DishRow.name == bindparam("name")
+)
 _LIVE = select(RemovalPlanRow).where(
     RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status.in_(LIVE_PLANS)
 )
@@ -376,7 +378,10 @@ _LIVE = select(RemovalPlanRow).where(
 
 def plans_to_check(session: Session, dish: DishRow) -> tuple[RemovalPlan, ...]:
     """Plans of the dish with regions that were picked and not looked at since."""
-    rows = session.scalars(_PICKED, {"dish": dish.id}).all()
+    return _to_check(session, session.scalars(_PICKED, {"dish": dish.id}).all())
+
+
+def _to_check(session: Session, rows: Sequence[RemovalPlanRow]) -> tuple[RemovalPlan, ...]:
     plans = [_told(session, row) for row in rows if row.picked_at is not None]
     return tuple(plan for plan in plans if plan.to_check)
 
