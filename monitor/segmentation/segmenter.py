@@ -41,6 +41,7 @@ from monitor.segmentation.colonies import (
     measure_areas,
 )
 from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
+from monitor.segmentation.freed_memory import keep_freed_memory
 from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
 from monitor.segmentation.pieces import Pieces
@@ -73,6 +74,7 @@ class Field:
 
 def load_segmenter(model: str, threads: int | None) -> Segmenter:
     """The starter model, or the one in the folder `model`. Raises ModelRefusedError."""
+    keep_freed_memory()
     try:
         return Segmenter.load(None if model == "starter" else Path(model), threads=threads)
     except ModelError as problem:
