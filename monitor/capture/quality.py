@@ -292,6 +292,12 @@ def _starts(first: int, last: int) -> list[int]:
     return sorted({first + room * step // (_TILES_A_SIDE - 1) for step in range(_TILES_A_SIDE)})
 
 
+def _median(values: npt.NDArray[np.float32]) -> float:
+    """As `np.median` of finite values, in a tenth of its time: sorting has wide instructions."""
+    ordered = np.sort(values)
+    return float(ordered[(values.size - 1) // 2 : values.size // 2 + 1].mean())
+
+
 _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 
@@ -301,7 +307,7 @@ def _noise(tiles: list[npt.NDArray[np.float32]]) -> float:
     The kernel answers neither to slopes nor to straight edges; cells add to it all the same.
     """
     answers = [
-        float(np.median(np.abs(cv2.filter2D(tile, cv2.CV_32F, _NOISE_KERNEL)[::2, ::2])))
+        _median(np.abs(cv2.filter2D(tile, cv2.CV_32F, _NOISE_KERNEL)[::2, ::2]).ravel())
         for tile in tiles
     ]
     quietest = sorted(answers)[: (len(answers) + 1) // 2]
@@ -315,13 +321,10 @@ def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None
     slopes at two scales gives b (after Elder and Zucker 1998). Projecting the fine slope on the
     coarse one's direction lets the noise average out.
     """
-    fine, coarse = (
-        [_slopes(tile, scale) for tile in tiles if min(tile.shape) >= 16]
-        for scale in (_FINE, _COARSE)
-    )
-    if not fine:
+    tiles = [tile for tile in tiles if min(tile.shape) >= 16]
+    if not tiles:
         return None
-    fine_slopes, coarse_slopes = np.concatenate(fine, axis=1), np.concatenate(coarse, axis=1)
+    fine_slopes, coarse_slopes = (_slopes(tiles, scale) for scale in (_FINE, _COARSE))
     strength = coarse_slopes[0] ** 2 + coarse_slopes[1] ** 2
     count = max(20, strength.size // 200)
     strongest = np.argpartition(strength, -count)[-count:]
@@ -337,10 +340,17 @@ def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None
     return math.sqrt(max(0.0, squared))
 
 
-def _slopes(tile: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
-    smooth = cv2.GaussianBlur(tile, (0, 0), scale)
-    slopes = (
-        cv2.Sobel(smooth, cv2.CV_32F, *direction, ksize=1, scale=0.5)[4:-4:2, 4:-4:2].ravel()
-        for direction in ((1, 0), (0, 1))
-    )
-    return np.stack(list(slopes))
+def _slopes(tiles: list[npt.NDArray[np.float32]], scale: float) -> npt.NDArray[np.float32]:
+    """(2, N) across and down, at every second pixel of each tile, away from its border."""
+    inner, before, after = slice(4, -4, 2), slice(3, -5, 2), slice(5, -3, 2)
+    counts = [math.prod(-(-(length - 8) // 2) for length in tile.shape) for tile in tiles]
+    found = np.empty((2, sum(counts)), np.float32)
+    first = 0
+    for tile, count in zip(tiles, counts, strict=True):
+        smooth = cv2.GaussianBlur(tile, (0, 0), scale)
+        place = slice(first, first + count)
+        found[0, place] = (smooth[inner, after] - smooth[inner, before]).ravel()
+        found[1, place] = (smooth[after, inner] - smooth[before, inner]).ravel()
+        first += count
+    found *= np.float32(0.5)
+    return found

@@ -243,20 +243,21 @@ class _Piece:
             return replace(found, refused=reason, refused_text=text)
         radius = self.aiming.removes_um / 2 / maps.step_um
         removable = _grown(allowed, radius)
-        points, covered = cover(allowed, removable, radius, maps.to_border)
+        depth = maps.to_border(allowed)
+        points, covered = cover(allowed, removable, radius, depth)
         scale = maps.step_um**2 / self.pixel_size_um**2
         return replace(
             found,
             removable_px=float(np.count_nonzero(removable) * scale),
             covered_px=float(np.count_nonzero(covered) * scale),
-            points=tuple(self._point(maps, row, column) for row, column in points),
+            points=tuple(self._point(maps, depth, row, column) for row, column in points),
         )
 
-    def _point(self, maps: _Maps, row: int, column: int) -> AimPoint:
+    def _point(self, maps: _Maps, depth: _Floats, row: int, column: int) -> AimPoint:
         return AimPoint(
             row=self.place[0] + (row - maps.margin + 0.5) * maps.factor - 0.5,
             column=self.place[1] + (column - maps.margin + 0.5) * maps.factor - 0.5,
-            clearance_px=float(maps.to_border[row, column]) * maps.step_um / self.pixel_size_um,
+            clearance_px=float(depth[row, column]) * maps.step_um / self.pixel_size_um,
         )
 
     def _sampled(self) -> tuple[float, float]:
@@ -344,10 +345,12 @@ class _Maps:
     def _region(self) -> _Bools:
         return self._frame.all_of(self._piece.inside)
 
-    @cached_property
-    def to_border(self) -> _Floats:
-        """Of each point of the region to what is not region."""
-        return _distance_to(~self._region)
+    def to_border(self, points: _Bools) -> _Floats:
+        """Of these points of the region to what is not region; 0 or more elsewhere."""
+        box = _box_around(points, math.ceil(self._depth) + 3)
+        found = np.zeros(self._frame.shape, np.float32)
+        found[box] = _distance_to(~self._region[box])
+        return found
 
     @cached_property
     def _wide(self) -> _Bools:
@@ -367,11 +370,7 @@ class _Maps:
         """The part of the frame in which something may be too near to a wide point."""
         aiming = self._piece.aiming
         reach = 2 + math.ceil(max(aiming.clearance_of_good_um, _touched_um(aiming)) / self.step_um)
-        left, top, columns, rows = cv2.boundingRect(self._wide.view(np.uint8))
-        return (
-            slice(max(0, top - reach), min(self._frame.shape[0], top + rows + reach)),
-            slice(max(0, left - reach), min(self._frame.shape[1], left + columns + reach)),
-        )
+        return _box_around(self._wide, reach)
 
     @cached_property
     def _around(self) -> tuple[_Bools, _Bools]:
@@ -502,8 +501,19 @@ def _distance_to(mask: _Bools) -> _Floats:
 
 
 def _grown(mask: _Bools, radius: float) -> _Bools:
-    near: _Bools = distances(~mask) <= radius
-    return near
+    grown = np.zeros_like(mask)
+    box = _box_around(mask, math.ceil(radius) + 1)
+    grown[box] = distances(~mask[box]) <= radius
+    return grown
+
+
+def _box_around(mask: _Bools, reach: int) -> _Window:
+    """The part of a grid that has all points of a mask, and `reach` more on each side."""
+    left, top, columns, rows = cv2.boundingRect(mask.view(np.uint8))
+    return (
+        slice(max(0, top - reach), min(mask.shape[0], top + rows + reach)),
+        slice(max(0, left - reach), min(mask.shape[1], left + columns + reach)),
+    )
 
 
 def cover(
@@ -522,69 +532,70 @@ def cover(
     with the lattice laid in several ways, and with none.
     """
     disc = _disc(radius)
+    total = int(np.count_nonzero(wanted))
+    # A disc about an allowed point lies in what is wanted: nothing is asked for beyond its box.
+    left, top, columns, rows = cv2.boundingRect(wanted.view(np.uint8))
+    box = slice(top, top + rows), slice(left, left + columns)
+    corner = np.array([top, left])
+    wanted_there, depth_there = wanted[box], depth[box]
+    starts = [start - corner for start in _lattices(allowed, radius, depth)]
+    candidates = _candidates(allowed, radius) - corner
+    if total > _SMALL * np.count_nonzero(disc):
+        starts = [max(starts, key=lambda start: _covered(start, wanted_there, disc))]
     best: tuple[list[tuple[int, int]], _Bools] | None = None
     fewest = (1.0, math.inf)
-    total = int(np.count_nonzero(wanted))
-    starts = list(_lattices(allowed, radius, depth))
-    if total > _SMALL * np.count_nonzero(disc):
-        starts = [max(starts, key=lambda start: _covered(start, wanted, disc))]
     for start in starts:
-        canvas = _Canvas(wanted, disc)
-        points = canvas.add_all(start, depth)
-        points += canvas.add_greedily(_candidates(allowed, radius), depth)
+        canvas = _Canvas(wanted_there, disc)
+        points = canvas.add_all(start, depth_there)
+        points += canvas.add_greedily(candidates, depth_there)
         points = canvas.without_idle(points)
-        left = 1 - int(np.count_nonzero(canvas.count > 0)) / total
+        left_over = 1 - int(np.count_nonzero(canvas.count > 0)) / total
         # Nearly the same cover with fewer hits is better: each one is a risk.
-        score = round(max(left, 0.02), 2), len(points)
+        score = round(max(left_over, 0.02), 2), len(points)
         if score < fewest:
             fewest, best = score, (points, canvas.count > 0)
     assert best is not None
-    return best
+    covered = np.zeros_like(wanted)
+    covered[box] = best[1]
+    return [(row + top, column + left) for row, column in best[0]], covered
 
 
-def _lattices(allowed: _Bools, radius: float, depth: _Floats) -> Iterator[list[tuple[int, int]]]:
-    """Points to begin with: the deepest one, then hexagonal lattices laid in several ways."""
-    yield [_deepest(allowed, depth)]
-    rows, columns = np.nonzero(allowed)
-    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+def _lattices(allowed: _Bools, radius: float, depth: _Floats) -> Iterator[NDArray[np.intp]]:
+    """Points to begin with, (N, 2): the deepest one; hexagonal lattices laid in several ways."""
+    yield _deepest(allowed, depth)
     if np.count_nonzero(allowed) < math.pi * radius**2:
         return
+    left, top, width, height = cv2.boundingRect(allowed.view(np.uint8))
     pitch = radius * math.sqrt(3) * 0.98
     lines = pitch * math.sqrt(0.75)
+    rows = np.arange(-lines, height + lines, lines)
+    columns = np.arange(-pitch, width + pitch, pitch)
+    shifts = pitch / 2 * (np.arange(len(rows)) % 2)
     for number in range(_LATTICES):
         down, along = divmod(number, 3)
-        found = []
-        for line, row in enumerate(np.arange(-lines, height + lines, lines)):
-            shift = pitch / 2 * (line % 2)
-            for column in np.arange(-pitch, width + pitch, pitch):
-                point = (
-                    round(rows.min() + row + down * lines / 3),
-                    round(columns.min() + column + shift + along * pitch / 3),
-                )
-                if (
-                    0 <= point[0] < allowed.shape[0]
-                    and 0 <= point[1] < allowed.shape[1]
-                    and allowed[point]
-                ):
-                    found.append(point)
-        yield found
+        at_rows = np.rint(top + rows + down * lines / 3)
+        at_columns = np.rint(left + columns + shifts[:, None] + along * pitch / 3)
+        points = np.stack(np.broadcast_arrays(at_rows[:, None], at_columns), axis=-1)
+        points = points.reshape(-1, 2).astype(np.intp)
+        points = points[((points >= 0) & (points < allowed.shape)).all(axis=1)]
+        yield points[allowed[points[:, 0], points[:, 1]]]
 
 
-def _covered(points: Sequence[tuple[int, int]], wanted: _Bools, disc: _Bools) -> int:
+def _covered(points: NDArray[np.intp], wanted: _Bools, disc: _Bools) -> int:
     canvas = _Canvas(wanted, disc)
-    for point in points:
-        canvas.add(point)
+    for row, column in points.tolist():
+        canvas.add((row, column))
     return int(np.count_nonzero(canvas.count))
 
 
-def _deepest(allowed: _Bools, depth: _Floats) -> tuple[int, int]:
-    """The pole of inaccessibility among the allowed points."""
-    row, column = np.unravel_index(int(np.argmax(np.where(allowed, depth, -1))), allowed.shape)
-    return int(row), int(column)
+def _deepest(allowed: _Bools, depth: _Floats) -> NDArray[np.intp]:
+    """The pole of inaccessibility among the allowed points, (1, 2)."""
+    place = int(np.argmax(np.where(allowed, depth, -1)))
+    return np.array([divmod(place, allowed.shape[1])], np.intp)
 
 
-def _candidates(allowed: _Bools, radius: float) -> list[tuple[int, int]]:
-    """Allowed points that a finer choice would not better by much."""
+def _candidates(allowed: _Bools, radius: float) -> NDArray[np.intp]:
+    """Allowed points that a finer choice would not better by much, (N, 2)."""
     count = int(np.count_nonzero(allowed))
     step = max(
         1, int(radius / _CANDIDATES_A_RADIUS), math.ceil(math.sqrt(count / _MOST_CANDIDATES))
@@ -602,7 +613,7 @@ def _candidates(allowed: _Bools, radius: float) -> list[tuple[int, int]]:
     chosen |= border & some
     if not chosen.any():
         chosen = allowed
-    return [(int(row), int(column)) for row, column in np.argwhere(chosen)]
+    return np.argwhere(chosen)
 
 
 def _disc(radius: float) -> _Bools:
@@ -641,33 +652,46 @@ class _Canvas:
     def add(self, point: tuple[int, int]) -> None:
         self._count[self._window(point)] += self._disc
 
-    def add_all(self, points: Sequence[tuple[int, int]], depth: _Floats) -> list[tuple[int, int]]:
+    def gains(self, points: NDArray[np.intp]) -> NDArray[np.intp]:
+        """`gain` of many points, (N,): a disc is a stretch of each row, and stretches are added up
+        along rows beforehand.
+        """
+        new = self._wanted & (self._count == 0)
+        summed = np.zeros((new.shape[0], new.shape[1] + 1), np.int32)
+        np.cumsum(new, axis=1, out=summed[:, 1:])
+        total = np.zeros(len(points), np.intp)
+        rows, middles = points[:, 0], points[:, 1] + self._reach
+        for down, line in enumerate(self._disc):
+            half = int(np.count_nonzero(line)) // 2
+            total += summed[rows + down, middles + half + 1] - summed[rows + down, middles - half]
+        return total
+
+    def add_all(self, points: NDArray[np.intp], depth: _Floats) -> list[tuple[int, int]]:
         """Those of the points that are worth it, deepest first."""
         added = []
-        for point in sorted(points, key=lambda one: -float(depth[one])):
-            if self.gain(point) >= LEAST_NEW * self._size:
-                self.add(point)
-                added.append(point)
+        deepest_first = np.argsort(-depth[points[:, 0], points[:, 1]], kind="stable")
+        for row, column in points[deepest_first].tolist():
+            if self.gain((row, column)) >= LEAST_NEW * self._size:
+                self.add((row, column))
+                added.append((row, column))
         return added
 
-    def add_greedily(
-        self, candidates: Sequence[tuple[int, int]], depth: _Floats
-    ) -> list[tuple[int, int]]:
+    def add_greedily(self, candidates: NDArray[np.intp], depth: _Floats) -> list[tuple[int, int]]:
         """Each time the candidate that covers most anew, until none is worth it.
 
         What a disc covers anew only shrinks, so that an old figure is a bound: most candidates
         need not be looked at again (Minoux 1978).
         """
         least = max(1.0, LEAST_NEW * self._size)
-        uncovered = (self._wanted & (self._count == 0)).astype(np.float32)
-        gains = cv2.filter2D(
-            uncovered, cv2.CV_32F, self._disc.astype(np.float32), borderType=cv2.BORDER_CONSTANT
-        )
-        heap = []
-        for point in candidates:
-            gain = round(float(gains[point[0] + self._reach, point[1] + self._reach]))
-            if gain >= least:
-                heap.append((-gain, -float(depth[point]), point))
+        gains = self.gains(candidates)
+        candidates, gains = candidates[gains >= least], gains[gains >= least]
+        depths = depth[candidates[:, 0], candidates[:, 1]]
+        heap = [
+            (-gain, -deep, (row, column))
+            for gain, deep, (row, column) in zip(
+                gains.tolist(), depths.tolist(), candidates.tolist(), strict=True
+            )
+        ]
         heapq.heapify(heap)
         added = []
         while heap and -heap[0][0] >= least:

@@ -142,9 +142,14 @@ def _region(
     corner, middle = np.array([top, left]), (factor - 1) // 2
     outline = _outline(touched) * factor + (corner + middle)
     rows, columns = (
-        np.minimum(first + np.arange(length) * factor + middle, full - 1)
-        for first, length, full in zip((top, left), inside.shape, pieces.labels.shape, strict=True)
+        np.arange(first, first + length * factor, factor) + middle
+        for first, length in zip((top, left), inside.shape, strict=True)
     )
+    if factor > 1:
+        rows, columns = (
+            np.minimum(along, full - 1)
+            for along, full in zip((rows, columns), pieces.labels.shape, strict=True)
+        )
     row, column = int(rows[pick_row]), int(columns[pick_column])
     if pieces.labels[row, column] != CellClass.DIFFERENTIATED:
         square = pieces.labels[rows[pick_row] - middle :, columns[pick_column] - middle :]

@@ -176,7 +176,7 @@ def _slope_and_shift(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> ND
     values -= cv2.resize(light, (columns, rows), interpolation=cv2.INTER_LINEAR)
     some = (values.ravel() if everywhere else values[seen])[::5]
     # Debris and the well's dark rim must not take the contrast away from the cells beside them.
-    limit = 8 * float(np.median(np.abs(some))) or np.inf
+    limit = 8 * float(np.sort(np.abs(some))[some.size // 2]) or np.inf
     np.clip(values, -limit, limit, out=values)
     values *= values
     if not everywhere:
