@@ -522,8 +522,8 @@ class CaptureRecord:
     def any_due(self, now: datetime) -> bool:
         """Does a capture wait whose time has come?"""
         with self._database.reading() as session:
-            due = select(CaptureRow.id).where(unfinished(CaptureState.WAITING), is_due(now))
-            return session.scalar(due.limit(1)) is not None
+            times = {"now": now, "far": now + timedelta(seconds=2 * LONGEST_RETRY_S)}
+            return session.scalar(_DUE, times) is not None
 
 
 def wait_again(session: Session, row: CaptureRow, now: datetime) -> None:
@@ -566,6 +566,16 @@ def is_due(now: datetime) -> ColumnElement[bool]:
     return (CaptureRow.next_try_at <= now) | (
         CaptureRow.next_try_at > now + timedelta(seconds=2 * LONGEST_RETRY_S)
     )
+
+
+_DUE = (
+    select(CaptureRow.id)
+    .where(
+        unfinished(CaptureState.WAITING),
+        (CaptureRow.next_try_at <= bindparam("now")) | (CaptureRow.next_try_at > bindparam("far")),
+    )
+    .limit(1)
+)
 
 
 def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:

@@ -200,6 +200,9 @@ class DishRecord:
         no capture of its dish is due or in work. `quiet_s`, `expected` : by source name.
         """
         with self._database.reading() as session:
+            rows = session.execute(_UNREAD).all()
+            if not rows:
+                return []
             busy = set(
                 session.scalars(
                     select(CaptureRow.named_dish)
@@ -210,21 +213,6 @@ class DishRecord:
                     )
                     .distinct()
                 )
-            )
-            fields = (
-                select(func.count())
-                .where(
-                    CaptureRow.scan_id == ScanRow.id,
-                    CaptureRow.state.in_([CaptureState.MEASURED, CaptureState.RECORDED]),
-                )
-                .correlate(ScanRow)
-                .scalar_subquery()
-            )
-            rows = session.execute(
-                select(ScanRow.id, ScanRow.last_taken_at, DishRow.source, DishRow.label, fields)
-                .join(DishRow, ScanRow.dish_id == DishRow.id)
-                .where(ScanRow.dirty)
-                .order_by(ScanRow.first_at)
             )
             ready = []
             for scan_id, last_taken_at, source, label, count in rows:
@@ -578,6 +566,24 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
 _Measured = Sequence[tuple[MeasurementRow, CaptureRow]]
 
 
+_UNREAD = (
+    select(
+        ScanRow.id,
+        ScanRow.last_taken_at,
+        DishRow.source,
+        DishRow.label,
+        select(func.count())
+        .where(
+            CaptureRow.scan_id == ScanRow.id,
+            CaptureRow.state.in_([CaptureState.MEASURED, CaptureState.RECORDED]),
+        )
+        .correlate(ScanRow)
+        .scalar_subquery(),
+    )
+    .join(DishRow, ScanRow.dish_id == DishRow.id)
+    .where(ScanRow.dirty)
+    .order_by(ScanRow.first_at)
+)
 _SCANS = (
     select(ScanRow, DishRow)
     .join(DishRow, DishRow.id == ScanRow.dish_id)

@@ -76,6 +76,9 @@ class Outbox:
         )
         due = or_(OutboxRow.next_try_at <= now, _is_of_a_time_to_come(now))
         fresh = and_(OutboxRow.attempts == 0, OutboxRow.next_try_at <= now + ahead)
+        with self._database.reading() as session:
+            if session.scalar(_WAITING) is None:
+                return None  # most of the time, and nobody is kept from writing for that
         with self._database.writing() as session:
             row = session.scalar(
                 select(OutboxRow)
@@ -236,6 +239,13 @@ class Outbox:
                 .limit(limit)
             )
             return [_message(row) for row in rows]
+
+
+_WAITING = (
+    select(OutboxRow.id)
+    .where(OutboxRow.delivered_at.is_(None), OutboxRow.failed_at.is_(None))
+    .limit(1)
+)
 
 
 def _is_of_a_time_to_come(now: datetime) -> ColumnElement[bool]:

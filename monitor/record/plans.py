@@ -167,9 +167,9 @@ class PlanRecord:
 
     def expire(self, now: datetime) -> list[str]:
         """Plans whose time is over become expired, and leave the picker's folder."""
+        old = RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= now
         with self._database.reading() as session:
-            old = RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= now
-            if session.scalar(select(RemovalPlanRow.id).where(*old).limit(1)) is None:
+            if session.scalar(_OLD, {"now": now}) is None:
                 return []
         with self._database.writing() as session:
             rows = session.scalars(select(RemovalPlanRow).where(*old).with_for_update()).all()
@@ -370,6 +370,11 @@ _ALL_PICKED = (
 _PICKED = _ALL_PICKED.where(RemovalPlanRow.dish_id == bindparam("dish"))
 _PICKED_OF = _ALL_PICKED.join(DishRow, DishRow.id == RemovalPlanRow.dish_id).where(
     DishRow.name == bindparam("name")
+)
+_OLD = (
+    select(RemovalPlanRow.id)
+    .where(RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= bindparam("now"))
+    .limit(1)
 )
 _LIVE = select(RemovalPlanRow).where(
     RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status.in_(LIVE_PLANS)

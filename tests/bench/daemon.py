@@ -181,7 +181,7 @@ def rows(root: Path, query: str) -> list[tuple[str]]:
     with closing(sqlite3.connect(f"file:{files[0]}?mode=ro", uri=True, timeout=30)) as database:
         try:
             return list(database.execute(query))
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:
             return []  # not made yet
 
 
