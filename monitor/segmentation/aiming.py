@@ -279,10 +279,10 @@ class _Piece:
         summed = cv2.integral(self.inside.view(np.uint8))[np.ix_(*edges)]
         counted = np.diff(np.diff(summed, axis=0), axis=1)
         blocks = self.probabilities[:, top : top + shape[0], left : left + shape[1]]
-        entropy = -(blocks * np.log(np.maximum(blocks, 1e-9))).sum(axis=0)
-        entropy /= math.log(len(blocks))
-        chance = float(np.average(blocks[int(CellClass.DIFFERENTIATED)], weights=counted))
-        return chance, float(np.clip(np.average(entropy, weights=counted), 0, 1))
+        share = counted / counted.sum()
+        chance = float((blocks[int(CellClass.DIFFERENTIATED)] * share).sum())
+        entropy = -float((blocks * np.log(np.maximum(blocks, 1e-9)) * share).sum())
+        return chance, min(max(entropy / math.log(len(blocks)), 0.0), 1.0)
 
     def _maps(self) -> _Maps:
         aiming = self.aiming

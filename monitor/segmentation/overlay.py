@@ -42,6 +42,7 @@ _LEVELS = 1024
 _SOFT = (124 + 150 * np.arctan(np.linspace(-8, 8, _LEVELS) / 2.4)).clip(0, 255).astype(np.uint8)
 _SMALLEST_SIDE = 480
 _COARSE_SIDE = 128
+_SAMPLED_SIDE = 256
 # So much at a time stays in the processor's cache.
 _STRIP_PIXELS = 131_072
 
@@ -54,6 +55,7 @@ def draw_overlay(
     title: str = "",
     max_side: int | None = None,
     assumed: bool = False,
+    areas: FieldAreas | None = None,
 ) -> Picture:
     """Capture, outlines of both classes, scale bar, legend.
 
@@ -63,13 +65,15 @@ def draw_overlay(
     max_side : longest side of the picture in pixels, strips not counted; small captures are
         enlarged, so that text fits
     assumed : the pixel size is a guess, and the scale bar says so
+    areas : of the label map, where they were measured already
     Returns (h, w, 3) uint8, BGR.
 
     Raises ValueError where capture and label map differ in shape.
     """
     if pixels.shape[:2] != labels.shape:
         raise ValueError(f"capture {pixels.shape} and label map {labels.shape} differ in shape")
-    areas = measure_areas(labels)
+    if areas is None:
+        areas = measure_areas(labels)
     zoom = _zoom(labels.shape, max_side)
     classes = _resized(labels, zoom, cv2.INTER_NEAREST)
     if zoom > 1:
@@ -117,8 +121,9 @@ class _Levels:
     def __init__(self, grey: NDArray[Any], seen: NDArray[np.bool_]) -> None:
         self._grey = grey
         self.shape: tuple[int, int] = (grey.shape[0], grey.shape[1])
-        # Every second row and column says enough about light and contrast.
-        self._maps = _slope_and_shift(_finite(grey[::2, ::2]), seen[::2, ::2])
+        # Some rows and columns say enough about light and contrast.
+        step = max(1, max(grey.shape) // _SAMPLED_SIDE)
+        self._maps = _slope_and_shift(_finite(grey[::step, ::step]), seen[::step, ::step])
 
     def rows(self, top: int, bottom: int) -> NDArray[np.uint16]:
         """Rows ``top`` to ``bottom``: (bottom - top, W), 0 .. 1023."""

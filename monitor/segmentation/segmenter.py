@@ -30,7 +30,7 @@ from monitor.capture.sidecars import read_beside
 from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import Aim, Colony, FieldMeasurement, Region, StagePosition
+from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region, StagePosition
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
@@ -179,7 +179,10 @@ def _measure(
     label_map = f"labels/{stem}{label_map_suffix(labels)}"
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
     with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
-        written = beside_us.submit(_write_pictures, field, request, overlay, label_map, title)
+        areas = measure_areas(labels)
+        written = beside_us.submit(
+            _write_pictures, field, areas, request, overlay, label_map, title
+        )
         pieces = Pieces(labels)
         colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
         regions = find_regions(
@@ -199,7 +202,7 @@ def _measure(
         written.result()
     return FieldMeasurement(
         shape=(labels.shape[0], labels.shape[1]),
-        areas=measure_areas(labels),
+        areas=areas,
         colonies=colonies,
         regions=regions,
         uncertainty=field.segmentation.uncertainty,
@@ -264,7 +267,7 @@ def _before(
 
 
 def _write_pictures(
-    field: Field, request: FieldRequest, overlay: str, label_map: str, title: str
+    field: Field, areas: FieldAreas, request: FieldRequest, overlay: str, label_map: str, title: str
 ) -> None:
     """Overlay and label map into the state folder. Raises CaptureError where that cannot be."""
     size = field.pixel_size_um
@@ -275,6 +278,7 @@ def _write_pictures(
         title=title,
         max_side=OVERLAY_SIDE_PX,
         assumed=size is None,
+        areas=areas,
     )
     _write(request, {label_map: encode_label_map(field.labels), overlay: encode_jpeg(image)})
 
