@@ -49,6 +49,7 @@ IN_WORK = 2
 # Files that are taken in at once, and captures that are claimed at once.
 PORTION = 200
 AHEAD = 32
+READ_TOGETHER = 25
 BEAT_EVERY_S = 10.0
 # Why a capture waits that is about to be measurable: what had it in hand died, not through it.
 _BLAMELESS = ("worker-died", PROGRAM_DIED)
@@ -271,9 +272,11 @@ def _read_scans(pipeline: Pipeline, store: Store, tally: Tally, rate: Rate) -> N
     """
     scans = store.dishes.unread_scans(tally.all)
     counted = rate.count(len(scans), "reading scans")
-    for scan in scans:
-        pipeline.read_scan(scan)
-        counted.advance()
+    for first in range(0, len(scans), READ_TOGETHER):
+        portion = scans[first : first + READ_TOGETHER]
+        pipeline.read_scans(portion)
+        for _ in portion:
+            counted.advance()
 
 
 def _measure(

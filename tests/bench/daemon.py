@@ -68,11 +68,15 @@ def main() -> None:
         began = time.monotonic()
         with running(root) as daemon:
             wait_for(root, 1)
-            print(f"| start to the first capture on record | {time.monotonic() - began:.1f} s |")
+            took_s, start_s = time.monotonic() - began, sum(used_s(daemon))
+            print(
+                f"| start to the first capture on record | {took_s:.1f} s, {start_s:.1f} s of "
+                "processor time |"
+            )
             time.sleep(10)
-            before, since = used_s(daemon), time.monotonic()
+            before, since = sum(used_s(daemon)), time.monotonic()
             time.sleep(options.idle_s)
-            share = (used_s(daemon) - before) / (time.monotonic() - since)
+            share = (sum(used_s(daemon)) - before) / (time.monotonic() - since)
             print(f"| waiting for nothing | {100 * share:.2f} % of a core |")
             report("captures of a megapixel", root, daemon, options.large, LARGE_PX, large_s)
             report("burst of small captures", root, daemon, options.burst, SMALL_PX, small_s)
@@ -92,15 +96,28 @@ def report(
     dropped_s = time.monotonic() - began
     wait_for(root, known + count, "SELECT count(*) FROM capture")
     taken_s = time.monotonic() - began
+    taken = (
+        measured(root) - known,
+        [now - then for now, then in zip(used_s(daemon), before, strict=True)],
+    )
     wait_for(root, known + count)
-    took_s, cost_s = time.monotonic() - began, used_s(daemon) - before
+    took_s = time.monotonic() - began
+    each_ms = [
+        1000 * (now - then) / count for now, then in zip(used_s(daemon), before, strict=True)
+    ]
     print(
-        f"| {what} | {count} dropped in {dropped_s:.1f} s, all known after {taken_s:.1f} s, "
-        f"measured after {took_s:.1f} s: "
-        f"{60 * count / took_s:.0f} a minute; {1000 * cost_s / count:.1f} ms of processor time "
-        f"each, of which the network {1000 * alone_s:.1f} ms |",
+        f"| {what} | {count} dropped in {dropped_s:.1f} s, all known after {taken_s:.1f} s (by "
+        f"then {taken[0]} measured, {sum(taken[1]):.1f} s of processor time), "
+        f"measured after {took_s:.1f} s: {60 * count / took_s:.0f} a minute; "
+        f"{sum(each_ms):.1f} ms of processor time each: daemon {each_ms[0]:.1f}, worker "
+        f"{sum(each_ms[1:]):.1f}, of which the network {1000 * alone_s:.1f} ms |",
         flush=True,
     )
+
+
+def measured(root: Path) -> int:
+    found = rows(root, DONE)
+    return int(found[0][0]) if found else 0
 
 
 def pictures(side: int, count: int, first: int = 0) -> Iterator[bytes]:
@@ -166,11 +183,11 @@ def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
             daemon.wait(60)
 
 
-def used_s(daemon: subprocess.Popen[bytes]) -> float:
-    """Processor seconds of the daemon and its worker so far."""
+def used_s(daemon: subprocess.Popen[bytes]) -> list[float]:
+    """Processor seconds so far: of the daemon, and of each process of its worker."""
     parent = psutil.Process(daemon.pid)
     times = [one.cpu_times() for one in (parent, *parent.children(recursive=True))]
-    return sum(one.user + one.system for one in times)
+    return [one.user + one.system for one in times]
 
 
 def rows(root: Path, query: str) -> list[tuple[str]]:
