@@ -914,7 +914,12 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
     if same is not None:
         row, outcome = same, TakenIn.KNOWN
         _follow(session, row, seen, now)
-    elif before is not None and _was_never_read(before):
+    elif (
+        before is not None
+        and _was_never_read(before)
+        # Other files that hold its bytes still do.
+        and all(one is file for one in files_of(session, before))
+    ):
         row, outcome = before, TakenIn.NEW
     else:
         row = CaptureRow(

@@ -16,9 +16,11 @@ from monitor.config import Config, RecordConfig, SourceConfig
 from monitor.daemon import (
     DELIVERY_STUCK_S,
     IN_WORK,
+    MOST_IN_WORK,
     TOGETHER,
     Daemon,
     _is_answer,
+    _Pace,
     _Started,
     run_jobs_now,
 )
@@ -69,6 +71,35 @@ def test_a_worker_that_gives_no_answer_is_ended_and_told_of(store, tmp_path):
     (alert,) = store.dishes.alerts()
     assert (alert.topic, alert.about) == ("worker-stuck", "this machine")
     assert "a.tif for 1800 s" in (alert.text or "")
+
+
+PACES = {
+    # name: (seconds that captures took, how many the worker gets then)
+    "nothing is known yet": ([], IN_WORK),
+    "a well plate's thumbnails": ([0.02] * 20, 50),
+    "nearly nothing": ([0.0] * 20, MOST_IN_WORK),
+    "fields of a megapixel": ([0.3] * 20, 3),
+    "mosaics": ([60.0] * 20, IN_WORK),
+    "mosaics after thumbnails": ([0.02] * 20 + [60.0], IN_WORK),
+}
+
+
+@pytest.mark.parametrize("case", PACES)
+def test_the_worker_gets_as_much_ahead_as_keeps_it_busy_for_a_second(case):
+    """More would only be kept from other programs on the same record."""
+    took_s, expected = PACES[case]
+    pace = _Pace()
+    for seconds in took_s:
+        pace.answers(1, seconds)
+    assert pace.in_work == expected
+
+
+def test_a_portion_in_which_nothing_was_measured_says_nothing_of_the_pace():
+    pace = _Pace()
+    pace.answers(10, 0.1)
+    before = pace.in_work
+    pace.answers(0, 0.0)
+    assert pace.in_work == before
 
 
 LAY_THERE = {

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -72,6 +74,61 @@ def test_looking_at_the_same_file_again_adds_nothing(store):
     assert again.next_try_at == NOW
     a = Path("/in/a.tif")
     assert store.captures.looks([a]) == {a: (9, 2_000)}
+
+
+@pytest.mark.parametrize("overwritten", ["a", "b"])
+def test_one_of_two_copies_is_written_over_and_the_bytes_of_the_other_stay(store, overwritten):
+    """Nothing is lost: the other file is known as it is and would not be hashed again."""
+    take(store, "/in/a.tif", "same")
+    take(store, "/in/b.tif", "same")
+    new = take(store, f"/in/{overwritten}.tif", "new")
+    other = "b" if overwritten == "a" else "a"
+    lie = {one.sha256: one.path for one in all_captures(store)}
+    assert lie == {
+        sha256_of("same"): Path(f"/in/{other}.tif"),
+        sha256_of("new"): Path(f"/in/{overwritten}.tif"),
+    }
+    assert (
+        store.captures.known_among([Path(f"/in/{overwritten}.tif")])[new.path].capture_id == new.id
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_files_taken_in_together_are_what_they_are_one_by_one(seed, fresh_database, tmp_path):
+    """Copies, files written over, half files and new ones: the quick way for many new ones must not
+    know better.
+    """
+    chance = random.Random(seed)
+
+    def file():
+        path = f"/in/{chance.choice('ab')}/{chance.randrange(9)}.tif"
+        one = seen(path, chance.choice([None, "one", "two", "three", f"{chance.random()}"]))
+        if chance.random() < 0.2:
+            return replace(one, sha256=None, problem=("empty", "is empty"), transient=True)
+        return replace(one, mtime_ns=chance.randrange(3), source=chance.choice(["x", "y"]))
+
+    portions = [[seen("/in/a/x.tif"), seen("/in/b/x.tif")]]
+    portions += [[file() for _ in range(chance.randrange(2, 14))] for _ in range(3)]
+    told = []
+    for way in ("together", "one by one"):
+        copy = tmp_path / f"{way}.sqlite"
+        shutil.copy(fresh_database, copy)
+        with Store(f"sqlite:///{copy}") as store:
+            outcomes = []
+            for portion in portions:
+                if way == "together":
+                    taken = store.captures.take_in_all(portion, NOW)
+                else:
+                    taken = [store.captures.take_in(one, NOW) for one in portion]
+                outcomes += [(outcome, replace(one, id=0)) for outcome, one in taken]
+            paths = {one.path for portion in portions for one in portion}
+            known = {
+                path: replace(one, capture_id=0)
+                for path, one in store.captures.known_among(paths).items()
+            }
+            on_record = sorted(str(replace(one, id=0)) for one in all_captures(store))
+            told.append((outcomes, known, on_record))
+    assert told[0] == told[1]
 
 
 def test_half_a_file_becomes_the_whole_file_without_a_second_row(store):
