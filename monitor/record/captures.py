@@ -835,9 +835,8 @@ def _add_new(
     """Rows of captures and files, all at once."""
     if not fresh:
         return {}
-    folders = {
-        path: folder_at(session, path) for path in {one.path.parent for one in fresh.values()}
-    }
+    parents = dict.fromkeys(one.path.parent for one in fresh.values())
+    folders = {path: folder_at(session, path) for path in parents}
     rows = []
     for one in fresh.values():
         head, tail = halves_of(one.sha256)
