@@ -80,6 +80,8 @@ class TuningSettings:
     rehearsal_share, rehearsal_fields : share of the crops from simulated fields; number of those
     least_images : from so many on whole images are held out, else halves of images
     most_folds : turns of holding out
+    most_unproved_share : most of the new weights that are kept where no whole image could be held
+        out: halves of the images that were learnt from flatter
     """
 
     training: TrainingSettings = field(
@@ -98,6 +100,7 @@ class TuningSettings:
     rehearsal_fields: int = 32
     least_images: int = 3
     most_folds: int = 4
+    most_unproved_share: float = 0.5
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -225,7 +228,8 @@ def train(
     ]
     whole = tune(len(folds), "all fields", fields, ())
     tell(TuningProgress("choosing", in_all, in_all, elapsed_s=time.monotonic() - started))
-    choice = _choose(start, folds, turns)
+    proved = len(fields) >= settings.least_images
+    choice = _choose(start, folds, turns, 1.0 if proved else settings.most_unproved_share)
     tuned = PmfCNN(start.network.config)
     tuned.load_state_dict(mixed(start.network.state_dict(), whole.state_dict(), choice.share))
     tuned.eval()
@@ -447,10 +451,12 @@ def mixed(old: Mapping[str, Tensor], new: Mapping[str, Tensor], share: float) ->
     }
 
 
-def _choose(start: Model, folds: Sequence[Fold], turns: Sequence[PmfCNN]) -> Choice:
+def _choose(
+    start: Model, folds: Sequence[Fold], turns: Sequence[PmfCNN], most_share: float
+) -> Choice:
     base = start.manifest
     if not folds:
-        return Choice(1.0, base.temperature, {})
+        return Choice(most_share, base.temperature, {})
 
     def measured(share: float, temperature: float) -> _Held:
         manifest = replace(base, temperature=temperature)
@@ -461,7 +467,7 @@ def _choose(start: Model, folds: Sequence[Fold], turns: Sequence[PmfCNN]) -> Cho
             parts.append(_measure(network.eval(), manifest, fold.held))
         return _pooled(parts)
 
-    by_share = {share: measured(share, base.temperature) for share in SHARES}
+    by_share = {share: measured(share, base.temperature) for share in SHARES if share <= most_share}
     scores = {share: one.confusion.mean_jaccard for share, one in by_share.items()}
     enough = max(scores[0.0], max(scores.values()) - ALIKE)
     share = max(share for share, score in scores.items() if score >= enough)

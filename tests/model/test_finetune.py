@@ -111,6 +111,15 @@ def test_fine_tuning_on_a_folder_makes_a_better_model(
     assert max(one.score or 0 for one in told) > 0.7
 
 
+def test_of_what_no_whole_image_vouches_for_half_is_kept_at_most(
+    better: tuple[Path, Manifest, list[TuningProgress]],
+) -> None:
+    """Two images: only halves of those that were learnt from were held out, and they flatter."""
+    training, scores = better[1].training, better[1].scores["held out in turns"]
+    assert training["share_of_new_weights"] == 0.5
+    assert set(scores["mean_jaccard_by_share_of_new_weights"]) == {"0", "0.25", "0.5"}
+
+
 def test_weights_that_do_not_help_are_not_taken(
     better: tuple[Path, Manifest, list[TuningProgress]], tmp_path: Path
 ) -> None:
