@@ -105,9 +105,12 @@ class Model:
     manifest: Manifest
 
 
-def canary_image() -> NDArray[np.float32]:
-    """A small picture (96, 96) by a formula: stripes, blobs, an edge and a fine grain."""
-    row, column = np.mgrid[0:96, 0:96].astype(np.float64)
+SMALLEST_CANARY_PX: Final = 96
+
+
+def canary_image(side_px: int = SMALLEST_CANARY_PX) -> NDArray[np.float32]:
+    """A small square picture by a formula: stripes, blobs, an edge and a fine grain."""
+    row, column = np.mgrid[0:side_px, 0:side_px].astype(np.float64)
     grain = np.modf(np.sin(row * 12.9898 + column * 78.233) * 43758.5453)[0]
     picture = (
         120
@@ -122,7 +125,8 @@ def canary_image() -> NDArray[np.float32]:
 
 def run_canary(network: PmfCNN, manifest: Manifest) -> tuple[float, ...]:
     """Probabilities of some cells of the canary picture, by this network, here."""
-    flat = bend(normalise(canary_image(), None, manifest.um_per_pixel, manifest.normalisation))
+    picture = canary_image(max(SMALLEST_CANARY_PX, manifest.network.window_px))
+    flat = bend(normalise(picture, None, manifest.um_per_pixel, manifest.normalisation))
     was_training = network.training
     network.eval()
     with torch.inference_mode():

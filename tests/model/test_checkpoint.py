@@ -23,6 +23,7 @@ from model.checkpoint import (
     save_model,
 )
 from model.network import PmfCNN, PmfCNNConfig
+from model.pmf import CLASSES
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
 
@@ -52,6 +53,22 @@ def test_a_model_comes_back_as_it_was_written(folder: Path) -> None:
         for grid, logits in loaded.network(image).items():
             torch.testing.assert_close(logits, written.network.eval()(image)[grid])
     assert sorted(p.name for p in folder.iterdir()) == sorted([CARD, MANIFEST, WEIGHTS])
+
+
+def test_a_window_wider_than_the_usual_canary_has_one_that_fills_it(tmp_path: Path) -> None:
+    config = PmfCNNConfig(
+        window_px=128,
+        grids=(1, 16),
+        voting_grids=(16,),
+        vote_margin_px=40,
+        widths=(4, 4, 6),
+        context_channels=6,
+        view_channels=4,
+    )
+    model = Model(PmfCNN(config).eval(), Manifest("wide", config, 2.5))
+    kept = save_model(tmp_path / "wide", model, "")
+    assert load_model(tmp_path / "wide").manifest == kept
+    assert len(kept.canary) > CLASSES
 
 
 def test_identity_follows_weights_and_meaning_but_not_scores(folder: Path, tmp_path: Path) -> None:
