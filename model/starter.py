@@ -72,6 +72,9 @@ TESTED_SEEDS: Final = (1000, 3000)
 
 NOISE_PICTURES: Final = 40
 
+EMPTY_DISHES: Final = 64
+EMPTY_SHARE: Final = 0.05
+
 FIRST_VALIDATION_SEED: Final = 6000
 """Those from here on are for choosing while training; those before are for the final scores."""
 
@@ -232,6 +235,32 @@ def well_of(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
     return np.asarray(parts == largest), 2 * math.sqrt(area / math.pi)
 
 
+def empty_dishes(count: int = EMPTY_DISHES) -> list[TrainingField]:
+    """Pictures of nothing but the camera's grain and uneven light: all background.
+
+    Contrast is scaled by that of the picture itself, so that grain is all there is to see in them.
+    """
+    found = []
+    for number in range(count):
+        chance = np.random.default_rng([number, 9])
+        size = math.exp(chance.uniform(math.log(0.6), math.log(4.6)))
+        side = round(FIELD_PX * UM_PER_PIXEL / size)
+        grain: NDArray[Any] = chance.normal(0, 1, (side, side)).astype(np.float32)
+        if chance.random() < 0.3:
+            grain = cv2.GaussianBlur(grain, (0, 0), float(chance.uniform(0.3, 0.6)))
+        light = cv2.resize(
+            chance.normal(0, 1, (3, 3)).astype(np.float32),
+            (side, side),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        picture = 120 + chance.uniform(1, 8) * grain / grain.std() + chance.uniform(0, 12) * light
+        nothing = np.zeros((side, side), dtype=np.uint8)
+        image = np.clip(picture, 0, 255).astype(np.uint8)
+        one = LabelledImage(f"empty {number}", image, nothing, size)
+        found.append(prepare(one, UM_PER_PIXEL, Normalisation()))
+    return found
+
+
 def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingField]]]:
     """Real fields to train on by kind, and those held back. Kinds that are missing are left out."""
     groups: list[FieldGroup] = []
@@ -340,6 +369,8 @@ def make_starter(
     settings = settings or STARTER_SETTINGS
     fields = simulated_fields(count, work, jobs)
     groups, held = real_groups(real) if real else ([], {})
+    names = {group.name: [one.name for one in group.fields] for group in groups}
+    groups.append(FieldGroup("empty", empty_dishes(), EMPTY_SHARE, 0.1))
     share = 1.0 - sum(group.share for group in groups)
     groups.append(FieldGroup("simulated", fields, share))
     torch.manual_seed(seed)
@@ -380,7 +411,8 @@ def make_starter(
     facts = {
         "simulated_fields": count,
         "first_simulation_seed": FIRST_TRAINING_SEED,
-        "real": {g.name: [one.name for one in g.fields] for g in groups[:-1]},
+        "real": names,
+        "empty_dishes": EMPTY_DISHES,
         "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
         "shares": {group.name: round(group.share, 3) for group in groups},
         "steps": steps,
@@ -585,6 +617,7 @@ images of that microscope.
 - {training["simulated_fields"]} simulated fields (`model.simulate`, seeds from
   {training["first_simulation_seed"]} on) with exact truth: phase contrast and brightfield, 0.6 to
   4.6 um a pixel.
+- {training["empty_dishes"]} pictures of empty dishes: white noise at these scales and uneven light.
 - hiPSC colonies in phase contrast (allen-cell-animated/cell-catalog; repository MIT), labels by
   local contrast, checked by eye: background and undifferentiated only.
 - Single spread cells in phase contrast (oist/Usiigaci; MIT), taken as a stand-in for
