@@ -98,6 +98,10 @@ def row(name: str, confusion: Confusion, errors: list[float]) -> str:
     return f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |"
 
 
+def _threads(number: int) -> str:
+    return f"{number} thread{'' if number == 1 else 's'}"
+
+
 def page(turns: list[Turn], minutes: float) -> str:
     """The document."""
     lines = [
@@ -124,7 +128,7 @@ def page(turns: list[Turn], minutes: float) -> str:
         .replace("@TOOK@", f"{max(one.wall_s for one in turns) / 60:.1f}")
         .replace("@STEPS@", ", ".join(str(one.steps) for one in turns))
         .replace("@SHARES@", ", ".join(f"{one.share:g}" for one in turns))
-        .replace("@THREADS@", str(torch.get_num_threads()))
+        .replace("@THREADS@", _threads(torch.get_num_threads()))
     )
 
 
