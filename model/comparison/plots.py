@@ -19,6 +19,7 @@ from model.comparison.report import (
     Outcome,
     ahead,
     by_windows,
+    common_seeds,
     curves,
     main_conditions,
 )
@@ -136,10 +137,11 @@ def draw_images(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) ->
     panels = figure.subplots(1, len(drawn), squeeze=False)[0]
     for panel, ((name, window, cpu_s), ordered) in zip(panels, drawn.items(), strict=True):
         ticks = [str(one.images or "all") for one in ordered]
+        seeds = common_seeds(found, ordered)
         for arm in [one for one in NAMES if one not in ALONE]:
             places = [i for i, one in enumerate(ordered) if arm in found[one]]
             if len(places) > 1:
-                means = [float(found[ordered[i]][arm].jaccard.mean()) for i in places]
+                means = [float(found[ordered[i]][arm].jaccard[:seeds].mean()) for i in places]
                 panel.plot(places, means, ".-", color=COLOURS[arm], label=NAMES[arm])
         panel.set_xticks(range(len(ticks)), ticks)
         panel.set_title(f"{name.replace('_', ' ')}, {window} px, {cpu_s:g} s", fontsize=10)

@@ -326,8 +326,8 @@ def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     return [*lines, ""]
 
 
-def _scores(outcome: Outcome) -> str:
-    scores = outcome.jaccard
+def _scores(outcome: Outcome, seeds: int | None = None) -> str:
+    scores = outcome.jaccard[:seeds]
     spread = f" ({scores.min():.3f}-{scores.max():.3f})" if len(scores) > 1 else ""
     return f"{scores.mean():.3f}{spread}"
 
@@ -362,15 +362,14 @@ def _alone_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     for condition, some in found.items():
         if not set(ALONE) <= set(some):
             continue
+        seeds = min(len(some[arm].counts) for arm in some if arm in {*ALONE, "patch", "pmf"})
         patch, pmf = (some[arm] for arm in ALONE)
-        dense = [
-            f"{some[arm].jaccard.mean():.3f}" if arm in some else "" for arm in ("patch", "pmf")
-        ]
+        dense = [_scores(some[arm], seeds) if arm in some else "" for arm in ("patch", "pmf")]
         rows.append(
             _row(
                 *_place(condition),
-                _scores(patch),
-                _scores(pmf),
+                _scores(patch, seeds),
+                _scores(pmf, seeds),
                 _interval(ahead(pmf, patch)),
                 *dense,
             )
@@ -456,6 +455,13 @@ def curves(found: Mapping[Condition, Any]) -> dict[tuple[str, int, float], list[
     }
 
 
+def common_seeds(
+    found: Mapping[Condition, Mapping[str, Outcome]], conditions: Sequence[Condition]
+) -> int:
+    """How many seeds every arm was run with: scores along a curve are means over the same ones."""
+    return min(len(one.counts) for condition in conditions for one in found[condition].values())
+
+
 def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     drawn = curves(found)
     if not drawn:
@@ -467,12 +473,17 @@ def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     lines = [
         "## Training images",
         "",
+        "Means over the seeds that all numbers were run with; a seed draws which images are learnt "
+        "from.",
+        "",
         _row(*PLACE, *(_name(arm) for arm in arms), "pyramid ahead of FCN"),
         "|" + "---|" * (len(PLACE) + len(arms) + 1),
     ]
-    for condition in [one for some in drawn.values() for one in some]:
+    for condition, seeds in [
+        (one, common_seeds(found, some)) for some in drawn.values() for one in some
+    ]:
         some = found[condition]
-        cells = [_scores(some[arm]) if arm in some else "" for arm in arms]
+        cells = [_scores(some[arm], seeds) if arm in some else "" for arm in arms]
         both = {"pyramid", "fcn"} <= set(some)
         lead = _interval(ahead(some["pyramid"], some["fcn"])) if both else ""
         lines.append(_row(*_place(condition), *cells, lead))
