@@ -533,7 +533,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
 
 
 def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
-    arms = list(THE_REPORT)
+    arms = [*THE_REPORT, "pyramid"]
     lines = [
         "## The method's report beside ours",
         "",
@@ -543,7 +543,10 @@ def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]
         "",
         _row("", *(_name(arm) for arm in arms)),
         "|" + "---|" * (1 + len(arms)),
-        _row("the report", *(f"{100 * THE_REPORT[arm]:.1f}" for arm in arms)),
+        _row(
+            "the report",
+            *(f"{100 * THE_REPORT[arm]:.1f}" if arm in THE_REPORT else "" for arm in arms),
+        ),
     ]
     for name, conditions in main_conditions(found).items():
         cells = []
