@@ -137,7 +137,7 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
 
 
 QUICK_SETS = ("glands", "textures", "spread_cells")
-QUICK_ARMS = ("patch", "fcn", "pmf", "random-forest")
+QUICK_ARMS = ("patch", "fcn", "pmf", "pyramid", "random-forest")
 FULL_ARMS = (
     "patch",
     "fcn",
@@ -146,6 +146,8 @@ FULL_ARMS = (
     "pmf-fine",
     "pmf",
     "pyramid",
+    "patch-alone",
+    "pmf-alone",
     "dynunet",
     "random-forest",
 )
