@@ -37,7 +37,7 @@ from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
-from monitor.pipeline import InWork, Pipeline, utc_now
+from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 from monitor.vigil import Vigil
@@ -55,10 +55,8 @@ TICK_S = 1.0
 BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
 SORTED_AT_ONCE = 2_000
-# Files that are taken in together; measurements and scans that are written together. Others who
-# want to write wait for so long.
+# Files that are taken in together; others who want to write wait for so long.
 FILES_TOGETHER = 100
-TOGETHER = 25
 TOGETHER_BYTES = 64 * 2**20
 DRAWING = "drawing"
 OUTBOX_S = 2.0

@@ -90,6 +90,8 @@ UNLISTED = "unlisted"
 _NOTHING_TOLD = {RemovalCheck.CANNOT_TELL, RemovalCheck.NOT_CHECKED}
 _STILL_TO_REMOVE = {RemovalCheck.STILL_THERE, RemovalCheck.PARTLY_GONE}
 CRASHES_ALLOWED = 2
+# Measurements, or scans, written in one transaction: others who want to write wait so long.
+TOGETHER = 25
 # Scans whose label maps are larger than that in all are read one by one.
 READ_TOGETHER_PX = 4_000_000
 Clock = Callable[[], datetime]

@@ -145,7 +145,7 @@ def end(
     settings = open_config(config, state)
     with open_store(settings) as store:
         when = _moment(at, store.lines.line(dish), settings)
-        line = store.lines.end(dish, at=when, who=_who(who), note=note, now=utc_now())
+        line = store.lines.end(dish, at=when, who=person(who), note=note, now=utc_now())
         _say_what_followed(store, line)
     say(f"{shown(line.name)} ended at {when:%Y-%m-%d %H:%M} UTC")
 
@@ -163,7 +163,7 @@ def resume(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        line = store.lines.resume(dish, who=_who(who), now=utc_now())
+        line = store.lines.resume(dish, who=person(who), now=utc_now())
     say(f"{shown(line.name)} is watched again")
 
 
@@ -196,7 +196,9 @@ def passage(
     settings = open_config(config, state)
     with open_store(settings) as store:
         when = _moment(at, store.lines.line(dish), settings)
-        done = store.lines.passage(dish, to or [], at=when, who=_who(who), note=note, now=utc_now())
+        done = store.lines.passage(
+            dish, to or [], at=when, who=person(who), note=note, now=utc_now()
+        )
         if done.parent.label not in {child.label for child in done.children}:
             _say_what_followed(store, done.parent)
     names = ", ".join(shown(child.name) for child in done.children)
@@ -220,7 +222,7 @@ def rename(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        line = store.lines.rename(dish, name, who=_who(who), now=utc_now())
+        line = store.lines.rename(dish, name, who=person(who), now=utc_now())
     say(f"{shown(dish)} is called {shown(line.name)} now")
 
 
@@ -241,7 +243,7 @@ def annotate(
     settings = open_config(config, state)
     with open_store(settings) as store:
         when = _moment(at, store.lines.line(dish), settings)
-        made = store.lines.annotate(dish, text, at=when, who=_who(who), now=utc_now())
+        made = store.lines.annotate(dish, text, at=when, who=person(who), now=utc_now())
     say(f"{shown(made.dish)}: {shown(made.text)} at {made.at:%Y-%m-%d %H:%M} UTC, by {made.who}")
 
 
@@ -256,10 +258,6 @@ def _say_what_followed(store: Store, line: DishLine) -> None:
             f"{shown(dish.name)}: scans taken under the label {shown(line.label)} since then "
             f"({dish.scans}) are a dish of their own"
         )
-
-
-def _who(who: str | None) -> str:
-    return person(who)
 
 
 def _moment(text: str | None, line: DishLine, config: Config) -> datetime:

@@ -39,7 +39,7 @@ from monitor.config import Config
 from monitor.culture import CaptureState
 from monitor.delivery import deliver_due
 from monitor.errors import RecordError
-from monitor.pipeline import UNLISTED, InWork, Pipeline, utc_now
+from monitor.pipeline import TOGETHER, UNLISTED, InWork, Pipeline, utc_now
 from monitor.record.captures import FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
@@ -49,7 +49,6 @@ IN_WORK = 2
 # Files that are taken in at once, and captures that are claimed at once.
 PORTION = 200
 AHEAD = 32
-READ_TOGETHER = 25
 BEAT_EVERY_S = 10.0
 # Why a capture waits that is about to be measurable: what had it in hand died, not through it.
 _BLAMELESS = ("worker-died", PROGRAM_DIED)
@@ -272,8 +271,8 @@ def _read_scans(pipeline: Pipeline, store: Store, tally: Tally, rate: Rate) -> N
     """
     scans = store.dishes.unread_scans(tally.all)
     counted = rate.count(len(scans), "reading scans")
-    for first in range(0, len(scans), READ_TOGETHER):
-        portion = scans[first : first + READ_TOGETHER]
+    for first in range(0, len(scans), TOGETHER):
+        portion = scans[first : first + TOGETHER]
         pipeline.read_scans(portion)
         for _ in portion:
             counted.advance()
