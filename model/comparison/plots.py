@@ -15,11 +15,12 @@ from model.comparison.report import (
     ALONE,
     METHOD_SETS,
     NAMES,
+    SINGLE_GRIDS,
     Condition,
     Outcome,
     ahead,
+    along,
     by_windows,
-    common_seeds,
     curves,
     main_conditions,
 )
@@ -53,7 +54,7 @@ def draw_scores(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) ->
         arms = [
             arm
             for arm in NAMES
-            if arm not in ALONE and any(arm in found[one] for one in conditions)
+            if arm not in {*ALONE, *SINGLE_GRIDS} and any(arm in found[one] for one in conditions)
         ]
         for arm in arms:
             some = [one for one in conditions if arm in found[one]]
@@ -137,12 +138,11 @@ def draw_images(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) ->
     panels = figure.subplots(1, len(drawn), squeeze=False)[0]
     for panel, ((name, window, cpu_s), ordered) in zip(panels, drawn.items(), strict=True):
         ticks = [str(one.images or "all") for one in ordered]
-        seeds = common_seeds(found, ordered)
-        for arm in [one for one in NAMES if one not in ALONE]:
+        arms, seeds = along(found, ordered)
+        for arm in arms:
             places = [i for i, one in enumerate(ordered) if arm in found[one]]
-            if len(places) > 1:
-                means = [float(found[ordered[i]][arm].jaccard[:seeds].mean()) for i in places]
-                panel.plot(places, means, ".-", color=COLOURS[arm], label=NAMES[arm])
+            means = [float(found[ordered[i]][arm].of_seeds(seeds).mean()) for i in places]
+            panel.plot(places, means, ".-", color=COLOURS[arm], label=NAMES[arm])
         panel.set_xticks(range(len(ticks)), ticks)
         panel.set_title(f"{name.replace('_', ' ')}, {window} px, {cpu_s:g} s", fontsize=10)
         panel.set_xlabel("training images")

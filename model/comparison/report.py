@@ -33,6 +33,9 @@ OUTSIDE_RIVALS: Final = ("dynunet", "random-forest")
 ALONE: Final = ("patch-alone", "pmf-alone")
 """Arms that learn windows one by one; they have a table of their own."""
 
+SINGLE_GRIDS: Final = ("pmf-coarse", "pmf-half", "pmf-fine")
+"""Arms that learn one grid only; they have a table of their own."""
+
 MAIN_IMAGES: Final = 10
 """Training images of the main tables, where a set was run with so many."""
 
@@ -56,9 +59,11 @@ class Condition:
 class Outcome:
     """All runs of an arm under one condition.
 
+    seeds : of the runs, ascending
     counts : (seeds, images, C, C) int64, confusions
     """
 
+    seeds: tuple[int, ...]
     counts: NDArray[np.int64]
     borders: Sequence[BoundaryMatches]
     sure: Sequence[Reliability]
@@ -69,6 +74,10 @@ class Outcome:
     def jaccard(self) -> NDArray[np.float64]:
         """(seeds,) pooled mean Jaccard of each seed."""
         return np.array([Confusion(one.sum(axis=0)).mean_jaccard for one in self.counts])
+
+    def of_seeds(self, seeds: Iterable[int]) -> NDArray[np.float64]:
+        """(seeds,) `jaccard` of those of the seeds that the arm was run with."""
+        return self.jaccard[[self.seeds.index(one) for one in seeds if one in self.seeds]]
 
     @property
     def of_classes(self) -> NDArray[np.float64]:
@@ -105,7 +114,7 @@ def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Ou
     found: dict[Condition, dict[str, Outcome]] = defaultdict(dict)
     for (name, images, window, cpu_s, arm), seeds in sorted(by_place.items()):
         wanted = {part for part, whole in TOGETHER.items() if whole == name} or {name}
-        whole = [parts for _, parts in sorted(seeds.items()) if set(parts) == wanted]
+        whole = {seed: parts for seed, parts in sorted(seeds.items()) if set(parts) == wanted}
         if whole:
             found[Condition(name, images, window, cpu_s)][arm] = _outcome(whole)
     windows = {condition.window_px for condition in found if condition.window_px}
@@ -117,9 +126,10 @@ def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Ou
     return {one: arms for one, arms in sorted(found.items()) if one.window_px}
 
 
-def _outcome(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> Outcome:
+def _outcome(seeds: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> Outcome:
     fields = [
-        [field for _, part in sorted(parts.items()) for field in part["fields"]] for parts in seeds
+        [field for _, part in sorted(parts.items()) for field in part["fields"]]
+        for parts in seeds.values()
     ]
     every = [field for some in fields for field in some]
     errors = [
@@ -128,36 +138,43 @@ def _outcome(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> Outcome:
         if field["said_share"] is not None and field["true_share"] is not None
     ]
     return Outcome(
+        seeds=tuple(seeds),
         counts=np.array([[field["confusion"] for field in some] for some in fields]),
         borders=[BoundaryMatches(*(np.array(p) for p in field["borders"])) for field in every],
         sure=[Reliability(*(np.array(part) for part in field["reliability"])) for field in every],
         share_errors=np.array(errors),
-        steps=float(np.mean([part["steps"] for parts in seeds for part in parts.values()])),
+        steps=float(
+            np.mean([part["steps"] for parts in seeds.values() for part in parts.values()])
+        ),
     )
 
 
 def ahead(first: Outcome, second: Outcome, *, seed: int = 0) -> tuple[float, float, float]:
     """How far the first arm's pooled mean Jaccard is ahead, with a 95 % interval.
 
-    Each draw takes test images, the same for both arms, and training seeds anew with replacement:
-    the interval holds the chance of both.
+    Seeds are those that both were run with. Each draw takes test images, the same for both arms,
+    and seeds anew with replacement: the interval holds the chance of both. NaN where there is no
+    such seed.
     """
     chance = np.random.default_rng(seed)
-    seeds = min(len(first.counts), len(second.counts))
+    both = sorted(set(first.seeds) & set(second.seeds))
     images = first.counts.shape[1]
+    if not both:
+        return float("nan"), float("nan"), float("nan")
+    counts = [arm.counts[[arm.seeds.index(one) for one in both]] for arm in (first, second)]
 
     def difference(which: Any, some: Any) -> float:
         scores = [
-            np.mean([Confusion(arm.counts[one][some].sum(axis=0)).mean_jaccard for one in which])
-            for arm in (first, second)
+            np.mean([Confusion(one[some].sum(axis=0)).mean_jaccard for one in arm[which]])
+            for arm in counts
         ]
         return float(scores[0] - scores[1])
 
-    middle = difference(np.arange(seeds), np.arange(images))
+    middle = difference(np.arange(len(both)), np.arange(images))
     if images < 2:
         return middle, float("nan"), float("nan")
     draws = [
-        difference(chance.integers(0, seeds, seeds), chance.integers(0, images, images))
+        difference(chance.integers(0, len(both), len(both)), chance.integers(0, images, images))
         for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -204,9 +221,10 @@ def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | Non
     lines = [_HEAD]
     lines += _verdict(found)
     lines += _all_table(found)
-    lines += _ahead_table(found, "pmf", "## Several grids against patch and FCN")
     lines += _ahead_table(found, "pyramid", "## The pyramid against patch and FCN")
+    lines += _ahead_table(found, "pmf", "## Several grids against patch and FCN")
     lines += _best_table(found)
+    lines += _grids_table(found)
     lines += _alone_table(found)
     lines += _curve_table(found)
     lines += _measures_table(found)
@@ -272,26 +290,41 @@ def by_windows(conditions: Sequence[Condition]) -> list[Condition]:
     return [one for one in conditions if one.cpu_s == best]
 
 
+def by_images(condition: Condition) -> int:
+    """For sorting: fewest training images first, all of them last."""
+    return condition.images or 10**6
+
+
 def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     """In how many comparisons several grids, and our best form, are ahead, level or behind."""
-    times = sorted({one.cpu_s for one in found})
+    of_method = [one for one in found if one.set_name in METHOD_SETS]
+    columns = list(
+        dict.fromkeys(
+            (one.cpu_s, one.images)
+            for one in sorted(of_method, key=lambda one: (one.cpu_s, by_images(one)))
+        )
+    )
+    several = len({cpu_s for cpu_s, _ in columns}) > 1
+    heads = [
+        f"{images or 'all'}" + (f", {cpu_s:g} s" if several else "") for cpu_s, images in columns
+    ]
     lines = [
         "## In short",
         "",
-        "Comparisons on the method's four sets (set, window, training images) in which the first "
-        "is ahead with an interval clear of 0, neither, or behind, by how long the arms learnt.",
+        "Comparisons on the method's four sets (set, window) in which the first is ahead with an "
+        "interval clear of 0, neither, or behind, by the number of training images.",
         "",
-        _row("ahead / neither / behind", *(f"{cpu_s:g} s" for cpu_s in times)),
-        "|---" * (1 + len(times)) + "|",
+        _row("ahead / neither / behind", *heads),
+        "|---" * (1 + len(columns)) + "|",
     ]
-    for arm in OURS:
+    for arm in reversed(OURS):
         for rival in (*WINDOWED_RIVALS, *OUTSIDE_RIVALS):
             cells = []
-            for cpu_s in times:
+            for column in columns:
                 intervals = [
                     ahead(some[arm], some[rival])
                     for one, some in found.items()
-                    if one.cpu_s == cpu_s
+                    if (one.cpu_s, one.images) == column
                     and one.set_name in METHOD_SETS
                     and arm in some
                     and rival in some
@@ -307,29 +340,48 @@ def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
 
 def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     chosen = [one for some in main_conditions(found).values() for one in some]
-    arms = sorted(
-        {arm for one in chosen for arm in found[one] if arm not in ALONE}, key=list(NAMES).index
+    arms = _in_order(
+        arm for one in chosen for arm in found[one] if arm not in {*ALONE, *SINGLE_GRIDS}
     )
     lines = [
         "## Mean Jaccard",
         "",
         "Mean over the seeds, lowest and highest seed in brackets; *n* training images, "
-        "*s* seconds of processor time.",
+        "*s* seconds of processor time. Where an arm was run with fewer seeds than the others of "
+        "its row, their number stands there: a seed draws the images that are learnt from.",
         "",
-        _row(*PLACE, *(_name(arm) for arm in arms)),
-        "|" + "---|" * (len(PLACE) + len(arms)),
+        _row(*PLACE, "seeds", *(_name(arm) for arm in arms)),
+        "|" + "---|" * (len(PLACE) + 1 + len(arms)),
     ]
     for condition in chosen:
-        some = found[condition]
-        cells = [_scores(some[arm]) if arm in some else "" for arm in arms]
-        lines.append(_row(*_place(condition), *cells))
+        some = {arm: found[condition][arm] for arm in arms if arm in found[condition]}
+        seeds = most_seeds(some)
+        cells = [_scores(some[arm], seeds) if arm in some else "" for arm in arms]
+        lines.append(_row(*_place(condition), str(len(seeds)), *cells))
     return [*lines, ""]
 
 
-def _scores(outcome: Outcome, seeds: int | None = None) -> str:
-    scores = outcome.jaccard[:seeds]
+def _in_order(arms: Iterable[str]) -> list[str]:
+    return sorted(set(arms), key=list(NAMES).index)
+
+
+def most_seeds(some: Mapping[str, Outcome]) -> tuple[int, ...]:
+    """The seeds of the arm that was run with most of them."""
+    return max((outcome.seeds for outcome in some.values()), key=len)
+
+
+def seeds_of_all(some: Iterable[Outcome]) -> tuple[int, ...]:
+    """The seeds that all of them were run with."""
+    return tuple(sorted(set.intersection(*(set(one.seeds) for one in some))))
+
+
+def _scores(outcome: Outcome, seeds: Sequence[int]) -> str:
+    scores = outcome.of_seeds(seeds)
+    if not len(scores):
+        return ""
     spread = f" ({scores.min():.3f}-{scores.max():.3f})" if len(scores) > 1 else ""
-    return f"{scores.mean():.3f}{spread}"
+    few = f", {len(scores)} seed{'s' * (len(scores) > 1)}" if len(scores) < len(seeds) else ""
+    return f"{scores.mean():.3f}{spread}{few}"
 
 
 def _interval(values: tuple[float, float, float]) -> str:
@@ -347,7 +399,7 @@ def _ahead_table(
         _row(*PLACE, *(f"ahead of {_name(one)}" for one in rivals)),
         "|" + "---|" * (len(PLACE) + len(rivals)),
     ]
-    for condition in [one for some in main_conditions(found).values() for one in some]:
+    for condition in sorted(found, key=lambda one: (one.set_name, by_images(one), one.window_px)):
         some = found[condition]
         if arm not in some or not set(rivals) & set(some):
             continue
@@ -356,13 +408,46 @@ def _ahead_table(
     return [*lines, ""]
 
 
+def _grids_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
+    """One grid alone beside all of them together."""
+    arms = [*SINGLE_GRIDS, "pmf"]
+    rows = []
+    for condition, some in found.items():
+        if not set(arms) <= set(some):
+            continue
+        seeds = seeds_of_all(some[arm] for arm in arms)
+        if not seeds:
+            continue
+        gain = _interval(ahead(some["pmf"], some["pmf-fine"]))
+        cells = [_scores(some[arm], seeds) for arm in arms]
+        rows.append(_row(*_place(condition), str(len(seeds)), *cells, gain))
+    if not rows:
+        return []
+    return [
+        "## Grids alone and together",
+        "",
+        "Windows that learn one grid only: one cell, cells twice the finest, the finest (a stride "
+        "wide); and all of them at once.",
+        "",
+        _row(
+            *PLACE,
+            "seeds",
+            *(_name(arm) for arm in arms),
+            "several grids ahead of the finest",
+        ),
+        "|" + "---|" * (len(PLACE) + 2 + len(arms)),
+        *rows,
+        "",
+    ]
+
+
 def _alone_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     """What several grids gain where windows are learnt one by one, as in the method's report."""
     rows = []
     for condition, some in found.items():
         if not set(ALONE) <= set(some):
             continue
-        seeds = min(len(some[arm].counts) for arm in some if arm in {*ALONE, "patch", "pmf"})
+        seeds = seeds_of_all(some[arm] for arm in some if arm in {*ALONE, "patch", "pmf"})
         patch, pmf = (some[arm] for arm in ALONE)
         dense = [_scores(some[arm], seeds) if arm in some else "" for arm in ("patch", "pmf")]
         rows.append(
@@ -449,44 +534,47 @@ def curves(found: Mapping[Condition, Any]) -> dict[tuple[str, int, float], list[
     for condition in found:
         by_place[condition.set_name, condition.window_px, condition.cpu_s].append(condition)
     return {
-        place: sorted(some, key=lambda one: one.images or 10**6)
+        place: sorted(some, key=by_images)
         for place, some in sorted(by_place.items())
         if len(some) > 2
     }
 
 
-def common_seeds(
+def along(
     found: Mapping[Condition, Mapping[str, Outcome]], conditions: Sequence[Condition]
-) -> int:
-    """How many seeds every arm was run with: scores along a curve are means over the same ones."""
-    return min(len(one.counts) for condition in conditions for one in found[condition].values())
+) -> tuple[list[str], tuple[int, ...]]:
+    """Arms that were run with at least three of the numbers of images, and the seeds that these
+    have in common: what is drawn along a curve are means over the same seeds."""
+    arms = _in_order(
+        arm
+        for arm in NAMES
+        if arm not in ALONE and sum(arm in found[one] for one in conditions) > 2
+    )
+    outcomes = [found[one][arm] for one in conditions for arm in arms if arm in found[one]]
+    return arms, seeds_of_all(outcomes) if outcomes else ()
 
 
 def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
-    drawn = curves(found)
-    if not drawn:
+    drawn = {some[0]: (some, *along(found, some)) for some in curves(found).values()}
+    arms = _in_order(arm for _, some, _ in drawn.values() for arm in some)
+    if not arms:
         return []
-    arms = sorted(
-        {arm for some in drawn.values() for one in some for arm in found[one] if arm not in ALONE},
-        key=list(NAMES).index,
-    )
     lines = [
         "## Training images",
         "",
         "Means over the seeds that all numbers were run with; a seed draws which images are learnt "
         "from.",
         "",
-        _row(*PLACE, *(_name(arm) for arm in arms), "pyramid ahead of FCN"),
-        "|" + "---|" * (len(PLACE) + len(arms) + 1),
+        _row(*PLACE, "seeds", *(_name(arm) for arm in arms)),
+        "|" + "---|" * (len(PLACE) + 1 + len(arms)),
     ]
-    for condition, seeds in [
-        (one, common_seeds(found, some)) for some in drawn.values() for one in some
-    ]:
-        some = found[condition]
-        cells = [_scores(some[arm], seeds) if arm in some else "" for arm in arms]
-        both = {"pyramid", "fcn"} <= set(some)
-        lead = _interval(ahead(some["pyramid"], some["fcn"])) if both else ""
-        lines.append(_row(*_place(condition), *cells, lead))
+    for conditions, shown, seeds in drawn.values():
+        for condition in conditions:
+            some = found[condition]
+            cells = [
+                _scores(some[arm], seeds) if arm in shown and arm in some else "" for arm in arms
+            ]
+            lines.append(_row(*_place(condition), str(len(seeds)), *cells))
     return [*lines, ""]
 
 

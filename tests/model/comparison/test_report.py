@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from model.comparison.plots import draw_ahead, draw_scores
-from model.comparison.report import Condition, ahead, gather, gathered, page
+from model.comparison.report import Condition, ahead, along, curves, gather, gathered, page
 from model.comparison.runs import Run, go_through, planned, read_results, unpack
 
 
 def result(
-    arm: str, seed: int, right: list[int], *, set_name: str = "glands", window_px: int = 64
+    arm: str,
+    seed: int,
+    right: list[int],
+    *,
+    set_name: str = "glands",
+    window_px: int = 64,
+    images: int = 10,
 ) -> dict[str, Any]:
     """A run that has so many of each image's 100 pixels right, half of each class."""
     fields = []
@@ -33,7 +39,7 @@ def result(
                 "reliability": [[100], [80.0], [hits]],
             }
         )
-    run = Run(set_name, arm, 10, window_px, seed, 12.0)
+    run = Run(set_name, arm, images, window_px, seed, 12.0)
     return {"run": run.__dict__, "steps": 7, "fields": fields}
 
 
@@ -52,6 +58,42 @@ def test_an_arm_is_not_ahead_of_itself_nor_of_one_that_is_better_as_often_as_wor
     middle, low, high = ahead(found["pmf"], found["fcn"])
     assert middle == pytest.approx(0)
     assert low < 0 < high
+
+
+def test_arms_are_compared_over_the_seeds_that_both_were_run_with() -> None:
+    """A seed draws the images that are learnt from: pairing others would compare these."""
+    runs = [result("pmf", 0, [90, 90]), result("pmf", 2, [60, 60])]
+    runs += [result("fcn", seed, [level, level]) for seed, level in ((0, 80), (1, 90), (2, 50))]
+    runs += [result("patch", 1, [90, 90])]
+    found = gather(runs)[Condition("glands", 10, 64, 12.0)]
+    middle, low, _ = ahead(found["pmf"], found["fcn"])
+    assert middle == pytest.approx(
+        np.mean(found["pmf"].of_seeds((0, 2)) - found["fcn"].of_seeds((0, 2)))
+    )
+    assert low > 0
+    assert np.isnan(ahead(found["pmf"], found["patch"])).all()
+
+
+def test_a_mean_over_fewer_seeds_says_so() -> None:
+    runs = [result("pyramid", seed, [80 + seed]) for seed in (0, 1, 2)]
+    runs += [result("random-forest", 0, [70], window_px=0)]
+    (row,) = [line for line in page(runs).splitlines() if line.startswith("| glands | 10 | 12 |")][
+        :1
+    ]
+    assert "0.538, 1 seed |" in row
+
+
+def test_a_curve_is_drawn_over_the_same_seeds_at_every_number_of_images() -> None:
+    runs = [
+        result("fcn", seed, [70 + images], images=images)
+        for images in (1, 2, 5)
+        for seed in ((0, 1) if images == 1 else (0,))
+    ]
+    runs += [result("pmf-fine", 0, [80], images=5)]
+    found = gather(runs)
+    (conditions,) = curves(found).values()
+    assert [one.images for one in conditions] == [1, 2, 5]
+    assert along(found, conditions) == (["fcn"], (0,))
 
 
 def test_pooled_sets_count_only_when_each_of_their_parts_was_run() -> None:
