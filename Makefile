@@ -37,7 +37,7 @@ bench: $(STAMP)  ## speed, beside the machine's limit and beside others
 
 bench-accuracy: $(STAMP)  ## the pmf-CNN beside its rivals; hours, resumable; writes docs/accuracy.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
-	$(BIN)/colonywatch benchmark accuracy --images 1,2,5,10,0 --report docs
+	$(BIN)/colonywatch benchmark accuracy --report docs
 
 soak: $(STAMP)  ## kill the daemon, fill its disk, lock its database, take its folder away; count what is left
 	$(BIN)/python -m tests.soak --kills 300

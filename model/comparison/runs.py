@@ -76,6 +76,44 @@ def planned(
     ]
 
 
+METHOD_SETS: Final = ("glands", "spread_cells", "textures", "super1", "super2", "super3", "super4")
+CELL_SETS: Final = ("hipsc_phase", "ips_fields-1", "ips_fields-2", "ips_fields-3")
+"""All their images are learnt from: there are two to eleven."""
+
+LEADING: Final = ("patch", "fcn", "pyramid")
+SEEDS: Final = 3
+CPU_S: Final = 25.0
+
+
+def full_form() -> list[Run]:
+    """What docs/accuracy.md tells of, the most telling first.
+
+    Not every combination: with few images, and by their number, only the arms in front and their
+    rivals; single grids, and windows learnt one by one, at one window.
+    """
+    everyone = (*LEADING, "pmf", *OUTSIDE)
+    grids = ("pmf-coarse", "pmf-half", "pmf-fine")
+    by_pixels = ("glands", "spread_cells", "textures")
+    windows, usual = (48, 64, 96), (64,)
+    parts = (
+        (METHOD_SETS, everyone, (10,), windows, SEEDS, CPU_S),
+        (METHOD_SETS, LEADING, (1,), windows, SEEDS, CPU_S),
+        (CELL_SETS, everyone, (0,), usual, SEEDS, CPU_S),
+        (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),
+        (by_pixels, (*LEADING, "dynunet"), (10,), usual, 1, 120.0),
+        (METHOD_SETS, grids, (10,), usual, 1, CPU_S),
+        (("glands", "spread_cells"), ("patch-alone", "pmf-alone"), (10,), usual, 1, CPU_S),
+    )
+    runs = [
+        run
+        for sets, arms, images, windows_px, seeds, cpu_s in parts
+        for run in planned(
+            sets, arms, images=images, windows_px=windows_px, seeds=seeds, cpu_s=cpu_s
+        )
+    ]
+    return list(dict.fromkeys(runs))
+
+
 def carry_out(run: Run, data: Path) -> dict[str, Any]:
     """Learn, label the test images and score them.
 

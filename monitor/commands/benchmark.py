@@ -138,19 +138,7 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
 
 QUICK_SETS = ("glands", "textures", "spread_cells")
 QUICK_ARMS = ("patch", "fcn", "pmf", "pyramid", "random-forest")
-FULL_ARMS = (
-    "patch",
-    "fcn",
-    "pmf-coarse",
-    "pmf-half",
-    "pmf-fine",
-    "pmf",
-    "pyramid",
-    "patch-alone",
-    "pmf-alone",
-    "dynunet",
-    "random-forest",
-)
+QUICK_CPU_S = 12.0
 
 
 @app.command()
@@ -167,16 +155,19 @@ def accuracy(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write page, plots and JSON into this folder.")
     ] = None,
-    sets: Annotated[str, typer.Option("--sets", help="Comma separated; all by default.")] = "",
-    arms: Annotated[str, typer.Option("--arms", help="Comma separated; all by default.")] = "",
+    sets: Annotated[str, typer.Option("--sets", help="Comma separated; usually all.")] = "",
+    arms: Annotated[str, typer.Option("--arms", help="Comma separated; usually all.")] = "",
     images: Annotated[
-        str, typer.Option("--images", help="Training images, comma separated; 0: all.")
-    ] = "10",
-    windows_px: Annotated[str, typer.Option("--windows-px", help="Comma separated.")] = "48,64,96",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100)] = 3,
+        str, typer.Option("--images", help="Training images, comma separated; 0: all. Usually 10.")
+    ] = "",
+    windows_px: Annotated[
+        str, typer.Option("--windows-px", help="Comma separated; usually 48,64,96.")
+    ] = "",
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, max=100, help="Usually 3.")] = None,
     cpu_s: Annotated[
-        float, typer.Option("--cpu-s", min=1, help="Processor time that each arm may learn for.")
-    ] = 25.0,
+        float | None,
+        typer.Option("--cpu-s", min=1, help="Processor time that each arm may learn for; 25."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A form that ends within ten minutes.")
     ] = False,
@@ -184,27 +175,41 @@ def accuracy(
 ) -> None:
     """Compare the pmf-CNN with its rivals on labelled sets; goes on where it was stopped.
 
-    Results of earlier runs in --work are kept and reported with the new ones.
+    Without a choice of sets, arms, images, windows, seeds or time it runs what docs/accuracy.md
+    tells of, which takes hours; with one, every combination of what is chosen. Results of earlier
+    runs in --work are kept and reported with the new ones.
 
     Example: colonywatch benchmark accuracy --quick
     """
     from model.comparison import plots
     from model.comparison.report import gather, gathered, page
-    from model.comparison.runs import ALL_ARMS, go_through, planned, read_results, unpack
+    from model.comparison.runs import (
+        ALL_ARMS,
+        CPU_S,
+        SEEDS,
+        full_form,
+        go_through,
+        planned,
+        read_results,
+        unpack,
+    )
     from model.comparison.sets import SETS
 
     begin_logging()
-    wanted_sets = chosen(sets, QUICK_SETS if quick else tuple(SETS), SETS, "set")
-    wanted_arms = chosen(arms, QUICK_ARMS if quick else FULL_ARMS, ALL_ARMS, "arm")
     workers = max(1, len(os.sched_getaffinity(0)))
-    runs = planned(
-        wanted_sets,
-        wanted_arms,
-        images=numbers(images, "--images", least=0),
-        windows_px=[64] if quick else numbers(windows_px, "--windows-px", least=40),
-        seeds=seeds,
-        cpu_s=12.0 if quick else cpu_s,
-    )
+    if quick or sets or arms or images or windows_px or seeds is not None or cpu_s is not None:
+        runs = planned(
+            chosen(sets, QUICK_SETS if quick else tuple(SETS), SETS, "set"),
+            chosen(arms, QUICK_ARMS if quick else tuple(ALL_ARMS), ALL_ARMS, "arm"),
+            images=numbers(images or "10", "--images", least=0),
+            windows_px=numbers(
+                windows_px or ("64" if quick else "48,64,96"), "--windows-px", least=40
+            ),
+            seeds=seeds or SEEDS,
+            cpu_s=cpu_s or (QUICK_CPU_S if quick else CPU_S),
+        )
+    else:
+        runs = full_form()
     if report is not None and (report / "accuracy.json").exists():
         unpack(report / "accuracy.json", work)
     missing = go_through(runs, data, work, workers=workers, tell=say)
