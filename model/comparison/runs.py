@@ -101,6 +101,7 @@ def full_form() -> list[Run]:
         (CELL_SETS, everyone, (0,), usual, SEEDS, CPU_S),
         (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),
         (by_pixels, (*LEADING, "dynunet"), (10,), usual, 1, 120.0),
+        (("simulated", "simulated_to_ips"), (*LEADING, "pmf", "dynunet"), (0,), (128,), 1, 120.0),
         (METHOD_SETS, grids, (10,), usual, 1, CPU_S),
         (("glands", "spread_cells"), ("patch-alone", "pmf-alone"), (10,), usual, 1, CPU_S),
     )

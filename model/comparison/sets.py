@@ -16,13 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN
-from model.dataset import TrainingField, read_image, read_labels, read_pixel_sizes
+from model.dataset import (
+    LabelledImage,
+    TrainingField,
+    prepare,
+    read_image,
+    read_labelled,
+    read_labels,
+    read_pixel_sizes,
+)
+from model.preparation import Normalisation
 
 MOSAIC_CLASSES: Final = 5
 MOSAIC_PX: Final = 320
 MOSAICS: Final = 10
 PHASE_UM: Final = 2.5
-UM_PER_PIXEL: Final[dict[str, float]] = {"glands": 0.62 / 0.5, "hipsc_phase": PHASE_UM}
+SIMULATED: Final = 150
+SIMULATED_TESTS: Final = 40
+UM_PER_PIXEL: Final[dict[str, float]] = {
+    "glands": 0.62 / 0.5,
+    "hipsc_phase": PHASE_UM,
+    "simulated": PHASE_UM,
+    "simulated_to_ips": PHASE_UM,
+}
 """At the working scale, for the sets whose source gives it."""
 
 
@@ -234,6 +250,42 @@ def _ips(left_out: int) -> Callable[[Path], ComparisonSet]:
     return read
 
 
+def _simulated(real: bool) -> Callable[[Path], ComparisonSet]:
+    """Learning as the starter model does, from simulated fields, prepared as in use.
+
+    real : be measured on `ips_fields`, else on simulated fields of other seeds
+    """
+
+    def read(data: Path) -> ComparisonSet:
+        from model.starter import (
+            FIRST_TEST_SEED,
+            FIRST_TRAINING_SEED,
+            IPS_FIELDS_PIXEL_SIZE_UM,
+            simulated,
+        )
+
+        def prepared(one: LabelledImage) -> TrainingField:
+            return prepare(one, PHASE_UM, Normalisation(), 8, IPS_FIELDS_PIXEL_SIZE_UM)
+
+        if real:
+            tests = list(read_labelled(data / "ips_fields", least_classes=1).images)
+        else:
+            tests = [simulated(FIRST_TEST_SEED + i) for i in range(SIMULATED_TESTS)]
+        return ComparisonSet(
+            name="simulated_to_ips" if real else "simulated",
+            classes=("background", "undifferentiated", "differentiated"),
+            train=[prepared(simulated(FIRST_TRAINING_SEED + i)) for i in range(SIMULATED)],
+            test=[prepared(one) for one in tests],
+            scale=1.0,
+            um_per_pixel=PHASE_UM,
+            stride_px=8,
+            fraction_of=2,
+            among=(1, 2),
+        )
+
+    return read
+
+
 SETS: Final[dict[str, Callable[[Path], ComparisonSet]]] = {
     "glands": _glands,
     "super1": _superalloy(1),
@@ -246,8 +298,10 @@ SETS: Final[dict[str, Callable[[Path], ComparisonSet]]] = {
     "ips_fields-1": _ips(0),
     "ips_fields-2": _ips(1),
     "ips_fields-3": _ips(2),
+    "simulated": _simulated(real=False),
+    "simulated_to_ips": _simulated(real=True),
 }
-"""How each set is read. The three last leave one field out in turn and count as one set."""
+"""How each set is read. The three of `ips_fields` leave one field out in turn and count as one."""
 
 
 def known(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
