@@ -548,7 +548,11 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
         if any(cells):
             rows.append(_row(_name(arm), *_place(condition), *cells))
     heads = ["our best", *PLACE, *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS)]
-    words = "Over equal processor time, each time for itself."
+    words = (
+        "Over equal processor time, each time for itself. A network as large as DynUNet takes few "
+        "steps in it (*Other measures* has their number): this says which has learnt more by then, "
+        "not which is better in the end."
+    )
     return _section("## Our best against the rivals from outside", [words], heads, rows)
 
 
