@@ -76,8 +76,8 @@ def planned(
     ]
 
 
-METHOD_SETS: Final = ("glands", "spread_cells", "textures", "super1", "super2", "super3", "super4")
-CELL_SETS: Final = ("hipsc_phase", "ips_fields-1", "ips_fields-2", "ips_fields-3")
+METHOD_PARTS: Final = ("glands", "spread_cells", "textures", "super1", "super2", "super3", "super4")
+CELL_PARTS: Final = ("hipsc_phase", "ips_fields-1", "ips_fields-2", "ips_fields-3")
 """All their images are learnt from: there are two to eleven."""
 
 LEADING: Final = ("patch", "fcn", "pyramid")
@@ -96,13 +96,13 @@ def full_form() -> list[Run]:
     by_pixels = ("glands", "spread_cells", "textures")
     windows, usual = (48, 64, 96), (64,)
     parts = (
-        (METHOD_SETS, everyone, (10,), windows, SEEDS, CPU_S),
-        (METHOD_SETS, LEADING, (1,), windows, SEEDS, CPU_S),
-        (CELL_SETS, everyone, (0,), usual, SEEDS, CPU_S),
+        (METHOD_PARTS, everyone, (10,), windows, SEEDS, CPU_S),
+        (METHOD_PARTS, LEADING, (1,), windows, SEEDS, CPU_S),
+        (CELL_PARTS, everyone, (0,), usual, SEEDS, CPU_S),
         (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),
         (by_pixels, (*LEADING, "dynunet"), (10,), usual, 1, 120.0),
         (("simulated", "simulated_to_ips"), (*LEADING, "pmf", "dynunet"), (0,), (128,), 1, 120.0),
-        (METHOD_SETS, grids, (10,), usual, 1, CPU_S),
+        (METHOD_PARTS, grids, (10,), usual, 1, CPU_S),
         (("glands", "spread_cells"), ("patch-alone", "pmf-alone"), (10,), usual, 1, CPU_S),
     )
     runs = [
