@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.comparison.runs import Run, full_form
 from model.comparison.sets import UM_PER_PIXEL
 from model.metrics import BoundaryMatches, Confusion, Reliability
 
@@ -202,8 +203,9 @@ The pmf-CNN beside other ways to learn the same maps. Made by
 
     make bench-accuracy
 
-which runs what is missing among the runs below and writes this page from all of them
-(`docs/accuracy.json` holds every image's confusion matrix). Split by image, never by patch. All
+which runs what is missing of its full form (@DONE@) and writes this page
+from all runs there are; `docs/accuracy.json` holds every image's confusion matrix. Split by image,
+never by patch. All
 arms are given the same grey levels and the same processor time on one thread; the networks of our
 own (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and schedule, and each map is
 the mean of four passes half a stride apart. DynUNet is trained as nnU-Net does, the random forest
@@ -271,7 +273,9 @@ def _sets_table(found: Mapping[Condition, Any]) -> list[str]:
 def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None) -> str:
     """The report as Markdown. pictures : title -> path beside the page."""
     found = gather(results)
-    lines = [_HEAD]
+    wanted = {run.key for run in full_form()}
+    done = len(wanted & {Run(**one["run"]).key for one in results})
+    lines = [_HEAD.replace("@DONE@", f"{done} of {len(wanted)} runs are in")]
     lines += _sets_table(found)
     lines += _verdict(found)
     lines += _all_table(found)

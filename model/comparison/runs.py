@@ -83,6 +83,7 @@ CELL_PARTS: Final = ("hipsc_phase", "ips_fields-1", "ips_fields-2", "ips_fields-
 LEADING: Final = ("patch", "fcn", "pyramid")
 SEEDS: Final = 3
 CPU_S: Final = 25.0
+LONG_S: Final = 120.0
 
 
 def full_form() -> list[Run]:
@@ -97,11 +98,11 @@ def full_form() -> list[Run]:
     windows, usual = (48, 64, 96), (64,)
     parts = (
         (METHOD_PARTS, everyone, (10,), windows, SEEDS, CPU_S),
+        (("simulated", "simulated_to_ips"), (*LEADING, "pmf"), (0,), (128,), SEEDS, LONG_S),
         (METHOD_PARTS, LEADING, (1,), windows, SEEDS, CPU_S),
         (CELL_PARTS, everyone, (0,), usual, SEEDS, CPU_S),
         (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),
-        (by_pixels, (*LEADING, "dynunet"), (10,), usual, 1, 120.0),
-        (("simulated", "simulated_to_ips"), (*LEADING, "pmf", "dynunet"), (0,), (128,), 1, 120.0),
+        (("glands", "spread_cells"), ("fcn", "pyramid", "dynunet"), (10,), usual, 1, LONG_S),
         (METHOD_PARTS, grids, (10,), usual, 1, CPU_S),
         (("glands", "spread_cells"), ("patch-alone", "pmf-alone"), (10,), usual, 1, CPU_S),
     )
