@@ -260,6 +260,12 @@ _SOURCES: Final = {
         _THREE,
         "150 / 3",
     ),
+    "simulated_to_hipsc": (
+        "the same, measured on all of `hipsc_phase`, which has no differentiated cells: that class "
+        "scores 0 wherever any is called so",
+        _THREE,
+        "150 / 14",
+    ),
 }
 """What a set is, its classes, and its number of images to learn from and to be measured on."""
 

@@ -78,7 +78,9 @@ def planned(
 
 METHOD_PARTS: Final = ("glands", "spread_cells", "textures", "super1", "super2", "super3", "super4")
 CELL_PARTS: Final = ("hipsc_phase", "ips_fields-1", "ips_fields-2", "ips_fields-3")
-"""All their images are learnt from: there are two to eleven."""
+"""All their images are learnt from: there are two to seven."""
+AS_STARTER: Final = ("simulated_to_ips", "simulated_to_hipsc", "simulated")
+"""Learnt from simulation at the shipped model's window, for longer."""
 
 LEADING: Final = ("patch", "fcn", "pyramid")
 SEEDS: Final = 3
@@ -98,7 +100,7 @@ def full_form() -> list[Run]:
     windows, usual = (48, 64, 96), (64,)
     parts = (
         (METHOD_PARTS, everyone, (10,), windows, SEEDS, CPU_S),
-        (("simulated", "simulated_to_ips"), (*LEADING, "pmf"), (0,), (128,), SEEDS, LONG_S),
+        (AS_STARTER, (*LEADING, "pmf"), (0,), (128,), SEEDS, LONG_S),
         (METHOD_PARTS, LEADING, (1,), windows, SEEDS, CPU_S),
         (CELL_PARTS, everyone, (0,), usual, SEEDS, CPU_S),
         (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),

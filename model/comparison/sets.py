@@ -38,6 +38,7 @@ UM_PER_PIXEL: Final[dict[str, float]] = {
     "hipsc_phase": PHASE_UM,
     "simulated": PHASE_UM,
     "simulated_to_ips": PHASE_UM,
+    "simulated_to_hipsc": PHASE_UM,
 }
 """At the working scale, for the sets whose source gives it."""
 
@@ -250,10 +251,10 @@ def _ips(left_out: int) -> Callable[[Path], ComparisonSet]:
     return read
 
 
-def _simulated(real: bool) -> Callable[[Path], ComparisonSet]:
+def _simulated(name: str, real: str | None = None) -> Callable[[Path], ComparisonSet]:
     """Learning as the starter model does, from simulated fields, prepared as in use.
 
-    real : be measured on `ips_fields`, else on simulated fields of other seeds
+    real : folder of the real fields to be measured on; else simulated fields of other seeds
     """
 
     def read(data: Path) -> ComparisonSet:
@@ -268,11 +269,11 @@ def _simulated(real: bool) -> Callable[[Path], ComparisonSet]:
             return prepare(one, PHASE_UM, Normalisation(), 8, IPS_FIELDS_PIXEL_SIZE_UM)
 
         if real:
-            tests = list(read_labelled(data / "ips_fields", least_classes=1).images)
+            tests = list(read_labelled(data / real, least_classes=1).images)
         else:
             tests = [simulated(FIRST_TEST_SEED + i) for i in range(SIMULATED_TESTS)]
         return ComparisonSet(
-            name="simulated_to_ips" if real else "simulated",
+            name=name,
             classes=("background", "undifferentiated", "differentiated"),
             train=[prepared(simulated(FIRST_TRAINING_SEED + i)) for i in range(SIMULATED)],
             test=[prepared(one) for one in tests],
@@ -298,8 +299,9 @@ SETS: Final[dict[str, Callable[[Path], ComparisonSet]]] = {
     "ips_fields-1": _ips(0),
     "ips_fields-2": _ips(1),
     "ips_fields-3": _ips(2),
-    "simulated": _simulated(real=False),
-    "simulated_to_ips": _simulated(real=True),
+    "simulated": _simulated("simulated"),
+    "simulated_to_ips": _simulated("simulated_to_ips", "ips_fields"),
+    "simulated_to_hipsc": _simulated("simulated_to_hipsc", "hipsc_phase"),
 }
 """How each set is read. The three of `ips_fields` leave one field out in turn and count as one."""
 
