@@ -205,11 +205,10 @@ The pmf-CNN beside other ways to learn the same maps. Made by
 
 which runs what is missing of its full form (@DONE@) and writes this page
 from all runs there are; `docs/accuracy.json` holds every image's confusion matrix. Split by image,
-never by patch. All
-arms are given the same grey levels and the same processor time on one thread; the networks of our
-own (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and schedule, and each map is
-the mean of four passes half a stride apart. DynUNet is trained as nnU-Net does, the random forest
-as ilastik does; neither has a window, so they stand in each row again.
+never by patch. All arms are given the same grey levels and the same processor time on one thread;
+the networks of our own (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and
+schedule, and each map is the mean of four passes half a stride apart. DynUNet is trained as nnU-Net
+does, the random forest as ilastik does; neither has a window, so they stand in each row again.
 
 Jaccard is pooled over the test pixels whose class is known, then averaged over the classes. An
 interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for
@@ -561,7 +560,8 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     words = (
         "Over equal processor time, each time for itself. A network as large as DynUNet takes few "
         "steps in it (*Other measures* has their number): this says which has learnt more by then, "
-        "not which is better in the end."
+        "not which is better in the end. The random forest takes what its trees need, and no more "
+        "where more is allowed."
     )
     return _section("## Our best against the rivals from outside", [words], heads, rows)
 
