@@ -38,6 +38,13 @@ COLOURS: Final = {
 }
 
 
+TRANSFER: Final = {
+    "simulated": "on other simulated fields",
+    "simulated_to_ips": "on real iPS fields",
+    "simulated_to_hipsc": "on real hiPSC fields",
+}
+
+
 def draw_scores(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
     """Mean Jaccard by window for each method set; a dot a seed, the line through their means."""
     chosen = {
@@ -125,6 +132,34 @@ def draw_ahead(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> 
     panel.set_xlabel("points of mean Jaccard that the pmf pyramid is ahead; bar: 95 %")
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def draw_transfer(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
+    """Mean Jaccard of what was learnt from simulation, on other simulated and on real fields; a dot
+    a seed, a bar their mean."""
+    chosen = [one for one in found if one.set_name in TRANSFER]
+    if not chosen:
+        return
+    chosen.sort(key=lambda one: list(TRANSFER).index(one.set_name))
+    figure = Figure(figsize=(3.4 * len(chosen), 2.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(chosen), squeeze=False)[0]
+    for panel, condition in zip(panels, chosen, strict=True):
+        arms = [arm for arm in NAMES if arm in found[condition]]
+        for place, arm in enumerate(arms):
+            scores = found[condition][arm].jaccard
+            panel.barh(place, scores.mean(), color=COLOURS[arm], alpha=0.45, height=0.62)
+            panel.plot(scores, np.full(len(scores), place), ".", color=COLOURS[arm], markersize=6)
+        panel.set_yticks(range(len(arms)), [NAMES[arm] for arm in arms], fontsize=8)
+        panel.invert_yaxis()
+        panel.set_xlim(left=0)
+        panel.set_title(TRANSFER[condition.set_name], fontsize=10)
+        panel.set_xlabel(f"mean Jaccard, {condition.cpu_s:g} s")
+        panel.grid(axis="x", alpha=0.25, linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[1:]:
+        panel.set_yticklabels([])
     figure.savefig(path, dpi=110)
 
 

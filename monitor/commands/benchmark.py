@@ -229,6 +229,7 @@ def accuracy(
         drawn = {}
         for title, name, draw in (
             ("Mean Jaccard by window", "accuracy-windows.png", plots.draw_scores),
+            ("Learnt from simulated fields", "accuracy-transfer.png", plots.draw_transfer),
             ("How far the pmf pyramid is ahead", "accuracy-ahead.png", plots.draw_ahead),
             ("Mean Jaccard by training images", "accuracy-images.png", plots.draw_images),
         ):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.comparison.plots import draw_ahead, draw_scores
+from model.comparison.plots import draw_ahead, draw_scores, draw_transfer
 from model.comparison.report import Condition, ahead, along, curves, gather, gathered, page
 from model.comparison.runs import Run, go_through, planned, read_results, unpack
 
@@ -119,11 +119,16 @@ def test_the_page_and_its_plots_name_arms_sets_and_the_methods_report(tmp_path: 
         for seed in (0, 1)
     ]
     runs += [result("random-forest", 0, [70, 72, 74], window_px=0)]
+    runs += [result(arm, 0, [60, 64], set_name="simulated") for arm in ("pmf", "fcn")]
     text = page(runs, {"Scores": "pictures/x.png"})
     for words in ("glands", "patch classification", "82.6", "random forest", "pictures/x.png"):
         assert words in text
     found = gather(runs)
-    for draw, name in ((draw_scores, "scores.png"), (draw_ahead, "ahead.png")):
+    for draw, name in (
+        (draw_scores, "scores.png"),
+        (draw_ahead, "ahead.png"),
+        (draw_transfer, "transfer.png"),
+    ):
         draw(found, tmp_path / name)
         assert (tmp_path / name).stat().st_size > 5000
     gathered(runs, tmp_path / "all.json")
