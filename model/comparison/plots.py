@@ -165,7 +165,7 @@ def draw_transfer(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) 
 
 def draw_images(found: Mapping[Condition, Mapping[str, Outcome]], path: Path) -> None:
     """Mean Jaccard by the number of training images, where at least three numbers were run."""
-    drawn = curves(found)
+    drawn = {place: some for place, some in curves(found).items() if along(found, some)[0]}
     if not drawn:
         return
     figure = Figure(figsize=(3.6 * len(drawn), 3.4), layout="constrained")

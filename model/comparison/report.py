@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.comparison.runs import Run, full_form
+from model.comparison.runs import AS_STARTER, Run, full_form
 from model.comparison.sets import UM_PER_PIXEL
 from model.metrics import BoundaryMatches, Confusion, Reliability
 
@@ -354,47 +354,47 @@ def by_images(condition: Condition) -> int:
 
 def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     """In how many comparisons several grids, and our best form, are ahead, level or behind."""
-    of_method = [one for one in found if one.set_name in METHOD_SETS]
-    columns = list(
-        dict.fromkeys(
-            (one.cpu_s, one.images)
-            for one in sorted(of_method, key=lambda one: (one.cpu_s, by_images(one)))
-        )
-    )
-    if not columns:
-        return []
-    several = len({cpu_s for cpu_s, _ in columns}) > 1
-    heads = [
-        f"{images or 'all'}" + (f", {cpu_s:g} s" if several else "") for cpu_s, images in columns
-    ]
-    lines = [
-        "## In short",
-        "",
-        "Comparisons on the method's four sets (set, window) in which the first is ahead with an "
-        "interval clear of 0, neither, or behind, by the number of training images.",
-        "",
-        _row("ahead / neither / behind", *heads),
-        "|---" * (1 + len(columns)) + "|",
-    ]
+    ordered = sorted(found, key=lambda one: (one.cpu_s, by_images(one)))
+    times = {one.cpu_s for one in ordered if one.set_name in METHOD_SETS}
+    columns: dict[str, list[Condition]] = {}
+    for one in ordered:
+        if one.set_name in METHOD_SETS:
+            head = f"{one.images or 'all'}" + (f", {one.cpu_s:g} s" if len(times) > 1 else "")
+            columns.setdefault(head, []).append(one)
+    from_simulation = [one for one in ordered if one.set_name in AS_STARTER]
+    if from_simulation:
+        columns["from simulation"] = from_simulation
+    rows = []
     for arm in reversed(OURS):
         for rival in (*WINDOWED_RIVALS, *OUTSIDE_RIVALS):
-            cells = []
-            for column in columns:
-                intervals = [
-                    ahead(some[arm], some[rival])
-                    for one, some in found.items()
-                    if (one.cpu_s, one.images) == column
-                    and one.set_name in METHOD_SETS
-                    and arm in some
-                    and rival in some
-                ]
-                clear = sum(low > 0 for _, low, _ in intervals)
-                behind = sum(high < 0 for _, _, high in intervals)
-                rest = len(intervals) - clear - behind
-                cells.append(f"{clear} / {rest} / {behind}" if intervals else "")
+            cells = [_won(found, conditions, arm, rival) for conditions in columns.values()]
             if any(cells):
-                lines.append(_row(f"{_name(arm)} against {_name(rival)}", *cells))
-    return [*lines, ""]
+                rows.append(_row(f"{_name(arm)} against {_name(rival)}", *cells))
+    words = (
+        "Comparisons on the method's four sets (set, window) in which the first is ahead with an "
+        "interval clear of 0, neither, or behind, by the number of training images; and on what "
+        "was learnt from simulated fields."
+    )
+    return _section("## In short", [words], ["ahead / neither / behind", *columns], rows)
+
+
+def _won(
+    found: Mapping[Condition, Mapping[str, Outcome]],
+    conditions: Sequence[Condition],
+    arm: str,
+    rival: str,
+) -> str:
+    """In how many of the conditions the arm is ahead, neither, or behind; empty without any."""
+    intervals = [
+        ahead(found[one][arm], found[one][rival])
+        for one in conditions
+        if {arm, rival} <= set(found[one])
+    ]
+    intervals = [one for one in intervals if not np.isnan(one[0])]
+    clear = sum(low > 0 for _, low, _ in intervals)
+    behind = sum(high < 0 for _, _, high in intervals)
+    rest = len(intervals) - clear - behind
+    return f"{clear} / {rest} / {behind}" if intervals else ""
 
 
 def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
@@ -445,7 +445,9 @@ def _scores(outcome: Outcome, seeds: Sequence[int]) -> str:
 
 def _interval(values: tuple[float, float, float]) -> str:
     middle, low, high = (100 * value for value in values)
-    return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
+    if np.isnan(middle):
+        return ""
+    return f"{middle:+.1f}" + ("" if np.isnan(low) else f" ({low:+.1f} to {high:+.1f})")
 
 
 def _ahead_table(
@@ -597,31 +599,27 @@ def along(
         if arm not in ALONE and sum(arm in found[one] for one in conditions) > 2
     )
     outcomes = [found[one][arm] for one in conditions for arm in arms if arm in found[one]]
-    return arms, seeds_of_all(outcomes) if outcomes else ()
+    seeds = seeds_of_all(outcomes) if outcomes else ()
+    return (arms, seeds) if seeds else ([], ())
 
 
 def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
-    drawn = {some[0]: (some, *along(found, some)) for some in curves(found).values()}
-    arms = _in_order(arm for _, some, _ in drawn.values() for arm in some)
-    if not arms:
-        return []
-    lines = [
-        "## Training images",
-        "",
-        "Means over the seeds that all numbers were run with; a seed draws which images are learnt "
-        "from.",
-        "",
-        _row(*PLACE, "seeds", *(_name(arm) for arm in arms)),
-        "|" + "---|" * (len(PLACE) + 1 + len(arms)),
-    ]
-    for conditions, shown, seeds in drawn.values():
-        for condition in conditions:
+    drawn = [(some, *along(found, some)) for some in curves(found).values()]
+    arms = _in_order(arm for _, shown, _ in drawn for arm in shown)
+    rows = []
+    for conditions, shown, seeds in drawn:
+        for condition in conditions if shown else ():
             some = found[condition]
             cells = [
                 _scores(some[arm], seeds) if arm in shown and arm in some else "" for arm in arms
             ]
-            lines.append(_row(*_place(condition), str(len(seeds)), *cells))
-    return [*lines, ""]
+            rows.append(_row(*_place(condition), str(len(seeds)), *cells))
+    words = (
+        "Means over the seeds that all numbers were run with; a seed draws which images are learnt "
+        "from."
+    )
+    heads = [*PLACE, "seeds", *(_name(arm) for arm in arms)]
+    return _section("## Training images", [words], heads, rows)
 
 
 def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
