@@ -670,8 +670,8 @@ def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]
         "## The method's report beside ours",
         "",
         "The report names its Jaccard index for iPS colonies, each arm at its best parameters, on "
-        "images and labels that are not public. Ours are each arm at its best window and learning "
-        "time.",
+        "images and labels that are not public. Ours are each arm at its best window, after the "
+        "same learning time.",
         "",
         _row("", *(_name(arm) for arm in arms)),
         "|" + "---|" * (1 + len(arms)),
@@ -682,8 +682,9 @@ def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]
     ]
     for name, conditions in main_conditions(found).items():
         cells = []
+        alike = by_windows(conditions)
         for arm in arms:
-            scores = [found[one][arm].jaccard.mean() for one in conditions if arm in found[one]]
+            scores = [found[one][arm].jaccard.mean() for one in alike if arm in found[one]]
             cells.append(f"{100 * max(scores):.1f}" if scores else "")
         lines.append(_row(f"ours, {name}", *cells))
     return [*lines, ""]

@@ -104,7 +104,7 @@ def full_form() -> list[Run]:
         (METHOD_PARTS, LEADING, (1,), windows, SEEDS, CPU_S),
         (CELL_PARTS, everyone, (0,), usual, SEEDS, CPU_S),
         (by_pixels, LEADING, (2, 5, 0), usual, SEEDS, CPU_S),
-        (("glands", "spread_cells"), ("pyramid", *OUTSIDE), (10,), usual, SEEDS, LONG_S),
+        (("glands", "spread_cells"), (*LEADING, *OUTSIDE), (10,), usual, SEEDS, LONG_S),
         (METHOD_PARTS, grids, (10,), usual, 1, CPU_S),
         (("glands", "spread_cells"), ("patch-alone", "pmf-alone"), (10,), usual, 1, CPU_S),
     )
