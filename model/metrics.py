@@ -121,11 +121,15 @@ class BoundaryMatches:
 
     @property
     def f_score(self) -> NDArray[np.float64]:
-        """(C,) harmonic mean of precision and recall; NaN for a class without any border."""
+        """(C,) harmonic mean of precision and recall.
+
+        NaN for a class without any border, and where all of its true border runs through the
+        unknown, so that how much of it was found cannot be said.
+        """
         precision, recall = _ratio(self.said_right, self.said), _ratio(self.found, self.true)
         # Where only one of the maps has a border of the class, none of it was right.
         precision[(self.said == 0) & (self.true > 0)] = 0.0
-        recall[(self.true == 0) & (self.said > 0)] = 0.0
+        recall[(self.true == 0) & (self.said > 0) & (self.said_right == 0)] = 0.0
         total = precision + recall
         return np.where(total > 0, 2 * precision * recall / np.where(total > 0, total, 1), total)
 

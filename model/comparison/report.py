@@ -630,7 +630,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
         "share of one class (glands, tertiary precipitates, the second texture, cells, "
         "differentiated). "
         "*ECE*: expected calibration error of the winning class, 15 bins, no temperature fitted. "
-        "*Border F*: tolerance 2 % of the diagonal.",
+        "*Border F*: tolerance 2 % of the diagonal; empty where no border is known.",
         "",
         _row(
             *PLACE,
@@ -655,7 +655,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
                         _name(arm),
                         " ".join(f"{value:.2f}" for value in outcome.of_classes),
                         f"{outcome.dice:.3f}",
-                        f"{outcome.boundary:.3f}",
+                        "" if np.isnan(outcome.boundary) else f"{outcome.boundary:.3f}",
                         f"{outcome.share_errors.mean():.3f}",
                         f"{outcome.calibration_error:.3f}",
                         f"{outcome.steps:.0f}",

@@ -186,6 +186,21 @@ def test_a_border_may_run_anywhere_through_the_unknown() -> None:
     assert boundary_matches(truth, edge_at(30), tolerance_px=2).said_right.sum() == 0
 
 
+def test_an_outline_of_which_nothing_is_known_has_no_score() -> None:
+    """A band of unknown all around is how a careful person labels: neither found nor missed."""
+    truth = np.zeros((60, 60), dtype=np.uint8)
+    truth[20:40, 20:40] = 255
+    truth[24:36, 24:36] = 1
+    said = np.zeros_like(truth)
+    said[22:38, 22:38] = 1
+    said[truth == 1] = 1
+    shifted = np.roll(said, 3, axis=1)
+    assert np.isnan(boundary_f_score(truth, shifted, 4.0, classes=2))
+    far = np.zeros_like(truth)
+    far[2:8, 2:8] = 1
+    assert boundary_f_score(truth, far, 4.0, classes=2) == 0
+
+
 def test_outlines_are_pooled_over_images() -> None:
     first = boundary_matches(edge_at(20), edge_at(20), tolerance_px=1)
     second = boundary_matches(edge_at(20), edge_at(30), tolerance_px=1)
