@@ -120,7 +120,10 @@ class NamedParts:
 
     dish : full id of the dish, for example ``3500003816/A1``
     scan : key that captures of one visit share; None = group by time
-    plane : height of a Z-stack that has a file a plane, from 1
+    plane : height of a Z-stack that has a file a plane, from 1; None = a single plane, or not known
+    projection : what kind of projection of a Z-stack the file is, such as "max", or "projection"
+        where the kind is not said; None = a single plane, or not known. A file is a plane of a
+        stack or a projection of it, never both
     acquired_at : aware UTC
     elapsed_s : since the start of the experiment, where the name says that
     """
@@ -135,6 +138,7 @@ class NamedParts:
     acquired_at: datetime | None = None
     pixel_size_um: float | None = None
     stage: StagePosition | None = None
+    projection: str | None = None
 
 
 @dataclass(frozen=True)
