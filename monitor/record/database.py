@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,12 @@ from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
 from monitor.record.memory import Readings
-from monitor.record.migrations import smaller_rows
-
-log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 30
 WAL_S = 5
-SAY_S = 10.0
-# After so long without a sign of life a program counts as gone.
-ALIVE_S = 60
+# Forms of the record that no release ever wrote.
+_BEFORE_THE_FIRST_RELEASE = {f"{number:04}" for number in range(1, 9)}
 
 
 @dataclass(eq=False)
@@ -105,16 +99,19 @@ class Database:
         known = {
             revision.revision for revision in ScriptDirectory.from_config(script).walk_revisions()
         }
+        if present in _BEFORE_THE_FIRST_RELEASE:
+            raise RecordError(
+                f"{self._where}: was written before the first release (revision {present}), and "
+                "such records are not carried over. Keep the file, give a new record.database or "
+                "record.folder (or --state DIR), and read the captures anew with colonywatch "
+                "process FOLDER"
+            )
         if present is not None and present not in known:
             raise RecordError(
                 f"{self._where}: was written by a newer colonywatch (revision {present}); "
                 "install that version, or give another record.database"
             )
-        if self.is_sqlite:
-            self._carry_over(script, present)
         self._upgrade(script, "head")
-        if self.is_sqlite:
-            self._give_back_room()
 
     def _upgrade(self, script: AlembicConfig, revision: str) -> None:
         with self.engine.execution_options(writes=True).connect() as connection:
@@ -130,60 +127,6 @@ class Database:
             finally:
                 if self.is_sqlite:
                     _set_foreign_keys(connection, on=True)
-
-    def _carry_over(self, script: AlembicConfig, present: str | None) -> None:
-        """What may take long goes in portions, each of them safe on the disk."""
-        if present is None or present > smaller_rows.FROM:
-            return
-        if present < smaller_rows.FROM:
-            self._upgrade(script, smaller_rows.FROM)
-        self._refuse_company()
-        said = 0.0
-        while True:
-            with self.engine.execution_options(writes=True).begin() as connection:
-                if MigrationContext.configure(connection).get_current_revision() != (
-                    smaller_rows.FROM
-                ):
-                    return  # another program was faster
-                smaller_rows.begin(connection)
-                if not smaller_rows.copy_some(connection):
-                    return
-                if time.monotonic() - said > SAY_S:
-                    said = time.monotonic()
-                    log.warning(
-                        "the database is brought to the present form: %d rows to go",
-                        smaller_rows.left(connection),
-                    )
-
-    def _refuse_company(self) -> None:
-        """A program of the former version would go on writing to what is copied already."""
-        with self.engine.connect() as connection:
-            rows = connection.exec_driver_sql("SELECT kind, pid, host, beat_at FROM process").all()
-        for kind, pid, host, beat_at in rows:
-            beat = datetime.fromisoformat(beat_at).replace(tzinfo=UTC)
-            if timedelta() <= datetime.now(UTC) - beat < timedelta(seconds=ALIVE_S):
-                raise RecordError(
-                    f"{self._where}: has the form of an earlier version, and a {kind} of that "
-                    f"version is at work on it (pid {pid} on {host}); stop it and try again "
-                    f"after {ALIVE_S} s"
-                )
-
-    def _give_back_room(self) -> None:
-        """Pages that became free; a database that cannot be made smaller works all the same."""
-        with self.engine.connect() as connection:
-            free, pages = (
-                connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0
-                for name in ("freelist_count", "page_count")
-            )
-            connection.rollback()
-            if free < pages / 10:
-                return
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            try:
-                driver.execute("VACUUM")
-            except sqlite3.OperationalError as problem:
-                log.warning("the database keeps its size for now: %s", problem)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -157,6 +157,29 @@ def test_a_database_of_a_newer_version_is_left_alone(database_file):
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
 
 
+@pytest.mark.parametrize("revision", ["0001", "0008"])
+def test_a_record_from_before_the_first_release_is_refused_with_what_to_do(database_file, revision):
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    before = database_file.read_bytes()
+    with pytest.raises(RecordError, match=r"before the first release.*colonywatch process FOLDER"):
+        Store(f"sqlite:///{database_file}")
+    assert database_file.read_bytes() == before
+
+
+def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(database_file):
+    """Tables are replaced with the looking after references off; then every one is looked at."""
+    with Store(f"sqlite:///{database_file}") as store:
+        take(store, "/in/a.tif")
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("DELETE FROM folder")
+        connection.execute("DELETE FROM alembic_version")
+    with pytest.raises(RecordError, match=r"points at a row of folder that is not there"):
+        Store(f"sqlite:///{database_file}")
+    with closing(sqlite3.connect(database_file)) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
