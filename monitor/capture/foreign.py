@@ -15,13 +15,18 @@ import numpy.typing as npt
 
 from monitor.culture import StagePosition
 
+ONE_EACH = "export a file for each field of view and each time"
+
 
 class ForeignRefusedError(Exception):
-    """A file of a microscope's own format that is not read; `reason` as in CaptureError."""
+    """A file of a microscope's own format that is not read; `reason` as in CaptureError.
 
-    def __init__(self, reason: str, what: str) -> None:
+    now : what a person can do, where that is more than the reason says by itself
+    """
+
+    def __init__(self, reason: str, what: str, now: str | None = None) -> None:
         super().__init__(what)
-        self.reason = reason
+        self.reason, self.now = reason, now
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +52,9 @@ class Stack:
 def refuse_more_than_one(images: int, times: int) -> None:
     if images != 1:
         raise ForeignRefusedError(
-            "unsupported", f"holds {images} images; one field of view a file is read"
+            "unsupported", f"holds {images} images; one field of view a file is read", ONE_EACH
         )
     if times != 1:
-        raise ForeignRefusedError("unsupported", f"holds {times} time points; one a file is read")
+        raise ForeignRefusedError(
+            "unsupported", f"holds {times} time points; one a file is read", ONE_EACH
+        )

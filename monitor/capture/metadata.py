@@ -15,9 +15,6 @@ UM = {
     "µm": 1.0,
     "μm": 1.0,
     "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
     "nm": 1e-3,
     "mm": 1e3,
     "cm": 1e4,
@@ -27,6 +24,23 @@ UM = {
     "Å": 1e-4,
     "in": 25400.0,
 }
+_NAMED_UM = {
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nanometer": 1e-3,
+    "nanometre": 1e-3,
+    "millimeter": 1e3,
+    "millimetre": 1e3,
+    "centimeter": 1e4,
+    "centimetre": 1e4,
+    "meter": 1e6,
+    "metre": 1e6,
+    "angstrom": 1e-4,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Said:
     """What an instrument says of one picture.
 
     acquired_at : aware UTC
+    not_square : what is wrong with its pixels, where their sides differ
     stage : centre of the field in the stage's frame; never a place within a well
     channel : its name
     transmitted : whether the instrument calls it brightfield or phase contrast
@@ -44,6 +59,7 @@ class Said:
     stage: StagePosition | None = None
     channel: str | None = None
     transmitted: bool = False
+    not_square: str | None = None
 
 
 def real(text: str | None) -> float | None:
@@ -54,19 +70,35 @@ def real(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def um_of(unit: str) -> float | None:
+    """Length of a unit, um; None for what is none. Symbols are exact (mm is not Mm), names are not
+    (Micron, micrometres)."""
+    unit = unit.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+    exact = UM.get(unit)
+    return _NAMED_UM.get(unit.lower().removesuffix("s")) if exact is None else exact
+
+
 def length_um(text: str | None, unit: str) -> float | None:
-    value, factor = real(text), UM.get(unit.strip())
+    value, factor = real(text), um_of(unit)
     # Rounding takes away what changing the unit added: 0.65e-3 mm is 0.65 um.
     return None if value is None or factor is None else round(value * factor, 9)
 
 
+class NotSquareError(ValueError):
+    """Pixels whose sides differ. Everything here counts areas in squares."""
+
+
 def square_pixel_um(x: float | None, y: float | None) -> float | None:
-    """The side of a pixel; None where it cannot be one or pixels are not square."""
-    if x is None or not 0.01 <= x <= 100:
+    """The side of a pixel; None where it cannot be one. A length given for one side holds for both.
+
+    Raises NotSquareError where the sides differ by more than a hundredth.
+    """
+    known = [side for side in (x, y) if side is not None]
+    if not known or not all(0.01 <= side <= 100 for side in known):
         return None
-    if y is not None and abs(x - y) > 0.01 * x:
-        return None
-    return x
+    if abs(known[0] - known[-1]) > 0.01 * known[0]:
+        raise NotSquareError(f"has pixels of {known[0]:g} x {known[-1]:g} um, which are not square")
+    return known[0]
 
 
 def in_utc(moment: datetime, zone: tzinfo) -> datetime | None:

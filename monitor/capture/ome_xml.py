@@ -15,6 +15,7 @@ import tifffile
 from monitor.capture.metadata import (
     length_um,
     real,
+    square_pixel_um,
 )
 from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
@@ -138,16 +139,12 @@ class Ome:
         return count
 
     def pixel_size_um(self) -> float | None:
-        unit_x = self._pixels.get("PhysicalSizeXUnit")
-        # A unit given for X only holds for both (seen in files of several writers).
-        unit_y = self._pixels.get("PhysicalSizeYUnit", unit_x)
+        # A unit given for one side only holds for both (seen in files of several writers).
+        unit_x = self._pixels.get("PhysicalSizeXUnit") or self._pixels.get("PhysicalSizeYUnit")
+        unit_y = self._pixels.get("PhysicalSizeYUnit") or unit_x
         x = length_um(self._pixels.get("PhysicalSizeX"), unit_x or "µm")
         y = length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
-        if x is None or not 0.01 <= x <= 100:
-            return None
-        if y is not None and abs(x - y) > 0.01 * x:
-            refuse("unsupported", f"has pixels of {x:g} x {y:g} um, which are not square")
-        return x
+        return square_pixel_um(x, y)
 
     def _plane(self, plane: _OmePlane) -> ElementTree.Element | None:
         for element in self._pixels.findall(f"{self._namespace}Plane"):

@@ -64,16 +64,17 @@ class UnreadableError(Exception):
     """Why no picture comes of the bytes, within the readers; `reading` makes a CaptureError of it.
 
     reason : one of those that `read_picture` lists, or "other-format"
+    now : what a person can do, where that is more than the reason says by itself
     """
 
-    def __init__(self, reason: str, what: str) -> None:
+    def __init__(self, reason: str, what: str, now: str | None = None) -> None:
         super().__init__(what)
-        self.reason = reason
+        self.reason, self.now = reason, now
 
 
-def refuse(reason: str, what: str) -> NoReturn:
+def refuse(reason: str, what: str, now: str | None = None) -> NoReturn:
     """what : goes after the file's name, as in "is empty"."""
-    raise UnreadableError(reason, what)
+    raise UnreadableError(reason, what, now)
 
 
 def check_size(height: int, width: int, decoded_bytes: int, file_bytes: int) -> None:

@@ -22,11 +22,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from model.rows import as_rows, in_strips
-from monitor.capture.bundles import BundleTooLargeError, is_bundle, read_file
-from monitor.capture.foreign import ForeignRefusedError, Stack
-from monitor.capture.metadata import (
-    square_pixel_um,
+from monitor.capture.bundles import (
+    BundleTooLargeError,
+    is_bundle,
+    is_bundle_folder,
+    read_file,
 )
+from monitor.capture.foreign import ForeignRefusedError, Stack
+from monitor.capture.metadata import NotSquareError, square_pixel_um
 from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
     MAX_FILE_BYTES,
@@ -82,6 +85,7 @@ _NOW = {
     "io-error": "look at the disk or the share that it lies on",
     "missing": "it was removed or renamed, or its share is not mounted",
 }
+_SQUARE = "correct its calibration, or export it with square pixels"
 _TRANSIENT = {"no-permission", "io-error", "missing"}
 
 
@@ -152,7 +156,9 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except UnreadableError as unreadable:
-        raise _refusal(path, unreadable.reason, str(unreadable)) from unreadable
+        raise _refusal(path, unreadable.reason, str(unreadable), unreadable.now) from unreadable
+    except NotSquareError as problem:
+        raise _refusal(path, "unsupported", str(problem), _SQUARE) from problem
     except MemoryError as problem:
         raise _refusal(path, "too-large", "does not fit into memory") from problem
     except Exception as problem:  # decoders raise whatever they like on broken bytes
@@ -160,9 +166,9 @@ def _refusing(path: Path) -> Iterator[None]:
         raise _refusal(path, "corrupt", f"cannot be decoded ({why})") from problem
 
 
-def _refusal(path: Path, reason: str, what: str) -> CaptureError:
+def _refusal(path: Path, reason: str, what: str, now: str | None = None) -> CaptureError:
     return CaptureError(
-        f"{shown_name(path)}: {what}; {_NOW[reason]}",
+        f"{shown_name(path)}: {what}; {now or _NOW[reason]}",
         reason="unsupported" if reason == "other-format" else reason,
         transient=reason in _TRANSIENT,
     )
@@ -237,10 +243,10 @@ def _read(  # noqa: RET503 - `refuse` never returns
     if not any(data[:4096]):
         refuse("empty", "starts with zeros only")
     if path.suffix.lower() == ".oif":
-        return _read_foreign(data, zone, channel, "oif", "Olympus OIF", "oib")
+        return _read_foreign(data, zone, channel, path, "oif", "Olympus OIF", "oib")
     for magic, extra, name in _FOREIGN:
         if data.startswith(magic):
-            return _read_foreign(data, zone, channel, extra, name)
+            return _read_foreign(data, zone, channel, path, extra, name)
     for magic, name in _OTHER_FORMATS:
         if data.startswith(magic):
             refuse("other-format", f"is a file of format {name}, which is not read here")
@@ -248,7 +254,13 @@ def _read(  # noqa: RET503 - `refuse` never returns
 
 
 def _read_foreign(
-    data: bytes, zone: tzinfo, channel: str | None, kind: str, name: str, extra: str | None = None
+    data: bytes,
+    zone: tzinfo,
+    channel: str | None,
+    path: Path,
+    kind: str,
+    name: str,
+    extra: str | None = None,
 ) -> Picture:
     """A microscope's own format, by the library that is an extra of this package."""
     extra = extra or kind
@@ -286,8 +298,9 @@ def _read_foreign(
         with warnings.catch_warnings():
             # A library that only warns goes on with a blank plane.
             warnings.simplefilter("error", UserWarning)
-            picture = reader.read_stack(data, zone, choose)
+            of = {"is_folder": is_bundle_folder(path.name)} if kind == "zarr" else {}
+            picture = reader.read_stack(data, zone, choose, **of)
     except ForeignRefusedError as problem:
-        refuse(problem.reason, str(problem))
+        refuse(problem.reason, str(problem), problem.now)
     assert isinstance(picture, Picture)
     return picture

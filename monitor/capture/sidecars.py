@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO
 
 from monitor.capture.metadata import (
     Element,
+    NotSquareError,
     Said,
     XmlRefusedError,
     child_text,
@@ -27,6 +29,7 @@ from monitor.capture.metadata import (
     square_pixel_um,
 )
 from monitor.capture.name_parts import shown_name
+from monitor.errors import CaptureError
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,27 @@ def read_beside(path: Path, pattern: str, zone: tzinfo) -> Said | None:
         common, own = found.get(""), found.get(path.name)
         if own is None:
             return common
+        common = common or Said()
         return Said(
-            pixel_size_um=own.pixel_size_um or (common.pixel_size_um if common else None),
+            pixel_size_um=own.pixel_size_um or common.pixel_size_um,
             acquired_at=own.acquired_at,
+            not_square=own.not_square or common.not_square,
         )
     return None
+
+
+def check_square(said: Said, pixel_size_um: float | None, shown: str) -> None:
+    """Raises CaptureError where the side-car alone says how large pixels are, and they differ.
+
+    pixel_size_um : what the picture itself says
+    shown : the picture's name, for the message
+    """
+    if pixel_size_um is None and said.not_square is not None:
+        raise CaptureError(
+            f"{shown}: by its side-car it {said.not_square}; correct the imager's calibration, or "
+            "export it with square pixels",
+            reason="unsupported",
+        )
 
 
 def _files(folder: Path, name: str) -> list[Path]:
@@ -91,13 +110,13 @@ def _read(file: Path, read: _Read, zone: tzinfo, size: int, mtime_ns: int) -> Ma
 
 def _harmony(file: Path, zone: tzinfo) -> _Found:
     """Index.idx.xml of Operetta and Opera Phenix: lengths in metres, by picture or by channel."""
-    by_channel: dict[str, float | None] = {}
-    pictures: dict[str, tuple[str | None, float | None, datetime | None]] = {}
+    by_channel: dict[str, Said] = {}
+    pictures: dict[str, tuple[str | None, Said, datetime | None]] = {}
     with _open(file) as stream:
         for element in elements(stream):
             if element.name == "Entry" and "ChannelID" in element.attributes:
                 size = _harmony_size(element)
-                if size is not None:
+                if size != Said():
                     by_channel[element.attributes["ChannelID"]] = size
             elif element.name == "Image" and len(pictures) < _MOST_PICTURES:
                 url = child_text(element, "URL")
@@ -108,18 +127,27 @@ def _harmony(file: Path, zone: tzinfo) -> _Found:
                         _iso_time(child_text(element, "AbsTime"), zone),
                     )
     return {
-        url: Said(size if size is not None else by_channel.get(channel or ""), at)
+        url: replace(
+            by_channel.get(channel or "", size) if size == Said() else size, acquired_at=at
+        )
         for url, (channel, size, at) in pictures.items()
     }
 
 
-def _harmony_size(element: Element) -> float | None:
+def _harmony_size(element: Element) -> Said:
     sizes = []
     for axis in "XY":
         child = element.children.get(f"ImageResolution{axis}")
         unit = "m" if child is None else child.attributes.get("Unit", "m")
         sizes.append(None if child is None else length_um(child.text.strip(), unit))
-    return square_pixel_um(sizes[0], sizes[1])
+    return _pixels(sizes[0], sizes[1])
+
+
+def _pixels(x: float | None, y: float | None) -> Said:
+    try:
+        return Said(pixel_size_um=square_pixel_um(x, y))
+    except NotSquareError as problem:
+        return Said(not_square=str(problem))
 
 
 def _yokogawa_records(file: Path, zone: tzinfo) -> _Found:
@@ -143,8 +171,8 @@ def _yokogawa_detail(file: Path, zone: tzinfo) -> _Found:
                     real(element.attributes.get(f"{axis}PixelDimension"))
                     for axis in ("Horizontal", "Vertical")
                 )
-                sizes.add(square_pixel_um(x, y))
-    return {"": Said(pixel_size_um=sizes.pop())} if len(sizes) == 1 else {}
+                sizes.add(_pixels(x, y))
+    return {"": sizes.pop()} if len(sizes) == 1 else {}
 
 
 def _incell(file: Path, zone: tzinfo) -> _Found:
@@ -154,8 +182,8 @@ def _incell(file: Path, zone: tzinfo) -> _Found:
         for element in elements(stream):
             if element.name == "ObjectiveCalibration":
                 x, y = (real(element.attributes.get(f"pixel_{side}")) for side in _SIDES)
-                sizes.add(square_pixel_um(x, y))
-    return {"": Said(pixel_size_um=sizes.pop())} if len(sizes) == 1 else {}
+                sizes.add(_pixels(x, y))
+    return {"": sizes.pop()} if len(sizes) == 1 else {}
 
 
 _SIDES = ("width", "height")

@@ -23,9 +23,10 @@ from monitor.capture.descriptions import said_by
 from monitor.capture.exif import time_from_exif
 from monitor.capture.ifd_chain import check_ifd_chain
 from monitor.capture.metadata import (
-    UM,
     Said,
     XmlRefusedError,
+    square_pixel_um,
+    um_of,
 )
 from monitor.capture.ome_xml import Ome, is_ome
 from monitor.capture.picture import (
@@ -296,14 +297,20 @@ def _imagej_pages(settings: Mapping[str, str], pages: int, channel: str | None) 
 
 
 def _imagej_pixel_size_um(settings: Mapping[str, str], page: Any) -> float | None:
-    unit = settings.get("unit", "").replace("\\u00B5", "µ")
-    resolution = page.tags.valueof(282)
+    """Raises NotSquareError."""
+    unit = settings.get("unit", "")
+    sides = [
+        _imagej_step_um(settings.get(f"{axis}unit", unit), page.tags.valueof(tag))
+        for axis, tag in (("x", 282), ("y", 283))
+    ]
+    return square_pixel_um(*sides)
+
+
+def _imagej_step_um(unit: str, resolution: Any) -> float | None:
     # ImageJ writes the unit "inch" for any picture that came with dots per inch.
-    if unit in ("", "in", "inch") or unit not in UM or not resolution:
+    factor = None if unit in ("", "in", "inch") else um_of(unit)
+    if factor is None or not resolution or min(resolution) <= 0:
         return None
     pixels, units = resolution
-    if pixels <= 0 or units <= 0:
-        return None
     # The fraction carries about seven digits.
-    size_um = float(f"{UM[unit] * units / pixels:.7g}")
-    return size_um if 0.01 <= size_um <= 100 else None
+    return float(f"{factor * units / pixels:.7g}")

@@ -12,7 +12,7 @@ from rich.table import Table
 from monitor.capture.names import PRESETS, parse_name
 from monitor.capture.picture import Picture
 from monitor.capture.reading import open_picture
-from monitor.capture.sidecars import read_beside
+from monitor.capture.sidecars import check_square, read_beside
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -135,6 +135,8 @@ def _segment_picture(
     preset = None if named is None else PRESETS.get(named.pattern)
     if pixel_size_um is not None:
         picture, named_size, beside = replace(picture, pixel_size_um=None), pixel_size_um, None
+    if beside is not None:
+        check_square(beside, picture.pixel_size_um, shown(image.name))
     segmenter = load_segmenter(model, config.compute.threads)
     field = segment_picture(
         segmenter,

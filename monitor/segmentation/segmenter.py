@@ -26,7 +26,7 @@ from monitor.capture.names import PRESETS, shown_name
 from monitor.capture.picture import Picture
 from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import open_picture
-from monitor.capture.sidecars import read_beside
+from monitor.capture.sidecars import check_square, read_beside
 from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
@@ -155,6 +155,7 @@ def _measure(
 ) -> FieldMeasurement:
     named, settings = request.named, request.settings
     beside = read_beside(request.path, named.pattern, settings.zone) or Said()
+    check_square(beside, picture.pixel_size_um, shown_name(request.path))
     preset = PRESETS.get(named.pattern)
     field = segment_picture(
         segmenter,

@@ -228,13 +228,58 @@ def test_dots_per_inch_are_no_calibration(dpi):
     assert read(imagej).pixel_size_um is None
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("um", 1), ("micron", 1), ("mm", 1e3), ("nm", 1e-3)])
+IMAGEJ_UNITS = [("um", 1), ("micron", 1), ("Microns", 1), ("\\u00B5m", 1), ("micrometres", 1)]
+IMAGEJ_UNITS += [("mm", 1e3), ("nm", 1e-3), ("cm", 1e4)]
+
+
+@pytest.mark.parametrize(("unit", "factor"), IMAGEJ_UNITS)
 def test_imagej_calibration(unit, factor):
     resolution = factor / 0.65
     data = tiff(GREY, imagej=True, resolution=(resolution, resolution), metadata={"unit": unit})
     picture = read(data)
     assert picture.format == "ImageJ TIFF"
     assert picture.pixel_size_um == pytest.approx(0.65, rel=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["pixel", "pixels", "", "Mm", "furlong"])
+def test_imagej_without_a_unit_of_length_is_not_calibrated(unit):
+    data = tiff(GREY, imagej=True, resolution=(1 / 0.65, 1 / 0.65), metadata={"unit": unit})
+    assert read(data).pixel_size_um is None
+
+
+def not_square(kind: str) -> bytes:
+    sides = (1 / 0.65, 1 / 1.3)
+    if kind == "ImageJ":
+        return tiff(GREY, imagej=True, resolution=sides, metadata={"unit": "um"})
+    if kind == "ImageJ, units differ":
+        metadata = {"unit": "um", "yunit": "mm"}
+        return tiff(GREY, imagej=True, resolution=(1 / 0.65, 1 / 0.002), metadata=metadata)
+    if kind == "MetaMorph":
+        text = metamorph(
+            spatial_calibration_x="0.65",
+            spatial_calibration_y="1.3",
+            spatial_calibration_units="um",
+        )
+    elif kind == "Gen5":
+        height = "<ImageHeightMicrons>1389.0</ImageHeightMicrons><PixelHeight>1000</PixelHeight>"
+        text = gen5("Phase").replace("<PixelWidth>", f"{height}<PixelWidth>")
+    else:
+        return ome(PhysicalSizeX=0.65, PhysicalSizeY=1.3)
+    return tiff(GREY, description=text, metadata=None)
+
+
+@pytest.mark.parametrize("kind", ["ImageJ", "ImageJ, units differ", "MetaMorph", "Gen5", "OME-XML"])
+def test_no_areas_come_from_pixels_that_are_not_square(kind):
+    """By one side alone they were halved."""
+    with pytest.raises(CaptureError, match="not square; correct its calibration") as refused:
+        read(not_square(kind))
+    assert refused.value.reason == "unsupported"
+
+
+def test_a_calibration_of_one_side_holds_for_both():
+    data = ome(PhysicalSizeY=650.0, PhysicalSizeYUnit="nm")
+    assert read(data).pixel_size_um == 0.65
+    assert read(ome(PhysicalSizeX=0.65)).pixel_size_um == 0.65
 
 
 def jpeg_with_exif(entries: dict[int, str]) -> bytes:

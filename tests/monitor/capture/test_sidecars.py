@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.capture.sidecars import read_beside
+from monitor.capture.sidecars import check_square, read_beside
+from monitor.errors import CaptureError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PICTURE = "r01c01f01p01-ch1sk1fk1fl1.tiff"
@@ -81,6 +82,15 @@ def test_channels_of_different_size_give_no_size(tmp_path):
     )
     picture = plate(tmp_path, {"MeasurementDetail.mrf": detail + "</d>"})
     assert read_beside(picture, "yokogawa", BERLIN) is None
+
+
+def test_a_side_car_whose_pixels_are_not_square_gives_no_areas(tmp_path):
+    index = harmony(SIZE.replace("6.5E-07", "1.3E-06", 1))
+    said = read_beside(plate(tmp_path, {"Index.idx.xml": index}), "operetta", BERLIN)
+    assert said is not None and said.pixel_size_um is None
+    with pytest.raises(CaptureError, match=r"by its side-car it has pixels of 1\.3 x 0\.65 um"):
+        check_square(said, None, PICTURE)
+    check_square(said, 0.65, PICTURE)  # the picture knows better
 
 
 def test_an_in_cell_file_gives_the_size(tmp_path):
