@@ -1,7 +1,8 @@
 """Zeiss CZI, by czifile (BSD-3). The extra ``colonywatch[czi]``.
 
 The library's own way to a picture goes on with zeros where a tile cannot be decoded, so tiles are
-laid here, and every pixel must have come from one.
+laid here, and every pixel must have come from one. Its last release for Python 3.11 does not know
+ZSTD, which newer instruments write, so tiles are unpacked here too (imagecodecs).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 
 import czifile
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
@@ -57,13 +59,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 if place.get("C", (0, 1))[0] != channels[c]:
                     continue
                 rows, columns = place["Y"], place["X"]
-                decoded = np.asarray(tile.data_segment().data(resize=False))
-                samples = decoded.shape[-1]
-                if decoded.size != rows[1] * columns[1] * samples or samples not in (1, 3, 4):
-                    raise ForeignRefusedError("corrupt", "has a tile of another size than it says")
-                decoded = decoded.reshape(rows[1], columns[1], samples)
-                if samples >= 3:
-                    decoded = decoded[:, :, 2::-1]  # CZI has blue first
+                decoded = _decoded(tile, rows[1], columns[1])
                 if pixels is None:
                     pixels = np.zeros((*shape, decoded.shape[2]), dtype=decoded.dtype)
                 where = np.s_[
@@ -89,6 +85,75 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 acquired_at=at,
             )
         )
+
+
+# --- a tile's pixels ----------------------------------------------------------------------------
+
+_PLAIN, _JPEG, _LZW, _JPEG_XR, _ZSTD, _ZSTD_WITH_HEADER = 0, 1, 2, 4, 5, 6
+
+
+def _decoded(tile: Any, rows: int, columns: int) -> npt.NDArray[Any]:
+    """(rows, columns, samples) grey or RGB of one entry of the directory."""
+    kind = np.dtype(tile.dtype)
+    samples = kind.shape[0] if kind.shape else 1
+    segment = tile.data_segment()
+    packed = segment.data(raw=True)
+    if len(packed) < segment.data_size:
+        raise ForeignRefusedError("truncated", "ends within a tile")
+    if tile.compression in (_JPEG, _JPEG_XR):
+        # As pictures of their own they have red first.
+        decode = imagecodecs.jpeg_decode if tile.compression == _JPEG else imagecodecs.jpegxr_decode
+        pixels = np.asarray(decode(packed))
+        if pixels.size != rows * columns * samples:
+            raise ForeignRefusedError("corrupt", "has a tile of another size than it says")
+        return pixels.reshape(rows, columns, samples)[:, :, :3]
+    values = np.frombuffer(
+        _unpacked(packed, tile.compression, rows * columns * kind.itemsize), kind.base
+    )
+    if values.size != rows * columns * samples:
+        raise ForeignRefusedError("corrupt", "has a tile of another size than it says")
+    pixels = values.reshape(rows, columns, samples)
+    return pixels if samples == 1 else pixels[:, :, 2::-1]  # CZI has blue first
+
+
+def _unpacked(packed: bytes, compression: int, size: int) -> bytes:
+    """The bytes of a tile as they would lie in memory.
+
+    size : how many there must be
+    zstd0 is the bare stream. zstd1 has a header before it, which may say that all low bytes come
+    first, then all high ones (libCZI, documentation of its ZSTD compression).
+    """
+    if compression == _PLAIN:
+        return packed
+    if compression == _LZW:
+        return bytes(imagecodecs.lzw_decode(packed))
+    if compression not in (_ZSTD, _ZSTD_WITH_HEADER):
+        raise ForeignRefusedError(
+            "unsupported",
+            f"has tiles compressed in a way (number {compression}) that is not read",
+            "save it uncompressed, or compressed with ZSTD or JPEG XR",
+        )
+    header, is_split = (0, False) if compression == _ZSTD else _zstd_header(packed)
+    unpacked = bytes(imagecodecs.zstd_decode(packed[header:], out=size))
+    if not is_split:
+        return unpacked
+    halves = np.frombuffer(unpacked, np.uint8).reshape(2, -1)
+    return halves.T.tobytes()
+
+
+def _zstd_header(packed: bytes) -> tuple[int, bool]:
+    """Length of the header, and whether low and high bytes lie apart."""
+    length = packed[0] if packed else 0
+    if length == 1:
+        return length, False
+    if length != 3 or len(packed) < length or packed[1] != 1:
+        raise ForeignRefusedError(
+            "unsupported", "has tiles with a ZSTD header of another kind than is read"
+        )
+    return length, bool(packed[2] & 1)
+
+
+# --- metadata -----------------------------------------------------------------------------------
 
 
 def _metadata(

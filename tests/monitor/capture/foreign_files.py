@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import imagecodecs
 import numpy as np
 
 # Where the stage of the ND2 files stood, um.
@@ -54,13 +55,49 @@ def lif(planes: np.ndarray, *, pixel_size_um: float = 0.65, images: int = 1) -> 
     return file
 
 
+CZI_KINDS = {("uint8", 2): 0, ("uint16", 2): 1, ("float32", 2): 2, ("uint8", 3): 3}
+CZI_KINDS |= {("uint16", 3): 4}
+
+
+def _stored(tile: np.ndarray) -> bytes:
+    """As CZI has it in memory: blue first."""
+    return (tile if tile.ndim == 2 else tile[:, :, ::-1]).tobytes()
+
+
+def _halves_apart(tile: np.ndarray) -> bytes:
+    return np.frombuffer(_stored(tile), np.uint8).reshape(-1, 2).T.tobytes()
+
+
+CZI_PACKINGS = {
+    # name: (number of the compression, from pixels to what is stored)
+    "plain": (0, _stored),
+    "lzw": (2, lambda tile: imagecodecs.lzw_encode(_stored(tile))),
+    "jpeg xr": (4, lambda tile: imagecodecs.jpegxr_encode(tile, level=1.0)),
+    "zstd0": (5, lambda tile: imagecodecs.zstd_encode(_stored(tile))),
+    "zstd1": (6, lambda tile: b"\3\1\0" + imagecodecs.zstd_encode(_stored(tile))),
+    "zstd1, halves apart": (
+        6,
+        lambda tile: b"\3\1\1" + imagecodecs.zstd_encode(_halves_apart(tile)),
+    ),
+    "zstd1, short header": (6, lambda tile: b"\1" + imagecodecs.zstd_encode(_stored(tile))),
+    "zstd1, unknown header": (6, lambda tile: b"\7\1\1" + bytes(20)),
+    "of a camera": (100, _stored),
+}
+
+
 def czi(
     tiles: list[tuple[dict[str, int], np.ndarray]],
     *,
     pixel_size_um: float = 0.65,
     channels: tuple[str, ...] = ("Phase",),
+    packing: str = "plain",
 ) -> bytes:
-    """A CZI file of uint8 tiles: ({"X": start, "Y": ..., "Z": ..., "C": ..., "S": ...}, (H, W))."""
+    """A CZI file of tiles: ({"X": start, "Y": ..., "Z": ..., "C": ..., "S": ...}, (H, W[, RGB])).
+
+    packing : one of `CZI_PACKINGS`; the tiles that libCZI writes of the same pixels have the same
+        headers
+    """
+    compression, pack = CZI_PACKINGS[packing]
 
     def segment(kind: bytes, body: bytes) -> bytes:
         return struct.pack("<16sqq", kind, len(body), len(body)) + body
@@ -68,7 +105,10 @@ def czi(
     def entry(where: dict[str, int], tile: np.ndarray, position: int) -> bytes:
         sizes = {"X": tile.shape[1], "Y": tile.shape[0]}
         starts = {"X": 0, "Y": 0} | where
-        body = struct.pack("<2siqiiBB4si", b"DV", 0, position, 0, 0, 0, 0, b"", len(starts))
+        kind = CZI_KINDS[tile.dtype.name, tile.ndim]
+        body = struct.pack(
+            "<2siqiiBB4si", b"DV", kind, position, 0, compression, 0, 0, b"", len(starts)
+        )
         for axis, start in starts.items():
             size = sizes.get(axis, 1)
             body += struct.pack("<4siifi", axis.encode(), start, size, float(start), size)
@@ -95,8 +135,9 @@ def czi(
     for where, tile in tiles:
         described = entry(where, tile, len(file))
         entries += described
-        body = struct.pack("<iiq", 0, 0, tile.size) + described
-        body += bytes(max(240 - len(described), 0)) + tile.astype(np.uint8).tobytes()
+        packed = pack(tile)
+        body = struct.pack("<iiq", 0, 0, len(packed)) + described
+        body += bytes(max(240 - len(described), 0)) + packed
         file += segment(b"ZISRAWSUBBLOCK", body)
     directory_at = len(file)
     file += segment(b"ZISRAWDIRECTORY", struct.pack("<i", len(tiles)) + bytes(124) + entries)

@@ -98,6 +98,50 @@ def test_a_czi_file_gives_its_sharpest_plane_its_size_and_its_time():
     assert picture.acquired_at == datetime(2026, 11, 2, 3, 0, 0, 123456, tzinfo=UTC)
 
 
+COLOURS = np.dstack([SHARP, np.roll(SHARP, 3, 0), np.roll(SHARP, 5, 1)])
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("packing", ["plain", "lzw", "zstd0", "zstd1", "zstd1, short header"])
+def test_a_czi_file_is_read_however_its_tiles_are_packed(packing, kind):
+    """Its library does not know ZSTD, which ZEN and libCZI write."""
+    needs("czi")
+    pixels = SHARP.astype(kind) * (257 if kind == "uint16" else 1)
+    np.testing.assert_array_equal(read(czi([({}, pixels)], packing=packing)).pixels, pixels)
+
+
+@pytest.mark.parametrize("pixels", [SHARP.astype(np.uint16) * 257, COLOURS.astype(np.uint16) * 257])
+def test_a_czi_tile_whose_low_and_high_bytes_lie_apart_is_put_together(pixels):
+    needs("czi")
+    data = czi([({}, pixels)], packing="zstd1, halves apart")
+    np.testing.assert_array_equal(read(data).pixels, read(czi([({}, pixels)])).pixels)
+
+
+@pytest.mark.parametrize("packing", ["plain", "zstd0", "jpeg xr"])
+def test_the_colours_of_a_czi_file_are_not_exchanged(packing):
+    """It has blue first; a JPEG XR within has red first."""
+    needs("czi")
+    picture = read(czi([({}, COLOURS)], packing=packing))
+    assert np.abs(picture.pixels - COLOURS @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+@pytest.mark.parametrize("packing", ["of a camera", "zstd1, unknown header"])
+def test_a_czi_file_packed_in_another_way_is_refused_by_name(packing):
+    needs("czi")
+    with pytest.raises(CaptureError, match=r"number 100|ZSTD header") as refused:
+        read(czi([({}, SHARP)], packing=packing))
+    assert refused.value.reason == "unsupported"
+
+
+def test_a_czi_tile_that_unpacks_to_too_little_is_missed():
+    needs("czi")
+    for packing in ("zstd0", "zstd1", "zstd1, halves apart"):
+        whole = bytearray(czi([({}, SHARP.astype(np.uint16))], packing=packing))
+        at = whole.index(b"\x28\xb5\x2f\xfd")
+        whole[at + 8 : at + 60] = bytes(52)
+        assert reason_of(bytes(whole)) in {"corrupt", "truncated"}
+
+
 def test_a_czi_file_gives_transmitted_light_or_the_channel_that_is_asked_for():
     needs("czi")
     data = czi([({"C": 0}, DULL), ({"C": 1}, SHARP)], channels=("DAPI", "Phase"))
