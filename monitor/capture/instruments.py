@@ -3,17 +3,17 @@
 Each returns None for a name that is not its own, and raises CaptureError (reason ``bad-name``)
 for one that is and says something impossible. Planes are counted from 1.
 
-Where a name does not say the plate, the folder that holds the pictures does: two plates of one lab
-both have a well A1, and their series must not be joined.
+Where a name does not say the plate, its folder does (`plate_folders`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import PurePath
 
+from monitor.capture.light import Light, light_of
 from monitor.capture.name_parts import (
     WallClock,
     after_start,
@@ -26,21 +26,12 @@ from monitor.capture.name_parts import (
     well_at,
     zone_of,
 )
+from monitor.capture.plate_folders import dish_of, folder_number, plate_folder, visit_folder
 from monitor.culture import NamedParts, StagePosition
 
 Read = Callable[[PurePath, WallClock], NamedParts | None]
 
-# Folders that instruments make below that of the plate.
-_INNER_FOLDER = re.compile(r"images?|timepoint_?\d+|zstep_?\d+|t\d+|data", re.IGNORECASE)
-
-
-def _plate_folder(path: PurePath) -> str | None:
-    outer = (name for name in reversed(folders_of(path)) if not _INNER_FOLDER.fullmatch(name))
-    return next(outer, None)
-
-
-def _dish(plate: str | None, well: str) -> str:
-    return f"{plate}/{well}" if plate else well
+PROJECTION = "projection"  # of a kind that the name does not say
 
 
 # --- plate imager with dates in American order (Celigo and its kin) -----------------------------
@@ -94,94 +85,11 @@ def celigo_well(path: PurePath, clock: WallClock) -> NamedParts | None:
     return _celigo(path, clock, name="celigo-well")
 
 
-# --- Incucyte -----------------------------------------------------------------------------------
-
-_INCUCYTE_FIELD = r"(?:(?P<prefix>.+?)_)?(?P<well>[A-Za-z]{1,2}\d{1,2})_(?P<field>\d+)"
-_INCUCYTE = re.compile(
-    _INCUCYTE_FIELD
-    + r"_(?P<year>\d{4})y(?P<month>\d{2})m(?P<day>\d{2})d_(?P<hour>\d{2})h(?P<minute>\d{2})m",
-    re.ASCII,
-)
-_INCUCYTE_ELAPSED = re.compile(
-    _INCUCYTE_FIELD
-    + r"_(?P<elapsed>(?P<days>\d{2,3})d(?P<hours>\d{2})h(?P<minutes>\d{2})m)(?:_(?P<part>\d+))?",
-    re.ASCII,
-)
-_INCUCYTE_RAW = re.compile(
-    r"(?P<well>[A-Za-z]{1,2}\d{1,2})-(?P<field>\d+)-(?P<channel>[A-Za-z][A-Za-z0-9]{0,7})",
-    re.ASCII,
-)
-
-
-def incucyte(path: PurePath, clock: WallClock) -> NamedParts | None:
-    found = _INCUCYTE.fullmatch(stem_of(path.name))
-    if found is None:
-        return None
-    year, month, day, hour, minute = (
-        int(found[part]) for part in ("year", "month", "day", "hour", "minute")
-    )
-    return NamedParts(
-        dish=_dish(found["prefix"], plain_well(found["well"])),
-        pattern="incucyte",
-        field=found["field"],
-        scan=f"{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}",
-        acquired_at=as_utc(path, clock.zone, year, month, day, hour, minute),
-    )
-
-
-def incucyte_elapsed(path: PurePath, clock: WallClock) -> NamedParts | None:
-    found = _INCUCYTE_ELAPSED.fullmatch(stem_of(path.name))
-    if found is None:
-        return None
-    hours, minutes = int(found["hours"]), int(found["minutes"])
-    if hours > 23 or minutes > 59:
-        raise bad_name(path, f"{found['elapsed']} is no time since a start")
-    elapsed = timedelta(days=int(found["days"]), hours=hours, minutes=minutes)
-    acquired_at = after_start(path, clock, elapsed)
-    return NamedParts(
-        dish=_dish(found["prefix"], plain_well(found["well"])),
-        pattern="incucyte-elapsed",
-        field=found["field"] + (f"-{found['part']}" if found["part"] else ""),
-        # Two experiments of one prefix must not share a scan because both have a fourth hour.
-        scan=(
-            f"{_plate_folder(path) or ''}/{found['elapsed']}"
-            if acquired_at is None
-            else acquired_at.isoformat()
-        ),
-        acquired_at=acquired_at,
-        elapsed_s=elapsed.total_seconds(),
-    )
-
-
-def incucyte_raw(path: PurePath, clock: WallClock) -> NamedParts | None:
-    """``.../2611/02/0300/<plate>/A1-1-Ph.tif``: year and month, day, hour and minute, plate."""
-    found = _INCUCYTE_RAW.fullmatch(stem_of(path.name))
-    folders = folders_of(path)[-4:]
-    if found is None or len(folders) < 4:
-        return None
-    month_folder, day, minute_folder, plate = folders
-    if not all(
-        re.fullmatch(pattern, text, re.ASCII)
-        for pattern, text in ((r"\d{4}", month_folder), (r"\d{2}", day), (r"\d{4}", minute_folder))
-    ):
-        return None
-    parts = 2000 + int(month_folder[:2]), int(month_folder[2:]), int(day)
-    hour, minute = int(minute_folder[:2]), int(minute_folder[2:])
-    return NamedParts(
-        dish=f"{plate}/{plain_well(found['well'])}",
-        pattern="incucyte-raw",
-        field=found["field"],
-        scan=f"{parts[0]}-{month_folder[2:]}-{day}T{minute_folder[:2]}-{minute_folder[2:]}",
-        channel=found["channel"],
-        acquired_at=as_utc(path, clock.zone, *parts, hour, minute),
-    )
-
-
 # --- ImageXpress --------------------------------------------------------------------------------
 
 _IMAGEXPRESS = re.compile(
-    r"(?P<experiment>.+?)_(?P<well>[A-Za-z]{1,2}\d{2})(?:_s(?P<site>\d+))?(?:_w(?P<wave>\d))?"
-    r"(?P<guid>[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12})?",
+    r"(?P<experiment>.+?)_(?P<well>[A-Za-z]{1,2}\d{2})(?:_s(?P<site>\d+))?(?:_w(?P<wave>\d{1,2}))?"
+    r"(?P<guid>_?\[?[0-9A-F]{8}-(?:[0-9A-F]{4}-){3}[0-9A-F]{12}\]?)?",
     re.IGNORECASE | re.ASCII,
 )
 _IMAGEXPRESS_AI = re.compile(
@@ -192,28 +100,39 @@ _IMAGEXPRESS_AI = re.compile(
 
 
 def imagexpress(path: PurePath, clock: WallClock) -> NamedParts | None:
+    """``TimePoint_1/ZStep_2/hips7_B02_s3_w1.TIF``; of one site or one wavelength neither is said.
+
+    ``ZStep_0`` holds the projections of a stack; they may also lie beside the ``ZStep`` folders.
+    """
     del clock
     found = _IMAGEXPRESS.fullmatch(stem_of(path.name))
-    if found is None or not (found["site"] or found["wave"] or found["guid"]):
+    if found is None:
         return None
-    step = _folder_number(path, "ZStep")
-    time = _folder_number(path, "TimePoint")
+    step, time = folder_number(path, "ZStep"), folder_number(path, "TimePoint")
+    if not (found["site"] or found["wave"] or found["guid"]):
+        # Any name that ends like a well would fit; then the folders must be MetaXpress's own.
+        is_known = step is not None or time is not None or _is_metaxpress(path, found["experiment"])
+        if not is_known:
+            return None
+    well = plain_well(found["well"])
     return NamedParts(
-        dish=_dish(found["experiment"], plain_well(found["well"])),
+        dish=dish_of(found["experiment"], well),
         pattern="imagexpress",
         field=found["site"],
-        scan=None if time is None else f"{_plate_folder(path) or ''}/t{time}",
-        channel=f"w{found['wave']}" if found["wave"] else None,
-        plane=step,
+        scan=None if time is None else f"{visit_folder(path, well)}/t{time}",
+        channel=f"w{int(found['wave'])}" if found["wave"] else None,
+        plane=step or None,
+        projection=PROJECTION if step == 0 else None,
     )
 
 
-def _folder_number(path: PurePath, kind: str) -> int | None:
-    for name in folders_of(path)[-2:]:
-        found = re.fullmatch(kind + r"_?(\d{1,6})", name, re.IGNORECASE | re.ASCII)
-        if found:
-            return int(found[1])
-    return None
+def _is_metaxpress(path: PurePath, experiment: str) -> bool:
+    """``9987_Plate_3420``, or ``hips7/2026-11-29/1697``: name, day and number of an acquisition."""
+    folders = [name.lower() for name in folders_of(path)[-3:]]
+    name = experiment.lower()
+    if folders and re.fullmatch(re.escape(name) + r"_plate_\d+", folders[-1], re.ASCII):
+        return True
+    return len(folders) == 3 and folders[0] == name and folders[-1].isdecimal()
 
 
 def imagexpress_ai(path: PurePath, clock: WallClock) -> NamedParts | None:
@@ -222,10 +141,10 @@ def imagexpress_ai(path: PurePath, clock: WallClock) -> NamedParts | None:
     if found is None:
         return None
     return NamedParts(
-        dish=_dish(found["protocol"], plain_well(found["well"])),
+        dish=dish_of(found["protocol"], plain_well(found["well"])),
         pattern="imagexpress-hcs",
         field=found["site"],
-        scan=f"{_plate_folder(path) or ''}/t{int(found['time'])}",
+        scan=f"{visit_folder(path)}/t{int(found['time'])}",
         channel=f"w{int(found['wave'])}",
         plane=_plane(path, found["plane"], first=0),
     )
@@ -259,9 +178,10 @@ def operetta(path: PurePath, clock: WallClock) -> NamedParts | None:
     well = well_at(int(found["row"]), int(found["column"]))
     if well is None:
         raise bad_name(path, f"no plate has row {found['row']} and column {found['column']}")
-    folder = _plate_folder(path)
-    measurement = _HARMONY.fullmatch(folder or "")
-    plate, acquired_at = folder, None
+    plate, acquired_at = plate_folder(path, well), None
+    # The pictures lie in it, in its folder Images, or in a folder a well.
+    found_above = map(_HARMONY.fullmatch, reversed(folders_of(path)))
+    measurement = next((one for one in found_above if one is not None), None)
     if measurement is not None:
         plate = measurement["plate"]
         if int(found["time"]) == 1:
@@ -275,10 +195,10 @@ def operetta(path: PurePath, clock: WallClock) -> NamedParts | None:
                 ),
             )
     return NamedParts(
-        dish=_dish(plate, well),
+        dish=dish_of(plate, well),
         pattern="operetta",
         field=str(int(found["field"])),
-        scan=f"{folder or ''}/t{int(found['time'])}",
+        scan=f"{visit_folder(path, well)}/t{int(found['time'])}",
         channel=f"ch{found['channel']}",
         plane=_plane(path, found["plane"], first=1),
         acquired_at=acquired_at,
@@ -306,6 +226,9 @@ _GEN5 = tuple(
 )
 
 
+_GEN5_PROJECTION = re.compile(r"Z ?Proj(?:ection)?\[(?P<channel>.+)\]", re.IGNORECASE)
+
+
 def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
     del clock
     found = next((one for p in _GEN5 if (one := p.fullmatch(stem_of(path.name)))), None)
@@ -314,13 +237,15 @@ def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
     said = found.groupdict()
     field = said["field"] if not said.get("roi") else f"roi{said['roi']}-{said['field']}"
     plane, time = said.get("plane"), said.get("time")
-    folder = _plate_folder(path)
+    well = plain_well(said["well"] or "")
+    projected = _GEN5_PROJECTION.fullmatch(said["channel"] or "")
     return NamedParts(
-        dish=_dish(folder, plain_well(said["well"] or "")),
+        dish=dish_of(plate_folder(path, well), well),
         pattern="gen5",
         field=field,
-        scan=None if time is None else f"{folder or ''}/t{int(time)}",
-        channel=said["channel"],
+        scan=None if time is None else f"{visit_folder(path, well)}/t{int(time)}",
+        channel=said["channel"] if projected is None else projected["channel"],
+        projection=None if projected is None else PROJECTION,
         plane=None if plane is None else _plane(path, plane, first=1),
     )
 
@@ -329,7 +254,7 @@ def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
 
 _INCELL = (
     re.compile(
-        r"(?P<row>[A-Z]{1,2}) - (?P<column>\d{1,2})\(fld (?P<field>\d+) wv (?P<channel>.+?)"
+        r"(?P<row>[A-Z]{1,2}) - (?P<column>\d{1,2})\(fld (?P<field>\d+)(?: wv (?P<channel>.+?))?"
         r"(?: z (?P<plane>\d+))?(?: time (?P<time>\d+) - (?P<ms>\d+)ms)?\)",
         re.ASCII,
     ),
@@ -342,13 +267,21 @@ _INCELL = (
 )
 
 
+def _incell_channel(said: Mapping[str, str | None]) -> str | None:
+    """The emission's filter names it, unless there is none of the light that is emitted."""
+    lit_by, seen_by = said.get("excitation"), said["channel"]
+    if lit_by is not None and light_of(lit_by) is Light.TRANSMITTED:
+        return f"{lit_by} - {seen_by}" if seen_by else lit_by
+    return seen_by or lit_by
+
+
 def incell(path: PurePath, clock: WallClock) -> NamedParts | None:
     found = next((one for p in _INCELL if (one := p.fullmatch(stem_of(path.name)))), None)
     if found is None:
         return None
     said = found.groupdict()
     plane, time, ms = said["plane"], said["time"], said.get("ms")
-    folder = _plate_folder(path)
+    well = plain_well(f"{said['row']}{said['column']}")
     acquired_at, elapsed_s = None, None
     if ms is not None:
         if len(ms) > 12:
@@ -357,11 +290,11 @@ def incell(path: PurePath, clock: WallClock) -> NamedParts | None:
         acquired_at = after_start(path, clock, timedelta(milliseconds=int(ms)))
     number = f"c{said['number']}" if said.get("number") else None
     return NamedParts(
-        dish=_dish(folder, plain_well(f"{said['row']}{said['column']}")),
+        dish=dish_of(plate_folder(path, well), well),
         pattern="incell",
         field=said["field"],
-        scan=None if time is None else f"{folder or ''}/t{int(time)}",
-        channel=said["channel"] or number,
+        scan=None if time is None else f"{visit_folder(path, well)}/t{int(time)}",
+        channel=_incell_channel(said) or number,
         plane=None if plane is None else _plane(path, plane, first=1),
         acquired_at=acquired_at,
         elapsed_s=elapsed_s,
@@ -383,10 +316,10 @@ def yokogawa(path: PurePath, clock: WallClock) -> NamedParts | None:
     if found is None:
         return None
     return NamedParts(
-        dish=_dish(found["plate"], plain_well(found["well"])),
+        dish=dish_of(found["plate"], plain_well(found["well"])),
         pattern="yokogawa",
         field=str(int(found["field"])),
-        scan=f"{_plate_folder(path) or ''}/t{int(found['time'])}",
+        scan=f"{visit_folder(path)}/t{int(found['time'])}",
         channel=f"C{found['channel']}",
         plane=_plane(path, found["plane"], first=1),
     )
@@ -418,7 +351,7 @@ def micro_manager(path: PurePath, clock: WallClock) -> NamedParts | None:
     plate = run["dish"] if run else found["prefix"]
     in_well = _MM_WELL.fullmatch(position or "")
     return NamedParts(
-        dish=_dish(plate, plain_well(in_well["well"])) if in_well else plate,
+        dish=dish_of(plate, plain_well(in_well["well"])) if in_well else plate,
         pattern="micro-manager",
         field=in_well["site"] if in_well else position,
     )

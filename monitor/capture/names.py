@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from zoneinfo import ZoneInfo
 
-from monitor.capture import instruments
+from monitor.capture import incucyte_names, instruments
 from monitor.capture.name_parts import (
     WallClock,
     after_start,
@@ -224,21 +224,21 @@ PRESETS: Mapping[str, NamePattern] = {
             "incucyte",
             "Incucyte export with dates: prefix, well, field, local date and time",
             "VID123_B2_1_2026y11m02d_03h00m.tif",
-            instruments.incucyte,
+            incucyte_names.incucyte,
         ),
         NamePattern(
             "incucyte-elapsed",
             "Incucyte export with the time since the start: prefix, well, field; needs the "
             "source's experiment_start",
             "A172_Phase_A7_1_00d04h00m_1.tif",
-            instruments.incucyte_elapsed,
+            incucyte_names.incucyte_elapsed,
         ),
         NamePattern(
             "incucyte-raw",
             "Incucyte archive: year and month, day, hour and minute, plate as folders; well, "
             "field, channel",
             "EssenFiles/ScanData/2611/02/0300/1012/A1-1-Ph.tif",
-            instruments.incucyte_raw,
+            incucyte_names.incucyte_raw,
         ),
         NamePattern(
             "imagexpress",

@@ -79,7 +79,8 @@ def test_plain_dish_date_time_names(name, dish, field, at):
 def test_an_incucyte_name_gives_prefix_and_well_as_the_dish():
     name = PurePath("VID123_Phase_B02_1_2026y11m02d_03h00m.tif")
     parts = parse_name(name, "auto", ZoneInfo("Asia/Tokyo"))
-    assert (parts.pattern, parts.dish, parts.field) == ("incucyte", "VID123_Phase/B2", "1")
+    assert (parts.pattern, parts.dish, parts.field) == ("incucyte", "VID123/B2", "1")
+    assert parts.channel == "Phase"
     assert parts.acquired_at == utc(2026, 11, 1, 18)
     assert parts.pixel_size_um is None
 
@@ -263,7 +264,13 @@ HARMONY = "dish7__2026-11-02T03_00_00-Measurement 1/Images"
         (
             "A172_Phase_A7_1_00d04h00m_1.tif",
             "incucyte-elapsed",
-            {"dish": "A172_Phase/A7", "field": "1-1", "scan": "/00d04h00m", "elapsed_s": 14_400.0},
+            {
+                "dish": "A172/A7",
+                "channel": "Phase",
+                "field": "1-1",
+                "scan": "/00d04h00m",
+                "elapsed_s": 14_400.0,
+            },
         ),
         ("B02_3_12d23h59m.tif", "incucyte-elapsed", {"dish": "B2", "field": "3"}),
         (
