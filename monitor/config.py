@@ -40,8 +40,10 @@ from monitor.outlet_config import (
     Addressed,
     ChannelConfig,
     CheckInConfig,
+    CsvConfig,
     DashboardConfig,
     DigestConfig,
+    EchoConfig,
     QPixLogConfig,
 )
 
@@ -677,14 +679,15 @@ PickValue = Literal[
 class ColumnConfig(_Section):
     """One column of a pick list for an importer that maps columns: a value, or a fixed text.
 
-    unit : for values in um; decimals : for numbers
+    unit : for values in um
+    decimals : for numbers; None = what the unit needs (`usual_decimals`)
     """
 
     header: str = Field(min_length=1)
     value: PickValue | None = None
     text: str | None = None
     unit: Literal["um", "mm", "m"] = "um"
-    decimals: Annotated[int, Field(ge=0, le=9)] = 3
+    decimals: Annotated[int, Field(ge=0, le=9)] | None = None
 
     @model_validator(mode="after")
     def _is_a_value_or_a_text(self) -> Self:
@@ -693,6 +696,16 @@ class ColumnConfig(_Section):
         if self.unit != "um" and not (self.value or "").endswith("_um"):
             raise ValueError(f"unit {self.unit} goes with lengths only (values that end in _um)")
         return self
+
+    def usual_decimals(self, mark: str | None) -> int:
+        """Down to a hundredth of a um where the decimal mark is known. Where it is not, none that
+        can be done without.
+        """
+        if self.decimals is not None:
+            return self.decimals
+        if self.unit != "um":
+            return {"mm": 4, "m": 7}[self.unit]
+        return 0 if mark is None else 2
 
 
 class PickLogsConfig(_Section):
@@ -712,6 +725,8 @@ class RemovalOutletConfig(_Section):
 
     folder : where the picker looks for plans; None = ``removal`` in the record's folder.
     columns : of the format csv-mapped
+    csv : separator and decimal mark of csv and csv-mapped
+    echo : what csv-echo has dispensed
     xy_device, z_device : labels of the stages in Micro-Manager's hardware configuration
     """
 
@@ -719,6 +734,8 @@ class RemovalOutletConfig(_Section):
     folder: _PathField | None = None
     formats: tuple[ExportFormat, ...] = Field(default=("csv", "json"), strict=False, min_length=1)
     columns: tuple[ColumnConfig, ...] = Field(default=(), strict=False)
+    csv: CsvConfig = CsvConfig()
+    echo: EchoConfig = EchoConfig()
     xy_device: str = Field(default="XYStage", min_length=1)
     z_device: str = Field(default="ZStage", min_length=1)
     pick_logs: PickLogsConfig = PickLogsConfig()

@@ -304,6 +304,8 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
         },
         calibration_rms_um=_rms_of(plan, store, config),
         columns=wanted.columns,
+        csv=wanted.csv,
+        echo=wanted.echo,
         xy_device=wanted.xy_device,
         z_device=wanted.z_device,
     )

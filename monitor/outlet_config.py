@@ -129,6 +129,52 @@ class DashboardConfig(Section):
         return frozenset(names - {"0.0.0.0", "::"})
 
 
+class CsvConfig(Section):
+    """How the lists csv and csv-mapped are written.
+
+    separator : between cells
+    decimal_mark : what the reader takes for the decimal mark; None = not known: `csv` then has
+        whole numbers only, which read the same in every country
+    """
+
+    separator: Literal[",", ";", "tab"] = ","
+    decimal_mark: Literal[".", ","] | None = None
+
+    @model_validator(mode="after")
+    def _mark_is_no_separator(self) -> Self:
+        if self.decimal_mark == self.separator:
+            raise ValueError("a decimal comma needs another separator: ; or tab")
+        return self
+
+    @property
+    def delimiter(self) -> str:
+        return "\t" if self.separator == "tab" else self.separator
+
+
+class EchoConfig(Section):
+    """What an acoustic dispenser is to transfer to each hit, for csv-echo.
+
+    source_plate, source_barcode, source_type, source_well : where it comes from; None = empty
+    destination_barcode : None = empty
+    volume_nl : to each hit, in steps of 2.5 nl; None = empty, to be filled in at the instrument
+    """
+
+    source_plate: str = Field(default="Reagents", min_length=1)
+    source_barcode: str | None = Field(default=None, min_length=1)
+    source_type: str | None = Field(default=None, min_length=1)
+    source_well: str = Field(default="A1", pattern=r"^[A-Z]{1,2}[0-9]{1,2}$")
+    destination_barcode: str | None = Field(default=None, min_length=1)
+    volume_nl: Annotated[float, Field(ge=2.5, le=1_000_000, allow_inf_nan=False)] | None = None
+
+    @field_validator("volume_nl")
+    @classmethod
+    def _volume_is_in_droplets(cls, value: float | None) -> float | None:
+        if value is not None and value % 2.5:
+            near = max(2.5, 2.5 * round(value / 2.5))
+            raise ValueError(f"must be a multiple of 2.5 nl, which is a droplet; near is {near:g}")
+        return value
+
+
 class QPixLogConfig(Section):
     """How the positions in a QPix pick log are meant.
 

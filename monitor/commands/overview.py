@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from collections.abc import Sequence
@@ -39,6 +38,8 @@ from monitor.config import Config
 from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishStory, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
+from monitor.outlet_config import CsvConfig
+from monitor.outlets.spreadsheets import as_csv, plain_cell
 from monitor.pipeline import utc_now
 from monitor.record.pick_logs import PickLogState
 from monitor.record.processes import ProcessLife
@@ -279,6 +280,14 @@ def history(
     everything: Annotated[
         bool, typer.Option("--all", help="Everything on record, also in a table or picture.")
     ] = False,
+    separator: Annotated[
+        str | None,
+        typer.Option("--separator", metavar="MARK", help="Of CSV: , ; or tab. Default: comma."),
+    ] = None,
+    decimal_mark: Annotated[
+        str | None,
+        typer.Option("--decimal-mark", metavar="MARK", help="Of CSV: . or , (default: point)."),
+    ] = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
@@ -295,6 +304,7 @@ def history(
         raise UsageError("give one of --days, --since and --all")
     if colonies and (form is not HistoryFormat.TABLE or target is not None):
         raise UsageError("--colonies is a table on standard output; leave --format and --out")
+    csv_form = _csv_form(separator, decimal_mark)
     with open_store(settings) as store:
         line = store.lines.line(dish)
         begin: datetime | None
@@ -337,7 +347,7 @@ def history(
         document = _history_document(story)
         content = json.dumps(document, indent=2).encode()
     else:
-        content = _as_csv(story.readings).encode()
+        content = _as_csv(story.readings, csv_form).encode()
     if target is None:
         sys.stdout.buffer.write(content)
     else:
@@ -441,15 +451,26 @@ def as_document(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _as_csv(readings: Sequence[Reading]) -> str:
-    text = io.StringIO()
-    documents = [as_document(reading) for reading in readings]
+def _csv_form(separator: str | None, decimal_mark: str | None) -> CsvConfig:
+    """Raises UsageError."""
+    given = {"separator": separator, "decimal_mark": decimal_mark}
+    try:
+        return CsvConfig.model_validate({key: one for key, one in given.items() if one is not None})
+    except ValueError as problem:
+        raise UsageError(
+            "--separator is one of , ; tab and --decimal-mark one of . , and they differ"
+        ) from problem
+
+
+def _as_csv(readings: Sequence[Reading], form: CsvConfig) -> str:
+    documents = [
+        {**as_document(reading), "doubts": " ".join(reading.doubts)} for reading in readings
+    ]
     columns = list(documents[0]) if documents else ["at", "dish"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    rows = [columns]
     for document in documents:
-        writer.writerow({**document, "doubts": " ".join(document["doubts"])})
-    return text.getvalue()
+        rows.append([plain_cell(document[name], mark=form.decimal_mark) for name in columns])
+    return as_csv(rows, separator=form.delimiter, line_end="\n")
 
 
 def _history_table(story: DishStory) -> Table:

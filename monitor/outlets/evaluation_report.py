@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 import math
@@ -20,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from monitor.outlets.spreadsheets import as_csv, plain_cell
 from monitor.whole_files import write_whole
 
 HTML, JSON, CSV = "report.html", "report.json", "fields.csv"
@@ -76,14 +76,12 @@ def write_report(
 
 def fields_csv(fields: Sequence[Mapping[str, Any]]) -> str:
     """A line a field; what is undefined is empty."""
-    lines = io.StringIO()
     columns = [name for name in fields[0] if name != "jaccard"]
-    table = csv.writer(lines)
-    table.writerow([*columns, *(f"jaccard_{name}" for name in CLASSES)])
+    rows = [[*columns, *(f"jaccard_{name}" for name in CLASSES)]]
     for one in fields:
         values = [one[name] for name in columns] + [one["jaccard"][name] for name in CLASSES]
-        table.writerow(["" if value is None else value for value in values])
-    return lines.getvalue()
+        rows.append([plain_cell(value) for value in values])
+    return as_csv(rows)
 
 
 def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldPictures]) -> str:

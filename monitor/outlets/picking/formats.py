@@ -27,7 +27,7 @@ class Format:
 
 
 def _csv(handout: Handout) -> Contents:
-    text = plan_as_csv(handout.plan, calibration_rms_um=handout.calibration_rms_um)
+    text = plan_as_csv(handout.plan, calibration_rms_um=handout.calibration_rms_um, csv=handout.csv)
     return {"": text.encode()}
 
 

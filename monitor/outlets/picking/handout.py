@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from monitor.config import ColumnConfig
 from monitor.culture import Hit, RemovalPlan, StagePosition, Target
 from monitor.errors import OutletError
+from monitor.outlet_config import CsvConfig, EchoConfig
 
 # What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
 # one content a capture by the first letters of its hash.
@@ -35,14 +36,20 @@ class Handout:
 
     pictures : by the capture's SHA-256
     calibration_rms_um : residual of the calibration named in the plan, where it is known
+    visited_before, visited_in_all : where the plan is one of several in a list: how many hits come
+        before its own, and how many the list has; None = as many as the plan
     """
 
     plan: RemovalPlan
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     calibration_rms_um: float | None = None
     columns: tuple[ColumnConfig, ...] = ()
+    csv: CsvConfig = field(default_factory=CsvConfig)
+    echo: EchoConfig = field(default_factory=EchoConfig)
     xy_device: str = "XYStage"
     z_device: str = "ZStage"
+    visited_before: int = 0
+    visited_in_all: int | None = None
 
     @property
     def targets(self) -> list[Target]:
@@ -53,6 +60,18 @@ class Handout:
     def visits(self) -> tuple[tuple[Target, Hit], ...]:
         """Every hit with its region, in the order in which to set them."""
         return self.plan.visits
+
+    def visit(self, hit: Hit) -> int:
+        """When the hit's turn is, from 1; in a list of several plans over all of them."""
+        return self.visited_before + hit.order
+
+    def label(self, target: Target, hit: Hit | None = None) -> str:
+        """A name for a target, or one of its hits, that is safe in every format:
+        ``03 0123456789ab-7``. Sorted by name they are in the order of the visits.
+        """
+        last = max(self.visited_in_all or 0, *(one.order for _, one in self.visits))
+        width = max(2, len(str(last)))
+        return f"{self.visit(hit or target.hits[0]):0{width}d} {target.region_id}"
 
     def by_capture(self) -> dict[str, list[Target]]:
         """The targets of each capture, by its SHA-256; in the order in which to visit them."""
@@ -74,13 +93,6 @@ class Handout:
 
 
 Writer = Callable[[Handout], Contents]
-
-
-def label(target: Target, hit: Hit | None = None) -> str:
-    """A name for a target, or one of its hits, that is safe in every format:
-    ``03 0123456789ab-7``.
-    """
-    return f"{(hit or target).order:02d} {target.region_id}"
 
 
 def capture_part(capture_sha256: str) -> str:

@@ -12,23 +12,26 @@ import zipfile
 import numpy as np
 
 from monitor.culture import Target
-from monitor.outlets.picking.handout import Contents, Handout, capture_part, label, to_corner
+from monitor.outlets.picking.handout import Contents, Handout, capture_part, to_corner
 
 
 def imagej_rois(handout: Handout) -> Contents:
     """A polygon a target and a point a hit, in the order in which to set them."""
-    return {capture_part(sha256): _zip(targets) for sha256, targets in handout.by_capture().items()}
+    return {
+        capture_part(sha256): _zip(handout, targets)
+        for sha256, targets in handout.by_capture().items()
+    }
 
 
-def _zip(targets: list[Target]) -> bytes:
+def _zip(handout: Handout, targets: list[Target]) -> bytes:
     from roifile import ROI_TYPE, ImagejRoi
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for target in targets:
-            shapes = [(f"{label(target)} region", ROI_TYPE.POLYGON, target.polygon_px)]
+            shapes = [(f"{handout.label(target)} region", ROI_TYPE.POLYGON, target.polygon_px)]
             shapes += [
-                (f"{label(target, hit)} pick", ROI_TYPE.POINT, (hit.pick_px,))
+                (f"{handout.label(target, hit)} pick", ROI_TYPE.POINT, (hit.pick_px,))
                 for hit in target.hits
             ]
             for name, kind, points in shapes:

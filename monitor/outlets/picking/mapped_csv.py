@@ -1,35 +1,46 @@
 """Pick lists for importers with columns of their own, and the preset that dispensers know.
 
-UTF-8, comma, lines end with CR LF. `pick_x_um` and `pick_y_um` stand in the plan's frame: the
-picker's where its calibration is known, else the stage's. `well_x_um` runs right and `well_y_um` up
+UTF-8, lines end with CR LF; separator and decimal mark as configured. `pick_x_um`
+and `pick_y_um` stand in the plan's frame: the picker's where its calibration is known, else the
+stage's. `well_x_um` runs right and `well_y_um` up
 from the centre of the well, on the plate seen with A1 at the top left.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 
 from monitor.config import ColumnConfig
 from monitor.culture import Hit, RemovalPlan, Target
 from monitor.errors import OutletError
+from monitor.outlet_config import EchoConfig
 from monitor.outlets.picking.handout import Contents, Handout, utc_text
+from monitor.outlets.spreadsheets import as_csv, number_cell, share_cell, text_cell
 from monitor.vessels import well_of
 
 _UM_A_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
 
-# Names as acoustic dispensers have them; offsets are whole um from the centre of the well.
-ECHO = (
-    ColumnConfig(header="Source Plate Name", text="Reagents"),
-    ColumnConfig(header="Source Well", text="A1"),
-    ColumnConfig(header="Destination Plate Name", value="plate"),
-    ColumnConfig(header="Destination Well", value="well"),
-    ColumnConfig(header="Transfer Volume", text=""),
-    ColumnConfig(header="Destination Well X Offset", value="well_x_um", decimals=0),
-    ColumnConfig(header="Destination Well Y Offset", value="well_y_um", decimals=0),
-    ColumnConfig(header="Region", value="region_id"),
-)
+
+def echo_columns(echo: EchoConfig) -> tuple[ColumnConfig, ...]:
+    """Names as acoustic dispensers have them; offsets are whole um from the centre of the well."""
+    fixed = {
+        "Source Plate Name": echo.source_plate,
+        "Source Plate Barcode": echo.source_barcode or "",
+        "Source Plate Type": echo.source_type or "",
+        "Source Well": echo.source_well,
+    }
+    return (
+        *(ColumnConfig(header=header, text=text) for header, text in fixed.items()),
+        ColumnConfig(header="Destination Plate Name", value="plate"),
+        ColumnConfig(header="Destination Plate Barcode", text=echo.destination_barcode or ""),
+        ColumnConfig(header="Destination Well", value="well"),
+        ColumnConfig(
+            header="Transfer Volume", text="" if echo.volume_nl is None else f"{echo.volume_nl:g}"
+        ),
+        ColumnConfig(header="Destination Well X Offset", value="well_x_um", decimals=0),
+        ColumnConfig(header="Destination Well Y Offset", value="well_y_um", decimals=0),
+        ColumnConfig(header="Region", value="region_id"),
+    )
 
 
 def values_of(plan: RemovalPlan, target: Target, hit: Hit) -> dict[str, str | float | int | None]:
@@ -79,34 +90,57 @@ def pick_um(plan: RemovalPlan, target: Target, hit: Hit) -> tuple[float, float, 
 
 def mapped_csv(handout: Handout) -> Contents:
     """The columns that the configuration names."""
-    return _write(handout, handout.columns, "outlets.removal.columns")
+    rows = [mapped_heading(handout), *mapped_rows(handout)]
+    return {"": as_csv(rows, separator=handout.csv.delimiter).encode()}
+
+
+def mapped_heading(handout: Handout) -> list[str]:
+    if not handout.columns:
+        raise OutletError("no columns are given: set outlets.removal.columns", permanent=True)
+    return [text_cell(column.header) for column in handout.columns]
+
+
+def mapped_rows(handout: Handout) -> list[list[str]]:
+    """A row of cells a hit."""
+    return _rows(handout, handout.columns, handout.csv.decimal_mark)
 
 
 def echo_csv(handout: Handout) -> Contents:
-    """Wells with offsets from their centres, in whole um.
+    """Wells with offsets from their centres, in whole um; what is dispensed is a setting.
 
     Raises OutletError where wells or their centres are not known.
     """
-    return _write(handout, ECHO, "csv-echo")
+    return {"": as_csv([echo_heading(handout), *echo_rows(handout)]).encode()}
 
 
-def _write(handout: Handout, columns: tuple[ColumnConfig, ...], what: str) -> Contents:
-    if not columns:
-        raise OutletError(f"no columns are given: set {what}", permanent=True)
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow([column.header for column in columns])
-    for target, hit in handout.visits:
-        values = values_of(handout.plan, target, hit)
-        table.writerow([_cell(column, values, handout.plan) for column in columns])
-    return {"": text.getvalue().encode()}
+def echo_heading(handout: Handout) -> list[str]:
+    return [column.header for column in echo_columns(handout.echo)]
+
+
+def echo_rows(handout: Handout) -> list[list[str]]:
+    """A row of cells a hit. The instrument reads commas and points, whatever others read."""
+    return _rows(handout, echo_columns(handout.echo), None)
+
+
+def _rows(handout: Handout, columns: tuple[ColumnConfig, ...], mark: str | None) -> list[list[str]]:
+    return [
+        [
+            _cell(column, values, handout.plan, mark)
+            for values in (values_of(handout.plan, target, hit),)
+            for column in columns
+        ]
+        for target, hit in handout.visits
+    ]
 
 
 def _cell(
-    column: ColumnConfig, values: dict[str, str | float | int | None], plan: RemovalPlan
+    column: ColumnConfig,
+    values: dict[str, str | float | int | None],
+    plan: RemovalPlan,
+    mark: str | None,
 ) -> str:
     if column.value is None:
-        return column.text or ""
+        return text_cell(column.text or "")
     value = values[column.value]
     if value is None:
         if column.value in ("well", "well_x_um", "well_y_um"):
@@ -117,9 +151,12 @@ def _cell(
                 permanent=True,
             )
         return ""
-    if isinstance(value, float):
-        # Adding 0.0 turns a rounded -0.0 into 0.0.
-        return (
-            f"{round(value / _UM_A_UNIT[column.unit], column.decimals) + 0.0:.{column.decimals}f}"
-        )
-    return str(value)
+    if isinstance(value, str):
+        return text_cell(value)
+    if isinstance(value, int):
+        return str(value)
+    if column.value == "mean_probability" and column.decimals is None:
+        return share_cell(value, mark=mark)
+    return number_cell(
+        value / _UM_A_UNIT[column.unit], decimals=column.usual_decimals(mark), mark=mark
+    )

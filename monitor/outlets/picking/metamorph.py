@@ -8,7 +8,7 @@ objective into the plate.
 from __future__ import annotations
 
 from monitor.errors import OutletError
-from monitor.outlets.picking.handout import Contents, Handout, label
+from monitor.outlets.picking.handout import Contents, Handout
 
 _HEAD = ('"Stage Memory List", Version 6.0', '0, 0, 0, 0, 0, 0, 0, "um", "um"', "0")
 
@@ -29,7 +29,7 @@ def metamorph_stage_list(handout: Handout) -> Contents:
             )
         x_um, y_um, z_um = hit.pick_x_um, hit.pick_y_um, hit.pick_z_um
         lines.append(
-            f'"{label(target, hit)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, FALSE, '
-            '-9999, TRUE, TRUE, 0, -1, ""'
+            f'"{handout.label(target, hit)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, '
+            'FALSE, -9999, TRUE, TRUE, 0, -1, ""'
         )
     return {"": ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")}

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from monitor.culture import Hit, Target
-from monitor.outlets.picking.handout import Contents, Handout, label
+from monitor.outlets.picking.handout import Contents, Handout
 
 
 def micromanager_positions(handout: Handout) -> Contents:
@@ -36,7 +36,7 @@ def _position(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
     if hit.pick_z_um is not None:
         devices.append(_device(handout.z_device, hit.pick_z_um))
     return {
-        "Label": _string(label(target, hit)),
+        "Label": _string(handout.label(target, hit)),
         "DefaultXYStage": _string(handout.xy_device),
         "DefaultZStage": _string("" if hit.pick_z_um is None else handout.z_device),
         "GridRow": _integer(0),

@@ -10,7 +10,7 @@ import re
 from xml.etree import ElementTree
 
 from monitor.culture import Target
-from monitor.outlets.picking.handout import Contents, Handout, Picture, label, to_corner
+from monitor.outlets.picking.handout import Contents, Handout, Picture, to_corner
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 # What XML 1.0 cannot hold at all, not even escaped.
@@ -30,7 +30,7 @@ def ome_xml_rois(handout: Handout) -> Contents:
         number += len(targets)
     ordered = [target for targets in captures.values() for target in targets]
     for number, target in enumerate(ordered):
-        _roi(root, number, target)
+        _roi(root, number, target, handout.label(target))
     return {"": ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)}
 
 
@@ -80,10 +80,8 @@ def _image(
     return image
 
 
-def _roi(root: ElementTree.Element, number: int, target: Target) -> None:
-    roi = ElementTree.SubElement(
-        root, f"{{{_OME}}}ROI", {"ID": f"ROI:{number}", "Name": label(target)}
-    )
+def _roi(root: ElementTree.Element, number: int, target: Target, name: str) -> None:
+    roi = ElementTree.SubElement(root, f"{{{_OME}}}ROI", {"ID": f"ROI:{number}", "Name": name})
     union = ElementTree.SubElement(roi, f"{{{_OME}}}Union")
     corners = " ".join(f"{x:.2f},{y:.2f}" for x, y in map(to_corner, target.polygon_px))
     ElementTree.SubElement(

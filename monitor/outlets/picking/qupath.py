@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from monitor.culture import Hit, Target
-from monitor.outlets.picking.handout import Contents, Handout, capture_part, label, to_corner
+from monitor.outlets.picking.handout import Contents, Handout, capture_part, to_corner
 
 _NAMESPACE = uuid.UUID("7b0e4bb4-4c4c-4f0e-9d8e-6f0b6a3c5a11")
 
@@ -46,7 +46,7 @@ def _region(handout: Handout, target: Target) -> dict[str, Any]:
     return _feature(
         handout,
         target,
-        f"{label(target)} region",
+        f"{handout.label(target)} region",
         f"{target.region_id}/region",
         {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
         {"Hits": len(target.hits)},
@@ -57,7 +57,7 @@ def _point(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
     return _feature(
         handout,
         target,
-        f"{label(target, hit)} pick",
+        f"{handout.label(target, hit)} pick",
         f"{target.region_id}/pick/{hit.order}",
         {"type": "Point", "coordinates": _xy(hit.pick_px)},
         {"Stage x um": round(hit.pick_x_um, 3), "Stage y um": round(hit.pick_y_um, 3)},

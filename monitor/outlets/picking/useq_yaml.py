@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import yaml
 
-from monitor.outlets.picking.handout import Contents, Handout, label, utc_text
+from monitor.outlets.picking.handout import Contents, Handout, utc_text
 
 
 def useq_sequence(handout: Handout) -> Contents:
@@ -16,7 +16,7 @@ def useq_sequence(handout: Handout) -> Contents:
     positions = []
     for target, hit in handout.visits:
         position: dict[str, str | float] = {
-            "name": label(target, hit),
+            "name": handout.label(target, hit),
             "x": round(hit.pick_x_um, 3),
             "y": round(hit.pick_y_um, 3),
         }

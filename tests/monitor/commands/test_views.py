@@ -177,6 +177,20 @@ def test_history_as_csv_says_the_same_as_json(state):
         assert float(row["differentiated_um2"]) == one["differentiated_um2"]
 
 
+def test_history_as_csv_speaks_the_spreadsheets_tongue(state):
+    """A point is no decimal mark everywhere; what the file is for can be said."""
+    how = ("--format", "csv", "--separator", ";", "--decimal-mark", ",")
+    table = call("history", "dish-07", *how, "--state", state).out
+    rows = list(csv.DictReader(io.StringIO(table), delimiter=";"))
+    found = call("history", "dish-07", "--format", "json", "--state", state).document["readings"]
+    for row, one in zip(rows, found, strict=True):
+        assert "." not in row["differentiated_um2"]
+        assert float(row["differentiated_um2"].replace(",", ".")) == one["differentiated_um2"]
+    wrong = call("history", "dish-07", "--decimal-mark", ",", "--state", state)
+    assert wrong.code == MISUSED
+    assert "--separator is one of" in wrong.err
+
+
 def test_history_as_a_table_has_a_line_a_scan(state):
     answer = call("history", "dish-07", "--state", state)
     assert [line for line in answer.out.splitlines() if "2026-11-02 03:00" in line]

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import roifile
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from shapely.geometry import Point, shape
 
 from monitor.commands.removals import Format
 from monitor.config import ColumnConfig, ExportFormat, PickValue
 from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
+from monitor.outlet_config import CsvConfig, EchoConfig
 from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
 from monitor.outlets.picking.mapped_csv import values_of
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
@@ -101,9 +104,9 @@ def test_files_come_in_the_order_of_writing_whatever_the_order_asked_for():
 
 def test_lists_for_the_picker_name_the_frame_that_they_are_in():
     line = dict(zip(*rows("csv", Handout(in_picker(in_well(PLAN))))[:2], strict=True))
-    assert (line["pick_x_um"], line["pick_y_um"], line["frame"]) == ("11.000", "22.000", "picker")
-    assert (line["stage_x_um"], line["stage_y_um"]) == ("5200.000", "-1100.500")
-    assert (line["well_x_um"], line["well_y_um"]) == ("120.400", "-80.600")
+    assert (line["pick_x_um"], line["pick_y_um"], line["frame"]) == ("11", "22", "picker")
+    assert (line["stage_x_um"], line["stage_y_um"]) == ("5200", "-1100")
+    assert (line["well_x_um"], line["well_y_um"]) == ("120", "-81")
     # The stage's height is not the picker's.
     assert (line["pick_z_um"], line["picker_calibration_id"]) == ("", "picker-1")
 
@@ -377,9 +380,9 @@ def test_lists_have_a_line_a_hit_in_the_order_in_which_to_set_them():
         (line["order"], line["region_id"], line["hit"], line["hits"], line["pick_x_um"])
         for line in table
     ] == [
-        ("1", "aaaaaaaaaaaa-1", "1", "2", "5200.000"),
-        ("2", "aaaaaaaaaaaa-2", "1", "1", "6100.000"),
-        ("3", "aaaaaaaaaaaa-1", "2", "2", "5240.000"),
+        ("1", "aaaaaaaaaaaa-1", "1", "2", "5200"),
+        ("2", "aaaaaaaaaaaa-2", "1", "1", "6100"),
+        ("3", "aaaaaaaaaaaa-1", "2", "2", "5240"),
     ]
     for name in ("pos", "stg", "useq"):
         text = only(name, Handout(MANY, PICTURES)).decode()
@@ -418,3 +421,140 @@ def test_pictures_have_each_region_once_with_all_its_hits(tmp_path):
 
     rois = from_xml(only("ome-xml", handout).decode()).rois
     assert [len(roi.union) for roi in rois] == [3, 2]
+
+
+# --- in other countries -------------------------------------------------------------------------
+
+
+def german(cell):
+    """The number that a German spreadsheet makes of a cell; None where it is a text to it."""
+    plain = cell.replace(".", "")
+    if cell.endswith("%"):
+        return float(plain[:-1]) / 100
+    return float(plain.replace(",", ".")) if re.fullmatch(r"-?\d+(,\d+)?", plain) else None
+
+
+@given(
+    x_um=st.floats(-1e5, 1e5),
+    y_um=st.floats(-1e5, 1e5),
+    probability=st.floats(0, 1),
+    area_um2=st.floats(1, 1e8),
+)
+def test_no_default_list_is_misread_where_the_comma_is_the_decimal_mark(
+    x_um, y_um, probability, area_um2
+):
+    """23326.543 was read as 23326543, and a tool sent there."""
+    target = aimed(
+        replace(TARGET, mean_probability=probability, area_um2=area_um2),
+        pick_x_um=x_um,
+        pick_y_um=y_um,
+        well_x_um=x_um / 30,
+        well_y_um=y_um / 30,
+    )
+    plan = replace(PLAN, aiming=AIMING, targets=(target,))
+    names = ("pick_x_um", "pick_y_um", "well_x_um", "area_um2", "mean_probability")
+    columns = tuple(ColumnConfig(header=name, value=name) for name in names)
+    values = values_of(plan, target, target.hits[0])
+    for form in ("csv", "csv-mapped"):
+        heading, line = rows(form, Handout(plan, columns=columns))
+        for name, cell in zip(heading, line, strict=True):
+            assert not re.search(r"[.,]\d{3}$", cell)
+            if name in names:
+                tolerance = 0.0051 if name == "mean_probability" else 0.501
+                assert german(cell) == pytest.approx(values[name], abs=tolerance)
+                if not cell.endswith("%"):
+                    assert float(cell) == german(cell)
+
+
+def test_separator_and_decimal_mark_are_settings():
+    plan = in_well(PLAN)
+    columns = (
+        ColumnConfig(header="X", value="well_x_um"),
+        ColumnConfig(header="Y mm", value="well_y_um", unit="mm"),
+    )
+    handout = Handout(plan, columns=columns, csv=CsvConfig(separator=";", decimal_mark=","))
+    assert only("csv-mapped", handout).decode().splitlines()[:2] == ["X;Y mm", "120,40;-0,0806"]
+    table = list(
+        csv.DictReader(io.StringIO(only("csv", handout).decode(), newline=""), delimiter=";")
+    )
+    line = table[0]
+    assert (line["pick_x_um"], line["pick_y_um"]) == ("5200,00", "-1100,50")
+    assert (line["mean_probability"], line["area_um2"]) == ("0,9000", "14400,0")
+    tabs = replace(handout, csv=CsvConfig(separator="tab", decimal_mark="."))
+    assert only("csv-mapped", tabs).decode().splitlines()[1] == "120.40\t-0.0806"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"separator": ",", "decimal_mark": ","},
+        {"decimal_mark": ","},
+        {"separator": " "},
+        {"decimal_mark": "'"},
+    ],
+)
+def test_marks_that_cannot_be_told_apart_are_refused(given):
+    with pytest.raises(ValueError):
+        CsvConfig(**given)
+
+
+@pytest.mark.parametrize("name", ["csv", "csv-mapped", "csv-echo"])
+@pytest.mark.parametrize("dish", ["=HYPERLINK(1)", "+1", "-1+1", "@a", "\t=1", "x;=1"])
+def test_a_dish_is_a_text_whatever_it_is_called(name, dish):
+    plan = in_well(replace(PLAN, dish=f"{dish}/A1", approved_by="=cmd|' /C calc'!A0"))
+    values = ("dish_id", "plate", "approved_by")
+    columns = tuple(ColumnConfig(header="=H", value=value) for value in values)
+    content = only(name, Handout(plan, columns=columns)).decode()
+    for separator in ",;\t|":
+        for row in csv.reader(io.StringIO(content, newline=""), delimiter=separator):
+            for cell in row:
+                number = re.fullmatch(r"[+-]?\d+", cell)
+                assert number or not cell.strip(' "').startswith(("=", "+", "-", "@"))
+
+
+def test_names_of_hits_sort_in_the_order_of_the_visits():
+    """10 and 100 came before 2 in every program that sorts by name."""
+    hits = tuple(replace(TARGET.hits[0], order=order) for order in range(1, 121))
+    handout = Handout(replace(PLAN, targets=(replace(TARGET, hits=hits),)), PICTURES)
+    names = [one["name"] for one in yaml.safe_load(only("useq", handout))["stage_positions"]]
+    assert (names[0], names[-1]) == ("001 aaaaaaaaaaaa-1", "120 aaaaaaaaaaaa-1")
+    assert names == sorted(names)
+    features = json.loads(written("geojson", handout)["a" * 12])["features"]
+    assert [one["properties"]["name"] for one in features][1:] == [f"{one} pick" for one in names]
+
+
+# --- what a dispenser is to transfer ------------------------------------------------------------
+
+
+def test_a_dispenser_is_told_what_to_take_from_where():
+    echo = EchoConfig(
+        source_plate="Dye",
+        source_barcode="0012",
+        source_type="384PP_AQ_BP",
+        source_well="B3",
+        destination_barcode="0013",
+        volume_nl=12.5,
+    )
+    table = rows("csv-echo", Handout(in_well(PLAN, 120.4, -80.6), echo=echo))
+    assert dict(zip(table[0], table[1], strict=True)) == {
+        "Source Plate Name": "Dye",
+        "Source Plate Barcode": "0012",
+        "Source Plate Type": "384PP_AQ_BP",
+        "Source Well": "B3",
+        "Destination Plate Name": "3500003816",
+        "Destination Plate Barcode": "0013",
+        "Destination Well": "A1",
+        "Transfer Volume": "12.5",
+        "Destination Well X Offset": "120",
+        "Destination Well Y Offset": "-81",
+        "Region": "aaaaaaaaaaaa-1",
+    }
+    empty = rows("csv-echo", Handout(in_well(PLAN)))
+    assert dict(zip(empty[0], empty[1], strict=True))["Transfer Volume"] == ""
+
+
+@pytest.mark.parametrize("volume_nl", [0.0, 1.0, 3.0, 12.4, -2.5, float("inf"), float("nan")])
+def test_a_volume_that_is_no_number_of_droplets_is_refused(volume_nl):
+    with pytest.raises(ValueError):
+        EchoConfig(volume_nl=volume_nl)
+    assert EchoConfig(volume_nl=2.5).volume_nl == 2.5
