@@ -1,42 +1,66 @@
 # Everything runs in .venv, made from the pinned versions in constraints.txt.
-PYTHON ?= python3.11
+# PYTHON        the Python to use; else the first from 3.11 up that is here and can make environments
+# TORCH_INDEX_URL  a package index handed to pip for torch alone, such as that of torch's CPU builds
+#               (https://pytorch.org/get-started/locally names it); else torch comes as all others do
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+    $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+    && echo $$python && break; done)
 BIN := .venv/bin
-STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The program with what it needs to run, and that with what tests and lint need.
+BASE := .venv/.base
+STAMP := .venv/.development
 
-.PHONY: help setup demo test lint check bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
+.PHONY: help setup demo test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 setup: $(STAMP)  ## make .venv and install the pinned dependencies
 
-$(STAMP): pyproject.toml constraints.txt
+$(BASE): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python from 3.11 up with venv here: apt install python3 python3-venv, or make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(if $(TORCH_INDEX_URL),$(PIP) --no-deps --index-url "$(TORCH_INDEX_URL)" torch)
+	$(PIP) --editable .
 	@touch $@
 
-demo: $(STAMP)  ## a virtual incubator, watched by the real daemon
+$(STAMP): $(BASE)
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+demo: $(BASE)  ## a virtual incubator, watched by the real daemon
 	$(BIN)/colonywatch demo --dir demo
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## ruff, mypy, import contracts
-	$(BIN)/ruff check monitor model tests
-	$(BIN)/ruff format --check monitor model tests
+lint: $(STAMP)  ## ruff, mypy, import contracts, declared dependencies
+	$(BIN)/ruff check monitor model tests tools
+	$(BIN)/ruff format --check monitor model tests tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry monitor model
 
 check: lint test  ## lint, then the tests
 
+installed: $(STAMP)  ## the wheel alone, in an empty environment: every command's --help, a demo to its alert
+	PYTHON="$(PYTHON)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" .ci/installed
+
+pins: $(STAMP)  ## do the pinned versions resolve for each Python that is promised? asks the package index
+	$(BIN)/python -m pytest -m pins
+
+licences: $(STAMP)  ## what every package that a plain installation brings is licensed under
+	$(BIN)/python -m tools.licences
+
 bench: $(STAMP)  ## speed, beside the machine's limit and beside others
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(PIP) --editable ".[bench]"
 	# Cellpose pins a numpy of its own; its network alone needs none of what it pins.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "cellpose==3.1.1.2"
 	$(BIN)/colonywatch benchmark speed
 
 bench-accuracy: $(STAMP)  ## the pmf-CNN beside its rivals; hours, resumable; writes docs/accuracy.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(PIP) --editable ".[bench]"
 	$(BIN)/colonywatch benchmark accuracy --report docs
 
 soak: $(STAMP)  ## kill the daemon, fill its disk, lock its database, take its folder away; count what is left
@@ -46,7 +70,7 @@ bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simula
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.alerts
 
 bench-removal: $(STAMP)  ## how safely plans remove, on simulated dishes; writes docs/removal.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(PIP) --editable ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.removal
 
 bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; writes docs/fine-tuning.md
@@ -62,7 +86,7 @@ bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a
 	$(BIN)/python -m tests.bench.daemon
 
 bench-training: $(STAMP)  ## how long training takes, beside DynUNet
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	$(PIP) --editable ".[bench]"
 	$(BIN)/python -m tests.bench.training
 
 clean:  ## remove what was made here

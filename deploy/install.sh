@@ -7,7 +7,7 @@ umask 022
 usage() {
     cat <<'TEXT'
 usage: deploy/install.sh [--source DIR] [--prefix DIR] [--python PATH] [--extras NAMES]
-                         [--no-start] [--root DIR] [--no-packages]
+                         [--no-start] [--root DIR [--no-packages | --packages-from PYTHON]]
 
 Run as root from a checkout. Installs or upgrades; running it twice is harmless.
 
@@ -21,10 +21,18 @@ Run as root from a checkout. Installs or upgrades; running it twice is harmless.
   --no-start     install, but do not enable or start the daemon
   --root DIR     put everything under DIR and touch neither accounts nor systemd
                  (for a look, a package or a test; needs no root)
-  --no-packages  leave out the Python packages (only with --root)
+  --no-packages  leave out the program and its packages (only with --root)
+  --packages-from PYTHON
+                 install the program, but take the packages that it needs from that Python's
+                 environment instead of downloading them (only with --root)
   --help         this text
 
-example: sudo deploy/install.sh --source /mnt/imager/captures
+TORCH_INDEX_URL, where it is set, is the package index that torch alone comes from, such as that of
+its builds for processors: https://pytorch.org/get-started/locally names it. From the usual index
+torch for Linux comes with libraries for graphics cards, which take some GB more.
+
+examples: sudo deploy/install.sh --source /mnt/imager/captures
+          sudo TORCH_INDEX_URL=... deploy/install.sh --source /mnt/imager/captures
 TEXT
 }
 
@@ -42,13 +50,18 @@ python=''
 extras=''
 start=yes
 packages=yes
+packages_from=''
+torch_index=${TORCH_INDEX_URL:-}
 warnings=0
 backups_kept=3
+# What is unpacked (1.5 GB with torch's build for processors, 6 GB with that for graphics cards) and
+# what is downloaded for it.
 needed_mib=3072
+needed_with_gpu_mib=10240
 
 while (($#)); do
     case $1 in
-        --source | --prefix | --python | --extras | --root)
+        --source | --prefix | --python | --extras | --root | --packages-from)
             [[ $# -ge 2 && -n $2 ]] || misused "$1 needs a value"
             case $1 in
                 --source) source_folder=$2 ;;
@@ -56,6 +69,7 @@ while (($#)); do
                 --python) python=$2 ;;
                 --extras) extras=$2 ;;
                 --root) root=$2 ;;
+                --packages-from) packages_from=$2 packages=borrowed ;;
             esac
             shift 2
             ;;
@@ -84,7 +98,9 @@ case $prefix in
     /home/* | /root/* | /tmp/*)
         [[ -n $root ]] || misused "--prefix $prefix: the service account could not reach it" ;;
 esac
-[[ $packages == yes || -n $root ]] || misused "--no-packages goes only with --root"
+[[ $packages == yes || -n $root ]] || misused "--no-packages and --packages-from go only with --root"
+[[ -z $packages_from || $packages == borrowed ]] ||
+    misused "--no-packages and --packages-from exclude each other"
 [[ -z $source_folder ]] || source_folder=$(realpath -m -- "$source_folder")
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -173,13 +189,13 @@ nearest() {  # the deepest existing folder above a path
 }
 free_mib() { df -Pm -- "$(nearest "$1")" | awk 'NR == 2 { print $4 }'; }
 
-if [[ $packages == yes ]]; then
+refuse_if_too_little_is_free() {  # $1: MiB needed, $2: for what
+    local free
     free=$(free_mib "$opt")
-    ((free >= needed_mib)) ||
-        fail "$prefix: $free MiB free, $needed_mib MiB needed for the program; free some or choose another --prefix"
-    ((free >= 10240)) ||
-        warn "$prefix: $free MiB free; enough for torch's CPU build, not for the one with GPU libraries (10240 MiB)"
-fi
+    ((free >= $1)) ||
+        fail "$prefix: $free MiB free, $1 MiB needed for $2; free some, choose another --prefix${3:-}"
+}
+[[ $packages != yes ]] || refuse_if_too_little_is_free "$needed_mib" "the program"
 free=$(free_mib "$state")
 ((free >= 2048)) || warn "/var/lib/colonywatch: only $free MiB free for database and pictures"
 
@@ -263,20 +279,53 @@ previous=''
 release=$opt/venv-$stamp
 scratch=$(mktemp -d -- "$opt/.install.XXXXXX")
 
-if [[ $packages == yes ]]; then
-    say "packages   into $release; some minutes, and 1 to 8 GB for torch"
-    "$python" -m venv -- "$release"
+brings_gpu_libraries() {  # says pip, before anything is downloaded: what the chosen torch needs
+    "$release/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --dry-run \
+        --ignore-installed --no-deps --report - --constraint "$checkout/constraints.txt" \
+        ${torch_index:+--index-url "$torch_index"} torch 2>/dev/null |
+        "$release/bin/python" -c '
+import json, sys
+needed = json.load(sys.stdin)["install"][0]["metadata"].get("requires_dist", [])
+sys.exit(not any("nvidia" in one or "cuda" in one for one in needed))
+' 2>/dev/null
+}
+
+install_packages() {
     # Downloads are unpacked beside the target: /tmp is often a small piece of memory.
-    (
-        cd /
-        TMPDIR=$scratch "$release/bin/python" -m pip install --quiet --no-input --no-cache-dir \
-            --disable-pip-version-check --constraint "$checkout/constraints.txt" \
-            "$checkout${extras:+[$extras]}"
-    ) || fail "pip could not install the packages (see above)"
-    as_account "$release/bin/colonywatch" --help >/dev/null ||
+    (cd / && TMPDIR=$scratch "$release/bin/python" -m pip install --quiet --no-input --no-cache-dir \
+        --disable-pip-version-check --constraint "$checkout/constraints.txt" "$@") ||
+        fail "pip could not install the packages (see above)"
+}
+
+case $packages in
+    yes)
+        "$python" -m venv -- "$release"
+        if brings_gpu_libraries; then
+            refuse_if_too_little_is_free "$needed_with_gpu_mib" \
+                "torch with its libraries for graphics cards" ", or set TORCH_INDEX_URL (see --help)"
+            say "packages   into $release; with torch's build for graphics cards, some 6 GB"
+        else
+            say "packages   into $release; some minutes, 1.5 GB"
+        fi
+        [[ -z $torch_index ]] || install_packages --no-deps --index-url "$torch_index" torch
+        install_packages "$checkout${extras:+[$extras]}"
+        ;;
+    borrowed)
+        "$python" -m venv --without-pip -- "$release"
+        lent=("$packages_from" -m pip --quiet --no-input --disable-pip-version-check)
+        if ! { "${lent[@]}" wheel --no-deps --no-index --no-build-isolation --wheel-dir "$scratch" "$checkout" &&
+            "${lent[@]}" --python "$release/bin/python" install --no-deps --no-index "$scratch"/*.whl; }; then
+            fail "--packages-from $packages_from: could not install the program (see above); that environment needs pip and hatchling"
+        fi
+        "$packages_from" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+            >"$("$release/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+        ;;
+    no) "$python" -m venv --without-pip -- "$release" ;;
+esac
+if [[ $packages != no ]]; then
+    version=$(as_account "$release/bin/colonywatch" --version) ||
         fail "$release/bin/colonywatch does not start as $account (see above)"
-else
-    "$python" -m venv --without-pip -- "$release"
+    say "version    $version"
 fi
 install -m 0755 -- "$checkout/deploy/notify-failed.sh" "$opt/notify-failed.sh"
 install -m 0644 -- "$checkout/deploy/README.md" "$opt/README.md"

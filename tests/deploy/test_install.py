@@ -6,6 +6,8 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -183,7 +185,40 @@ def test_misuse_is_named_and_changes_nothing(
 
 
 def test_packages_are_left_out_of_a_staged_tree_only() -> None:
-    assert "--no-packages goes only with --root" in run("install.sh", "--no-packages", code=2)
+    for words in (["--no-packages"], ["--packages-from", sys.executable]):
+        said = run("install.sh", *words, code=2)
+        assert "--no-packages and --packages-from go only with --root" in said
+
+
+def test_the_installed_program_starts(tmp_path: Path) -> None:
+    """The wheel is built and installed by the script; what it needs is that of this environment."""
+    said = run("install.sh", "--root", tmp_path, "--packages-from", sys.executable)
+    assert f"version    {version('colonywatch')}" in said
+    program = tmp_path / "opt/colonywatch/venv/bin/colonywatch"
+    done = subprocess.run(
+        [program, "--version"], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, version("colonywatch")), done.stderr
+    where = subprocess.run(
+        [program.with_name("python"), "-c", "import monitor; print(monitor.__file__)"],
+        cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()).is_relative_to(tmp_path), where.stdout + where.stderr
+
+
+def test_a_place_with_too_little_room_is_refused_by_what_would_come(tmp_path: Path) -> None:
+    """`df` stands in for a small disk."""
+    small = tmp_path / "bin"
+    small.mkdir()
+    (small / "df").write_text("#!/bin/sh\necho head\necho disk 4000 2000 2000 50% /\n")
+    (small / "df").chmod(0o755)
+    done = subprocess.run(
+        [str(DEPLOY / "install.sh"), "--root", str(tmp_path / "root")],
+        env={**os.environ, "PATH": f"{small}:{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "2000 MiB free, 3072 MiB needed for the program; free some" in done.stderr
 
 
 def test_extras_are_kept_for_upgrades_until_they_are_dropped(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What is run on the project by those who work on it; no part of the package."""
