@@ -457,6 +457,8 @@ class RemovalConfig(_Section):
     tools, tool : tools by name, and the one that the picker holds
     positional_error_um : how far from its aim the picker may set the tool down, calibration and
         all
+    step_um : the picker's smallest step along an axis; hits are laid on whole steps, and kept
+        farther from borders for it. None = it is finer than matters
     border_um : how far off the borders of a label map may be
     safe_distance_um : left between what the tool touches and the nearest undifferentiated cell
     max_uncertainty : mean entropy of the class distribution in a region, 0..1
@@ -471,6 +473,7 @@ class RemovalConfig(_Section):
     tools: dict[str, ToolConfig] = Field(default_factory=lambda: dict(_TOOLS), min_length=1)
     tool: str | None = None
     positional_error_um: Annotated[float, Field(ge=0, le=2_000)] = 10.0
+    step_um: Annotated[float, Field(gt=0, le=1_000)] | None = None
     border_um: Annotated[float, Field(ge=0, le=1_000)] = 20.0
     safe_distance_um: Annotated[float, Field(ge=0, le=5_000)] = 30.0
     min_region_um2: _Positive = 10_000.0
@@ -505,6 +508,7 @@ class RemovalConfig(_Section):
             positional_error_um=self.positional_error_um,
             border_um=self.border_um,
             safe_distance_um=self.safe_distance_um,
+            step_um=self.step_um or 0.0,
         )
 
 
@@ -668,6 +672,7 @@ PickValue = Literal[
     "equiv_diameter_um",
     "inscribed_radius_um",
     "clearance_um",
+    "snap_um",
     "mean_probability",
     "tool",
     "calibration_id",

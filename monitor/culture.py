@@ -6,6 +6,7 @@ fractions 0..1, times aware UTC. Image points are (row, column), stage points (x
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -241,6 +242,7 @@ class Aiming:
     positional_error_um : how far from its aim the picker may set the tool down
     border_um : how far off the borders of a label map may be
     safe_distance_um : left between what a hit may harm and the nearest undifferentiated cell
+    step_um : the picker's smallest step along an axis; hits lie on whole steps. 0 = they need not
     """
 
     tool: str
@@ -250,17 +252,32 @@ class Aiming:
     positional_error_um: float
     border_um: float
     safe_distance_um: float
+    step_um: float = 0.0
+
+    @property
+    def snap_um(self) -> float:
+        """How far a point can lie from the nearest one on whole steps: half a step's diagonal."""
+        return self.step_um / math.sqrt(2)
+
+    @property
+    def set_down_um(self) -> float:
+        """How far from a point of a capture the tool may come down, which is aimed at by whole
+        steps.
+        """
+        return self.positional_error_um + self.snap_um
 
     @property
     def clearance_um(self) -> float:
-        """From the point aimed at to the nearest border of its region, at least."""
-        return self.touches_um / 2 + self.positional_error_um + self.border_um
+        """From the point aimed at to the nearest border of its region, at least; so much that it
+        can still be moved to the nearest whole step.
+        """
+        return self.touches_um / 2 + self.set_down_um + self.border_um
 
     @property
     def clearance_of_good_um(self) -> float:
         """From the point aimed at to the nearest undifferentiated cell, at least."""
         kept = max(self.border_um, self.safe_distance_um)
-        return self.touches_um / 2 + self.positional_error_um + kept
+        return self.touches_um / 2 + self.set_down_um + kept
 
 
 @dataclass(frozen=True)
@@ -631,6 +648,8 @@ class Hit:
     picker_x_um, picker_y_um : in the picker's own frame, where its calibration is known
     well_x_um, well_y_um : from the centre of its well or dish, x along the plate's columns
         (1, 2, 3), y up, against its rows (C, B, A); where the vessel is known
+    snap_um : how far it was moved to lie on whole steps of the picker; all places above are where
+        it lies now. None = the picker's step is not known, and nothing was moved
     """
 
     order: int
@@ -643,6 +662,7 @@ class Hit:
     picker_y_um: float | None = None
     well_x_um: float | None = None
     well_y_um: float | None = None
+    snap_um: float | None = None
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,7 @@ def show(
         say(
             f"with {aiming.tool}: removes {aiming.removes_um:g} um, touches {aiming.touches_um:g} "
             f"um, set down within {aiming.positional_error_um:g} um"
+            + (f", in steps of {aiming.step_um:g} um" if aiming.step_um else "")
         )
     wells = any(hit.well_x_um is not None for _, hit in found.visits)
     table = Table("order", "region", "stage x, y um")
@@ -158,6 +159,9 @@ def show(
         table.add_column("picker x, y um")
     for name in ("area um2", "probability", "clear radius um"):
         table.add_column(name)
+    snapped = any(hit.snap_um is not None for _, hit in found.visits)
+    if snapped:
+        table.add_column("moved to a step by um")
     fates = {fate.region_id: fate for fate in found.fates}
     if fates:
         table.add_column("picker")
@@ -175,6 +179,7 @@ def show(
             f"{target.area_um2:,.0f}",
             percent(target.mean_probability),
             f"{hit.clearance_um:.0f}",
+            *(("" if hit.snap_um is None else f"{hit.snap_um:.1f}",) if snapped else ()),
             *(_told(fates.get(target.region_id)) if fates else ()),
         )
     show_table(table)

@@ -101,7 +101,7 @@ def plan_removal(
     expires_at = reading.at + timedelta(hours=limits.expires_h)
     if expires_at <= now:
         return None
-    place = _Place(reading.dish, settings or SourceSettings(), calibration, picker)
+    place = _Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.aiming)
     refused: list[RefusedRegion] = []
     homeless: Counter[str] = Counter()
     found: list[_Found] = []
@@ -431,6 +431,7 @@ class _Place:
     settings: SourceSettings
     calibration: Calibration | None
     picker: Calibration | None
+    aiming: Aiming
 
     def missing(self, measurement: FieldMeasurement) -> str | None:
         """What keeps the regions of a capture from having a place; None where they have one."""
@@ -471,10 +472,9 @@ class _Place:
         # Simplifying an outline can let it cross itself.
         outline = make_valid(Polygon(on_stage(aim.polygon)))
         region_id = _region_id(field, what)
-        places = on_stage([(point.row, point.column) for point in aim.points])
         hits, outside = [], ""
-        for point, (x_um, y_um) in zip(aim.points, places.tolist(), strict=True):
-            hit = self._in_other_frames(
+        for hit in self._on_whole_steps(
+            [
                 Hit(
                     order=0,
                     pick_px=(point.row, point.column),
@@ -483,7 +483,15 @@ class _Place:
                     pick_z_um=stage.z_um,
                     clearance_um=point.clearance_px * pixel_size_um,
                 )
-            )
+                for point, (x_um, y_um) in zip(
+                    aim.points,
+                    on_stage([(point.row, point.column) for point in aim.points]).tolist(),
+                    strict=True,
+                )
+            ],
+            measurement,
+        ):
+            hit = self._in_other_frames(hit)
             why = self.outside(hit, region_id)
             if why is None:
                 hits.append(hit)
@@ -507,6 +515,49 @@ class _Place:
             whole_colony=aim.whole_colony,
         )
         return _Found(target, outline)
+
+    def _on_whole_steps(self, hits: Sequence[Hit], measurement: FieldMeasurement) -> list[Hit]:
+        """The hits moved to the nearest place that the picker can go to, in its own frame where it
+        has one, else on the stage; all steps count from 0.
+
+        The hits were laid with room for that (`Aiming.clearance_um`). One that would have to be
+        moved farther is left out, and so is one that falls on another.
+        """
+        step_um = self.aiming.step_um
+        if not step_um or not hits:
+            return list(hits)
+        assert self.calibration is not None
+        assert measurement.pixel_size_um is not None
+        assert measurement.stage is not None
+        to_picker = None if self.picker is None else Affine(self.picker.matrix)
+        places = np.array([(hit.pick_x_um, hit.pick_y_um) for hit in hits])
+        theirs = places if to_picker is None else to_picker.apply(places)
+        snapped = np.round(theirs / step_um) * step_um
+        on_stage = snapped if to_picker is None else to_picker.inverse().apply(snapped)
+        pixels = stage_to_image(
+            on_stage,
+            shape=measurement.shape,
+            pixel_size_um=measurement.pixel_size_um,
+            pixel_to_stage=self.calibration.pixel_to_stage,
+            centre=measurement.stage,
+        )
+        moved: dict[tuple[float, float], Hit] = {}
+        for hit, place, (x_um, y_um), (row, column), key in zip(
+            hits, places, on_stage.tolist(), pixels.tolist(), snapped.tolist(), strict=True
+        ):
+            snap_um = float(math.hypot(x_um - place[0], y_um - place[1]))
+            if snap_um > self.aiming.snap_um + 1e-6:
+                continue
+            one = replace(
+                hit,
+                pick_px=(row, column),
+                pick_x_um=x_um,
+                pick_y_um=y_um,
+                clearance_um=max(0.0, hit.clearance_um - snap_um),
+                snap_um=snap_um,
+            )
+            moved.setdefault((key[0], key[1]), one)
+        return list(moved.values())
 
     def _in_other_frames(self, hit: Hit) -> Hit:
         x_um, y_um = hit.pick_x_um, hit.pick_y_um

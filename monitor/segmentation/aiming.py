@@ -442,7 +442,7 @@ class _Maps:
 
 def _touched_um(aiming: Aiming) -> float:
     """From the point aimed at to what a hit may harm, at most."""
-    return aiming.touches_um / 2 + aiming.positional_error_um
+    return aiming.touches_um / 2 + aiming.set_down_um
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ a spreadsheet of a country with decimal commas would read 23326.543 as 23326543.
 x_px is the column and y_px the row of the capture, pixel centres at whole numbers. pick_x_um and
 pick_y_um are where to aim, in the frame that `frame` names: the stage's, or the picker's where its
 calibration is known. stage_x_um and stage_y_um are the same point on the stage, well_x_um and
-well_y_um from the centre of its well, x right and y up on the plate with A1 at the top left. Times
-are UTC.
+well_y_um from the centre of its well, x right and y up on the plate with A1 at the top left.
+snap_um says how far a hit was moved to lie on whole steps of the picker; the places are where it
+lies now. Times are UTC.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ COLUMNS = (
     "clearance_um",
     "tool",
     "whole_colony",
+    "snap_um",
 )
 
 
@@ -136,4 +138,5 @@ def _cells(handout: Handout, target: Target, hit: Hit) -> dict[str, str]:
         "clearance_um": number(rounded_down(hit.clearance_um, fine)),
         "tool": "" if plan.aiming is None else text_cell(plan.aiming.tool),
         "whole_colony": str(target.whole_colony).lower(),
+        "snap_um": number(rounded_up(hit.snap_um, fine)),
     }

@@ -113,6 +113,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "pick_well_um": _xy(hit.well_x_um, hit.well_y_um),
         "pick_px": _pixel(hit.pick_px),
         "clearance_um": round(hit.clearance_um, 2),
+        "snap_um": _rounded(hit.snap_um, 3),
     }
 
 
@@ -123,6 +124,7 @@ def _tool(aiming: Aiming) -> dict[str, Any]:
         "removes_um": aiming.removes_um,
         "touches_um": aiming.touches_um,
         "positional_error_um": aiming.positional_error_um,
+        "step_um": aiming.step_um,
         "border_um": aiming.border_um,
         "safe_distance_um": aiming.safe_distance_um,
     }

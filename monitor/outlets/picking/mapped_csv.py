@@ -68,6 +68,7 @@ def values_of(plan: RemovalPlan, target: Target, hit: Hit) -> dict[str, str | fl
         "equiv_diameter_um": 2 * math.sqrt(target.area_um2 / math.pi),
         "inscribed_radius_um": target.inscribed_radius_um,
         "clearance_um": hit.clearance_um,
+        "snap_um": hit.snap_um,
         "mean_probability": target.mean_probability,
         "tool": None if plan.aiming is None else plan.aiming.tool,
         "calibration_id": plan.calibration_id,

@@ -1,4 +1,5 @@
 import itertools
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from monitor.config import (
 from monitor.culture import (
     Aim,
     AimPoint,
+    Calibration,
     CalibrationKind,
     Colony,
     FieldAreas,
@@ -489,3 +491,80 @@ def test_a_colony_that_goes_whole_takes_its_regions_with_it():
     result = plan(field(region(colony=1), colonies=(colony,), aims=(whole,)))
     (target,) = result.targets
     assert (target.whole_colony, target.region_id) == (True, "aaaaaaaaaaaa-c1")
+
+
+# --- the picker's smallest step -----------------------------------------------------------------
+
+TURNED = Calibration(
+    "picker-1",
+    CalibrationKind.PICKER,
+    "incubator",
+    ((0.8, -0.6, 1_234.5), (0.6, 0.8, -77.7)),
+)
+
+
+IN_WELL = SourceSettings(vessel=WELL)
+
+
+def stepping(step_um, **changes):
+    return RemovalConfig(earlier_scans=0, step_um=step_um, **changes)
+
+
+@given(
+    row=st.floats(60, 340),
+    column=st.floats(60, 340),
+    step_um=st.sampled_from([1.0, 6.25, 25.0, 100.0]),
+    picker=st.sampled_from([None, TURNED]),
+)
+def test_hits_lie_on_whole_steps_and_every_frame_says_the_place_where_they_lie_now(
+    row, column, step_um, picker
+):
+    limits = stepping(step_um)
+    one = field(region(row=row, column=column), aiming=limits.aiming)
+    ((_, hit),) = plan(one, limits=limits, picker=picker, settings=IN_WELL).visits
+    x_um, y_um = (
+        (hit.pick_x_um, hit.pick_y_um) if picker is None else (hit.picker_x_um, hit.picker_y_um)
+    )
+    for value in (x_um, y_um):
+        assert abs(value / step_um - round(value / step_um)) < 1e-6
+    assert hit.snap_um <= limits.aiming.snap_um + 1e-6
+    # The picture, the stage and the well agree on it.
+    assert hit.pick_x_um == pytest.approx(5000 + 2 * (hit.pick_px[1] - 200))
+    assert hit.pick_y_um == pytest.approx(1000 - 2 * (hit.pick_px[0] - 200))
+    assert hit.well_x_um == pytest.approx(hit.pick_x_um - 5000)
+    moved = math.hypot(2 * (hit.pick_px[1] - column), 2 * (hit.pick_px[0] - row))
+    assert hit.snap_um == pytest.approx(moved, abs=1e-6)
+    assert hit.clearance_um == pytest.approx(max(0.0, 60 - moved), abs=1e-6)
+
+
+def test_room_for_the_step_is_kept_when_hits_are_laid_out():
+    """So that a hit that is moved to the nearest step is as far from good cells as before."""
+    fine, coarse = LIMITS.aiming, stepping(20.0).aiming
+    half_a_diagonal = 20.0 / math.sqrt(2)
+    assert coarse.clearance_um == pytest.approx(fine.clearance_um + half_a_diagonal)
+    assert coarse.clearance_of_good_um == pytest.approx(fine.clearance_of_good_um + half_a_diagonal)
+
+
+def test_what_was_measured_without_room_for_the_step_is_not_aimed_at():
+    assert plan(field(region()), limits=stepping(20.0)) is None
+
+
+def test_hits_that_fall_on_one_step_are_set_once():
+    limits = stepping(100.0)
+    one = region()
+    points = tuple(AimPoint(100.0, 100.0 + offset, 30.0) for offset in (0.0, 5.0, 40.0))
+    measured = field(one, aims=(aim(one, points=points),), aiming=limits.aiming)
+    visits = plan(measured, limits=limits).visits
+    assert len(visits) == 2
+    assert len({(hit.pick_x_um, hit.pick_y_um) for _, hit in visits}) == 2
+
+
+def test_without_a_step_nothing_is_moved():
+    ((_, hit),) = plan(field(region(row=150.3))).visits
+    assert (hit.pick_px, hit.snap_um) == ((150.3, 100.0), None)
+
+
+@pytest.mark.parametrize("step_um", [0.0, -1.0, float("nan"), float("inf"), 5_000.0])
+def test_a_step_that_cannot_be_is_refused(step_um):
+    with pytest.raises(ValueError):
+        stepping(step_um)

@@ -80,6 +80,7 @@ def test_a_line_says_everything_that_a_picker_can_ask():
         "clearance_um": "60",
         "tool": "",
         "whole_colony": "false",
+        "snap_um": "",
     }
 
 
