@@ -14,9 +14,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -26,10 +26,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor import systemd
-from monitor.capture.bundles import BundleTooLargeError, look_at_file
+from monitor.capture.bundles import BundleTooLargeError, look_at_file, look_at_open_file
+from monitor.capture.bundles import Look as FileLook
 from monitor.capture.names import shown_name
 from monitor.capture.settling import Settling
-from monitor.capture.watching import Watcher
+from monitor.capture.walking import lies_within
+from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due
 from monitor.digesting import write_due_digest
@@ -52,6 +54,9 @@ BUSY_S = 1.0
 # While more is in work, answers are waited for so long: many in one transaction cost less.
 GATHER_S = 0.25
 TICK_S = 1.0
+FIRST_LOOK_S = 60.0
+# A share that was mounted below a source is noticed within that time.
+MOUNTS_S = 10.0
 BEAT_S = 5.0
 LEFT_OUT_SHOWN = 20
 SORTED_AT_ONCE = 2_000
@@ -88,12 +93,16 @@ class _Source:
 
 @dataclass(eq=False)
 class _Notice:
-    """by_rescan : not by an event; lay_there : when the daemon began"""
+    """by_rescan : not by an event; lay_there : when the daemon began
+
+    replaced : the file was made or renamed just now, so it is not the one that was known there
+    """
 
     path: Path
     source: _Source
     by_rescan: bool = False
     lay_there: bool = False
+    replaced: bool = False
 
 
 @dataclass(eq=False)
@@ -206,7 +215,9 @@ class Daemon:
     def _begin_watching(self) -> None:
         for config in self._config.sources:
             source = _Source(config, Watcher(config, lambda path: None), Settling(config.settle_s))
-            source.watcher = Watcher(config, self._notice_for(source))
+            source.watcher = Watcher(
+                config, self._notice_for(source), replaced=self._notice_for(source, replaced=True)
+            )
             self._sources.append(source)
             source.watcher.start()
             self._rescan(source, first=True)
@@ -218,10 +229,10 @@ class Daemon:
                 source.watcher.reason,
             )
 
-    def _notice_for(self, source: _Source) -> Any:
+    def _notice_for(self, source: _Source, *, replaced: bool = False) -> Any:
         def notice(path: Path) -> None:
             rescan = _rescanning.which
-            self._notices.put(_Notice(path, source, rescan == "later", rescan == "first"))
+            self._notices.put(_Notice(path, source, rescan == "later", rescan == "first", replaced))
             self._wake.set()
 
         return notice
@@ -230,7 +241,8 @@ class Daemon:
         """Look at the whole folder. Events can be lost; what lies in the folder cannot."""
         _rescanning.which = "first" if first else "later"
         try:
-            source.watcher.rescan()
+            # A share that answers slowly does not keep the daemon from starting.
+            source.watcher.rescan(within_s=FIRST_LOOK_S if first else LONGEST_LOOK_S)
         finally:
             _rescanning.which = "none"
         present = source.watcher.present
@@ -244,6 +256,10 @@ class Daemon:
         elif present and not source.was_present:
             log.warning("source=%s: its folder is back", source.config.name)
         source.was_present = present
+
+    def _look_at_mounts(self, source: _Source) -> None:
+        if source.watcher.is_otherwise():
+            self._rescan(source)
 
     def _schedule(self, scheduler: BackgroundScheduler) -> None:
         def every(seconds: float, job: Any, *arguments: Any, executor: str = "default") -> None:
@@ -260,6 +276,7 @@ class Daemon:
 
         for source in self._sources:
             every(source.config.rescan_s, self._rescan, source)
+            every(MOUNTS_S, self._look_at_mounts, source)
         self._delivery_at = time.monotonic()
         every(OUTBOX_S, self._deliver, executor=DRAWING)
         every(BEAT_S, self._beat)
@@ -369,6 +386,8 @@ class Daemon:
                     "watched_by": source.watcher.watched_by,
                     "why": source.watcher.reason,
                     "present": source.watcher.present,
+                    "below": [asdict(one) for one in source.watcher.below],
+                    "troubles": list(source.watcher.troubles),
                     "settling": len(source.pending),
                     "found_by_rescan": source.found_by_rescan,
                     "left_out": dict(source.left_out.most_common(LEFT_OUT_SHOWN)),
@@ -427,6 +446,10 @@ class Daemon:
                     notice = self._notices.get_nowait()
                 except queue.Empty:
                     break
+                before = notices.get(notice.path)
+                if before is not None:
+                    notice.lay_there = notice.lay_there or before.lay_there
+                    notice.replaced = notice.replaced or before.replaced
                 notices[notice.path] = notice
             if not notices:
                 return
@@ -439,7 +462,7 @@ class Daemon:
                     self._notices.put(notice)
                 raise
             for path, look in looks.items():
-                if look is not None and known.get(path) != look:
+                if look is not None and (notices[path].replaced or known.get(path) != look):
                     self._note(notices[path], look, now)
 
     def _note(self, notice: _Notice, look: Look, now: float) -> None:
@@ -450,7 +473,7 @@ class Daemon:
                 notice.source.config.name,
                 shown_name(notice.path),
             )
-        notice.source.pending.noticed(notice.path, now)
+        notice.source.pending.noticed(notice.path, now, replaced=notice.replaced)
         quiet_s = time.time() - look[1] / 1e9
         if notice.lay_there and quiet_s > 2 * notice.source.config.settle_s:
             # Nobody writes to it: this is the first of the two looks that it takes.
@@ -463,8 +486,9 @@ class Daemon:
             for path in source.pending.due(began):
                 if self._is_long_since(began):
                     break
-                look = _size_and_time(path)
-                if look is None:
+                look = _size_and_time(path, look_at_open_file)
+                # By way of a link that came in between, it may be a file of somebody else.
+                if look is None or not lies_within(path, source.config.path):
                     source.pending.gone(path)
                     continue
                 if not source.pending.looked(path, *look, time.monotonic()):
@@ -617,9 +641,9 @@ def _time_taken(works: Sequence[InWork]) -> tuple[int, float]:
     return len(took_s), sum(took_s)
 
 
-def _size_and_time(path: Path) -> Look | None:
+def _size_and_time(path: Path, look_at: Callable[[Path], FileLook] = look_at_file) -> Look | None:
     try:
-        look = look_at_file(path)
+        look = look_at(path)
     except BundleTooLargeError:
         return 0, 0  # said when it is taken in
     except OSError:

@@ -24,7 +24,12 @@ from typing import Protocol
 
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
-from monitor.capture.bundles import BundleTooLargeError, hash_file, look_at_file
+from monitor.capture.bundles import (
+    BundleTooLargeError,
+    hash_file,
+    look_at_file,
+    look_at_open_file,
+)
 from monitor.capture.names import left_out, parse_name, shown_name
 from monitor.capture.usual import KEPT, Look, unlike
 from monitor.config import (
@@ -877,7 +882,7 @@ def _plan_id(reading: Reading, now: datetime) -> str:
 def look_at(path: Path, source: str) -> SeenFile | None:
     """Size, time and hash of a file; None where it is not there. Only regular files are opened."""
     try:
-        before = look_at_file(path)
+        before = look_at_open_file(path)
     except FileNotFoundError:
         return None
     except BundleTooLargeError as problem:

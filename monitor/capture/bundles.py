@@ -74,6 +74,51 @@ def look_at_file(path: Path) -> Look:
     return Look(size, mtime_ns, is_regular)
 
 
+def look_at_open_file(
+    path: Path,
+    *,
+    stat_of: Callable[[Path], os.stat_result] = os.stat,
+    fstat_of: Callable[[int], os.stat_result] = os.fstat,
+) -> Look:
+    """As `look_at_file`, from the opened files: what their folder says of them may be old, and on
+    sshfs stands still for up to 20 s while they grow.
+
+    One that cannot be opened is as its folder says. Raises OSError.
+    """
+    about = stat_of(path)
+    if not is_bundle(path):
+        if stat.S_ISREG(about.st_mode):
+            about = _opened(path, about, fstat_of)
+        return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
+    size, mtime_ns, is_regular = 0, about.st_mtime_ns, True
+    for count, (_, file) in enumerate(_parts(path)):
+        if count >= MAX_FILES:
+            raise BundleTooLargeError(f"has more than {MAX_FILES} files")
+        part = file.lstat()
+        if stat.S_ISREG(part.st_mode):
+            part = _opened(file, part, fstat_of)
+        is_regular = is_regular and stat.S_ISREG(part.st_mode)
+        size += part.st_size
+        mtime_ns = max(mtime_ns, part.st_mtime_ns)
+    return Look(size, mtime_ns, is_regular)
+
+
+def _opened(
+    path: Path, about: os.stat_result, fstat_of: Callable[[int], os.stat_result]
+) -> os.stat_result:
+    try:
+        # What has become a FIFO by now must not hold us.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return about
+    try:
+        return fstat_of(handle)
+    finally:
+        os.close(handle)
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a capture, read in pieces. Raises OSError."""
     if not is_bundle(path):

@@ -3,6 +3,10 @@
 A file counts as whole when two looks, one quiet time apart, find the same size and modification
 time. Neither an event nor its absence proves anything: writers close and open again, shares send
 no events, virus scanners send too many. Pure: the time is a monotonic clock's, passed in.
+
+What a folder says of a file may be old: over sshfs its size and time stand still for up to 20 s
+while it grows. So looks are those of the opened file (`bundles.look_at_open_file`), of which every
+file system tells the truth.
 """
 
 from __future__ import annotations
@@ -38,9 +42,14 @@ class Settling:
     def __contains__(self, path: Path) -> bool:
         return path in self._pending
 
-    def noticed(self, path: Path, now: float) -> None:
-        """An event for `path`, or a rescan saw it: its quiet time starts, or starts again."""
+    def noticed(self, path: Path, now: float, *, replaced: bool = False) -> None:
+        """An event for `path`, or a rescan saw it: its quiet time starts, or starts again.
+
+        replaced : another file lies there than before, though it may look the same
+        """
         pending = self._pending.get(path)
+        if replaced and pending is not None:
+            pending.seen = None
         if pending is None:
             self._pending[path] = _Pending(due=now + self._quiet_s, since=now)
         else:

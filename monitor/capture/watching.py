@@ -1,6 +1,8 @@
-"""What lies in a source's folder, and what is new there: events, polling, rescan.
+"""What is new in a source's folder: events, polling, rescan.
 
-Only this module uses watchdog. Nothing here opens, moves or locks a file.
+Only this module uses watchdog, and that for the kernel's events alone: its polling follows links
+to folders, ends when a share goes away, and loses files where names are rotated (watchdog 7.1).
+Nothing here opens, moves or locks a file.
 """
 
 from __future__ import annotations
@@ -8,22 +10,40 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import stat
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
-from watchdog.observers.polling import PollingObserver
 
-from monitor.capture.bundles import bundle_of, is_bundle_folder, is_part_folder
+from monitor.capture.bundles import bundle_of, is_bundle_folder
+from monitor.capture.mounts import (
+    MOUNTS,
+    MountBelow,
+    is_within,
+    mount_of,
+    mounts_below,
+    read_mounts,
+)
 from monitor.capture.names import shown_name
-from monitor.config import IMAGE_EXTENSIONS, SourceConfig
+from monitor.capture.polling import Notice, Poller, Troubles
+from monitor.capture.walking import (
+    is_capture_folder,
+    is_capture_name,
+    link_leads_to_file_within,
+    list_captures,
+    walk,
+)
+from monitor.config import SourceConfig
+
+__all__ = ["Watcher", "is_capture_name", "list_captures", "watch_kind", "watched_below"]
 
 log = logging.getLogger(__name__)
 
@@ -32,104 +52,12 @@ warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 Kind = Literal["events", "polling"]
 
-_HALF_WRITTEN = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".download")
-_SERVICE_FOLDERS = {
-    "@eadir",
-    "$recycle.bin",
-    "#recycle",
-    "#snapshot",
-    "lost+found",
-    "system volume information",
-    "__macosx",
-}
-_THUMBNAIL = re.compile(r"_thumb|(?:^|[-_. ])thumb(?:nail|s|nails)?(?:[-_. ]|$)", re.IGNORECASE)
-# File systems that other machines, or a program behind them, change without the kernel's knowledge.
-_WITHOUT_EVENTS = re.compile(
-    r"nfs|nfs4|cifs|smb\d?|smbfs|fuse.*|9p|virtiofs|vboxsf|prl_fs|vmhgfs|afs|ncpfs|davfs|drvfs|"
-    r"ceph|lustre|gluster.*|beegfs|gpfs|ocfs2|gfs2|coda|sshfs"
-)
+
+# A rescan takes no longer; the next begins anew.
+LONGEST_LOOK_S = 3600.0
 
 
-def is_capture_name(name: str) -> bool:
-    """Whether a file of that name may be a capture: an image, whole, and no thumbnail.
-
-    Left out: hidden files and ``._*`` of Macs, ``~*`` and ``.syncthing.*`` of synchronisers,
-    ``*.tmp`` and ``*.part`` of writers, Thumbs.db and ``*_thumb*``.
-    """
-    if name.startswith((".", "~")):
-        return False
-    stem, dot, extension = name.rpartition(".")
-    if dot + extension.lower() not in IMAGE_EXTENSIONS:
-        return False
-    return not stem.lower().endswith(_HALF_WRITTEN) and _THUMBNAIL.search(stem) is None
-
-
-def _is_capture_folder(name: str) -> bool:
-    return (
-        not name.startswith((".", "~"))
-        and name.lower() not in _SERVICE_FOLDERS
-        and not is_part_folder(name)
-    )
-
-
-def list_captures(folder: Path, *, complain: Callable[[str], None] = log.warning) -> Iterator[Path]:
-    """Every capture file below `folder`, folder by folder, each sorted by name.
-
-    Regular files only. Links to files within the folder count, links that lead out of it do not,
-    and links to folders are not followed (what is in the folder is found without them). A folder
-    that cannot be read is left out with a word to `complain`; nothing is raised.
-    """
-    return _list(folder, os.path.realpath(folder), complain)
-
-
-def _list(folder: Path, root: str, complain: Callable[[str], None]) -> Iterator[Path]:
-    """The captures below `folder`, which lies in the source whose real path is `root`."""
-    waiting = [os.fspath(folder)]
-    while waiting:
-        here = waiting.pop()
-        try:
-            with os.scandir(here) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError as problem:
-            complain(
-                f"folder {shown_name(here)} cannot be listed ({problem.strerror}); "
-                "its captures are not seen"
-            )
-            continue
-        folders = []
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if is_bundle_folder(entry.name) and is_capture_name(entry.name):
-                        yield Path(entry.path)
-                    elif _is_capture_folder(entry.name):
-                        folders.append(entry.path)
-                elif is_capture_name(entry.name) and _is_file_within(entry, root):
-                    yield Path(entry.path)
-            except OSError as problem:
-                complain(f"{shown_name(entry.path)} cannot be looked at ({problem.strerror})")
-        waiting.extend(reversed(folders))
-
-
-def _is_file_within(entry: os.DirEntry[str], root: str) -> bool:
-    if not entry.is_symlink():
-        return entry.is_file(follow_symlinks=False)
-    return _link_leads_to_file_within(entry.path, root)
-
-
-def _link_leads_to_file_within(link: str, root: str) -> bool:
-    target = os.path.realpath(link)  # a circle of links ends in the link itself
-    if os.path.commonpath([target, root]) != root:
-        return False
-    try:
-        return stat.S_ISREG(os.lstat(target).st_mode)
-    except OSError:
-        return False
-
-
-def watch_kind(
-    folder: Path, wanted: str, *, mounts: Path = Path("/proc/self/mountinfo")
-) -> tuple[Kind, str]:
+def watch_kind(folder: Path, wanted: str, *, mounts: Path = MOUNTS) -> tuple[Kind, str]:
     """How to watch a folder, and a sentence that says why.
 
     wanted : the source's setting: "auto", "events" or "polling"
@@ -139,67 +67,101 @@ def watch_kind(
         return "events", "the configuration says so"
     if wanted == "polling":
         return "polling", "the configuration says so"
-    try:
-        text = mounts.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
+    own = mount_of(os.path.realpath(folder), read_mounts(mounts))
+    if own is None:
         return "events", "the file system's kind could not be told"
-    file_system = _file_system_of(os.path.realpath(folder), text)
-    if file_system is None:
-        return "events", "the file system's kind could not be told"
-    if _WITHOUT_EVENTS.fullmatch(file_system):
-        return "polling", f"it lies on {file_system}, which does not tell of every new file"
-    return "events", f"it lies on {file_system}, which tells of new files"
+    if own.tells_of_new_files:
+        return "events", f"it lies on {own.file_system}, which tells of new files"
+    return "polling", f"it lies on {own.file_system}, which does not tell of every new file"
 
 
-def _file_system_of(folder: str, mounts: str) -> str | None:
-    best, kind = -1, None
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, rest = before.split(" "), after.split(" ")
-        if len(fields) < 5 or not rest[0]:
-            continue
-        place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
-        inside = place == "/" or folder == place or folder.startswith(place + "/")
-        if inside and len(place) >= best:  # a later mount on the same place covers the earlier
-            best, kind = len(place), rest[0]
-    return kind
+@dataclass(frozen=True)
+class WatchedBelow:
+    """A mount below a source, and how it is watched.
+
+    watched_by : "events", "polling", or "not": its files are seen elsewhere in the source
+    """
+
+    path: str
+    file_system: str
+    watched_by: str
+    why: str
 
 
-ObserverFactory = Callable[[Kind, float], BaseObserver]
+def watched_below(
+    folder: Path, wanted: str, kind: str, *, mounts: Path = MOUNTS
+) -> tuple[WatchedBelow, ...]:
+    """What is mounted below a source that is itself watched by `kind`, and how that is watched."""
+    real = os.path.realpath(folder)
+    return tuple(_watched(one, wanted, kind) for one in mounts_below(real, read_mounts(mounts)))
 
 
-def make_observer(kind: Kind, poll_s: float) -> BaseObserver:
-    """watchdog's observer of a kind, not started."""
-    return Observer() if kind == "events" else PollingObserver(timeout=poll_s)
+def _watched(below: MountBelow, wanted: str, kind: str) -> WatchedBelow:
+    name = below.mount.file_system
+    if below.shows is not None:
+        how, why = "not", f"it shows once more what is in {shown_name(below.shows)}"
+    elif wanted != "auto":
+        how, why = wanted, "the configuration says so"
+    elif kind == "polling":
+        how, why = "polling", "as the source that it lies in"
+    elif below.mount.tells_of_new_files:
+        how, why = "events", f"it is {name}, which tells of new files"
+    else:
+        how, why = "polling", f"it is {name}, which does not tell of every new file"
+    return WatchedBelow(below.place, name, how, why)
 
 
 class Watcher:
     """Notices capture files in one source's folder.
 
-    notice : called with each file that an event tells of (from a thread of its own) and with every
-        file that a rescan lists (from the caller's). What is new is for the callee to decide.
+    notice : called with each file that an event or a poll tells of (from a thread of its own) and
+        with every file that a rescan lists (from the caller's). What is new is for the callee to
+        decide
+    replaced : the same for a file of which it is known that it was made or renamed just now: even
+        if it looks like the one that lay there, it is another. None = notice
     watched_by : "events" or "polling"
     present : whether the folder was there when last looked at
     reason : why it is watched that way, or what keeps it from being watched
+    below : what is mounted below it
+    troubles : what cannot be seen of it
     """
 
     def __init__(
         self,
         source: SourceConfig,
-        notice: Callable[[Path], None],
+        notice: Notice,
         *,
-        observers: ObserverFactory = make_observer,
+        replaced: Notice | None = None,
+        observers: Callable[[], BaseObserver] = Observer,
+        mounts: Path = MOUNTS,
     ) -> None:
         self._source = source
-        self._notice = notice
+        self._notice, self._replaced = notice, replaced or notice
         self._observers = observers
+        self._mounts = mounts
         self._observer: BaseObserver | None = None
-        self._watched: tuple[int, int] | None = None  # device and inode
+        self._pollers: list[Poller] = []
+        self._watched: _Watched | None = None
         self._lost = threading.Event()
         self._running = False
+        self._was_share = False
+        self._troubles = Troubles()
+        # A rescan and a look at the mounts may come from two threads.
+        self._attaching = threading.RLock()
         self.present = False
-        kind, self.reason = watch_kind(source.path, source.watch)
+        kind, self.reason = watch_kind(source.path, source.watch, mounts=mounts)
         self.watched_by: str = kind
+        self.below: tuple[WatchedBelow, ...] = ()
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(
+                text
+                for one in (self._troubles, *(poller.troubles for poller in self._pollers))
+                for text in one.texts
+            )
+        )
 
     def start(self) -> None:
         """Start to watch. A folder that is not there is no error: a later rescan finds it."""
@@ -209,12 +171,14 @@ class Watcher:
     def stop(self) -> None:
         """Stop to watch; returns when no further notice can come from a thread."""
         self._running = False
-        self._detach()
+        with self._attaching:
+            self._detach()
 
-    def rescan(self) -> int:
+    def rescan(self, *, within_s: float = LONGEST_LOOK_S) -> int:
         """Notice every capture file that is there now. Returns how many.
 
-        Watches the folder again where it had vanished or its watching had ended.
+        Watches the folder again where it had vanished or its watching had ended, or where something
+        was mounted in it. Ends after `within_s`, with a word.
         """
         if self._running:
             self._attach()
@@ -222,16 +186,48 @@ class Watcher:
             self.present = self._identity() is not None
         if not self.present:
             return 0
+        until = time.monotonic() + within_s
+        was_running = self._running
+
+        def ended() -> bool:
+            return time.monotonic() > until or (was_running and not self._running)
+
         count = 0
-        for path in list_captures(self._source.path):
-            self._notice(path)
+        self._troubles.begin()
+        for found in walk(
+            self._source.path,
+            left_out=self._left_out(),
+            complain=self._troubles,
+            ended=ended,
+        ):
+            self._notice(found.path)
             count += 1
+        if time.monotonic() > until:
+            self._troubles(
+                f"folder {shown_name(self._source.path)} was not looked through within "
+                f"{within_s:.0f} s; the next look begins anew"
+            )
+        self._troubles.end()
         return count
 
+    def is_otherwise(self) -> bool:
+        """Whether something was mounted or unmounted in the folder since it is watched: then a
+        rescan is due.
+        """
+        watched = self._watched
+        return watched is not None and watched.below != self._look_below()
+
+    def _look_below(self) -> tuple[MountBelow, ...]:
+        return mounts_below(os.path.realpath(self._source.path), read_mounts(self._mounts))
+
+    def _left_out(self) -> frozenset[str]:
+        return frozenset(one.place for one in self._look_below() if one.shows is not None)
+
     def _identity(self) -> tuple[int, int] | None:
+        path = self._source.path
         try:
-            about = self._source.path.stat()
-            readable = os.access(self._source.path, os.R_OK | os.X_OK)
+            about = path.stat()
+            readable = os.access(path, os.R_OK | os.X_OK)
         except OSError as problem:
             self.reason = f"the folder is not there ({problem.strerror})"
             return None
@@ -241,65 +237,137 @@ class Watcher:
         if not readable:
             self.reason = "the folder may not be read"
             return None
+        if self._was_share and self._share() is None and not _holds_anything(path):
+            self.reason = "nothing is mounted there any more"
+            return None
         return about.st_dev, about.st_ino
 
+    def _share(self) -> str | None:
+        """The file system of the share that is mounted on the very folder."""
+        real = os.path.realpath(self._source.path)
+        own = mount_of(real, read_mounts(self._mounts))
+        return None if own is None or own.place != real else own.file_system
+
     def _attach(self) -> None:
+        with self._attaching:
+            if self._running:
+                self._attach_now()
+
+    def _attach_now(self) -> None:
         identity = self._identity()
         if identity is None:
             self.present = False
             self._detach()
             return
         self.present = True
-        if self._observer is not None:
-            alive = self._observer.is_alive() and all(
-                emitter.is_alive() for emitter in self._observer.emitters
+        wanted = _Watched(identity, self._look_below())
+        if self._watched is not None:
+            if wanted == self._watched and self._is_alive():
+                return
+            why = (
+                "watching had ended"
+                if wanted == self._watched
+                else "the folder is another one"
+                if wanted.identity != self._watched.identity
+                else "something was mounted or unmounted in it"
             )
-            if alive and identity == self._watched and not self._lost.is_set():
-                return
-            log.warning("source %s: watching had ended; it starts again", self._source.name)
+            log.warning("source %s: %s; watching starts again", self._source.name, why)
             self._detach()
-        kind, self.reason = watch_kind(self._source.path, self._source.watch)
+        self._was_share = self._share() is not None
+        kind, self.reason = watch_kind(self._source.path, self._source.watch, mounts=self._mounts)
+        twice = [one.place for one in wanted.below if one.shows is not None]
+        if kind == "events" and twice:
+            # The kernel knows such a folder once, and tells of what is new in it under either name.
+            kind = "polling"
+            self.reason = (
+                f"{shown_name(twice[0])} is a second mount of what is in it, and events would come "
+                "under either name"
+            )
+        if kind == "events":
+            kind = self._observe()
+        self._poll(kind, wanted.below)
+        self.watched_by, self._watched = kind, wanted
+        self.below = tuple(_watched(one, self._source.watch, kind) for one in wanted.below)
+        log.info("source %s is watched by %s: %s", self._source.name, kind, self.reason)
+        for one in self.below:
+            log.info(
+                "source %s: %s in it (%s) is watched by %s: %s",
+                self._source.name, shown_name(one.path), one.file_system, one.watched_by, one.why,
+            )  # fmt: skip
+
+    def _is_alive(self) -> bool:
+        observer = self._observer
+        if self._lost.is_set() or not all(one.is_alive() for one in self._pollers):
+            return False
+        return observer is None or (
+            observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
+        )
+
+    def _observe(self) -> Kind:
+        """Have the kernel tell. Returns "polling" where it cannot."""
+        self._lost.clear()
+        # watchdog does not follow a link that the folder itself may be.
+        root = os.path.realpath(self._source.path)
+        handler = _Handler(root, self._source.path, self._notice, self._replaced, self._lost)
+        observer = None
         try:
-            self._observe(kind)
+            observer = self._observers()
+            observer.schedule(handler, root, recursive=True)
+            observer.start()
         except OSError as problem:
-            if kind == "polling":
-                self._cannot(problem)
-                return
+            if observer is not None:
+                observer.stop()
             why = "too many" if problem.errno in (errno.ENOSPC, errno.EMFILE) else "an error"
             self.reason = (
                 f"the system gives no events here ({why}: {problem.strerror}; raise "
                 "fs.inotify.max_user_watches or max_user_instances)"
             )
             log.warning("source %s: %s; polling instead", self._source.name, self.reason)
-            kind = "polling"
-            try:
-                self._observe(kind)
-            except OSError as second:
-                self._cannot(second)
-                return
-        self.watched_by, self._watched = kind, identity
-        log.info("source %s is watched by %s: %s", self._source.name, kind, self.reason)
-
-    def _cannot(self, problem: OSError) -> None:
-        self.reason = f"it can only be rescanned ({problem.strerror})"
-        log.warning("source %s: %s", self._source.name, self.reason)
-
-    def _observe(self, kind: Kind) -> None:
-        self._lost.clear()
-        observer = self._observers(kind, self._source.poll_s)
-        # watchdog does not follow a link that the folder itself may be.
-        root = os.path.realpath(self._source.path)
-        handler = _Handler(root, self._source.path, self._notice, self._lost)
-        try:
-            observer.schedule(handler, root, recursive=True)
-            observer.start()
+            return "polling"
         except BaseException:
-            observer.stop()
+            if observer is not None:
+                observer.stop()
             raise
         self._observer = observer
+        return "events"
+
+    def _poll(self, kind: Kind, below: Sequence[MountBelow]) -> None:
+        """The source, or what of it does not tell."""
+        root = os.path.realpath(self._source.path)
+        left_out = [one.place for one in below if one.shows is not None]
+        folders = [self._source.path]
+        if kind == "events":
+            polled = [
+                one
+                for one in below
+                if _watched(one, self._source.watch, kind).watched_by == "polling"
+            ]
+            # What lies in one of these is looked through with it.
+            places = [
+                one.place
+                for one in polled
+                if not any(
+                    one is not other and is_within(one.place, other.place) for other in polled
+                )
+            ]
+            folders = [self._source.path / os.path.relpath(place, root) for place in places]
+        for folder in folders:
+            poller = Poller(
+                folder,
+                self._notice,
+                self._replaced,
+                every_s=self._source.poll_s,
+                root=root,
+                left_out=left_out,
+            )
+            poller.start()
+            self._pollers.append(poller)
 
     def _detach(self) -> None:
         observer, self._observer, self._watched = self._observer, None, None
+        pollers, self._pollers = self._pollers, []
+        for poller in pollers:
+            poller.stop()
         if observer is None:
             return
         observer.stop()
@@ -307,13 +375,31 @@ class Watcher:
             observer.join()
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """identity : device and inode of the folder"""
+
+    identity: tuple[int, int]
+    below: tuple[MountBelow, ...]
+
+
+def _holds_anything(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return next(entries, None) is not None
+
+
 class _Handler(FileSystemEventHandler):
     def __init__(
-        self, root: str, folder: Path, notice: Callable[[Path], None], lost: threading.Event
+        self,
+        root: str,
+        folder: Path,
+        notice: Notice,
+        replaced: Notice,
+        lost: threading.Event,
     ) -> None:
         self._root = root
         self._folder = folder
-        self._notice = notice
+        self._notice, self._replaced = notice, replaced
         self._lost = lost
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -328,30 +414,32 @@ class _Handler(FileSystemEventHandler):
         if event.event_type not in ("created", "modified", "moved", "closed"):
             return
         changed = os.fsdecode(event.dest_path if event.event_type == "moved" else event.src_path)
-        if not changed or os.path.commonpath([changed, self._root]) != self._root:
+        if not changed or not is_within(changed, self._root):
             return
         relative = os.path.relpath(changed, self._root)
         if relative == ".":
             return
+        is_new = event.event_type in ("created", "moved")
         bundle = bundle_of(PurePath(relative))
         if bundle is not None:
+            is_new = is_new and os.fspath(bundle) == relative
             relative = os.fspath(bundle)
         folders = list(Path(relative).parts)
         if event.is_directory and bundle is None:
             # A folder that was moved in whole, or made and filled before it was watched.
-            if event.event_type != "modified" and all(map(_is_capture_folder, folders)):
-                for path in _list(self._folder / relative, self._root, log.warning):
-                    self._tell_file(path)
-        elif is_capture_name(folders.pop()) and all(map(_is_capture_folder, folders)):
-            self._tell_file(self._folder / relative)
+            if event.event_type != "modified" and all(map(is_capture_folder, folders)):
+                for found in walk(self._folder / relative, root=self._root):
+                    self._tell_file(found.path, self._replaced)
+        elif is_capture_name(folders.pop()) and all(map(is_capture_folder, folders)):
+            self._tell_file(self._folder / relative, self._replaced if is_new else self._notice)
 
-    def _tell_file(self, path: Path) -> None:
+    def _tell_file(self, path: Path, tell: Notice) -> None:
         try:
             mode = path.lstat().st_mode
         except OSError:
             return  # already gone or renamed: that has an event of its own
         is_whole = stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and is_bundle_folder(path.name))
         if is_whole or (
-            stat.S_ISLNK(mode) and _link_leads_to_file_within(os.fspath(path), self._root)
+            stat.S_ISLNK(mode) and link_leads_to_file_within(os.fspath(path), self._root)
         ):
-            self._notice(path)
+            tell(path)

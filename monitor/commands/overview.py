@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import exp
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from monitor.capture.watching import watch_kind
+from monitor.capture.watching import watch_kind, watched_below
 from monitor.commands.alerts import alert_document
 from monitor.commands.common import (
     NO_WIDTH,
@@ -176,6 +177,11 @@ def _sources(config: Config, alive: list[ProcessLife]) -> list[dict[str, Any]]:
     for source in config.sources:
         live = said.get(source.name)
         kind, why = watch_kind(source.path, source.watch)
+        below = (
+            live.get("below", [])
+            if live
+            else [asdict(one) for one in watched_below(source.path, source.watch, kind)]
+        )
         found.append(
             {
                 "name": source.name,
@@ -183,6 +189,8 @@ def _sources(config: Config, alive: list[ProcessLife]) -> list[dict[str, Any]]:
                 "watched_by": live["watched_by"] if live else kind,
                 "why": live["why"] if live else why,
                 "present": source.path.is_dir(),
+                "mounts_below": [{**one, "path": shown(one["path"])} for one in below],
+                "not_seen": [shown(text) for text in live.get("troubles", [])] if live else [],
                 "settling": live["settling"] if live else 0,
                 "found_by_rescan": live["found_by_rescan"] if live else 0,
                 "left_out": live.get("left_out", {}) if live else {},
@@ -211,6 +219,15 @@ def _show_status(document: dict[str, Any]) -> None:
     if document["sources"]:
         show_table(sources)
     for source in document["sources"]:
+        for one in source["mounts_below"]:
+            say(
+                f"{source['name']}: {one['path']} is a mount in it ({one['file_system']}), watched "
+                f"by {one['watched_by']}: {one['why']}"
+                if one["watched_by"] != "not"
+                else f"{source['name']}: {one['path']} is a mount in it, and left out: {one['why']}"
+            )
+        for text in source["not_seen"]:
+            say(f"{source['name']}: {text}")
         if source["left_out"]:
             which = ", ".join(
                 f"{count} of {shown(why)}" for why, count in source["left_out"].items()

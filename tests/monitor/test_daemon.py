@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from monitor.capture.settling import Settling
+from monitor.capture.watching import Watcher
 from monitor.config import Config, RecordConfig, SourceConfig
 from monitor.daemon import (
     DELIVERY_STUCK_S,
@@ -21,6 +23,7 @@ from monitor.daemon import (
     Daemon,
     _is_answer,
     _Pace,
+    _Source,
     _Started,
     run_jobs_now,
 )
@@ -130,6 +133,23 @@ def test_what_lay_there_when_the_daemon_begins_was_looked_at_once_already(store,
         assert watched.pending.looked(path, *look, later) is expected
     finally:
         watched.watcher.stop()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_known_path_that_holds_another_file_of_the_same_size_and_time_is_looked_at(
+    store, tmp_path, replaced
+):
+    """Where names are rotated, size and time alone would call the new file the old one."""
+    path = tmp_path / "dish-1_20261103T030000Z.png"
+    path.write_bytes(b"a capture")
+    source = SourceConfig(name="incubator", path=tmp_path, names="dish-time")
+    daemon = Daemon(Config(sources=(source,), record=RecordConfig(folder=tmp_path)), store)
+    watched = _Source(source, Watcher(source, lambda path: None), Settling(source.settle_s))
+    daemon._known.note(path, (path.stat().st_size, path.stat().st_mtime_ns))
+    daemon._notice_for(watched, replaced=replaced)(path)
+    daemon._notice_for(watched)(path)  # the poll, right after it
+    daemon._sort_notices()
+    assert (path in watched.pending) is replaced
 
 
 ANSWERS = {

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.capture.bundles import look_at_file, look_at_open_file
 from monitor.capture.settling import Settling
 
 A, B = Path("/in/a.tif"), Path("/in/b.tif")
@@ -124,3 +127,63 @@ def test_nothing_is_whole_before_it_was_the_same_for_a_quiet_time(steps):
             seen.clear()
         else:
             seen = {size: seen.get(size, now)}
+
+
+def test_a_file_that_was_replaced_is_looked_at_anew_though_it_looks_the_same():
+    """Names that are rotated: what lies there now is another file than the one looked at."""
+    settling = Settling(2.0)
+    settling.noticed(A, 0.0)
+    assert not settling.looked(A, 100, 5, 2.0)
+    settling.noticed(A, 3.0, replaced=True)
+    assert not settling.looked(A, 100, 5, 5.0)
+    assert settling.looked(A, 100, 5, 7.0)
+
+
+def test_a_file_that_grows_while_its_folder_says_it_does_not_is_waited_for(tmp_path):
+    """sshfs 3.7.3: size and time of `stat` stand still up to 20 s, those of the opened file do
+    not.
+    """
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"0" * 10)
+    stale = path.stat()
+    settling = Settling(2.0)
+    settling.noticed(path, 0.0)
+    whole_at = None
+    for tick in range(1, 20):
+        if tick <= 12:
+            with path.open("ab") as file:
+                file.write(b"0" * 10)
+        look = look_at_open_file(path, stat_of=lambda _: stale)
+        assert look_at_file(path).size == look.size
+        if settling.looked(path, look.size, look.mtime_ns, float(tick)):
+            whole_at = tick
+            break
+    assert whole_at is not None and whole_at >= 14
+
+
+def test_a_file_that_may_not_be_opened_is_as_its_folder_says(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"0" * 10)
+
+    def refuses(handle: int) -> os.stat_result:
+        raise PermissionError
+
+    os.mkfifo(tmp_path / "fifo.tif")
+    assert not look_at_open_file(tmp_path / "fifo.tif", fstat_of=refuses).is_regular
+    assert look_at_open_file(path).size == 10
+    with pytest.raises(FileNotFoundError):
+        look_at_open_file(tmp_path / "gone.tif")
+
+
+def test_the_parts_of_a_store_are_asked_when_opened_too(tmp_path):
+    part = tmp_path / "a.zarr" / "0"
+    part.parent.mkdir()
+    part.write_bytes(b"0" * 10)
+    asked = []
+
+    def fstat_of(handle: int) -> os.stat_result:
+        asked.append(handle)
+        return os.fstat(handle)
+
+    look = look_at_open_file(part.parent, fstat_of=fstat_of)
+    assert look == look_at_file(part.parent) and len(asked) == 1

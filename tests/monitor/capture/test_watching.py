@@ -14,7 +14,6 @@ from monitor.capture.watching import (
     Watcher,
     is_capture_name,
     list_captures,
-    make_observer,
     watch_kind,
 )
 from monitor.config import SourceConfig
@@ -299,10 +298,8 @@ def test_a_rescan_finds_what_is_there_without_being_started(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
 def test_where_the_system_has_no_events_left_it_polls(tmp_path, number):
-    def observers(kind: str, poll_s: float) -> BaseObserver:
-        if kind == "events":
-            raise OSError(number, os.strerror(number))
-        return make_observer("polling", poll_s)
+    def observers() -> BaseObserver:
+        raise OSError(number, os.strerror(number))
 
     noticed = Noticed()
     watcher = Watcher(source_of(tmp_path), noticed, observers=observers)
@@ -345,3 +342,58 @@ def test_stopping_ends_every_thread(tmp_path):
     # watchdog's reader of the kernel's events is shared and may outlive one observer.
     assert not [one for one in left if isinstance(one, BaseObserver)]
     assert watcher.rescan() == 0
+
+
+@pytest.fixture(params=["events", "polling"])
+def replaced(request, tmp_path):
+    """A source that is watched, and what was told of as made or renamed."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    noticed, made = Noticed(), Noticed()
+
+    def both(path: Path) -> None:
+        made(path)
+        noticed(path)
+
+    watcher = Watcher(source_of(folder, request.param), noticed, replaced=both)
+    watcher.start()
+    yield folder, noticed, made
+    watcher.stop()
+
+
+def test_rotated_names_are_told_of_as_other_files(replaced):
+    """a -> b, b -> c, a new one: in whatever order it is told, each path holds another file now,
+    also where size and time say nothing.
+    """
+    folder, noticed, made = replaced
+    for name in ("a.tif", "b.tif"):
+        (folder / name).write_bytes(name.encode())
+        os.utime(folder / name, (1.7e9, 1.7e9))
+    noticed.wait_for(folder / "a.tif", folder / "b.tif")
+    made.paths.clear()
+    (folder / "b.tif").rename(folder / "c.tif")
+    (folder / "a.tif").rename(folder / "b.tif")
+    (folder / "a.tif").write_bytes(b"a.new")
+    os.utime(folder / "a.tif", (1.7e9, 1.7e9))
+    made.wait_for(folder / "b.tif", folder / "c.tif")
+    noticed.wait_for(folder / "a.tif")
+
+
+def test_a_share_that_comes_back_between_two_rescans_goes_on_being_polled(tmp_path):
+    """The watch library's polling ends there without a word, while it calls itself alive."""
+    folder, noticed = tmp_path / "source", Noticed()
+    folder.mkdir()
+    watcher = Watcher(source_of(folder, "polling"), noticed)
+    watcher.start()
+    try:
+        (folder / "a.tif").write_bytes(b"x")
+        noticed.wait_for(folder / "a.tif")
+        for number in range(3):
+            folder.rename(tmp_path / "away")
+            (tmp_path / "away").rename(folder)
+            shutil.rmtree(folder)
+            folder.mkdir()
+            (folder / f"{number}.tif").write_bytes(b"x")
+            noticed.wait_for(folder / f"{number}.tif")
+    finally:
+        watcher.stop()
