@@ -1,14 +1,57 @@
-"""When a picture was exposed, as EXIF has it."""
+"""What EXIF says of a picture: when it was exposed, and whether it lies upright."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 
 import tifffile
 
 from monitor.capture.ifd_chain import check_ifd_chain
+from monitor.capture.picture import refuse
+
+_UPRIGHT = 1
+_HOW_IT_LIES = {
+    2: "mirrored",
+    3: "upside down",
+    4: "mirrored and upside down",
+    5: "mirrored and turned by 90 degrees",
+    6: "turned by 90 degrees",
+    7: "mirrored and turned by 90 degrees",
+    8: "turned by 90 degrees",
+}
+
+
+def check_upright(orientation: object) -> None:
+    """Refuse a picture that says it must be turned or mirrored to be seen.
+
+    Some programs turn it and some do not. The camera's calibration, outlines for other programs and
+    stage coordinates would be of one or the other, and nothing would tell.
+
+    orientation : value of the tag Orientation; what is none of the eight means nothing
+    """
+    if not isinstance(orientation, int) or orientation not in _HOW_IT_LIES:
+        return
+    refuse(
+        "unsupported",
+        f"says that it is stored {_HOW_IT_LIES[orientation]} (EXIF orientation {orientation}), "
+        "which some programs undo and some do not, so that places in it are not certain",
+        "switch automatic rotation off in the camera's program, or save it upright (orientation 1)",
+    )
+
+
+def check_upright_block(block: bytes | None) -> None:
+    """As `check_upright`, of the block in a PNG or JPEG; a damaged one says nothing."""
+    if not block:
+        return
+    orientation: object = None
+    with suppress(Exception):
+        check_ifd_chain(block)
+        with tifffile.TiffFile(io.BytesIO(block)) as tiff:
+            orientation = tiff.pages.first.tags.valueof(274)
+    check_upright(orientation)
 
 
 def time_from_exif_block(block: bytes | None, zone: tzinfo) -> datetime | None:

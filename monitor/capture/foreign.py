@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from monitor.capture.picture import ONE_EACH
 from monitor.culture import StagePosition
-
-ONE_EACH = "export a file for each field of view and each time"
 
 
 class ForeignRefusedError(Exception):

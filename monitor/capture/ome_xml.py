@@ -21,6 +21,7 @@ from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
     MAX_COMPANION_BYTES,
     MAX_PAGES,
+    ONE_EACH,
     choose_channel,
     refuse,
     whole_number,
@@ -60,7 +61,11 @@ class Ome:
                 image for image in images if any(one.text == uuid for one in image.findall(place))
             ] or images
         if len(images) != 1:
-            refuse("unsupported", f"holds {len(images)} images; one field of view a file is read")
+            refuse(
+                "unsupported",
+                f"holds {len(images)} images; one field of view a file is read",
+                ONE_EACH,
+            )
         self._image = images[0]
         pixels = self._image.find(f"{namespace}Pixels")
         if pixels is None:
@@ -73,7 +78,7 @@ class Ome:
         if samples > 1 and size["C"] % samples == 0:
             size["C"] //= samples
         if size["T"] > 1:
-            refuse("unsupported", f"holds {size['T']} time points; one a file is read")
+            refuse("unsupported", f"holds {size['T']} time points; one a file is read", ONE_EACH)
         order = self._pixels.get("DimensionOrder", "XYZCT")[2:]
         if sorted(order) != ["C", "T", "Z"]:
             refuse("corrupt", f"has OME-XML with the dimension order {order!r}")

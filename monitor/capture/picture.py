@@ -25,6 +25,8 @@ MAX_COMPANION_BYTES = 64 * 2**20
 # outside of a round well; above this a small file is a trap or holds no picture.
 MAX_SHRINKAGE = 250
 _SMALL_BYTES = 64 * 2**20
+# What now, where a file holds more than one reading can be made of.
+ONE_EACH = "export a file for each field of view and each time"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from monitor.capture.exif import time_from_exif_block
+from monitor.capture.exif import check_upright_block, time_from_exif_block
 from monitor.capture.picture import (
     Picture,
     check_size,
@@ -50,6 +50,7 @@ def read_png(data: bytes, zone: tzinfo) -> Picture:
     width, height, bits, colour = struct.unpack_from(">IIBB", chunks[b"IHDR"])
     samples = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}.get(colour, 4)
     check_size(height, width, height * width * samples * max(1, bits // 8), len(data))
+    check_upright_block(chunks.get(b"eXIf"))
     pixels = plain(grey(np.asarray(decoded_by(imagecodecs.png_decode, data))))
     return Picture(pixels, None, time_from_exif_block(chunks.get(b"eXIf"), zone), None, "PNG")
 
@@ -104,6 +105,7 @@ def read_jpeg(data: bytes, zone: tzinfo) -> Picture:
     if samples not in (1, 3) and not (samples == 4 and is_adobe):
         refuse("unsupported", f"has {samples} colours (grey, RGB or CMYK is read)")
     check_size(height, width, height * width * samples, len(data))
+    check_upright_block(exif)
     decoded = np.asarray(decoded_by(imagecodecs.jpeg_decode, data))
     if samples == 4:
         decoded = _rgb_of_adobe_cmyk(decoded)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import tzinfo
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ import numpy.typing as npt
 import tifffile
 
 from model.rows import Rows
+from monitor.capture import micro_manager
 from monitor.capture.descriptions import said_by
-from monitor.capture.exif import time_from_exif
+from monitor.capture.exif import check_upright, time_from_exif
 from monitor.capture.ifd_chain import check_ifd_chain
 from monitor.capture.metadata import (
     Said,
@@ -28,8 +31,11 @@ from monitor.capture.metadata import (
     square_pixel_um,
     um_of,
 )
+from monitor.capture.micro_manager import MicroManagerPage, page_of, pages_to_read
+from monitor.capture.name_parts import shown_name
 from monitor.capture.ome_xml import Ome, is_ome
 from monitor.capture.picture import (
+    ONE_EACH,
     Picture,
     check_size,
     choose_channel,
@@ -40,6 +46,8 @@ from monitor.capture.picture import (
     whole_number,
 )
 from monitor.capture.tiff_rows import FileBytes, TiffRows, is_readable_by_rows
+
+_Pixels = npt.NDArray[Any] | Rows
 
 # What tifffile has to say about odd files is said by our own checks, once and with the file's name.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
@@ -58,42 +66,92 @@ def read_tiff(
         tiff.pages.useframes = False
         pages: list[Any] = list(tiff.pages)
         description = str(pages[0].description or "")
-        is_big = tiff.is_bigtiff
+        name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
         for page in pages:
             _check_page(page, data)
+        check_upright(pages[0].tags.valueof(_ORIENTATION))
 
+        manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
         if is_ome(description):
-            ome = Ome(description, zone, path)
-            planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
-            best = _sharpest([plane.page for plane in planes], pages, decode)
-            plane = next(plane for plane in planes if plane.page == best[0])
-            return Picture(
-                best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
-            )
+            picture = _ome(Ome(description, zone, path), pages, channel, decode)
+            return picture if manager is None else _completed(picture, manager)
         said = _said(pages[0], zone)
         if said is not None:
             # Gen5 writes a page a channel, MetaMorph a page a file.
             chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
-            return Picture(
-                _sharpest(chosen, pages, decode)[1],
-                said.pixel_size_um,
-                said.acquired_at,
-                said.stage,
-                "BigTIFF" if is_big else "TIFF",
-            )
+            pixels = _sharpest(chosen, pages, decode)[1]
+            return Picture(pixels, said.pixel_size_um, said.acquired_at, said.stage, name)
+        if manager is not None:
+            return _micro_manager(tiff, pages, zone, channel, decode, name)
         acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
         if description.startswith("ImageJ="):
             settings = _imagej_settings(description)
             chosen = _imagej_pages(settings, len(pages), channel)
-            return Picture(
-                _sharpest(chosen, pages, decode)[1],
-                _imagej_pixel_size_um(settings, pages[0]),
-                acquired_at,
-                None,
-                "ImageJ TIFF",
-            )
-        pixels = _sharpest(_full_size_pages(pages), pages, decode)[1]
-        return Picture(pixels, None, acquired_at, None, "BigTIFF" if is_big else "TIFF")
+            size_um = _imagej_pixel_size_um(settings, pages[0])
+            name = "ImageJ TIFF"
+        else:
+            chosen = _plain_pages(pages, channel)
+            size_um = _nikon_pixel_size_um(pages[0])
+        return Picture(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
+
+
+_ORIENTATION = 274
+
+
+def _ome(
+    ome: Ome, pages: Sequence[Any], channel: str | None, decode: Callable[[Any], _Pixels]
+) -> Picture:
+    planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
+    best = _sharpest([plane.page for plane in planes], pages, decode)
+    plane = next(plane for plane in planes if plane.page == best[0])
+    return Picture(
+        best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
+    )
+
+
+# --- Micro-Manager ------------------------------------------------------------------------------
+
+
+def _summary(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
+    with suppress(Exception):  # a damaged side note does not make the pixels worse
+        said = tiff.micromanager_metadata or {}
+        summary = said.get("Summary")
+        if isinstance(summary, Mapping):
+            return summary
+    return {}
+
+
+def _completed(picture: Picture, manager: MicroManagerPage) -> Picture:
+    """With what the OME-XML leaves out."""
+    return replace(
+        picture,
+        pixel_size_um=picture.pixel_size_um or manager.pixel_size_um,
+        acquired_at=picture.acquired_at or manager.acquired_at,
+        stage=picture.stage or manager.stage,
+    )
+
+
+def _micro_manager(
+    tiff: tifffile.TiffFile,
+    pages: Sequence[Any],
+    zone: tzinfo,
+    channel: str | None,
+    decode: Callable[[Any], _Pixels],
+    name: str,
+) -> Picture:
+    summary = _summary(tiff)
+    full = _full_size_pages(pages)
+    known = [
+        page_of(pages[number].tags.valueof(micro_manager.TAG), zone, summary) or MicroManagerPage()
+        for number in full
+    ]
+    chosen = [full[number] for number in pages_to_read(known, channel)]
+    best, pixels = _sharpest(chosen, pages, decode)
+    of = known[full.index(best)]
+    return Picture(pixels, of.pixel_size_um, of.acquired_at, of.stage, name)
+
+
+# --- pages --------------------------------------------------------------------------------------
 
 
 def _said(page: Any, zone: tzinfo) -> Said | None:
@@ -167,7 +225,87 @@ def _full_size_pages(pages: Sequence[Any]) -> list[int]:
     return chosen or [0]
 
 
-_Pixels = npt.NDArray[Any] | Rows
+# Heights of one visit are taken in one go.
+_LONGEST_STACK = timedelta(minutes=5)
+
+
+def _plain_pages(pages: Sequence[Any], channel: str | None) -> list[int]:
+    """The pages of a file that says of its pages nothing but, perhaps, along which axes they lie.
+
+    Several without a word are taken for heights, unless they were made one long after the other.
+    """
+    full = _full_size_pages(pages)
+    said = _shaped(pages[0])
+    if said is None:
+        times = [_written_at(pages[number]) for number in full]
+        known = [time for time in times if time is not None]
+        if known and max(known) - min(known) > _LONGEST_STACK:
+            refuse(
+                "unsupported",
+                f"holds {len(full)} pages that were made between {min(known)} and {max(known)}; "
+                "one time a file is read",
+                ONE_EACH,
+            )
+        return full
+    shape, axes = said
+    sizes = _planes_along(shape, axes, int(pages[0].samplesperpixel))
+    planes = math.prod(shape) // max(1, math.prod(pages[0].shape))
+    if planes > len(full):
+        refuse("truncated", f"declares {planes} planes and has {len(full)}")
+    channels = sizes.get("C", 1)
+    if channels == 1 or math.prod(sizes.values()) != len(full):
+        return full
+    wanted = choose_channel([], channels, channel)
+    inner = math.prod(list(sizes.values())[list(sizes).index("C") + 1 :])
+    return [number for at, number in enumerate(full) if at // inner % channels == wanted]
+
+
+def _planes_along(shape: Sequence[int], axes: str, samples: int) -> dict[str, int]:
+    """How many planes lie along each axis but those of a picture; empty where no axes are said."""
+    if len(axes) != len(shape):
+        return {}
+    sizes = {axis: size for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"}
+    if sizes.get("T", 1) > 1:
+        refuse("unsupported", f"holds {sizes['T']} time points; one a file is read", ONE_EACH)
+    if any(size > 1 and axis not in "ZCQI" for axis, size in sizes.items()):
+        refuse(
+            "unsupported",
+            f"has axes {shown_name(axes[:20])}; heights and channels are read",
+            ONE_EACH,
+        )
+    if samples > 1 and "S" not in axes and math.prod(sizes.values()) > 1:
+        # Three or four grey planes that were written without a word on their colours.
+        refuse(
+            "unsupported",
+            f"has the planes of its axes {shown_name(axes[:20])} stored as the colours of one "
+            "picture",
+            "write them as pages of grey (tifffile: photometric='minisblack')",
+        )
+    return sizes
+
+
+def _shaped(page: Any) -> tuple[tuple[int, ...], str] | None:
+    """Shape and axes of all pages, as tifffile notes them: ``{"shape": [3, 96, 128], ...}``."""
+    for text in (page.description, page.description1):
+        if str(text).startswith('{"shape":'):
+            with suppress(ValueError, TypeError, KeyError):
+                said = json.loads(text)
+                return tuple(int(size) for size in said["shape"]), str(said.get("axes", ""))
+    return None
+
+
+def _written_at(page: Any) -> datetime | None:
+    with suppress(ValueError, TypeError):
+        return datetime.strptime(str(page.tags.valueof(306)), "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
+    return None
+
+
+def _nikon_pixel_size_um(page: Any) -> float | None:
+    """NIS-Elements keeps the side of a pixel, um, in a private tag of one double."""
+    tag = page.tags.get(65326)
+    if tag is None or tag.count != 1 or int(tag.dtype) != 12:
+        return None
+    return square_pixel_um(float(tag.value), None)
 
 
 def _sharpest(
@@ -289,7 +427,7 @@ def _imagej_pages(settings: Mapping[str, str], pages: int, channel: str | None) 
     if images > pages:
         refuse("truncated", f"declares {images} planes and has {pages}")
     if frames > 1:
-        refuse("unsupported", f"holds {frames} time points; one a file is read")
+        refuse("unsupported", f"holds {frames} time points; one a file is read", ONE_EACH)
     if channels < 1 or channels * slices > pages:
         return list(range(pages))
     chosen = choose_channel([], channels, channel) if channels > 1 else 0

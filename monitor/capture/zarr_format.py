@@ -18,7 +18,7 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import ZipStore
 
-from monitor.capture.foreign import ONE_EACH, ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.foreign import ForeignRefusedError, Stack, refuse_more_than_one
 from monitor.capture.name_parts import shown_name
 from monitor.capture.ngff import (
     SAVE_AS,
@@ -29,6 +29,7 @@ from monitor.capture.ngff import (
     series_of,
     step_um,
 )
+from monitor.capture.picture import ONE_EACH
 
 T = TypeVar("T")
 _Place = tuple[int, ...]
