@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Ring = tuple[tuple[float, float], ...]
+"""A closed line by its points, (row, column); the last one is not the first one again."""
+
+
 class CaptureState(StrEnum):
     """Where a capture stands. Every capture is in exactly one of these."""
 
@@ -184,7 +188,8 @@ class Colony:
 class Region:
     """A connected differentiated region in a capture.
 
-    polygon : outer outline, (row, column) points, not closed
+    polygon : outer outline along the pixels' edges, (row, column) points, not closed
+    holes : outlines of what lies inside and is not of the region, in the same way
     pick_point : (row, column), the point of the region farthest from its border
     inscribed_radius_px : distance of the pick point from the nearest pixel outside the region
     mean_probability : mean probability of the differentiated class inside, 0..1
@@ -197,6 +202,7 @@ class Region:
     inscribed_radius_px: float
     mean_probability: float
     colony: int | None = None
+    holes: tuple[Ring, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -296,7 +302,7 @@ class Aim:
     """How the tool can remove one region of a capture, or why it cannot.
 
     label : of the region; of the colony where that is removed whole
-    polygon : outer outline, (row, column) points, not closed
+    polygon, holes : outlines, as of `Region`
     uncertainty : 0..1, mean entropy of the class distribution inside
     removable_px : what the tool can remove at all, kept away from the borders
     covered_px : what the points remove
@@ -316,6 +322,7 @@ class Aim:
     covered_px: float = 0.0
     refused: str | None = None
     refused_text: str | None = None
+    holes: tuple[Ring, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -667,9 +674,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Target:
-    """One region to remove, with one or more hits. Polygon in pixels of its capture,
-    (row, column).
+    """One region to remove, with one or more hits.
 
+    polygon_px, holes_px : its outer outline and those of its holes, in pixels of its capture,
+        (row, column), along the pixels' edges, none of them closed
     region_id : the capture's first letters and the region's label, ``c`` before it for a colony
     inscribed_radius_um : of the largest circle inside the region
     hits : at least one, in the order in which to set them
@@ -692,6 +700,7 @@ class Target:
     removable_um2: float | None = None
     covered_um2: float | None = None
     whole_colony: bool = False
+    holes_px: tuple[Ring, ...] = ()
 
     @property
     def order(self) -> int:
@@ -705,7 +714,7 @@ class RefusedRegion:
 
     reason : one or two words that do not change, such as "too thin"
     text : why, with the numbers; goes on a sentence that begins with the region
-    polygon_px : in pixels of its capture, (row, column)
+    polygon_px, holes_px : outlines, as of `Target`
     """
 
     region_id: str
@@ -714,6 +723,7 @@ class RefusedRegion:
     text: str
     polygon_px: tuple[tuple[float, float], ...]
     area_um2: float | None = None
+    holes_px: tuple[Ring, ...] = ()
 
 
 @dataclass(frozen=True)

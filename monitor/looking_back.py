@@ -22,6 +22,7 @@ from monitor.culture import (
     NamedParts,
     Reading,
     RemovalPlan,
+    Ring,
 )
 from monitor.decisions.removal import EarlierField
 from monitor.decisions.status import can_be_judged
@@ -193,9 +194,11 @@ class LookingBack:
         limit_um = self._config.decisions.verification.most_shift_um
         if camera is None or not limit_um:
             return 0.0, 0.0
-        outlines: dict[str, list[tuple[tuple[float, float], ...]]] = {}
+        outlines: dict[str, list[tuple[Ring, ...]]] = {}
         for target in plan.targets:
-            outlines.setdefault(target.capture_sha256, []).append(target.polygon_px)
+            outlines.setdefault(target.capture_sha256, []).append(
+                (target.polygon_px, *target.holes_px)
+            )
         before = [
             (capture, labels, outlines.get(sha256, []))
             for sha256, measured in made_from.items()

@@ -202,14 +202,15 @@ def _refusal(
     field: MeasuredField, what: Region | Colony, aim: Aim | None, reason: str, text: str
 ) -> RefusedRegion:
     pixel_size_um = field.measurement.pixel_size_um
-    polygon = aim.polygon if aim is not None else what.polygon if isinstance(what, Region) else ()
+    outlined = aim if aim is not None or isinstance(what, Colony) else what
     return RefusedRegion(
         region_id=_region_id(field, what),
         capture_sha256=field.capture_sha256,
         reason=reason,
         text=text,
-        polygon_px=polygon,
+        polygon_px=() if outlined is None else outlined.polygon,
         area_um2=None if pixel_size_um is None else what.area_px * pixel_size_um**2,
+        holes_px=() if outlined is None else outlined.holes,
     )
 
 
@@ -470,7 +471,8 @@ class _Place:
             )
 
         # Simplifying an outline can let it cross itself.
-        outline = make_valid(Polygon(on_stage(aim.polygon)))
+        holes = [on_stage(hole) for hole in aim.holes]
+        outline = make_valid(Polygon(on_stage(aim.polygon), holes))
         region_id = _region_id(field, what)
         hits, outside = [], ""
         for hit in self._on_whole_steps(
@@ -499,7 +501,7 @@ class _Place:
                 outside = why
         if not hits:
             return outside or "nowhere to aim at"
-        middle = Polygon(aim.polygon).centroid
+        middle = Polygon(aim.polygon, aim.holes).centroid
         target = Target(
             region_id=region_id,
             capture_sha256=field.capture_sha256,
@@ -513,6 +515,7 @@ class _Place:
             uncertainty=aim.uncertainty,
             removable_um2=aim.removable_px * pixel_size_um**2,
             whole_colony=aim.whole_colony,
+            holes_px=aim.holes,
         )
         return _Found(target, outline)
 

@@ -17,11 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, Patch, Polygon
+from matplotlib.patches import Circle, Patch, PathPatch
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from model.classes import CellClass
-from monitor.culture import RemovalPlan, Target
+from monitor.culture import RemovalPlan, Ring, Target
+from monitor.outlets.rings import turned
 
 _TARGET = "#ffd400"
 _COLONY = "#ff7bac"
@@ -172,11 +174,11 @@ def _draw_field(axes: Axes, plan: RemovalPlan, one: DrawnField) -> None:
         _draw_safe_zone(axes, one.labels, plan.aiming.safe_distance_um / pixel_size_um)
     for region in plan.refused:
         if region.capture_sha256 == one.capture_sha256 and len(region.polygon_px) > 2:
-            outline = np.array(region.polygon_px)[:, ::-1]
+            outline = _path(region.polygon_px, region.holes_px)
             axes.add_patch(
-                Polygon(outline, fill=False, edgecolor=_REFUSED, hatch="///", ls=":", lw=1.2)
+                PathPatch(outline, fill=False, edgecolor=_REFUSED, hatch="///", ls=":", lw=1.2)
             )
-            middle = outline.mean(axis=0)
+            middle = np.array(region.polygon_px)[:, ::-1].mean(axis=0)
             axes.annotate(
                 region.reason, middle, ha="center", va="center", size=8, color="white",
                 bbox={"boxstyle": "round,pad=0.15", "fc": "#374151", "ec": "none", "alpha": 0.8},
@@ -199,7 +201,7 @@ def _draw_target(
 ) -> None:
     colour = _COLONY if target.whole_colony else _TARGET
     axes.add_patch(
-        Polygon(np.array(target.polygon_px)[:, ::-1], fill=False, edgecolor=colour, lw=1.8)
+        PathPatch(_path(target.polygon_px, target.holes_px), fill=False, edgecolor=colour, lw=1.8)
     )
     numbered = len(plan.visits) <= _MOST_NUMBERS
     for hit in target.hits:
@@ -216,6 +218,13 @@ def _draw_target(
                 str(hit.order), middle, ha="center", va="center", size=8, color="black",
                 weight="bold",
             )  # fmt: skip
+
+
+def _path(shell: Ring, holes: Sequence[Ring]) -> Path:
+    """An outline with its holes."""
+    rings = [Path([(column, row) for row, column in (*ring, ring[0])], closed=True)
+             for ring in turned(shell, holes)]  # fmt: skip
+    return Path.make_compound_path(*rings)
 
 
 def _draw_way(axes: Axes, plan: RemovalPlan, capture_sha256: str) -> None:

@@ -42,7 +42,7 @@ from monitor.record.database import Database
 from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
 from monitor.record.memory import hold
 from monitor.record.places import line_for_capture
-from monitor.record.plan_documents import aim_of, aiming_of
+from monitor.record.plan_documents import aim_of, aiming_of, rings_of
 from monitor.record.tables import (
     AnalysisRow,
     CaptureRow,
@@ -60,7 +60,7 @@ LONGEST_RETRY_S = 600.0
 # SQLite takes at most some 32,000 values in one statement.
 _MANY = 10_000
 # Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
-_PLACES = {"centroid": 1, "polygon": 1, "mean_probability": 4, "uncertainty": 4}
+_PLACES = {"centroid": 1, "polygon": 1, "holes": 1, "mean_probability": 4, "uncertainty": 4}
 _OTHER_PLACES = 2
 
 
@@ -608,6 +608,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
                 inscribed_radius_px=one["inscribed_radius_px"],
                 mean_probability=one["mean_probability"],
                 colony=one["colony"],
+                holes=rings_of(one.get("holes", ())),
             )
             for one in detail["regions"]
         ),

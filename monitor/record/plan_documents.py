@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from monitor.culture import (
     RefusedRegion,
     RegionFate,
     RemovalPlan,
+    Ring,
     Target,
     ToolKind,
 )
@@ -84,6 +85,7 @@ def aim_of(detail: dict[str, Any]) -> Aim:
         **{
             **detail,
             "polygon": _points(detail["polygon"]),
+            "holes": rings_of(detail.get("holes", ())),
             "points": tuple(AimPoint(**one) for one in detail["points"]),
         }
     )
@@ -105,6 +107,7 @@ def _target(detail: dict[str, Any]) -> Target:
             "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
             "centroid_px": tuple(detail["centroid_px"]),
             "polygon_px": _points(detail["polygon_px"]),
+            "holes_px": rings_of(detail.get("holes_px", ())),
             "hits": tuple(
                 Hit(**{**one, "pick_px": tuple(one["pick_px"])}) for one in detail["hits"]
             ),
@@ -113,10 +116,19 @@ def _target(detail: dict[str, Any]) -> Target:
 
 
 def _refused(detail: dict[str, Any]) -> RefusedRegion:
-    return RefusedRegion(**{**detail, "polygon_px": _points(detail["polygon_px"])})
+    outlines = {
+        "polygon_px": _points(detail["polygon_px"]),
+        "holes_px": rings_of(detail.get("holes_px", ())),
+    }
+    return RefusedRegion(**{**detail, **outlines})
 
 
-def _points(detail: list[list[float]]) -> tuple[tuple[float, float], ...]:
+def rings_of(detail: Iterable[list[list[float]]]) -> tuple[Ring, ...]:
+    """Outlines as they stand in a document."""
+    return tuple(_points(ring) for ring in detail)
+
+
+def _points(detail: list[list[float]]) -> Ring:
     return tuple((row, column) for row, column in detail)
 
 

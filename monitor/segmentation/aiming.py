@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
 from monitor.segmentation.depth import are_far, deepest, distances
+from monitor.segmentation.outlines import Outline, outline_of
 from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, Pieces
 
 Labels = NDArray[np.uint8]
@@ -133,10 +134,11 @@ def _refused_whole(what: Region | Colony) -> Aim:
     """Nobody removes with a small tool what spans a whole well; its maps would fill the memory."""
     if isinstance(what, Region):
         polygon, chance, radius = what.polygon, what.mean_probability, what.inscribed_radius_px
+        holes = what.holes
     else:
         top, left, bottom, right = (float(side) for side in what.bounds)
         polygon = ((top, left), (top, right - 1), (bottom - 1, right - 1), (bottom - 1, left))
-        chance, radius = what.differentiated_fraction, 0.0
+        chance, radius, holes = what.differentiated_fraction, 0.0, ()
     return Aim(
         label=what.label,
         whole_colony=isinstance(what, Colony),
@@ -147,6 +149,7 @@ def _refused_whole(what: Region | Colony) -> Aim:
         inscribed_radius_px=radius,
         refused="too large",
         refused_text="too large to be removed hit by hit; consider discarding the dish",
+        holes=holes,
     )
 
 
@@ -187,8 +190,8 @@ def _region_mask(pieces: Pieces, region: Region) -> tuple[_Bools, tuple[int, int
 def _box(region: Region) -> tuple[int, int, int, int]:
     """First row and column, and the last ones + 1; the latter may lie beyond the picture."""
     outline = np.array(region.polygon)
-    top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0)))
-    bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0)))
+    top, left = (max(0, int(low) - 2) for low in np.floor(outline.min(axis=0) + 0.5))
+    bottom, right = (int(high) + 3 for high in np.ceil(outline.max(axis=0) - 0.5))
     return top, left, bottom, right
 
 
@@ -224,18 +227,19 @@ class _Piece:
     def aim(self, what: Region | Colony) -> Aim:
         chance, doubt = self._sampled()
         if isinstance(what, Region):
-            polygon, whole = what.polygon, False
+            outline = Outline(what.polygon, what.holes)
         else:
-            polygon, whole = _outline(self.inside, self.place), True
+            outline = outline_of(self.inside, self.place)
         maps = self._maps()
         found = Aim(
             label=what.label,
-            whole_colony=whole,
+            whole_colony=isinstance(what, Colony),
             area_px=int(np.count_nonzero(self.inside)),
-            polygon=polygon,
+            polygon=outline.shell,
             mean_probability=chance,
             uncertainty=doubt,
             inscribed_radius_px=maps.widest_um / self.pixel_size_um,
+            holes=outline.holes,
         )
         allowed = maps.allowed()
         if allowed is None:
@@ -716,19 +720,3 @@ class _Canvas:
                 self._count[place] -= self._disc
                 kept.remove(point)
         return kept
-
-
-def _outline(mask: _Bools, place: tuple[int, int]) -> tuple[tuple[float, float], ...]:
-    contours, _ = cv2.findContours(
-        np.pad(mask, 1).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    contour = max(contours, key=cv2.contourArea)
-    error = 0.75
-    polygon = cv2.approxPolyDP(contour, error, True)
-    while len(polygon) > 200:
-        error *= 1.3
-        polygon = cv2.approxPolyDP(contour, error, True)
-    return tuple(
-        (float(row) + place[0] - 1, float(column) + place[1] - 1)
-        for column, row in polygon.reshape(-1, 2)
-    )

@@ -18,14 +18,12 @@ from model.classes import UNKNOWN, CellClass
 from model.rows import in_strips
 from monitor.culture import Colony, FieldAreas, Region
 from monitor.segmentation.depth import deepest
+from monitor.segmentation.outlines import outline_of
 from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0
-MAX_POLYGON_POINTS = 200
 MOST_PIECES = 65_000
-_POLYGON_ERROR_PX = 0.75
-_COARSER = 1.3
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -90,8 +88,7 @@ def find_regions(
         columns: (h,), (w,) -> (h, w)
     colonies : what `find_colonies` made of the same label map; regions then name theirs
 
-    The polygon is the outer outline through the centres of the border pixels, at most 0.75 px off,
-    or as much more as it takes to stay within 200 points. The pick point is the pixel farthest from
+    The outlines are those of `outlines.outline_of`. The pick point is the pixel farthest from
     everything that is not in the region, holes and the picture's edge included, so that it never
     falls outside as a crescent's centroid does. In boxes of more than `largest_box_px` both are
     found on squares of several pixels: the outline of those that the region touches, the pick point
@@ -139,8 +136,8 @@ def _region(
         # A web so thin that it fills no square has its pick point where most of it is.
         touched, inside = held > 0, held == min(factor**2, int(held.max()))
     radius, pick_row, pick_column = deepest(inside)
-    corner, middle = np.array([top, left]), (factor - 1) // 2
-    outline = _outline(touched) * factor + (corner + middle)
+    middle = (factor - 1) // 2
+    outline = outline_of(touched, (top, left), factor=factor)
     rows, columns = (
         np.arange(first, first + length * factor, factor) + middle
         for first, length in zip((top, left), inside.shape, strict=True)
@@ -159,11 +156,12 @@ def _region(
     return Region(
         label=label,
         area_px=kind.area(label),
-        polygon=tuple((row, column) for row, column in outline.tolist()),
+        polygon=outline.shell,
         pick_point=(float(row), float(column)),
         inscribed_radius_px=radius if factor == 1 else _at_least(radius, held, factor),
         mean_probability=cv2.mean(probability(rows, columns), inside.view(np.uint8))[0],
         colony=colony if colony in known else None,
+        holes=outline.holes,
     )
 
 
@@ -171,19 +169,3 @@ def _at_least(radius: float, held: NDArray[np.int32], factor: int) -> float:
     """A radius in squares as pixels: to the nearest corner of one that is not filled."""
     filled = int(held.max()) == factor**2
     return max(1.0, (radius - math.sqrt(0.5)) * factor - 0.5) if filled else 1.0
-
-
-def _outline(mask: _Bools) -> NDArray[np.float64]:
-    """Outer outline of the only piece of `mask` as (N, 2) (row, column), at least 3 points."""
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    contour = contours[0]
-    error = _POLYGON_ERROR_PX
-    polygon = cv2.approxPolyDP(contour, error, True)
-    while len(polygon) > MAX_POLYGON_POINTS:
-        error *= _COARSER
-        polygon = cv2.approxPolyDP(contour, error, True)
-    if len(polygon) < 3 or cv2.contourArea(polygon) == 0:
-        # A dot or a line, one pixel wide: its outline is the box around its pixels.
-        (x, y), (width, height), angle = cv2.minAreaRect(contour)
-        polygon = cv2.boxPoints(((x, y), (width + 1, height + 1), angle))
-    return np.asarray(polygon, dtype=np.float64).reshape(-1, 2)[:, ::-1]

@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
+from monitor.culture import Ring
 from monitor.geometry import Matrix
 from monitor.segmentation.doubt_maps import laid_on
 from monitor.segmentation.request import EarlierCapture
 
 _Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
-Polygon = tuple[tuple[float, float], ...]
+# An outer outline and those of its holes.
+Outlined = Sequence[Ring]
 
 # Cells move and divide by more than this between two scans.
 STEP_UM = 8.0
@@ -49,7 +51,7 @@ class Registration:
 
 
 def register(
-    before: Sequence[tuple[EarlierCapture, Labels, Sequence[Polygon]]],
+    before: Sequence[tuple[EarlierCapture, Labels, Sequence[Outlined]]],
     after: Sequence[tuple[EarlierCapture, Labels]],
     pixel_to_stage: Matrix,
     *,
@@ -58,7 +60,7 @@ def register(
     """The shift that brings the cells of two scans together best; None where there is nothing to
     go by, such as a dish that is empty or full.
 
-    before : captures, their label maps, and the (row, column) outlines in them that do not count
+    before : captures, their label maps, and the regions in them that do not count
     reach_um : no farther shift is looked for
     """
     reach = math.ceil(reach_um / STEP_UM)
@@ -70,9 +72,8 @@ def register(
         laid = laid_on(shape, capture.pixel_size_um, capture.stage, after, pixel_to_stage)
         counted = labels != UNKNOWN
         for outline in outlines:
-            corners = np.rint([[column, row] for row, column in outline]).astype(np.int32)
             hidden = np.zeros(shape, np.uint8)
-            cv2.fillPoly(hidden, [corners], 1)
+            cv2.fillPoly(hidden, [_whole(ring) for ring in outline], 1)
             counted &= hidden == 0
         factor = STEP_UM / capture.pixel_size_um
         sums += _sums(
@@ -94,6 +95,11 @@ def register(
     rows, columns = (int(place) - reach for place in best)
     x_um, y_um = (matrix @ (columns, rows)).tolist()
     return Registration((x_um, y_um), float(likeness[best]))
+
+
+def _whole(ring: Ring) -> NDArray[np.int32]:
+    """Its points as OpenCV draws them, (N, 2) (x, y)."""
+    return np.rint([[column, row] for row, column in ring]).astype(np.int32)
 
 
 def _coarse(labels: Labels, counted: NDArray[np.bool_], factor: float) -> tuple[_Floats, _Floats]:

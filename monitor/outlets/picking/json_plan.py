@@ -87,6 +87,7 @@ def _target(target: Target, fate: RegionFate | None) -> dict[str, Any]:
         "hits": [_hit(hit) for hit in target.hits],
         "centroid_px": _pixel(target.centroid_px),
         "polygon_row_column_px": _polygon(target.polygon_px),
+        "holes_row_column_px": [_polygon(hole) for hole in target.holes_px],
         "fate": None if fate is None else _fate(fate),
     }
 
@@ -138,6 +139,7 @@ def _refused(region: RefusedRegion) -> dict[str, Any]:
         "text": region.text,
         "area_um2": _rounded(region.area_um2, 1),
         "polygon_row_column_px": _polygon(region.polygon_px),
+        "holes_row_column_px": [_polygon(hole) for hole in region.holes_px],
     }
 
 

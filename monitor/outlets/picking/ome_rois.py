@@ -1,7 +1,8 @@
 """Regions as OME-XML (schema 2016-06): an image a capture, with its regions and points to aim at.
 
 Shapes are in pixels, x the column and y the row, counted from the top left corner of the picture,
-so that pixel centres stand at a half. The place of each field stands in `Plane`, in um.
+so that pixel centres stand at a half. The place of each field stands in `Plane`, in um. Polygons
+have no holes in this schema: a region with holes is a union of polygons side by side.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 from monitor.culture import Target
 from monitor.outlets.picking.handout import Contents, Handout, Picture, to_corner
+from monitor.outlets.rings import parts_without_holes
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 # What XML 1.0 cannot hold at all, not even escaped.
@@ -83,13 +85,15 @@ def _image(
 def _roi(root: ElementTree.Element, number: int, target: Target, name: str) -> None:
     roi = ElementTree.SubElement(root, f"{{{_OME}}}ROI", {"ID": f"ROI:{number}", "Name": name})
     union = ElementTree.SubElement(roi, f"{{{_OME}}}Union")
-    corners = " ".join(f"{x:.2f},{y:.2f}" for x, y in map(to_corner, target.polygon_px))
-    ElementTree.SubElement(
-        union,
-        f"{{{_OME}}}Polygon",
-        {"ID": f"Shape:{number}:0", "Text": "differentiated", "Points": corners},
-    )
-    for index, hit in enumerate(target.hits, start=1):
+    parts = parts_without_holes(target.polygon_px, target.holes_px)
+    for index, part in enumerate(parts):
+        corners = " ".join(f"{x:.2f},{y:.2f}" for x, y in map(to_corner, part))
+        ElementTree.SubElement(
+            union,
+            f"{{{_OME}}}Polygon",
+            {"ID": f"Shape:{number}:{index}", "Text": "differentiated", "Points": corners},
+        )
+    for index, hit in enumerate(target.hits, start=len(parts)):
         x, y = to_corner(hit.pick_px)
         ElementTree.SubElement(
             union,

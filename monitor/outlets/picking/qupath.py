@@ -1,7 +1,7 @@
 """Regions as GeoJSON for QuPath: one file a capture, in its pixels.
 
 x is the column and y the row, counted from the top left corner of the picture, so that pixel
-centres stand at a half. Rings are closed.
+centres stand at a half. Rings are closed; those after the first are holes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from monitor.culture import Hit, Target
 from monitor.outlets.picking.handout import Contents, Handout, capture_part, to_corner
+from monitor.outlets.rings import turned
 
 _NAMESPACE = uuid.UUID("7b0e4bb4-4c4c-4f0e-9d8e-6f0b6a3c5a11")
 
@@ -42,13 +43,16 @@ def qupath_geojson(handout: Handout) -> Contents:
 
 
 def _region(handout: Handout, target: Target) -> dict[str, Any]:
-    ring = [_xy(point) for point in target.polygon_px]
+    rings = [
+        [_xy(point) for point in (*ring, ring[0])]
+        for ring in turned(target.polygon_px, target.holes_px)
+    ]
     return _feature(
         handout,
         target,
         f"{handout.label(target)} region",
         f"{target.region_id}/region",
-        {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+        {"type": "Polygon", "coordinates": rings},
         {"Hits": len(target.hits)},
     )
 

@@ -9,11 +9,11 @@ from hypothesis.extra import numpy as arrays
 
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import (
-    MAX_POLYGON_POINTS,
     find_colonies,
     find_regions,
     measure_areas,
 )
+from monitor.segmentation.outlines import MAX_POLYGON_POINTS
 
 label_maps = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from([0, 1, 2])

@@ -66,7 +66,7 @@ def test_what_was_removed_says_nothing_of_where_the_dish_lies():
     after = moved(before, 20, 0)
     after[:, :350] = np.where(after[:, :350] == 255, 255, 0)
     left_half = ((-1.0, -1.0), (-1.0, 350.0), (600.0, 350.0), (600.0, -1.0))
-    found = shift(before, after, hidden=[left_half])
+    found = shift(before, after, hidden=[(left_half,)])
     assert found.shift_um == pytest.approx((0.0, 40.0), abs=STEP_UM)
     assert found.likeness > 0.9
 
@@ -103,3 +103,13 @@ def test_the_fields_of_a_scan_tell_together():
 def test_no_field_says_nothing():
     assert register([], [(at(), culture())], PLAIN, reach_um=100.0) is None
     assert register([(at(), culture(), ())], [], PLAIN, reach_um=100.0) is None
+
+
+def test_cells_in_a_hole_of_what_was_removed_tell_where_the_dish_lies():
+    """A ring about good cells goes; these stay, and are all that is left to go by."""
+    before = culture()
+    outer = ((-1.0, -1.0), (-1.0, 701.0), (601.0, 701.0), (601.0, -1.0))
+    inner = ((100.0, 100.0), (100.0, 600.0), (500.0, 600.0), (500.0, 100.0))
+    found = shift(before, moved(before, 20, 0), hidden=[(outer, inner)])
+    assert found.shift_um == pytest.approx((0.0, 40.0), abs=STEP_UM)
+    assert shift(before, moved(before, 20, 0), hidden=[(outer,)]) is None
