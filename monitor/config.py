@@ -46,6 +46,7 @@ from monitor.outlet_config import (
     EchoConfig,
     QPixLogConfig,
 )
+from monitor.plates import KINDS, PlateFit, fit_wells, straight
 
 SYSTEM_CONFIG = Path("/etc/colonywatch/config.yaml")
 NAME_PRESETS = (
@@ -149,12 +150,15 @@ class VesselConfig(_Section):
     """What the cells live in, and where it lies on the stage.
 
     centre_um : stage (x, y) of the centre of well A1, or of the dish
+    taught_wells : instead of it, stage (x, y) of the centres of two or more wells by their names:
+        the plate may then lie askew
     columns_run, rows_run : which way the stage's numbers go from well A1 to A2, and from A1 to B1
     well_pitch_mm, well_diameter_mm : None = what is usual for `kind`
     """
 
     kind: Literal["dish", "6-well", "12-well", "24-well", "48-well", "96-well", "384-well"]
-    centre_um: _Row
+    centre_um: _Row | None = None
+    taught_wells: dict[str, _Row] | None = None
     columns_run: Direction = "+x"
     rows_run: Direction = "+y"
     well_pitch_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
@@ -164,11 +168,31 @@ class VesselConfig(_Section):
     def _is_complete(self) -> Self:
         if self.columns_run[1] == self.rows_run[1]:
             raise ValueError("columns_run and rows_run must be one along x and one along y")
-        if not all(isfinite(value) for value in self.centre_um):
+        if (self.centre_um is None) == (self.taught_wells is None):
+            raise ValueError(
+                "give either centre_um or taught_wells, such as {A1: [14380, 11240], "
+                "H12: [113380, 74240]}"
+            )
+        if self.centre_um is not None and not all(isfinite(value) for value in self.centre_um):
             raise ValueError("centre_um must be two numbers in um")
+        if self.taught_wells is not None and self.kind == "dish":
+            raise ValueError("a dish has no wells to teach; give its centre_um")
         if self.kind == "dish" and self.well_diameter_mm is None:
             raise ValueError("a dish needs its well_diameter_mm, for example 35")
+        try:
+            _ = self.lies
+        except ValueError as problem:
+            raise ValueError(f"taught_wells: {problem}") from problem
         return self
+
+    @property
+    def lies(self) -> PlateFit:
+        """How it lies on the stage."""
+        if self.taught_wells is None:
+            assert self.centre_um is not None
+            return straight(self.centre_um, self.columns_run, self.rows_run)
+        pitch_mm = self.well_pitch_mm or KINDS[self.kind].pitch_mm
+        return fit_wells(self.kind, pitch_mm, self.columns_run, self.rows_run, self.taught_wells)
 
 
 class SourceSettings(_Section):

@@ -36,6 +36,7 @@ from monitor.commands.common import (
     print_json,
     say,
 )
+from monitor.commands.plate import report_plate
 from monitor.config import Config, SourceSettings
 from monitor.culture import Calibration, CalibrationKind
 from monitor.errors import CalibrationError, MonitorError, UsageError
@@ -99,6 +100,19 @@ def calibrate(
         float, typer.Option("--residual-limit-um", min=0.001)
     ] = RESIDUAL_LIMIT_UM,
     max_age_days: Annotated[float, typer.Option("--max-age-days", min=0.01)] = 90.0,
+    wells: Annotated[
+        Path | None,
+        typer.Option(
+            "--wells",
+            metavar="FILE.csv",
+            help="Instead: how a plate lies on the stage, by two or three taught wells; columns "
+            "well, x_um, y_um (of its centre on the stage).",
+        ),
+    ] = None,
+    plate: Annotated[
+        str | None,
+        typer.Option("--plate", metavar="KIND", help="With --wells. Default: the source's vessel."),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.png", help="Draw the residuals.")
     ] = None,
@@ -124,6 +138,9 @@ def calibrate(
         return
     name = _source_name(settings, source)
     of_source = _settings_of(settings, name)
+    if wells is not None:
+        report_plate(name, of_source.vessel, plate, read_wells(wells), as_json=as_json)
+        return
     camera = kind is CalibrationKind.CAMERA
     taught = _ask(kind) if points is None else read_points(points, kind)
     expected = (pixel_size_um or of_source.pixel_size_um) if camera else None
@@ -188,6 +205,43 @@ def read_points(path: Path, kind: CalibrationKind) -> Points:
 
     Lengths may stand in mm where the heading says so. Raises UsageError with file, line and column.
     """
+    heading, lines, separator = read_table(path)
+    columns = [_column(path, heading, wanted) for wanted in COLUMNS[kind]]
+    _refuse_twice(path, heading, [column for column, _ in columns])
+    found = []
+    for number, line in enumerate(lines, start=1):
+        values = [
+            as_number(path, number, column, line[column], separator) * factor
+            for column, factor in columns
+        ]
+        found.append((values[0], values[1], values[2], values[3]))
+    return found
+
+
+def read_wells(path: Path) -> dict[str, tuple[float, float]]:
+    """Taught wells from a CSV with the columns well, x_um, y_um: stage (x, y) of each centre in um.
+
+    Raises UsageError.
+    """
+    heading, lines, separator = read_table(path)
+    columns = [_column(path, heading, wanted) for wanted in ("well", "x_um", "y_um")]
+    _refuse_twice(path, heading, [column for column, _ in columns])
+    (well_column, _), *places = columns
+    found: dict[str, tuple[float, float]] = {}
+    for number, line in enumerate(lines, start=1):
+        well = line[well_column].strip().upper()
+        if well in found:
+            raise UsageError(f"{path}: has well {well} twice; leave one of them out")
+        x_um, y_um = (
+            as_number(path, number, column, line[column], separator) * factor
+            for column, factor in places
+        )
+        found[well] = (x_um, y_um)
+    return found
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]], str]:
+    """(heading, a dict of cells a line, separator). Raises UsageError."""
     try:
         if path.stat().st_size > _MANY_BYTES:
             raise UsageError(f"{path}: is too large for a list of taught points")
@@ -201,30 +255,32 @@ def read_points(path: Path, kind: CalibrationKind) -> Points:
     table = csv.DictReader(lines, delimiter=separator, skipinitialspace=True)
     heading = [name.strip().lower() for name in table.fieldnames or []]
     table.fieldnames = heading
-    columns = [_column(path, heading, wanted) for wanted in COLUMNS[kind]]
-    twice = [column for column, _ in columns if heading.count(column) > 1]
-    if twice:
-        raise UsageError(f"{path}: has the column {twice[0]} twice; leave one of them out")
     found = []
     for number, line in enumerate(table, start=1):
-        values = []
         if None in line:
             raise UsageError(
                 f"{path}: point {number} has more cells than the heading; with decimal commas, "
                 "separate the cells by semicolons"
             )
-        for column, factor in columns:
-            cell = (line.get(column) or "").strip()
-            if separator != ",":
-                cell = cell.replace(",", ".")
-            try:
-                values.append(float(cell) * factor)
-            except ValueError:
-                raise UsageError(
-                    f"{path}: point {number}: {column} is {cell!r}, not a number"
-                ) from None
-        found.append((values[0], values[1], values[2], values[3]))
-    return found
+        found.append({name: line.get(name) or "" for name in heading})
+    return heading, found, separator
+
+
+def as_number(path: Path, number: int, column: str, cell: str, separator: str) -> float:
+    """Raises UsageError with the point's number and its column."""
+    cell = cell.strip()
+    if separator != ",":
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except ValueError:
+        raise UsageError(f"{path}: point {number}: {column} is {cell!r}, not a number") from None
+
+
+def _refuse_twice(path: Path, heading: list[str], columns: list[str]) -> None:
+    twice = [column for column in columns if heading.count(column) > 1]
+    if twice:
+        raise UsageError(f"{path}: has the column {twice[0]} twice; leave one of them out")
 
 
 def _column(path: Path, heading: list[str], wanted: str) -> tuple[str, float]:

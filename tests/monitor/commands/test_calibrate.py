@@ -225,3 +225,52 @@ def test_a_file_that_holds_no_points_is_refused(tmp_path, name, content, said):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.csv: cannot be read"):
         read_points(tmp_path / "nowhere.csv", CalibrationKind.CAMERA)
+
+
+# --- a plate that lies askew --------------------------------------------------------------------
+
+WELLS = "well,x_um,y_um\nA1,14380,11240\nh12,113200.5,74550\n"
+
+
+def test_taught_wells_say_how_the_plate_lies_and_what_to_write_down(call, tmp_path):
+    (tmp_path / "wells.csv").write_text(WELLS)
+    done = call("--wells", "wells.csv", "--plate", "96-well")
+    assert done.exit_code == 0
+    assert "turned    0.17" in done.output
+    line = "taught_wells: {A1: [14380.0, 11240.0], H12: [113200.5, 74550.0]}"
+    assert line in done.output
+    # What it says to write down is taken, and gives the same.
+    vessel = f", vessel: {{kind: 96-well, {line}}}}}"
+    (tmp_path / "config.yaml").write_text(f"sources: [{SOURCE.replace('}', vessel)}]\n")
+    again = call("--wells", "wells.csv", "--json")
+    document = json.loads(again.stdout)
+    assert document["kind"] == "96-well"
+    assert document["skew_deg"] == pytest.approx(0.17, abs=0.01)
+    assert max(document["residuals_um"].values()) < 20
+    assert on_record(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "error", "said"),
+    [
+        (WELLS, (), UsageError, "say which plate it is with --plate"),
+        (WELLS, ("--plate", "97-well"), UsageError, "97-well"),
+        (WELLS, ("--plate", "24-well"), CalibrationError, "has no well H12"),
+        (WELLS.replace("A1", "h12"), ("--plate", "96-well"), UsageError, "has well H12 twice"),
+        ("well,x_um\nA1,1\n", ("--plate", "96-well"), UsageError, "has no column y_um"),
+        ("well;x_mm;y_mm\nA1;14,38;11,24\n", ("--plate", "96-well"), CalibrationError, "at least"),
+        ("well,x_um,y_um\nA1,14380,a\n", ("--plate", "96-well"), UsageError, "y_um is 'a'"),
+        (
+            "well,x_um,y_um\nH12,14380,11240\nA1,113380,74240\n",
+            ("--plate", "96-well"),
+            CalibrationError,
+            "swapped",
+        ),
+    ],
+)
+def test_wells_that_cannot_be_used_are_refused_with_why(
+    call, tmp_path, text, arguments, error, said
+):
+    (tmp_path / "wells.csv").write_text(text)
+    with pytest.raises(error, match=said):
+        call("--wells", "wells.csv", *arguments)
