@@ -30,7 +30,8 @@ from monitor.capture.bundles import (
     look_at_file,
     look_at_open_file,
 )
-from monitor.capture.names import left_out, parse_name, shown_name
+from monitor.capture.names import left_out, shown_name
+from monitor.capture.naming import name_capture
 from monitor.capture.usual import KEPT, Look, unlike
 from monitor.config import (
     Config,
@@ -176,7 +177,7 @@ class Pipeline:
         """
         settings = self.settings(source)
         try:
-            named = parse_name(path, settings.names, settings.zone, settings.start)
+            named = name_capture(path, settings.names, settings.zone, settings.start)
         except CaptureError:
             return None
         return left_out(named, settings)
@@ -193,7 +194,7 @@ class Pipeline:
     def _named_dish(self, path: Path, source: str) -> str | None:
         settings = self.settings(source)
         try:
-            return parse_name(path, settings.names, settings.zone).dish
+            return name_capture(path, settings.names, settings.zone).dish
         except CaptureError:
             return None  # said when its turn comes
 
@@ -220,7 +221,7 @@ class Pipeline:
                 self._look_again(capture)
                 continue
             try:
-                named = parse_name(capture.path, settings.names, settings.zone, settings.start)
+                named = name_capture(capture.path, settings.names, settings.zone, settings.start)
                 _refuse_left_out(capture.path, left_out(named, settings))
             except CaptureError as problem:
                 self._set_aside(capture, problem)

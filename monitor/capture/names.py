@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 OWN_PATTERN = "own"
-_AUTO = "auto"
+AUTO = "auto"
 _LONGEST_DISH = 200
 
 _DATE = re.compile(
@@ -85,7 +85,7 @@ class NamePattern:
         """
         parts = self.read(path, WallClock(zone, start))
         if parts is not None:
-            _check_dish(path, parts.dish)
+            check_dish(path, parts.dish)
         return parts
 
 
@@ -95,7 +95,7 @@ def find_pattern(spec: str) -> NamePattern | None:
     spec : "auto", the name of a preset, or a regular expression with named groups
     Raises ConfigError for anything else.
     """
-    if spec == _AUTO:
+    if spec == AUTO:
         return None
     if "(?P<" in spec:
         return _own_pattern(spec)
@@ -147,7 +147,8 @@ def best_preset(paths: Iterable[PurePath], zone: ZoneInfo) -> tuple[NamePattern,
     return (PRESETS[best], counts[best]) if counts[best] else None
 
 
-def _check_dish(path: PurePath, dish: str) -> None:
+def check_dish(path: PurePath, dish: str) -> None:
+    """Raises CaptureError (reason ``bad-name``) for an id that no dish can have."""
     # The id ends up in a database, in mails and in file names of the picker.
     if not dish.strip() or not dish.isprintable() or len(dish) > _LONGEST_DISH:
         raise CaptureError(

@@ -38,6 +38,18 @@ class _OmePlane:
     c: int
 
 
+@dataclass(frozen=True)
+class OmeWell:
+    """The well of a plate that an image lies in.
+
+    name : as the plate's conventions have it, ``B2``
+    field : number of the image within the well, from 1
+    """
+
+    name: str
+    field: int
+
+
 class Ome:
     """What the OME-XML of a file says of its one image."""
 
@@ -50,6 +62,7 @@ class Ome:
             uuid = elsewhere.get("UUID")
             root = _parse_xml(_companion(path, elsewhere.get("MetadataFile", "")))
             namespace = _namespace(root)
+        self._root = root
         self._namespace = namespace
         self._zone = zone
         self._uuid = uuid
@@ -151,6 +164,19 @@ class Ome:
         y = length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
         return square_pixel_um(x, y)
 
+    def well(self) -> OmeWell | None:
+        """Where the image lies in a plate; None where no plate names it."""
+        wanted = self._image.get("ID")
+        for plate in _all(self._root, "Plate"):
+            for well in _all(plate, "Well"):
+                samples = sorted(
+                    _all(well, "WellSample"), key=lambda one: _number_or(one.get("Index"), 0)
+                )
+                for number, sample in enumerate(samples, 1):
+                    if any(ref.get("ID") == wanted for ref in _all(sample, "ImageRef")):
+                        return _named_well(plate, well, number)
+        return None
+
     def _plane(self, plane: _OmePlane) -> ElementTree.Element | None:
         for element in self._pixels.findall(f"{self._namespace}Plane"):
             if (element.get("TheZ"), element.get("TheC")) == (str(plane.z), str(plane.c)):
@@ -190,6 +216,38 @@ class Ome:
         except (ValueError, OverflowError):
             return None
         return at
+
+
+def _all(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    """Elements below of a name, in whichever namespace: older files have plates in another."""
+    return [one for one in element.iter() if str(one.tag).rpartition("}")[2] == name]
+
+
+def _number_or(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,6}", text) else otherwise
+
+
+def _named_well(
+    plate: ElementTree.Element, well: ElementTree.Element, field: int
+) -> OmeWell | None:
+    row, column = _number_or(well.get("Row"), -1), _number_or(well.get("Column"), -1)
+    if row < 0 or column < 0:
+        return None
+    rows = plate.get("RowNamingConvention", "letter")
+    columns = plate.get("ColumnNamingConvention", "number")
+    return OmeWell(_counted(row, rows) + _counted(column, columns), field)
+
+
+def _counted(index: int, convention: str) -> str:
+    """(1, "letter") -> ``B``; (26, "letter") -> ``AA``; (1, "number") -> ``2``"""
+    if convention != "letter":
+        return str(index + 1)
+    letters = ""
+    index += 1
+    while index:
+        index, left = divmod(index - 1, 26)
+        letters = chr(ord("A") + left) + letters
+    return letters
 
 
 def _namespace(root: ElementTree.Element) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from monitor.capture.names import PRESETS, parse_name
+from monitor.capture.names import PRESETS
+from monitor.capture.naming import name_capture
 from monitor.capture.picture import Picture
 from monitor.capture.reading import open_picture
 from monitor.capture.sidecars import check_square, read_beside
@@ -215,7 +216,7 @@ def _segment_picture(
 
 def _named(image: Path, source: SourceSettings) -> NamedParts | None:
     try:
-        return parse_name(image.absolute(), source.names, source.zone, source.start)
+        return name_capture(image.absolute(), source.names, source.zone, source.start)
     except CaptureError:
         return None  # any name will do here
 

@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from monitor.calibration import calibration_to_use
-from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out, parse_name
+from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out
+from monitor.capture.naming import name_capture
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
     ConfigOption,
@@ -133,7 +134,7 @@ def name_test(
 
 def _name_row(path: PurePath, spec: str, held: SourceSettings) -> dict[str, object]:
     try:
-        parts = parse_name(path, spec, held.zone, held.start)
+        parts = name_capture(path, spec, held.zone, held.start)
     except CaptureError as problem:
         return {"error": str(problem)}
     stage = parts.stage
@@ -171,7 +172,7 @@ def _folder_row(name: str, folder: Path, spec: str, held: SourceSettings) -> dic
     wrong: list[str] = []
     for file in files:
         try:
-            parts = parse_name(file, spec, held.zone, held.start)
+            parts = name_capture(file, spec, held.zone, held.start)
         except CaptureError as problem:
             wrong.append(str(problem))
             continue
@@ -309,7 +310,7 @@ def _sources(config: Config) -> list[Finding]:
         fitting = 0
         for file in files[:200]:
             try:
-                parse_name(file, source.names, source.zone, source.start)
+                name_capture(file, source.names, source.zone, source.start)
                 fitting += 1
             except CaptureError:
                 pass
