@@ -743,7 +743,9 @@ class Handover:
 class RegionFate:
     """What became of one region of a plan. None: nothing was said of it yet.
 
-    gone_share : how much of it was background at the check, 0..1
+    hits : numbers within the region, from 1, of those that were set, where only some were and it
+        is known which
+    gone_share : how much of what its hits were to remove was background at the check, 0..1
     checked_by : id of the reading that checked it
     """
 
@@ -753,6 +755,7 @@ class RegionFate:
     check: RemovalCheck | None = None
     gone_share: float | None = None
     checked_by: int | None = None
+    hits: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -345,7 +345,8 @@ def reports_of(
                 )
     reports, unclear = [], []
     for target in plan.targets:
-        outcomes = list(said.get(target.region_id, {}).values())
+        hits = said.get(target.region_id, {})
+        outcomes = list(hits.values())
         picked = outcomes.count(PickOutcome.PICKED)
         if not outcomes:
             continue
@@ -354,7 +355,10 @@ def reports_of(
             reports.append(PickReport(target.region_id, PickOutcome.PICKED))
         elif picked:
             why = f"{picked} of {len(target.hits)} hits"
-            reports.append(PickReport(target.region_id, PickOutcome.PARTLY_PICKED, why))
+            done = sorted(hit for hit, what in hits.items() if what is PickOutcome.PICKED)
+            reports.append(
+                PickReport(target.region_id, PickOutcome.PARTLY_PICKED, why, tuple(done))
+            )
         elif missing <= 0:
             reports.append(PickReport(target.region_id, PickOutcome.FAILED, "said by the picker"))
         else:

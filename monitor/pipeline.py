@@ -51,6 +51,7 @@ from monitor.culture import (
     FieldMeasurement,
     Following,
     NamedParts,
+    PickOutcome,
     Reading,
     RegionVerdict,
     RemovalCheck,
@@ -584,6 +585,7 @@ class Pipeline:
         if can_be_judged(reading, limits):
             replaces = True  # plans of older scans aim at where the cells were
             left = any(one.check in _STILL_TO_REMOVE for one in verdicts)
+            left = left or _partly(facts, verdicts)
             differentiates = judgement.status is DishStatus.DIFFERENTIATING
             if (differentiates or left) and not _past_saving(facts, wanted):
                 plan = self._plan(facts, reading, limits)
@@ -767,6 +769,17 @@ def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> lis
     else:
         kinds = [AlertKind.WORSENED if is_open else AlertKind.RAISED]
     return [NewAlert(kind, AlertTopic.NOT_REMOVED, text=text) for kind in kinds]
+
+
+def _partly(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> bool:
+    """Was a region looked at of which the picker left some hits out?"""
+    some = {
+        (plan.id, fate.region_id)
+        for plan in facts.picked
+        for fate in plan.fates
+        if fate.outcome is PickOutcome.PARTLY_PICKED
+    }
+    return any((one.plan_id, one.region_id) in some for one in verdicts)
 
 
 def _told_of_unchecked(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> list[NewAlert]:

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-from shapely import contains_xy, make_valid, prepare, transform
-from shapely.affinity import translate
+from numpy.typing import NDArray
+from shapely import contains_xy, make_valid, prepare
 from shapely.geometry import Polygon
-from shapely.geometry.base import BaseGeometry
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import (
+    Aiming,
     Calibration,
     FieldMeasurement,
     RegionVerdict,
     RemovalCheck,
     RemovalPlan,
+    Ring,
     Target,
 )
 from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
-from monitor.geometry import field_to_stage, image_to_stage
+from monitor.geometry import image_to_stage, stage_to_image
 
 DEFAULTS = VerificationConfig()
 # Less of a region in the picture proves nothing.
 _SEEN = 0.5
 _POINTS = 40_000
 _USUAL_ERROR_UM = 20.0
+_STEPS_A_RADIUS = 8
 
 
 def verify_removal(
@@ -49,9 +51,11 @@ def verify_removal(
     shift_um : how far the dish lies from where it lay when the plan was made; None = it does not
         lie as it did, so that nothing can be told
 
-    Two scans and a picker never lie exactly on one another. A region is judged by what is left of
-    it when its border is drawn in by the picker's error and that of the label map, so that a shift
-    by as much changes nothing. Regions that no field shows are not in the answer.
+    A region is judged by what its hits were to remove: the discs under the tool, of a region that
+    was partly picked those of the hits that were set. Two scans and a picker never lie exactly on
+    one another: each disc is drawn in by the picker's error and that of the label map, but to no
+    less than half its radius, so that a shift by as much changes nothing. Regions that no field
+    shows are not in the answer.
     """
     if calibration is None or plan.picked_at is None:
         return ()
@@ -64,12 +68,17 @@ def verify_removal(
         and (field.measurement.pixel_size_um or 0) > 0
         and field.labels.shape == field.measurement.shape
     ]
-    aiming = plan.aiming
-    error_um = aiming.positional_error_um + aiming.border_um if aiming else _USUAL_ERROR_UM
+    fates = {fate.region_id: fate for fate in plan.fates}
     verdicts = []
     for target in plan.targets:
-        made_from = before.get(target.capture_sha256)
-        if target.region_id not in plan.to_check or made_from is None:
+        if target.region_id not in plan.to_check:
+            continue
+        places: NDArray[np.float64] | None
+        if plan.aiming is not None:
+            places = _under_hits(target, fates[target.region_id].hits, plan.aiming)
+        else:
+            places = _under_region(target, before.get(target.capture_sha256), calibration)
+        if places is None:
             continue
         if shift_um is None:
             if late:
@@ -77,10 +86,7 @@ def verify_removal(
                     RegionVerdict(plan.id, target.region_id, RemovalCheck.CANNOT_TELL, None)
                 )
             continue
-        place = _on_stage(target, made_from, calibration, error_um)
-        if place is not None:
-            place = translate(place, *shift_um)
-        looks = [] if place is None else [_look(place, field, calibration) for field in late]
+        looks = [_look(places + np.asarray(shift_um), field, calibration) for field in late]
         seen_share, gone_share = max(looks, default=(0.0, 0.0))
         if seen_share >= _SEEN:
             verdicts.append(
@@ -112,51 +118,88 @@ def _check(gone_share: float, limits: VerificationConfig) -> RemovalCheck:
     return RemovalCheck.PARTLY_GONE
 
 
-def _on_stage(
-    target: Target, made_from: FieldMeasurement, calibration: Calibration, error_um: float
-) -> BaseGeometry | None:
-    """The region without its border; a region that is all border is taken whole."""
-    if made_from.stage is None or not (made_from.pixel_size_um or 0) > 0:
+def _under_hits(
+    target: Target, numbers: Collection[int] | None, aiming: Aiming
+) -> NDArray[np.float64]:
+    """Points spread evenly over what hits remove whatever their errors, (N, 2) (x, y) um on the
+    stage; where discs overlap, once.
+
+    numbers : of the hits that were set, from 1; None = all
+    """
+    radius = aiming.removes_um / 2
+    core = max(radius - aiming.positional_error_um - aiming.border_um, radius / 2)
+    step = core / _STEPS_A_RADIUS
+    squares: list[NDArray[np.intp]] = []
+    for number, hit in enumerate(target.hits, start=1):
+        if numbers is not None and number not in numbers:
+            continue
+        middle = np.array([hit.pick_x_um, hit.pick_y_um])
+        first = np.floor((middle - core) / step).astype(np.intp)
+        grid = np.indices((2 * _STEPS_A_RADIUS + 3,) * 2).reshape(2, -1).T + first
+        squares.append(grid[np.hypot(*(grid * step - middle).T) <= core])
+    return np.asarray(np.unique(np.concatenate(squares), axis=0) * step, np.float64)
+
+
+def _under_region(
+    target: Target, made_from: FieldMeasurement | None, calibration: Calibration
+) -> NDArray[np.float64] | None:
+    """The same of a plan that names no tool: over the region without its border; one that is all
+    border is taken whole.
+    """
+    if made_from is None or made_from.stage is None or not (made_from.pixel_size_um or 0) > 0:
         return None
     assert made_from.pixel_size_um is not None
-    corners = image_to_stage(
-        target.polygon_px,
-        shape=made_from.shape,
-        pixel_size_um=made_from.pixel_size_um,
-        pixel_to_stage=calibration.pixel_to_stage,
-        centre=made_from.stage,
-    )
-    region = make_valid(Polygon(corners))
-    inner = region.buffer(-error_um)
-    return region if inner.is_empty else inner
+
+    def on_stage(ring: Ring) -> NDArray[np.float64]:
+        assert made_from is not None
+        assert made_from.stage is not None
+        assert made_from.pixel_size_um is not None
+        return image_to_stage(
+            ring,
+            shape=made_from.shape,
+            pixel_size_um=made_from.pixel_size_um,
+            pixel_to_stage=calibration.pixel_to_stage,
+            centre=made_from.stage,
+        )
+
+    holes = [on_stage(hole) for hole in target.holes_px]
+    region = make_valid(Polygon(on_stage(target.polygon_px), holes))
+    inner = region.buffer(-_USUAL_ERROR_UM)
+    place = region if inner.is_empty else inner
+    prepare(place)
+    left, low, right, high = place.bounds
+    # A grid as coarse as it may be: the shares of a large region need no more points.
+    step = max(made_from.pixel_size_um, math.sqrt((right - left) * (high - low) / _POINTS))
+    x, y = np.meshgrid(np.arange(left, right, step), np.arange(low, high, step))
+    inside = contains_xy(place, x, y)
+    return np.stack([x[inside], y[inside]], axis=1)
 
 
 def _look(
-    place: BaseGeometry, field: EarlierField, calibration: Calibration
+    places: NDArray[np.float64], field: EarlierField, calibration: Calibration
 ) -> tuple[float, float]:
-    """How much of a place a capture shows, and how much of that is background; 0..1 both."""
+    """How many of these points of the stage a capture shows, and how many of those as background;
+    0..1 both.
+    """
     measurement, labels = field.measurement, field.labels
     assert measurement.stage is not None
     assert measurement.pixel_size_um is not None
-    to_image = field_to_stage(
-        shape=measurement.shape,
-        pixel_size_um=measurement.pixel_size_um,
-        pixel_to_stage=calibration.pixel_to_stage,
-        centre=measurement.stage,
-    ).inverse()
-    outline = transform(place, to_image.apply)
-    prepare(outline)
-    left, top, right, bottom = outline.bounds
-    # A grid as coarse as it may be: the shares of a large region need no more points.
-    step = max(1.0, math.sqrt((right - left) * (bottom - top) / _POINTS))
-    columns, rows = np.meshgrid(np.arange(left, right, step), np.arange(top, bottom, step))
-    inside = contains_xy(outline, columns, rows)
-    wanted = int(np.count_nonzero(inside))
-    columns, rows = np.rint(columns[inside]).astype(int), np.rint(rows[inside]).astype(int)
-    pictured = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0) & (columns < labels.shape[1])
-    found = labels[rows[pictured], columns[pictured]]
+    if not len(places):
+        return 0.0, 0.0
+    pixels = np.rint(
+        stage_to_image(
+            places,
+            shape=measurement.shape,
+            pixel_size_um=measurement.pixel_size_um,
+            pixel_to_stage=calibration.pixel_to_stage,
+            centre=measurement.stage,
+        )
+    ).astype(int)
+    pictured = ((pixels >= 0) & (pixels < labels.shape)).all(axis=1)
+    rows, columns = pixels[pictured].T
+    found = labels[rows, columns]
     found = found[found != UNKNOWN]
-    if not wanted or not found.size:
+    if not found.size:
         return 0.0, 0.0
     gone = float(np.count_nonzero(found == CellClass.BACKGROUND)) / found.size
-    return found.size / wanted, gone
+    return found.size / len(places), gone

@@ -18,7 +18,7 @@ compare-and-set on the status, with a line in the audit trail.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
@@ -65,11 +65,16 @@ TakeBack = Callable[[RemovalPlan], None]
 
 @dataclass(frozen=True)
 class PickReport:
-    """What is told of one region of a plan."""
+    """What is told of one region of a plan.
+
+    hits : of a region that is partly picked, the numbers within it, from 1, of those that were set;
+        None = not known
+    """
 
     region_id: str
     outcome: PickOutcome
     reason: str | None = None
+    hits: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -488,17 +493,32 @@ def _news(plan: RemovalPlan, reports: Sequence[PickReport]) -> list[PickReport]:
             f"{', '.join(sorted(known))}"
         )
     before = {fate.region_id: fate.outcome for fate in plan.fates}
+    hits = {fate.region_id: fate.hits for fate in plan.fates}
+    counts = {target.region_id: len(target.hits) for target in plan.targets}
     news = []
-    for one in reports:
+    for report in reports:
+        one = _with_hits_before(report, hits.get(report.region_id), counts[report.region_id])
         told = before.get(one.region_id)
         if told is not None and _WORTH[one.outcome] < _WORTH[told]:
             raise UsageError(
                 f"{plan.id}: region {one.region_id} is now said to be {one.outcome}, and was said "
                 f"to be {told} before"
             )
-        if told is not one.outcome:
+        if told is not one.outcome or (one.hits or None) != hits.get(one.region_id):
             news.append(one)
     return news
+
+
+def _with_hits_before(report: PickReport, before: tuple[int, ...] | None, count: int) -> PickReport:
+    """Hits that were told of before are set, too; with all of them the region is picked."""
+    if report.outcome is not PickOutcome.PARTLY_PICKED:
+        return replace(report, hits=None)
+    if not before and not report.hits:
+        return replace(report, hits=None)
+    hits = tuple(sorted({*(before or ()), *(report.hits or ())}))
+    if len(hits) == count:
+        return PickReport(report.region_id, PickOutcome.PICKED)
+    return replace(report, hits=hits)
 
 
 def _tell(session: Session, plan_id: str, report: PickReport, now: datetime) -> None:
@@ -507,6 +527,7 @@ def _tell(session: Session, plan_id: str, report: PickReport, now: datetime) -> 
         row = RegionFateRow(plan_id=plan_id, region_id=report.region_id)
         session.add(row)
     row.outcome, row.reason, row.told_at = report.outcome, report.reason, now
+    row.hits = None if report.hits is None else list(report.hits)
 
 
 def counts_of_fates(plan: RemovalPlan) -> str:
@@ -546,6 +567,7 @@ def _fates(session: Session, plan_ids: Sequence[str] | None) -> dict[str, tuple[
             check=None if row.check_result is None else RemovalCheck(row.check_result),
             gone_share=row.gone_share,
             checked_by=row.checked_by,
+            hits=None if row.hits is None else tuple(row.hits),
         )
         found.setdefault(row.plan_id, []).append(fate)
     return {plan_id: tuple(fates) for plan_id, fates in found.items()}

@@ -456,6 +456,8 @@ class RegionFateRow(Base):
     outcome: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(AnyText)
     told_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Numbers of the hits that were set, where that were only some and it is known which.
+    hits: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     check_result: Mapped[str | None] = mapped_column(String(20))
     gone_share: Mapped[float | None]
     checked_by: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))

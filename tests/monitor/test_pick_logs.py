@@ -73,6 +73,7 @@ def test_a_log_says_what_became_of_each_region(folder, store, plan, looks):
     (folder / "run.csv").write_text(HEAD + said + "p1,3,failed,,2026-11-03T09:42:00Z\n")
     looks.until_settled()
     assert outcomes(store) == {ONE: PICKED, "r2": PARTLY, "r3": FAILED}
+    assert {one.region_id: one.hits for one in store.plans.plan(plan).fates}["r2"] == (1,)
     found = store.plans.plan(plan)
     assert found.status is PlanStatus.PICKED
     assert found.picked_at == NOW + minutes(12)

@@ -96,6 +96,7 @@ def _fate(fate: RegionFate) -> dict[str, Any]:
     return {
         "outcome": fate.outcome,
         "reason": fate.reason,
+        "hits": None if fate.hits is None else list(fate.hits),
         "check": fate.check,
         "gone_share": _rounded(fate.gone_share, 3),
         "checked_by_reading": fate.checked_by,

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from monitor.culture import (
+    Aiming,
     Calibration,
     CalibrationKind,
+    Hit,
     PickOutcome,
     PlanStatus,
     RegionFate,
     RemovalCheck,
     StagePosition,
+    ToolKind,
 )
 from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
@@ -206,3 +209,113 @@ def test_the_first_scan_after_the_time_for_looking_gives_up(hour, checks):
 def test_what_is_known_or_given_up_is_not_given_up_again(check):
     fate = RegionFate(REGION.region_id, PickOutcome.PICKED, check=check)
     assert give_up(plan(fates=(fate,)), NOW + hours(99)) == ()
+
+
+# --- by what the hits were to remove ------------------------------------------------------------
+
+TIP = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
+PIN = Aiming("pin-40", ToolKind.PIN, 40.0, 40.0, 10.0, 20.0, 30.0)
+# (row, column) of four hits in a region of 300 pixels a side, far from its borders.
+AIMS = ((120, 120), (120, 160), (160, 140), (290, 330))
+
+
+def on_stage(row, column):
+    x_um = CENTRE.x_um + (column - (SHAPE[1] - 1) / 2) * PIXEL_SIZE_UM
+    return x_um, CENTRE.y_um + (row - (SHAPE[0] - 1) / 2) * PIXEL_SIZE_UM
+
+
+def aimed_plan(aiming=TIP, aims=AIMS, *, fate=None, **changes):
+    hits = tuple(
+        Hit(number, (row, column), *on_stage(row, column), None, 60.0)
+        for number, (row, column) in enumerate(aims, start=1)
+    )
+    large = ((50.0, 50.0), (50.0, 350.0), (350.0, 350.0), (350.0, 50.0))
+    region = replace(REGION, hits=hits, polygon_px=large)
+    fates = (fate or RegionFate(REGION.region_id, PickOutcome.PICKED),)
+    return plan(targets=(region,), aiming=aiming, fates=fates, **changes)
+
+
+def after(aims, *, aiming=TIP, off_px=(0, 0), kind=2):
+    """Cells all over, but for the disc that each hit removed, to the pixel."""
+    labels = cells(kind=kind)
+    rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    for row, column in aims:
+        away = np.hypot(rows - row - off_px[0], columns - column - off_px[1])
+        labels[away * PIXEL_SIZE_UM <= aiming.removes_um / 2] = 0
+    return labels
+
+
+def judged(of, labels, **changes):
+    verdicts = verify_removal(
+        of, {REGION.capture_sha256: BEFORE}, [field(labels)], CAMERA, **changes
+    )
+    return [(one.check, round(one.gone_share, 2)) for one in verdicts]
+
+
+@pytest.mark.parametrize("aiming", [TIP, PIN], ids=["tip", "pin"])
+@pytest.mark.parametrize("off_px", [(0, 0), (4, -3), (-5, 0)])
+def test_a_plan_that_was_carried_out_is_gone_however_little_of_the_region_that_is(aiming, off_px):
+    """The hits cover a tenth of the region; the picker may miss by 10 um, the label map too."""
+    of = aimed_plan(aiming)
+    assert judged(of, after(AIMS, aiming=aiming, off_px=off_px)) == [(RemovalCheck.GONE, 1.0)]
+
+
+def test_where_no_hit_took_anything_it_is_still_there():
+    assert judged(aimed_plan(), cells()) == [(RemovalCheck.STILL_THERE, 0.0)]
+
+
+def test_background_beside_the_hits_says_nothing_for_them():
+    """Cells of the same region died elsewhere."""
+    labels = cells(((200, 350), (50, 300)))
+    assert judged(aimed_plan(), labels) == [(RemovalCheck.STILL_THERE, 0.0)]
+
+
+def test_half_of_the_hits_is_half_of_what_they_were_to_remove():
+    ((check, share),) = judged(aimed_plan(), after([AIMS[0], AIMS[3]]))
+    assert (check, share) == (RemovalCheck.PARTLY_GONE, pytest.approx(0.5, abs=0.02))
+
+
+@pytest.mark.parametrize(
+    ("hits", "check"),
+    [
+        ((1, 4), RemovalCheck.GONE),
+        ((2,), RemovalCheck.STILL_THERE),
+        ((1, 2), RemovalCheck.PARTLY_GONE),
+        (None, RemovalCheck.PARTLY_GONE),
+    ],
+)
+def test_of_a_region_that_was_partly_picked_only_the_hits_that_were_set_count(hits, check):
+    fate = RegionFate(REGION.region_id, PickOutcome.PARTLY_PICKED, hits=hits)
+    ((found, _),) = judged(aimed_plan(fate=fate), after([AIMS[0], AIMS[3]]))
+    assert found is check
+
+
+def test_where_hits_overlap_their_common_place_counts_once():
+    """Three hits almost on one another are one place, and a fourth elsewhere another."""
+    crowded = ((120, 120), (120, 121), (121, 120), (290, 330))
+    ((check, share),) = judged(aimed_plan(aims=crowded), after([crowded[3]]))
+    assert (check, share) == (RemovalCheck.PARTLY_GONE, pytest.approx(0.5, abs=0.08))
+
+
+def test_hits_are_looked_for_where_the_dish_lies_now():
+    """Put back 100 um to the right."""
+    shifted = after(AIMS, off_px=(0, 50))
+    assert judged(aimed_plan(), shifted, shift_um=(100.0, 0.0)) == [(RemovalCheck.GONE, 1.0)]
+
+
+def test_each_region_is_judged_by_its_own_hits_also_where_two_fields_show_the_same_one():
+    """Of a region in the overlap of two fields each plan's target keeps the hits of its own."""
+    of = aimed_plan()
+    (target,) = of.targets
+    twin = replace(target, region_id="bbbb-1", capture_sha256="b" * 64, hits=target.hits[3:])
+    fates = (*of.fates, RegionFate("bbbb-1", PickOutcome.PICKED))
+    both = replace(of, targets=(replace(target, hits=target.hits[:3]), twin), fates=fates)
+    assert judged(both, after(AIMS[:3])) == [
+        (RemovalCheck.GONE, 1.0),
+        (RemovalCheck.STILL_THERE, 0.0),
+    ]
+
+
+def test_hits_beyond_the_picture_leave_the_region_open():
+    outside = tuple((row, column + 450) for row, column in AIMS)
+    assert judged(aimed_plan(aims=outside), cells()) == []

@@ -25,6 +25,7 @@ from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow
 from tests.monitor.facts import (
     DISH,
+    HIT,
     NOW,
     TARGET,
     hours,
@@ -77,6 +78,27 @@ def tell(store, *reports, plan_id="p1", now=TOLD, picked_at=None):
     return store.plans.acknowledge(
         plan_id, reports, who="picker", now=now, picked_at=picked_at, note="run 7"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome", "hits"),
+    [
+        ([(1,)], PickOutcome.PARTLY_PICKED, (1,)),
+        ([(2,), (1,)], PickOutcome.PARTLY_PICKED, (1, 2)),
+        ([(2,), (1, 3)], PickOutcome.PICKED, None),
+        ([None], PickOutcome.PARTLY_PICKED, None),
+        ([(2,), None], PickOutcome.PARTLY_PICKED, (2,)),
+        ([(2,), (2,)], PickOutcome.PARTLY_PICKED, (2,)),
+    ],
+)
+def test_hits_that_are_told_of_one_after_another_add_up(store, told, outcome, hits):
+    """Two logs of one run; with all of its hits a region is picked."""
+    three = tuple(replace(HIT, order=number) for number in (1, 2, 3))
+    out(store, targets=(replace(TARGET, hits=three),))
+    for some in told:
+        tell(store, (TARGET.region_id, PickOutcome.PARTLY_PICKED, None, some))
+    (fate,) = store.plans.plan("p1").fates
+    assert (fate.outcome, fate.hits) == (outcome, hits)
 
 
 def status(store, plan_id="p1"):

@@ -42,7 +42,7 @@ FULL = replace(
     ),
     fates=(
         RegionFate(TARGET.region_id, PickOutcome.PARTLY_PICKED, "1 of 2 hits",
-                   RemovalCheck.PARTLY_GONE, 0.51234, 18),
+                   RemovalCheck.PARTLY_GONE, 0.51234, 18, (2,)),
     ),
     refused=(RefusedRegion("aaaaaaaaaaaa-9", "a" * 64, "too thin", "too thin for tip-100", ()),),
 )  # fmt: skip
@@ -80,6 +80,7 @@ def test_what_became_of_a_region_stands_beside_it():
     assert target["fate"] == {
         "outcome": "partly picked",
         "reason": "1 of 2 hits",
+        "hits": [2],
         "check": "partly gone",
         "gone_share": 0.512,
         "checked_by_reading": 18,
