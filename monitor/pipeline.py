@@ -154,6 +154,11 @@ class Pipeline:
         self._claimed: deque[Capture] = deque()
         self.forgotten: deque[Path] = deque(maxlen=10_000)
 
+    @property
+    def owner(self) -> str:
+        """The name under which captures are claimed."""
+        return self._owner
+
     def settings(self, source: str) -> SourceSettings:
         return self._sources.get(source, self._config.unlisted)
 
@@ -210,7 +215,7 @@ class Pipeline:
         """
         if limit <= 0:
             return []
-        if len(self._claimed) < limit:
+        if len(self._claimed) < limit and only != ():
             self._claimed += self._store.captures.claim_due(
                 self._owner, self._clock(), limit=max(limit, ahead) - len(self._claimed), only=only
             )
@@ -248,6 +253,10 @@ class Pipeline:
             future = self._worker.submit(request)
             started.append(InWork(capture, named, future))
         return started
+
+    def take_over(self, claimed: Collection[Capture]) -> None:
+        """Captures that are claimed in our name already: the next to be started."""
+        self._claimed += claimed
 
     def finish(self, work: InWork) -> int | None:
         """Write down what the worker said of a capture. Returns its scan, if it has one now."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,12 +35,12 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.commands.rate import Rate, show_rate
-from monitor.config import Config
-from monitor.culture import CaptureState
+from monitor.config import Config, settings_sha256
+from monitor.culture import Capture, CaptureState
 from monitor.delivery import deliver_due
-from monitor.errors import RecordError
+from monitor.errors import MonitorError, RecordError
 from monitor.pipeline import TOGETHER, UNLISTED, InWork, Pipeline, utc_now
-from monitor.record.captures import FIRST_RETRY_S, TakenIn
+from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
@@ -49,6 +49,7 @@ IN_WORK = 2
 # Files that are taken in at once, and captures that are claimed at once.
 PORTION = 200
 AHEAD = 32
+ROUNDS = 3
 BEAT_EVERY_S = 10.0
 # Why a capture waits that is about to be measurable: what had it in hand died, not through it.
 _BLAMELESS = ("worker-died", PROGRAM_DIED)
@@ -105,29 +106,111 @@ def process(
 
 
 def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
-    """Measure recorded captures anew with the present model; their scans get a new version."""
-    tally = Tally()
+    """Measure recorded captures anew with the present model and settings, where another model or
+    other settings measured them; their scans get a new version.
+
+    Beside a daemon too: what is in hand here nobody else takes. Raises typer.Exit where a capture
+    could not be measured.
+    """
+    again = _Again()
+    settings_of = _settings_of(config)
     with open_store(config) as store:
         if dish is not None:
             store.dishes.history(dish)  # an unknown dish is an error, not nothing to do
-        with _line(config, store, as_json) as (pipeline, worker, rate):
-            _, model_sha256 = worker.start()
-            tally.mine = set(store.captures.reopen(utc_now(), model_sha256=model_sha256, dish=dish))
-            tally.all = set(tally.mine)
-            counted = rate.count(len(tally.mine), "segmenting")
-            _measure(tally.mine, pipeline, worker, store, counted.advance)
-            _read_scans(pipeline, store, tally, rate)
-        _report(store, config, tally, as_json=as_json)
+        with _line(config, store, as_json, AGAIN) as (pipeline, worker, rate):
+            again.model, sha256 = worker.start()
+            again.daemons = _other_models(store, sha256)
+            # What a daemon measured meanwhile, by its own model, comes in the next round.
+            for _ in range(ROUNDS):
+                found = store.again.outdated(sha256, settings_of, dish=dish)
+                scans = [scan for scan in found if not again.ids.issuperset(scan)]
+                counted = rate.count(sum(map(len, scans)), "segmenting")
+                for ids in _in_lots(scans):
+                    again.ids |= ids
+                    _measure_again(ids, pipeline, store, again.why, counted.advance)
+                    # Once more, alone: what the crash of another took along.
+                    for one in store.again.not_measured(ids, sha256, settings_of):
+                        _measure_again({one.id}, pipeline, store, again.why, lambda: None)
+                if not scans:
+                    break
+            again.missed = store.again.not_measured(again.ids, sha256, settings_of)
+            _read_scans(pipeline, store, Tally(all=set(again.ids)), rate)
+        _report_again(store, again, as_json=as_json)
+    if again.missed:
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Again:
+    """What became of captures that were to be measured once more.
+
+    why : of those that could not be
+    daemons : models of daemons that go on with another one
+    """
+
+    ids: set[int] = field(default_factory=set)
+    missed: list[Capture] = field(default_factory=list)
+    why: dict[int, str] = field(default_factory=dict)
+    model: str = ""
+    daemons: list[str] = field(default_factory=list)
+
+
+def _other_models(store: Store, sha256: str) -> list[str]:
+    models = [
+        life.detail["model"]
+        for life in store.processes.living("daemon", utc_now())
+        if life.alive and life.detail.get("model")
+    ]
+    return [str(one["name"]) for one in models if one["sha256"] != sha256]
+
+
+def _settings_of(config: Config) -> Callable[[str], str]:
+    sources = {source.name: source for source in config.sources}
+    return lambda name: settings_sha256(config, sources.get(name, config.unlisted))
+
+
+def _in_lots(scans: list[list[int]]) -> Iterator[set[int]]:
+    """Whole scans: a reading rests on one model, and none is made while a field is in work."""
+    lot: set[int] = set()
+    for scan in scans:
+        lot |= set(scan)
+        if len(lot) >= AHEAD:
+            yield lot
+            lot = set()
+    if lot:
+        yield lot
+
+
+def _measure_again(
+    ids: Collection[int],
+    pipeline: Pipeline,
+    store: Store,
+    why: dict[int, str],
+    advance: Callable[[], None],
+) -> None:
+    pipeline.take_over(store.again.claim(ids, pipeline.owner))
+    in_work: list[InWork] = []
+    while True:
+        in_work += pipeline.start_due(IN_WORK - len(in_work), only=())
+        if not in_work:
+            return
+        work = in_work.pop(0)
+        pipeline.finish(work)
+        problem = work.future.exception()
+        if problem is not None:
+            is_said = isinstance(problem, MonitorError)
+            why[work.capture.id] = str(problem) if is_said else "the segmentation process died"
+        advance()
 
 
 @contextmanager
 def _line(
-    config: Config, store: Store, quiet: bool
+    config: Config, store: Store, quiet: bool, kind: str = "process"
 ) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
     """The pipeline with its worker, signed in at the record for as long as it is used."""
     now = utc_now()
     store.processes.bury_dead(now)
-    owner = store.processes.begin("process", now)
+    owner = store.processes.begin(kind, now)
     worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
     stopped = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
@@ -306,6 +389,68 @@ def _measure(
         time.sleep(min(max((again - utc_now()).total_seconds(), 0.05), FIRST_RETRY_S))
 
 
+def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
+    captures = store.captures.find(again.ids)
+    dishes = store.dishes.dish_names([c.scan_id for c in captures if c.scan_id is not None])
+    counts = store.captures.counts()
+    missed = [
+        {
+            "file": shown(one.path),
+            "state": str(one.state),
+            "reason": "not-measured-again",
+            "message": again.why.get(one.id, "see the log"),
+        }
+        for one in again.missed
+    ]
+    recorded = len(again.ids) - len(missed)
+    if as_json:
+        print_json(
+            {
+                "recorded": recorded,
+                "unreadable": 0,
+                "known": 0 if again.ids else counts["recorded"],
+                "waiting": 0,
+                "left_out": 0,
+                "model": again.model,
+                "dishes": dishes,
+                "not_recorded": missed,
+            }
+        )
+        return
+    for one in missed:
+        say(f"not measured again, its former reading stands: {one['message']} ({one['file']})")
+    if not again.ids:
+        out.print(
+            f"nothing to measure again: all {counts['recorded']} recorded captures were measured "
+            f"by {shown(again.model)} under the present settings (tool, limits of regions, pixel "
+            "size, channel). Limits of alerts act on the next scan",
+            markup=False,
+        )
+        return
+    out.print(
+        f"{recorded} measured again by {shown(again.model)}, {len(missed)} could not be",
+        markup=False,
+    )
+    _show_dishes(store, dishes)
+    for name in again.daemons:
+        say(
+            f"the daemon goes on with its own model, {shown(name)}: to change that, set "
+            "segmentation.model and start it again"
+        )
+
+
+def _show_dishes(store: Store, dishes: Collection[str]) -> None:
+    for dish in store.dishes.dishes():
+        if dish.name in dishes and dish.last is not None:
+            last = dish.last
+            out.print(
+                f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
+                f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
+                f"differentiated, confluence {percent(last.confluence)}, {dish.status}",
+                markup=False,
+            )
+
+
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:
     captures = store.captures.find(tally.all)
     mine = [capture for capture in captures if capture.id in tally.mine]
@@ -343,14 +488,6 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
         f"{counts['recorded']} recorded, {counts['unreadable']} unreadable, {tally.known} known, "
         f"{len(mine) - counts['recorded'] - counts['unreadable']} waiting"
     )
-    for dish in store.dishes.dishes():
-        if dish.name in dishes and dish.last is not None:
-            last = dish.last
-            out.print(
-                f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
-                f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
-                f"differentiated, confluence {percent(last.confluence)}, {dish.status}",
-                markup=False,
-            )
+    _show_dishes(store, dishes)
     if counts["recorded"]:
         out.print(f"overlays: {shown(config.overlay_folder)}", markup=False)

@@ -19,6 +19,7 @@ from monitor.commands.common import (
     print_json,
     say,
 )
+from monitor.commands.models import ModelOption
 from monitor.commands.process import analyse_again
 from monitor.daemon import run_daemon
 from monitor.errors import ConfigError, ModelRefusedError, UsageError
@@ -95,16 +96,25 @@ def reprocess(
     dish: Annotated[
         str | None, typer.Argument(metavar="[DISH]", help="Only this dish; default: all.")
     ] = None,
+    model: ModelOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Analyse recorded captures again with the present model. Adds readings, overwrites none.
+    """Measure recorded captures again that another model, or other settings, measured: after a
+    change of model, tool, limits of regions, channel or pixel size. Adds readings, overwrites none.
 
-    Example: colonywatch reprocess 3500003816/A1
+    May run beside the daemon, which leaves alone what is in hand here. Exits 1 where a capture
+    could not be measured, and says why; its former reading stands.
+
+    Example: colonywatch reprocess 3500003816/A1 --model models/line-7
     """
     begin_logging()
-    analyse_again(open_config(config, state), dish, as_json=as_json)
+    settings = open_config(config, state)
+    if model is not None:
+        named = settings.segmentation.model_copy(update={"model": str(model)})
+        settings = settings.model_copy(update={"segmentation": named})
+    analyse_again(settings, dish, as_json=as_json)
 
 
 def simulate(

@@ -64,6 +64,10 @@ _PLACES = {"centroid": 1, "polygon": 1, "holes": 1, "mean_probability": 4, "unce
 _OTHER_PLACES = 2
 
 
+# The kind of program that measures recorded captures once more.
+AGAIN = "reprocess"
+
+
 class TakenIn(StrEnum):
     """What became of a file that was shown to the record."""
 
@@ -178,7 +182,7 @@ class CaptureRecord:
             for number, one in enumerate(seen):
                 if number not in found:
                     outcome, row = _take_in(session, one, now)
-                    found[number] = outcome, _capture(row)
+                    found[number] = outcome, capture_of(row)
             return [found[number] for number in range(len(seen))]
 
     def forget(self, capture_id: int, owner: str) -> bool:
@@ -215,7 +219,7 @@ class CaptureRecord:
             _, row = _take_in(session, seen, now)
             if row is not claimed:
                 _forget_if_replaced(session, claimed)
-            return _capture(row)
+            return capture_of(row)
 
     # --- claims --------------------------------------------------------------------------------
 
@@ -249,7 +253,7 @@ class CaptureRecord:
                 )
                 .returning(CaptureRow)
             )
-            by_id = {row.id: _capture(row) for row in claimed}
+            by_id = {row.id: capture_of(row) for row in claimed}
             return [by_id[id_] for id_ in ids if id_ in by_id]
 
     def release(self, owner: str, now: datetime, *, keep: Collection[int] = ()) -> int:
@@ -262,7 +266,10 @@ class CaptureRecord:
             )
             count = 0
             for row in held:
-                if row.id not in keep:
+                if row.id not in keep and is_again(owner):
+                    _keep_reading(row)
+                    count += 1
+                elif row.id not in keep:
                     row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
                     count += 1
             return count
@@ -301,7 +308,7 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return
-            if _is_in_a_reading(session, row):
+            if is_again(owner) or _is_in_a_reading(session, row):
                 _keep_reading(row)
             else:
                 _make_unreadable(row, reason, message, now)
@@ -314,7 +321,7 @@ class CaptureRecord:
             row = _claimed(session, capture_id, owner)
             if row is None:
                 return None
-            if _is_in_a_reading(session, row):
+            if is_again(owner) or _is_in_a_reading(session, row):
                 _keep_reading(row)
                 return None
             row.state, row.claimed_by = CaptureState.WAITING, None
@@ -332,6 +339,9 @@ class CaptureRecord:
             if row is None:
                 return False
             row.crashes += 1
+            if is_again(owner):
+                _keep_reading(row)
+                return False
             if row.crashes >= limit:
                 if _is_in_a_reading(session, row):
                     _keep_reading(row)
@@ -460,7 +470,7 @@ class CaptureRecord:
                 .order_by(CaptureRow.id.desc())
                 .limit(limit)
             )
-            return [_capture(row) for row in rows]
+            return [capture_of(row) for row in rows]
 
     def troubled_by_reason(self) -> dict[tuple[CaptureState, str], int]:
         """How many captures wait or are unreadable for which reason, the most first."""
@@ -507,7 +517,7 @@ class CaptureRecord:
                 .order_by(CaptureRow.id)
                 .limit(1)
             )
-            return None if row is None else _capture(row)
+            return None if row is None else capture_of(row)
 
     def find(self, ids: Collection[int]) -> list[Capture]:
         found: list[Capture] = []
@@ -516,7 +526,7 @@ class CaptureRecord:
             for first in range(0, len(wanted), _MANY):
                 some = wanted[first : first + _MANY]
                 rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(some)))
-                found += [_capture(row) for row in rows]
+                found += [capture_of(row) for row in rows]
         return found
 
     def any_due(self, now: datetime) -> bool:
@@ -1039,6 +1049,11 @@ def _set_fate(row: CaptureRow, seen: SeenFile, now: datetime) -> None:
         _make_unreadable(row, reason, message, now)
 
 
+def is_again(owner: str) -> bool:
+    """Whether that program measures once more what was measured before."""
+    return owner.startswith(f"{AGAIN}@")
+
+
 def _keep_reading(row: CaptureRow) -> None:
     """Analysing it again failed; what was recorded of it before stands."""
     row.state, row.claimed_by, row.next_try_at = CaptureState.RECORDED, None, None
@@ -1049,7 +1064,7 @@ def _make_unreadable(row: CaptureRow, reason: str, message: str, now: datetime) 
     row.claimed_by, row.next_try_at, row.finished_at = None, None, now
 
 
-def _capture(row: CaptureRow) -> Capture:
+def capture_of(row: CaptureRow) -> Capture:
     return Capture(
         id=row.id,
         path=row.path,

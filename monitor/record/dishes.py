@@ -581,7 +581,14 @@ _UNREAD = (
         .scalar_subquery(),
     )
     .join(DishRow, ScanRow.dish_id == DishRow.id)
-    .where(ScanRow.dirty)
+    .where(
+        ScanRow.dirty,
+        # A reading rests on one model: not while the other fields are being measured once more.
+        ~select(CaptureRow.id)
+        .where(CaptureRow.scan_id == ScanRow.id, unfinished(CaptureState.WORKING))
+        .correlate(ScanRow)
+        .exists(),
+    )
     .order_by(ScanRow.first_at)
 )
 _SCANS = (

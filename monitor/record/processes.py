@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import CaptureState
-from monitor.record.captures import retry_after, unfinished
+from monitor.record.captures import is_again, retry_after, unfinished
 from monitor.record.database import Database
 from monitor.record.tables import CaptureRow, ProcessRow
 
@@ -150,6 +150,10 @@ def _take_from_dead(session: Session, owner: str, now: datetime) -> int:
         select(CaptureRow).where(unfinished(CaptureState.WORKING), CaptureRow.claimed_by == owner)
     ).all()
     for row in held:
+        if is_again(owner):
+            # What was read of it stands; a daemon with a former model is not to measure it.
+            row.state, row.claimed_by = CaptureState.RECORDED, None
+            continue
         row.state, row.claimed_by, row.next_try_at = CaptureState.WAITING, None, now
         if row.attempts > 1:
             row.next_try_at = now + retry_after(row.attempts - 1)
@@ -165,6 +169,9 @@ def _give_back(session: Session, owner: str) -> int:
     changed = session.execute(
         update(CaptureRow)
         .where(unfinished(CaptureState.WORKING), CaptureRow.claimed_by == owner)
-        .values(state=CaptureState.WAITING, claimed_by=None)
+        .values(
+            state=CaptureState.RECORDED if is_again(owner) else CaptureState.WAITING,
+            claimed_by=None,
+        )
     )
     return int(changed.rowcount)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
+from monitor.record.again import AgainRecord
 from monitor.record.alarms import AlarmRecord
 from monitor.record.answers import AnswerRecord
 from monitor.record.calibrations import CalibrationRecord
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, url: str, *, take_back: TakeBack | None = None) -> None:
         self.database = Database(url)
         self.captures = CaptureRecord(self.database)
+        self.again = AgainRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)
