@@ -314,7 +314,12 @@ class RecordConfig(_Section):
 
     @property
     def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.folder / 'colonywatch.sqlite'}"
+        return self.database or f"sqlite:///{self.database_file}"
+
+    @property
+    def database_file(self) -> Path:
+        """Where it lies unless `database` says otherwise."""
+        return self.folder / "colonywatch.sqlite"
 
 
 class DifferentiationConfig(_Section):
@@ -606,6 +611,7 @@ class QuietHoursConfig(_Section):
 class EmailConfig(_Section):
     """server : None = no server: each mail is written as a file into `mailbox`.
 
+    ca_file : certificates (PEM) of who signed the server's, beside those that the machine trusts
     mailbox : folder for mails; None = ``mailbox`` in the record's folder
     gather_s : what is not critical waits so long for others of its source, to share a mail
     quiet_hours : None = none
@@ -614,6 +620,7 @@ class EmailConfig(_Section):
     server: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: _PathField | None = None
     username: str | None = None
     password_file: _PathField | None = None
     sender: str = "colonywatch@localhost"
@@ -928,6 +935,7 @@ class Config(_Section):
                                 "mailbox": None,
                                 "username": None,
                                 "password_file": None,
+                                "ca_file": None,
                             }
                         ),
                         "removal": self.outlets.removal.model_copy(
@@ -1037,6 +1045,7 @@ def _with_absolute_paths(config: Config, anchor: Path) -> Config:
                     "email": email.model_copy(
                         update={
                             "password_file": absolute(email.password_file),
+                            "ca_file": absolute(email.ca_file),
                             "mailbox": absolute(email.mailbox),
                         }
                     ),

@@ -837,6 +837,8 @@ class Message:
     channel : "email", "channel" (one of Apprise), "removal" or "withdrawal" (the picker's folder)
     subject_id : id of the alert or the plan that it speaks of
     shares : others that go in the same mail
+    mail_id : of its mail, for as long as it is tried
+    waits_for_setting : it was refused for what a changed setting may cure
     """
 
     id: int
@@ -851,3 +853,5 @@ class Message:
     failed_at: datetime | None = None
     delivered_to: str | None = None
     shares: tuple[Message, ...] = ()
+    mail_id: str = ""
+    waits_for_setting: bool = False

@@ -33,7 +33,7 @@ from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
 from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
-from monitor.delivery import deliver_due
+from monitor.delivery import deliver_due, release_cured
 from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.looks import KnownLooks, Look
@@ -145,6 +145,7 @@ class Daemon:
         self._loop_at = time.monotonic()
         self._delivery_at = time.monotonic()
         self._said_delivery_hangs = False
+        self._outlet_settings: dict[str, str] | None = None
         self._progress: dict[str, Any] = {"captures": 0, "readings": 0, "last_capture_at": None}
         self._model: tuple[str, str] = ("", "")
         self._owner = ""
@@ -302,6 +303,9 @@ class Daemon:
         self._delivery_at = time.monotonic()
         try:
             self._store.plans.expire(utc_now())
+            self._outlet_settings = release_cured(
+                self._store, self._config, utc_now(), known=self._outlet_settings
+            )
             deliver_due(self._store, self._config, utc_now, stopping=self._next_message)
         finally:
             self._delivery_at = time.monotonic()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from monitor.addressing import mail_to
 from monitor.config import Config
 from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
 from monitor.decisions.silence import SILENCES
@@ -29,7 +30,9 @@ from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
 
 if TYPE_CHECKING:
-    from monitor.outlets.email import Links, Story
+    from email.message import EmailMessage
+
+    from monitor.outlets.email import Links, MailSize, Story
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +50,20 @@ def deliver_due(
     stopping: Callable[[], bool],
     rehearsal: bool = False,
     ahead: timedelta = timedelta(),
+    without: Collection[str] = (),
 ) -> int:
     """Deliver what is due, one message after the other. Returns how many went out.
 
     rehearsal : mails say that they are a test
     ahead : what is due within that time counts as due; nobody comes after us
+    without : channels to leave alone
 
     What could not be delivered stays in the outbox with its error and its next try. A server that
     cannot be reached is asked once in a round; when it is back, what waited for it goes at once.
     """
     count = 0
-    blocked: set[str] = set()
+    blocked: set[str] = set(without)
+    settings = settings_of(config)
     # A slow server may use its whole time at each step of the conversation.
     held = max(HELD, timedelta(seconds=10 * config.outlets.email.timeout_s))
     while not stopping():
@@ -67,12 +73,15 @@ def deliver_due(
         try:
             where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
         except OutletError as problem:
-            again = _not_delivered(message, store, problem, clock())
+            again = _not_delivered(message, store, problem, settings, clock())
+            what_now = f"next try {again:%H:%M:%S} UTC" if again else "given up"
+            if problem.setting is not None:
+                what_now = f"waits for {problem.setting}, {what_now}"
             log.error(
                 "%s %s not delivered, %s: %s",
                 message.channel,
                 _subjects(message),
-                f"next try {again:%H:%M:%S} UTC" if again else "given up",
+                what_now,
                 problem,
             )
             if problem.unreachable:
@@ -82,7 +91,7 @@ def deliver_due(
             fault = OutletError(f"unexpected fault: {problem!r}")
             if message.shares:
                 fault.permanent = True
-            _not_delivered(message, store, fault, clock())
+            _not_delivered(message, store, fault, settings, clock())
             log.exception("%s %s: unexpected fault", message.channel, _subjects(message))
         else:
             store.outbox.delivered(message.id, where, clock())
@@ -93,20 +102,90 @@ def deliver_due(
     return count
 
 
+def settings_of(config: Config) -> dict[str, str]:
+    """A fingerprint a channel of the settings that may have to do with what is refused there."""
+    from monitor.outlets.channels import channels_fingerprint
+    from monitor.outlets.sending import settings_fingerprint
+
+    return {
+        "email": settings_fingerprint(config.outlets.email),
+        "channel": channels_fingerprint(config.outlets.channels),
+    }
+
+
+def release_cured(
+    store: Store,
+    config: Config,
+    now: datetime,
+    *,
+    known: Mapping[str, str] | None = None,
+    whatever: bool = False,
+) -> dict[str, str]:
+    """Let go what was refused with other settings than those of now. To be called when a program
+    starts, and after that with what it returned: nothing is looked for while that is still so.
+
+    whatever : also what was refused with the same ones, since we know that they are right
+    """
+    settings = settings_of(config)
+    if settings == known:
+        return settings
+    for channel, fingerprint in settings.items():
+        released = store.outbox.release(channel, None if whatever else fingerprint, now)
+        if released:
+            log.info("the settings have changed: %d messages are tried again", len(released))
+        for message, source in released:
+            if channel == "email" and message.recipient not in config.outlets.email.addresses:
+                _readdress(message, source, store, config, now)
+    return settings
+
+
+def _readdress(
+    message: Message, source: str | None, store: Store, config: Config, now: datetime
+) -> None:
+    """Whoever is to get it is written otherwise now."""
+    if message.subject_id.isdecimal():
+        alert = store.dishes.alert(int(message.subject_id))
+        wanted = mail_to(config, alert.kind, alert.severity, source or None)
+    else:
+        wanted = tuple(one.address for one in config.outlets.email.digest_readers)
+    to = store.outbox.readdress(message.id, wanted, now)
+    log.info(
+        "%s %s: %s is no recipient any more; it goes to %s",
+        message.channel,
+        message.subject_id,
+        message.recipient,
+        ", ".join(to) or "nobody",
+    )
+
+
 def _not_delivered(
-    message: Message, store: Store, problem: OutletError, now: datetime
+    message: Message,
+    store: Store,
+    problem: OutletError,
+    settings: Mapping[str, str],
+    now: datetime,
 ) -> datetime | None:
-    """Keep it for its next try, which is told. What cannot go together goes alone, at once."""
-    if problem.permanent and message.shares:
+    """Keep it for its next try, which is told. What cannot go together goes alone, at once; what a
+    setting cures waits for that, and with it what would be refused for the same reason.
+    """
+    if problem.permanent and message.shares and problem.setting is None:
         store.outbox.part(message.id, now)
         return now
-    return store.outbox.failed(
+    waits = problem.setting is not None and not problem.of_recipient
+    permanent = problem.permanent and not waits
+    refused_with = settings.get(message.channel) if waits or permanent else None
+    again = store.outbox.failed(
         message.id,
         str(problem),
         now,
-        permanent=problem.permanent,
+        permanent=permanent,
         unreachable=problem.unreachable,
+        refused_with=refused_with,
+        waits=waits,
     )
+    if waits and problem.unreachable and again is not None:
+        store.outbox.hold(message.channel, str(problem), refused_with, again, now)
+    return again
 
 
 def _subjects(message: Message) -> str:
@@ -133,28 +212,50 @@ def _send_mail(
 ) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
     from monitor.outlets.email import compose
-    from monitor.outlets.sending import knock, send
+    from monitor.outlets.sending import knock
 
     if message.attempts > 1:
         knock(config.outlets.email)
     span = store.digests.span(message.subject_id)
     if span is not None:
-        mail = digest_mail(
-            message.recipient, span, config, store, message_id=f"digest-{message.id}"
+        return _send_small_enough(
+            lambda size: digest_mail(
+                message.recipient, span, config, store, message_id=message.mail_id, size=size
+            ),
+            config,
         )
-        return send(mail, config.outlets.email, config.mailbox)
     stories = [
         _story(int(one.subject_id), store, config, now, rehearsal=rehearsal)
         for one in (message, *message.shares)
     ]
-    mail = compose(
-        stories,
-        sender=config.outlets.email.sender,
-        recipients=[message.recipient],
-        # The same id at each try, so that a mail that went twice can be told from a second one.
-        message_id=f"alert-{message.subject_id}-{message.id}",
+    earlier = () if message.shares else store.outbox.thread(message)
+    return _send_small_enough(
+        lambda size: compose(
+            stories,
+            sender=config.outlets.email.sender,
+            recipients=[message.recipient],
+            # The same id at each try, so that a mail that went twice can be told from a second one.
+            message_id=message.mail_id,
+            earlier=earlier,
+            size=size,
+        ),
+        config,
     )
-    return send(mail, config.outlets.email, config.mailbox)
+
+
+def _send_small_enough(make: Callable[[MailSize], EmailMessage], config: Config) -> str:
+    """A mail as large as the server takes it: with fewer and smaller pictures where it must be."""
+    from monitor.outlets.email import MailSize
+    from monitor.outlets.sending import send
+
+    for size in MailSize:
+        try:
+            return send(make(size), config.outlets.email, config.mailbox)
+        except OutletError as problem:
+            if not problem.too_large or size is MailSize.SHORT:
+                raise
+            log.warning("%s; it is sent again, %s", problem, size.next_is)
+    raise AssertionError("the last size returns or raises")
 
 
 def _push(message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> str:

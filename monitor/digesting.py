@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from monitor.outlets.digest import DigestStory, DishDay, SourceDay
+    from monitor.outlets.email import MailSize
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,14 @@ def digest_mail(
     store: Store,
     *,
     message_id: str,
+    size: MailSize | None = None,
 ) -> EmailMessage:
     """The digest of a time as a mail to one of its readers.
 
     Raises OutletError (permanent) for somebody who is none any more.
     """
     from monitor.outlets.digest import MOST_DRAWN, compose_digest
+    from monitor.outlets.email import MailSize
 
     for reader in config.outlets.email.digest_readers:
         if reader.address == recipient:
@@ -72,6 +75,7 @@ def digest_mail(
                 sender=config.outlets.email.sender,
                 recipient=recipient,
                 message_id=message_id,
+                size=size or MailSize.FULL,
             )
     raise OutletError(f"{recipient}: reads no digest any more", permanent=True)
 

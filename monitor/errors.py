@@ -10,7 +10,8 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   CalibrationError       no stage coordinates can be given
   PickLogError           what a picker says it did cannot be used
   PickingError           a picker that is connected asks for or tells what cannot be
-  OutletError            not delivered: kept and tried again; `permanent` = do not try
+  OutletError            not delivered: kept and tried again; `permanent` = do not try; `setting` =
+                         once that has changed
 """
 
 from __future__ import annotations
@@ -90,11 +91,27 @@ class PickingError(MonitorError):
 class OutletError(MonitorError):
     """A message or file could not be delivered.
 
-    permanent : trying again cannot help (address refused, message refused)
-    unreachable : nobody answers there, so others that go the same way need not be tried now
+    permanent : as things are, trying again cannot help (address refused, message refused)
+    unreachable : nobody answers there, or nothing is taken from us, so others that go the same way
+        need not be tried now
+    setting : key of the configuration that cures it; the message waits until it has changed
+    of_recipient : it is this recipient who is refused; a setting cures it, waiting does not
+    too_large : a smaller message may go
     """
 
-    def __init__(self, message: str, *, permanent: bool = False, unreachable: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        unreachable: bool = False,
+        setting: str | None = None,
+        of_recipient: bool = False,
+        too_large: bool = False,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.unreachable = unreachable
+        self.setting = setting
+        self.of_recipient = of_recipient
+        self.too_large = too_large

@@ -26,7 +26,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.config import RecipientConfig
+from monitor.config import Config, RecipientConfig
 from monitor.culture import Alert, AlertTopic, Message, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
@@ -169,6 +169,8 @@ def _subject(message: Message) -> str:
 def _delivery(message: Message) -> str:
     if message.delivered_at is not None:
         return f"delivered {message.delivered_at:%Y-%m-%d %H:%M:%S}"
+    if message.waits_for_setting and message.failed_at is None:
+        return "waits for a setting"
     if message.failed_at is not None:
         return WITHDRAWN if message.last_error == WITHDRAWN else "given up"
     return f"waits until {message.next_try_at:%Y-%m-%d %H:%M:%S}"
@@ -222,7 +224,7 @@ def test(
     from monitor.rehearsal import rehearse_alert
 
     begin_logging(logging.ERROR)  # the made-up dish's story would look like a real one's
-    settings = open_config(config, state)
+    configured = settings = open_config(config, state)
     if recipient is not None:
         if "@" not in recipient:
             raise UsageError(f"{recipient}: is no mail address (name@host)")
@@ -236,6 +238,25 @@ def test(
     if problem is not None:
         raise MonitorError(f"the test alert was not delivered: {problem}")
     say(f"the test alert went to {where}")
+    _send_what_waited(configured)
+
+
+def _send_what_waited(config: Config) -> None:
+    """The way is open now: what was refused before goes, too."""
+    from monitor.delivery import deliver_due, release_cured
+
+    if config.record.database is None and not config.record.database_file.exists():
+        return
+    with open_store(config) as store:
+        before = store.outbox.counts()
+        if not before.pending + before.failed:
+            return
+        release_cured(store, config, utc_now(), whatever=True)
+        sent = deliver_due(
+            store, config, utc_now, stopping=lambda: False, without=("removal", "withdrawal")
+        )
+    if sent:
+        say(f"{sent} that had waited went, too" if sent > 1 else "1 that had waited went, too")
 
 
 def _rest(alert: Alert) -> str:

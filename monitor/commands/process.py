@@ -37,7 +37,7 @@ from monitor.commands.common import (
 from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config, settings_sha256
 from monitor.culture import Capture, CaptureState
-from monitor.delivery import deliver_due
+from monitor.delivery import deliver_due, release_cured
 from monitor.errors import MonitorError, RecordError
 from monitor.pipeline import TOGETHER, UNLISTED, InWork, Pipeline, utc_now
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
@@ -220,6 +220,7 @@ def _line(
             yield Pipeline(config, store, worker, owner=owner, patient=False), worker, rate
         worker.stop()  # nothing is in work; by itself it leaves nothing behind
         ahead = timedelta(seconds=config.outlets.email.gather_s)
+        release_cured(store, config, utc_now())
         deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:
         stopped.set()

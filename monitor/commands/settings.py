@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,6 +45,7 @@ from monitor.errors import (
 from monitor.pipeline import utc_now
 
 FREE_BYTES_WANTED = 2 * 2**30
+FULL_MAIL_BYTES = 2_000_000
 EXAMPLE = "config.default.yaml"
 DISHES_SHOWN = 12
 
@@ -364,21 +364,33 @@ def _inotify(config: Config) -> list[Finding]:
 
 
 def _mail(config: Config) -> list[Finding]:
+    from monitor.outlets.sending import try_out
+
     email = config.outlets.email
     if email.server is None:
         return [Finding("mail", None, f"no server set; mails are files in {config.mailbox}")]
     try:
-        with socket.create_connection((email.server, email.port), timeout=email.timeout_s):
-            pass
-    except OSError as problem:
-        return [Finding("mail", False, f"{email.server}:{email.port}: {problem}")]
-    return [
-        Finding(
-            "mail",
-            True,
-            f"{email.server}:{email.port} answers; send one with: colonywatch alerts test",
-        )
+        tried = try_out(email)
+    except OutletError as problem:
+        return [Finding("mail", False, str(problem))]
+    found = [
+        Finding("mail", False if one.permanent or one.setting else None, str(one))
+        for one in tried.problems
     ]
+    limit = tried.largest_bytes
+    if limit is not None and limit < FULL_MAIL_BYTES:
+        found.append(
+            Finding(
+                "mail",
+                None,
+                f"{tried.where} takes mails of up to {limit / 1e6:.1f} MB only: larger ones go "
+                "with fewer and smaller pictures",
+            )
+        )
+    if not tried.problems:
+        text = f"{tried.where} takes our mail; send one with: colonywatch alerts test"
+        found.append(Finding("mail", True, text))
+    return found
 
 
 def _channels(config: Config) -> list[Finding]:

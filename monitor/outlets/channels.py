@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,20 +46,37 @@ def push(
     return channel.name
 
 
+def channels_fingerprint(channels: Sequence[ChannelConfig]) -> str:
+    """Changes with whatever may cure a refusal: the channels and the files with their URLs."""
+    found = []
+    for one in channels:
+        try:
+            file = one.url_file.stat()
+        except OSError:
+            lies = None
+        else:
+            lies = [file.st_size, file.st_mtime_ns, file.st_mode]
+        found.append([one.name, str(one.url_file), lies])
+    text = json.dumps(found).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()
+
+
 def service_of(channel: ChannelConfig) -> tuple[apprise.Apprise, str]:
     """What Apprise makes of the channel's URL, and that URL. Raises OutletError."""
     try:
         import apprise
     except ModuleNotFoundError as problem:
         raise OutletError(
-            f"{channel.name}: Apprise is not installed; pip install 'colonywatch[notify]'"
+            f"{channel.name}: Apprise is not installed; pip install 'colonywatch[notify]'",
+            setting="outlets.channels",
         ) from problem
     url = _url(channel.url_file)
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="colonywatch"))
     if not service.add(url):
         raise OutletError(
             f"{channel.name}: {channel.url_file} holds no URL that Apprise knows; see its list of "
-            "services"
+            "services",
+            setting="outlets.channels",
         )
     return service, url
 
@@ -67,11 +87,13 @@ def _url(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as problem:
         raise OutletError(
             f"{path}: the channel's URL cannot be read "
-            f"({getattr(problem, 'strerror', None) or problem}); correct url_file"
+            f"({getattr(problem, 'strerror', None) or problem}); correct url_file",
+            setting="outlets.channels",
         ) from problem
     if len(lines) != 1:
         raise OutletError(
-            f"{path}: must hold one URL and nothing else; each channel has a file of its own"
+            f"{path}: must hold one URL and nothing else; each channel has a file of its own",
+            setting="outlets.channels",
         )
     return lines[0]
 

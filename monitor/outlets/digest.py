@@ -22,7 +22,7 @@ from monitor.culture import (
     Severity,
 )
 from monitor.decisions.mailing import COOLING, NOBODY_TOLD, OLD, OVERTAKEN, SNOOZED
-from monitor.outlets.email import Picture, alarm_words, mail_of, notice_words
+from monitor.outlets.email import MailSize, Picture, alarm_words, mail_of, notice_words, size_note
 from monitor.outlets.plots import plot_story
 from monitor.outlets.wording import (
     ago,
@@ -130,18 +130,27 @@ def worst_first(dish: DishDay) -> tuple[int, float]:
 
 
 def compose_digest(
-    story: DigestStory, *, sender: str, recipient: str, message_id: str
+    story: DigestStory,
+    *,
+    sender: str,
+    recipient: str,
+    message_id: str,
+    size: MailSize = MailSize.FULL,
 ) -> EmailMessage:
-    """The digest as a mail. Of the dishes that need a look, the worst few come with their plot."""
+    """The digest as a mail. Of the dishes that need a look, the worst few come with their plot.
+
+    size : smaller where the server takes no more; the mail says so
+    """
     zone = story.zone
     ordered = sorted(story.dishes, key=worst_first)
     cards: list[dict[str, Any]] = []
     pictures: list[Picture] = []
+    drawn = {MailSize.FULL: MOST_DRAWN, MailSize.ONE_PICTURE: 1}.get(size, 0)
     for dish in ordered:
         if not dish.has_news:
             break
         card = _card(dish, zone)
-        if dish.told is not None and dish.needs_a_look and len(pictures) < MOST_DRAWN:
+        if dish.told is not None and dish.needs_a_look and len(pictures) < drawn:
             card["plot_id"] = f"series-{len(pictures)}@colonywatch"
             plot = plot_story(dish.told, dish.limits, zone=zone)
             pictures.append((plot, "png", card["plot_id"], f"series-{len(pictures)}.png"))
@@ -160,6 +169,7 @@ def compose_digest(
         "left_out": max(0, len(ordered) - _MOST_LISTED),
         "dashboard": story.dashboard,
         "every_day": story.every_day,
+        "size_note": size_note(size),
     }
     return mail_of(
         "digest",
@@ -170,7 +180,16 @@ def compose_digest(
         sender=sender,
         recipients=[recipient],
         message_id=message_id,
+        text_alone=_in_short(facts) if size is MailSize.SHORT else None,
     )
+
+
+def _in_short(facts: dict[str, Any]) -> str:
+    lines = [f"Digest, {facts['span']}", facts["headline"], ""]
+    lines += [f"{one['where']}: {one['text']}" for one in facts["alarms"][:MOST_DRAWN]]
+    lines += [f"{one['where']}: {one['amount']}" for one in facts["cards"][:MOST_DRAWN]]
+    more = len(facts["alarms"]) + len(facts["cards"]) - len(lines) + 3
+    return "\n".join(lines) + (f"\nand {more} more" if more > 0 else "")
 
 
 def _subject(story: DigestStory) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from monitor.culture import (
 from monitor.decisions.status import considered
 from monitor.errors import OutletError
 from monitor.outlets.plots import plot_story
-from monitor.outlets.sending import POLICY
+from monitor.outlets.sending import POLICY, wire_address
 from monitor.outlets.wording import (
     change,
     clean,
@@ -47,8 +48,8 @@ from monitor.outlets.wording import (
     where_of,
 )
 
-_PICTURE_WIDTH_PX = 1200
-_JPEG_QUALITY = 82
+_PICTURE_WIDTH_PX, _JPEG_QUALITY = 1200, 82
+_SMALL_WIDTH_PX, _SMALL_QUALITY = 480, 60
 # Of several alerts in one mail, so many come with pictures and all the facts.
 _MOST_SHOWN = 6
 _LONGEST_SUBJECT = 140
@@ -58,6 +59,35 @@ _COLOURS = {
     AlertKind.CLEARED: "#15803d",
 }
 _TEST_COLOUR = "#475569"
+
+
+class MailSize(IntEnum):
+    """How much a mail may weigh: servers and mailboxes have limits. In the order to try them."""
+
+    FULL = 0
+    ONE_PICTURE = 1
+    NO_PICTURES = 2
+    SHORT = 3
+
+    @property
+    def next_is(self) -> str:
+        """What comes after it, in words."""
+        return ("with one small picture", "without pictures", "in a few lines", "not at all")[self]
+
+
+def size_note(size: MailSize) -> str | None:
+    """What a mail says of itself where it had to be smaller."""
+    left_out = {
+        MailSize.ONE_PICTURE: "one small picture in place of all",
+        MailSize.NO_PICTURES: "no pictures",
+        MailSize.SHORT: "only what matters most",
+    }
+    if size is MailSize.FULL:
+        return None
+    return (
+        f"The mail server takes no larger mails, so this one holds {left_out[size]}. The rest is "
+        "on the pages (colonywatch serve) and in colonywatch history."
+    )
 
 
 @dataclass(frozen=True)
@@ -120,12 +150,20 @@ Story = AlertStory | AlarmStory
 
 
 def compose(
-    stories: Sequence[Story], *, sender: str, recipients: Sequence[str], message_id: str
+    stories: Sequence[Story],
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    message_id: str,
+    earlier: Sequence[str] = (),
+    size: MailSize = MailSize.FULL,
 ) -> EmailMessage:
     """One mail on one alert, or on several that belong together: HTML and plain text.
 
     Alerts on dishes come with an overlay and a plot of the series; of many, the worst few do.
     message_id : the same for each try, so that a mail that went twice can be told from two mails
+    earlier : ids of the mails that it follows on, oldest first
+    size : smaller where the server takes no more; the mail says so
 
     Raises OutletError (permanent) where there is nobody to send it to.
     """
@@ -134,7 +172,7 @@ def compose(
     for number, story in enumerate(ordered):
         shown = len(ordered) == 1 or number < _MOST_SHOWN
         first = story.alert.dish not in {one.alert.dish for one in ordered[:number]}
-        card, found = _card(story, number, drawn=shown and first)
+        card, found = _card(story, number, drawn=shown and first, size=size)
         cards.append(card | {"shown": shown})
         pictures += found
     facts: dict[str, Any] = {"card": cards[0], "subject": cards[0]["subject"]}
@@ -144,6 +182,7 @@ def compose(
         facts = _together(ordered, cards)
     elif isinstance(ordered[0], AlarmStory):
         name = "alarm"
+    facts["size_note"] = size_note(size)
     return mail_of(
         name,
         facts,
@@ -153,7 +192,9 @@ def compose(
         sender=sender,
         recipients=recipients,
         message_id=message_id,
+        earlier=earlier,
         urgent=any(one.alert.kind is not AlertKind.CLEARED and not one.test for one in ordered),
+        text_alone=compose_short(stories)[1] if size is MailSize.SHORT else None,
     )
 
 
@@ -162,7 +203,10 @@ def compose_short(stories: Sequence[Story]) -> tuple[str, str]:
     page to answer.
     """
     ordered = sorted(stories, key=_rank)
-    cards = [_card(story, number, drawn=False)[0] for number, story in enumerate(ordered)]
+    cards = [
+        _card(story, number, drawn=False, size=MailSize.SHORT)[0]
+        for number, story in enumerate(ordered)
+    ]
     subject = cards[0]["subject"] if len(cards) == 1 else _together(ordered, cards)["subject"]
     lines = []
     for card in cards[:_MOST_SHOWN]:
@@ -189,15 +233,24 @@ def mail_of(
     sender: str,
     recipients: Sequence[str],
     message_id: str,
+    earlier: Sequence[str] = (),
     urgent: bool = False,
+    text_alone: str | None = None,
 ) -> EmailMessage:
     """A mail from the templates of a name, HTML and plain text, with its pictures in it.
 
+    text_alone : the whole mail, in place of the templates
     Raises OutletError (permanent) where there is nobody to send it to.
     """
     message = _envelope(
         subject, at, sender=sender, recipients=recipients, message_id=message_id, urgent=urgent
     )
+    if earlier:
+        message["In-Reply-To"] = f"<{plain_id(earlier[-1])}>"
+        message["References"] = " ".join(f"<{plain_id(one)}>" for one in earlier)
+    if text_alone is not None:
+        message.set_content(f"{text_alone}\n\n{facts['size_note']}\n")
+        return message
     message.set_content(templates().get_template(f"{name}.txt.j2").render(facts))
     message.add_alternative(templates().get_template(f"{name}.html.j2").render(facts), "html")
     (_, html) = message.iter_parts()
@@ -269,14 +322,24 @@ def _brief(story: Story, card: dict[str, Any]) -> str:
     return f"{words}{percent(alert.fraction)} differentiated"
 
 
-def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], list[Picture]]:
+def _card(
+    story: Story, number: int, *, drawn: bool, size: MailSize
+) -> tuple[dict[str, Any], list[Picture]]:
     """What a mail says about one alert, and its pictures as (content, kind, id, file name)."""
     if isinstance(story, AlarmStory):
         return _alarm_facts(story), []
-    overlay = None if story.overlay is None or not drawn else _picture_for_mail(story.overlay)
-    facts = _facts(story, overlay_id=f"overlay-{number}@colonywatch" if overlay else None)
+    drawn = drawn and (size is MailSize.FULL or (size is MailSize.ONE_PICTURE and number == 0))
+    small = size is MailSize.ONE_PICTURE
+    overlay = None
+    if story.overlay is not None and drawn:
+        overlay = _picture_for_mail(story.overlay, small=small)
+    facts = _facts(
+        story,
+        overlay_id=f"overlay-{number}@colonywatch" if overlay else None,
+        pictured=size in (MailSize.FULL, MailSize.ONE_PICTURE),
+    )
     facts["overlay_missing"] = drawn and story.overlay is not None and overlay is None
-    facts["plot_id"] = f"series-{number}@colonywatch" if drawn else None
+    facts["plot_id"] = f"series-{number}@colonywatch" if drawn and not small else None
     facts["plan_picture_id"] = None
     if not drawn:
         return facts, []
@@ -284,6 +347,8 @@ def _card(story: Story, number: int, *, drawn: bool) -> tuple[dict[str, Any], li
     pictures = []
     if overlay is not None:
         pictures.append((overlay, "jpeg", facts["overlay_id"], f"{stem}_overlay.jpg"))
+    if small:
+        return facts, pictures
     if story.plan_picture is not None:
         facts["plan_picture_id"] = f"plan-{number}@colonywatch"
         pictures.append((story.plan_picture, "png", facts["plan_picture_id"], f"{stem}_plan.png"))
@@ -360,8 +425,8 @@ def _envelope(
         raise OutletError(f"{subject}: no recipient; set outlets.email.recipients", permanent=True)
     message = EmailMessage(policy=POLICY)
     message["Subject"] = subject
-    message["From"] = clean(sender)
-    message["To"] = ", ".join(clean(recipient) for recipient in recipients)
+    message["From"] = wire_address(clean(sender))
+    message["To"] = ", ".join(wire_address(clean(recipient)) for recipient in recipients)
     message["Date"] = format_datetime(at)
     message["Message-ID"] = f"<{plain_id(message_id)}>"
     # Keeps holiday notices from answering (RFC 3834).
@@ -419,7 +484,7 @@ _ALARMS = {
 # --- what the mail says -------------------------------------------------------------------------
 
 
-def _facts(story: AlertStory, *, overlay_id: str | None) -> dict[str, Any]:
+def _facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) -> dict[str, Any]:
     """Everything that the templates print. Text from captures is escaped there, cleaned here."""
     alert, zone = story.alert, story.zone
     reading = story.readings[-1] if story.readings else None
@@ -441,7 +506,7 @@ def _facts(story: AlertStory, *, overlay_id: str | None) -> dict[str, Any]:
         "reason": _reason(story),
         "rows": _rows(story, reading, fraction),
         "doubts": [clean(doubt) for doubt in reading.doubts] if reading else [],
-        "steps": _steps(story),
+        "steps": _steps(story, pictured=pictured),
         "plan": None if story.plan is None else _plan_facts(story.plan, zone),
         "overlay_id": overlay_id,
         "overlay_alt": f"Field of {where}: undifferentiated cells outlined in blue, "
@@ -564,7 +629,7 @@ def _rows(
     return rows
 
 
-def _steps(story: AlertStory) -> list[Step]:
+def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
     """What to do next: sentence and, where there is one, the command or the page for it."""
     kind, plan, links = story.alert.kind, story.plan, story.links
     history: Step = (
@@ -580,13 +645,15 @@ def _steps(story: AlertStory) -> list[Step]:
         return [("Nothing. " + history[0], *history[1:])]
     answers = _ways_to_answer(story.alert, links)[:1]
     if story.alert.topic in _NOTICES:
-        return [(_NEXT_STEP[story.alert.topic], None, None), history, *answers]
+        step = _NEXT_STEP[story.alert.topic]
+        if not pictured:
+            step = step.replace("the picture below", "its picture")
+        return [(step, None, None), history, *answers]
+    which = "the picture below"
+    if not pictured:
+        which = "the dish's picture" if story.overlay is None else clean(str(story.overlay))
     steps: list[Step] = [
-        (
-            "Look at the picture below: are the cells outlined in orange really differentiated?",
-            None,
-            None,
-        )
+        (f"Look at {which}: are the cells outlined in orange really differentiated?", None, None)
     ]
     if plan is None:
         by_hand = (
@@ -627,7 +694,7 @@ def _plan_facts(plan: RemovalPlan, zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-def _picture_for_mail(path: Path) -> bytes | None:
+def _picture_for_mail(path: Path, *, small: bool = False) -> bytes | None:
     """The overlay small enough for a mailbox, or None where it cannot be read."""
     try:
         content = path.read_bytes()
@@ -642,10 +709,13 @@ def _picture_for_mail(path: Path) -> bytes | None:
     if picture is None:
         return None
     rows, columns = picture.shape[:2]
-    if columns > _PICTURE_WIDTH_PX:
-        size = _PICTURE_WIDTH_PX, max(1, round(rows * _PICTURE_WIDTH_PX / columns))
+    width, quality = _PICTURE_WIDTH_PX, _JPEG_QUALITY
+    if small:
+        width, quality = _SMALL_WIDTH_PX, _SMALL_QUALITY
+    if columns > width:
+        size = width, max(1, round(rows * width / columns))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return jpeg.tobytes() if done else None
 
 

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import Message
+from monitor.culture import AlertKind, Message
 from monitor.record.database import Database
-from monitor.record.tables import OutboxRow
-from monitor.record.telling import WITHDRAWN
+from monitor.record.tables import AlertRow, OutboxRow, new_mail_id
+from monitor.record.telling import MAIL, WITHDRAWN
 
 FIRST_RETRY_S = 15.0
 LONGEST_RETRY_S = 1800.0
@@ -23,6 +23,9 @@ CLOCK_SLACK = timedelta(minutes=5)
 # What is due so soon after a message on the same source goes with it.
 JOIN = timedelta(minutes=2)
 MOST_IN_ONE = 400
+# What was given up longer ago is of no use any more, though a changed setting might cure it.
+REVIVED_FOR = timedelta(days=14)
+_MOST_IN_THREAD = 20
 _PICKER = ("withdrawal", "removal")
 
 
@@ -122,14 +125,20 @@ class Outbox:
                 one.held_until = now + held
                 if others and one.together is None:
                     one.together = row.id
-            return replace(_message(row), shares=tuple(_message(one) for one in others))
+            # The mail of several is that of the one that gathered them, whichever comes first now.
+            first = row if row.together is None else session.get(OutboxRow, row.together)
+            return replace(
+                _message(row),
+                mail_id=(first or row).mail_id,
+                shares=tuple(_message(one) for one in others),
+            )
 
     def delivered(self, message_id: int, where: str, now: datetime) -> None:
         """A message, and what shared its mail, has reached its recipient."""
         with self._database.writing() as session:
             for row in _sharing(session, message_id):
                 row.delivered_at, row.delivered_to = now, where
-                row.last_error, row.held_until = None, None
+                row.last_error, row.held_until, row.refused_with = None, None, None
 
     def failed(
         self,
@@ -139,14 +148,23 @@ class Outbox:
         *,
         permanent: bool,
         unreachable: bool = False,
+        refused_with: str | None = None,
+        waits: bool = False,
     ) -> datetime | None:
-        """Not delivered. Returns when it is tried again, None where that cannot help."""
+        """Not delivered. Returns when it is tried again, None where that cannot help.
+
+        refused_with : fingerprint of the settings that may have to do with it (`release`)
+        waits : for a setting; in between it is tried now and then, for the cure may lie elsewhere
+        """
         with self._database.writing() as session:
             again = None
             for row in _sharing(session, message_id):
                 row.last_error, row.held_until, row.unreachable = error, None, unreachable
+                row.refused_with = refused_with
                 if permanent:
                     row.failed_at = now
+                elif waits:
+                    again = row.next_try_at = now + timedelta(seconds=LONGEST_RETRY_S)
                 else:
                     again = row.next_try_at = now + retry_after(row.attempts)
             return again
@@ -156,6 +174,136 @@ class Outbox:
         with self._database.writing() as session:
             for row in _sharing(session, message_id):
                 row.together, row.held_until, row.next_try_at = None, None, now
+                row.mail_id = new_mail_id()
+
+    def hold(
+        self, channel: str, error: str, refused_with: str | None, until: datetime, now: datetime
+    ) -> None:
+        """Nothing is taken from us as things are: what else is due there waits, too."""
+        with self._database.writing() as session:
+            session.execute(
+                update(OutboxRow)
+                .where(
+                    OutboxRow.channel == channel,
+                    OutboxRow.delivered_at.is_(None),
+                    OutboxRow.failed_at.is_(None),
+                    OutboxRow.next_try_at <= now,
+                    or_(OutboxRow.held_until.is_(None), OutboxRow.held_until <= now),
+                )
+                .values(
+                    next_try_at=until, last_error=error, refused_with=refused_with, unreachable=True
+                )
+            )
+
+    def release(
+        self, channel: str, fingerprint: str | None, now: datetime
+    ) -> list[tuple[Message, str | None]]:
+        """Let be tried at once what was refused with other settings than these.
+
+        fingerprint : of the settings now; None: whatever the settings were
+        Returns the messages, each with the source that it is about (empty: the machine).
+        """
+        changed: ColumnElement[bool] = OutboxRow.refused_with.is_not(None)
+        if fingerprint is not None:
+            changed = and_(changed, OutboxRow.refused_with != fingerprint)
+        with self._database.reading() as session:
+            if session.scalar(select(OutboxRow.id).where(changed).limit(1)) is None:
+                return []
+        with self._database.writing() as session:
+            rows = session.scalars(
+                select(OutboxRow)
+                .where(
+                    changed,
+                    OutboxRow.channel == channel,
+                    OutboxRow.delivered_at.is_(None),
+                    or_(OutboxRow.failed_at.is_(None), OutboxRow.failed_at >= now - REVIVED_FOR),
+                )
+                .order_by(OutboxRow.id)
+            ).all()
+            for row in rows:
+                row.next_try_at, row.failed_at, row.refused_with = now, None, None
+                row.unreachable = False
+            return [(_message(row), row.about) for row in rows]
+
+    def readdress(self, message_id: int, recipients: Collection[str], now: datetime) -> list[str]:
+        """Its recipient is none any more: it goes to those who have no message on the same yet, and
+        to nobody where all have. Returns who gets it.
+        """
+        with self._database.writing() as session:
+            row = session.get_one(OutboxRow, message_id)
+            told = set(
+                session.scalars(
+                    select(OutboxRow.recipient).where(
+                        OutboxRow.channel == row.channel, OutboxRow.subject_id == row.subject_id
+                    )
+                )
+            )
+            new = [one for one in dict.fromkeys(recipients) if one not in told]
+            row.together = None
+            if not new:
+                row.failed_at, row.last_error, row.refused_with = now, WITHDRAWN, None
+                return []
+            row.recipient, row.mail_id = new[0], new_mail_id()
+            row.attempts, row.last_error = 0, None
+            session.add_all(
+                OutboxRow(
+                    channel=row.channel,
+                    subject_id=row.subject_id,
+                    recipient=one,
+                    created_at=row.created_at,
+                    next_try_at=now,
+                    attempts=0,
+                    about=row.about,
+                )
+                for one in new[1:]
+            )
+            return new
+
+    def thread(self, message: Message) -> tuple[str, ...]:
+        """Ids of the mails that its recipient had on the same before, oldest first: since the alert
+        was raised.
+        """
+        if message.channel != MAIL or not message.subject_id.isdecimal():
+            return ()
+        with self._database.reading() as session:
+            alert = session.get(AlertRow, int(message.subject_id))
+            if alert is None or alert.kind == AlertKind.RAISED:
+                return ()
+            earlier = session.execute(
+                select(AlertRow.id, AlertRow.kind)
+                .where(
+                    AlertRow.id < alert.id,
+                    AlertRow.topic == alert.topic,
+                    AlertRow.dish_id.is_(alert.dish_id)
+                    if alert.dish_id is None
+                    else AlertRow.dish_id == alert.dish_id,
+                    AlertRow.source.is_(None)
+                    if alert.source is None
+                    else AlertRow.source == alert.source,
+                )
+                .order_by(AlertRow.id.desc())
+                .limit(_MOST_IN_THREAD)
+            ).all()
+            ids: list[str] = []
+            for alert_id, kind in earlier:
+                ids.append(str(alert_id))
+                if kind == AlertKind.RAISED:
+                    break
+            rows = session.scalars(
+                select(OutboxRow)
+                .where(
+                    OutboxRow.channel == MAIL,
+                    OutboxRow.recipient == message.recipient,
+                    OutboxRow.subject_id.in_(ids),
+                    OutboxRow.delivered_at.is_not(None),
+                )
+                .order_by(OutboxRow.delivered_at, OutboxRow.id)
+            ).all()
+            firsts = [
+                row if row.together is None else session.get(OutboxRow, row.together)
+                for row in rows
+            ]
+            return tuple(dict.fromkeys(one.mail_id for one in firsts if one is not None))
 
     def hurry(self, channels: Collection[str], now: datetime) -> None:
         """Somebody answers again: what found nobody there is tried at once."""
@@ -289,4 +437,6 @@ def _message(row: OutboxRow) -> Message:
         delivered_at=row.delivered_at,
         failed_at=row.failed_at,
         delivered_to=row.delivered_to,
+        mail_id=row.mail_id,
+        waits_for_setting=row.refused_with is not None,
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -479,6 +480,10 @@ class PickLogRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+def new_mail_id() -> str:
+    return uuid4().hex
+
+
 class OutboxRow(Base):
     """Something that must reach somebody; written in the transaction of the fact it speaks of."""
 
@@ -504,6 +509,10 @@ class OutboxRow(Base):
     held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # The last try found nobody there.
     unreachable: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Of its mail: by chance, so that mails of two records can be told apart; kept over all tries.
+    mail_id: Mapped[str] = mapped_column(String(40), default=new_mail_id)
+    # Fingerprint of the settings with which it was refused; others may cure that.
+    refused_with: Mapped[str | None] = mapped_column(String(64))
 
 
 class DigestRow(Base):
