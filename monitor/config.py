@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
@@ -20,13 +21,13 @@ from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
-    BaseModel,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from monitor.config_problems import STAND_IN, THE_FILE, all_of, lines_of, problems_in
 from monitor.config_values import PathField as _PathField
 from monitor.config_values import Positive as _Positive
 from monitor.config_values import Section as _Section
@@ -363,25 +364,32 @@ class DifferentiationConfig(_Section):
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> Self:
+        all_of(self._limits_out_of_order)
+        return self
+
+    def _limits_out_of_order(self) -> list[str]:
+        found = []
         if self.clear_below >= self.raise_above:
-            raise ValueError(
+            found.append(
                 f"clear_below ({self.clear_below}) must be below raise_above ({self.raise_above})"
             )
         if self.critical_above is not None and self.critical_clear_below >= self.critical_above:
-            raise ValueError(
+            found.append(
                 f"critical_clear_below ({self.critical_clear_below}) must be below critical_above "
                 f"({self.critical_above})"
             )
         if self.scans_needed > self.scans_considered:
-            raise ValueError(
+            found.append(
                 f"scans_needed ({self.scans_needed}) cannot exceed scans_considered "
                 f"({self.scans_considered})"
             )
         if self.trend_h is None:
-            for key in ("rise_above_per_day", "growth_below_per_day"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"{key} needs trend_h, for example trend_h: 30")
-        return self
+            found += [
+                f"{key} needs trend_h, for example trend_h: 30"
+                for key in ("rise_above_per_day", "growth_below_per_day")
+                if getattr(self, key) is not None
+            ]
+        return found
 
 
 class OverrideConfig(_Section):
@@ -548,22 +556,18 @@ class DecisionsConfig(_Section):
     removal: RemovalConfig = RemovalConfig()
     verification: VerificationConfig = VerificationConfig()
 
-    @model_validator(mode="after")
-    def _overrides_give_sound_limits(self) -> Self:
+    def unsound_overrides(self) -> list[str]:
+        """What is wrong in limits that are put in the place of others."""
+        found = []
         for number, override in enumerate(self.overrides):
             try:
                 self._overridden(override)
             except ValidationError as problem:
-                first = problem.errors()[0]
-                key = ".".join(str(part) for part in first["loc"])
-                wrong = _allowed(first)
-                if first["type"] == "extra_forbidden":
-                    known = ", ".join(DifferentiationConfig.model_fields)
-                    wrong = f"is not a known key; allowed here: {known}"
-                raise ValueError(
-                    f"overrides[{number}].limits{'.' + key if key else ''}: {wrong}"
-                ) from problem
-        return self
+                for line in lines_of(problem, DifferentiationConfig):
+                    key, text = line.split(": ", 1)
+                    inner = "" if key == THE_FILE else f".{key}"
+                    found.append(f"decisions.overrides[{number}].limits{inner}: {text}")
+        return found
 
     def limits_for(self, dish: str, source: str, label: str = "") -> DifferentiationConfig:
         """The limits that hold for a dish, by its name or by what captures call it."""
@@ -829,56 +833,68 @@ class Config(_Section):
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="after")
-    def _source_names_differ(self) -> Self:
+    def _parts_agree(self) -> Self:
+        all_of(
+            self.decisions.unsound_overrides,
+            self._equal_source_names,
+            self._overrides_of_unknown_sources,
+            self._readers_of_unknown_sources,
+            self._equal_channel_names,
+            self._pick_logs_among_others,
+        )
+        return self
+
+    def _equal_source_names(self) -> list[str]:
         names = [source.name for source in self.sources]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two sources are called {name!r}; each needs its own name")
-        return self
+        return [
+            f"two sources are called {name!r}; each needs its own name"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
 
-    @model_validator(mode="after")
-    def _overrides_name_sources(self) -> Self:
-        known = {source.name for source in self.sources} | {"unlisted"}
-        for number, override in enumerate(self.decisions.overrides):
-            if self.sources and override.source is not None and override.source not in known:
-                raise ValueError(
-                    f"decisions.overrides[{number}].source: no source is called "
-                    f"{override.source!r}; known: {', '.join(sorted(known))}"
-                )
-        return self
+    @property
+    def _known_sources(self) -> list[str]:
+        named = {source.name for source in self.sources if STAND_IN not in source.name}
+        return sorted(named | {"unlisted"})
 
-    @model_validator(mode="after")
-    def _recipients_follow_known_sources(self) -> Self:
-        known = {source.name for source in self.sources} | {"unlisted"}
+    def _overrides_of_unknown_sources(self) -> list[str]:
+        known = self._known_sources
+        return [
+            f"decisions.overrides[{number}].source: no source is called {override.source!r}; "
+            f"known: {', '.join(known)}"
+            for number, override in enumerate(self.decisions.overrides)
+            if self.sources and override.source is not None and override.source not in known
+        ]
+
+    def _readers_of_unknown_sources(self) -> list[str]:
+        known = self._known_sources
         addressed: dict[str, Sequence[Addressed]] = {
             "email.recipients": self.outlets.email.recipients,
             "channels": self.outlets.channels,
         }
-        for key, readers in addressed.items():
-            for number, reader in enumerate(readers):
-                for source in reader.sources:
-                    if self.sources and source not in known:
-                        raise ValueError(
-                            f"outlets.{key}[{number}].sources: no source is called "
-                            f"{source!r}; known: {', '.join(sorted(known))}"
-                        )
-        return self
+        return [
+            f"outlets.{key}[{number}].sources: no source is called {source!r}; "
+            f"known: {', '.join(known)}"
+            for key, readers in addressed.items()
+            for number, reader in enumerate(readers)
+            for source in reader.sources
+            if self.sources and source not in known
+        ]
 
-    @model_validator(mode="after")
-    def _channel_names_differ(self) -> Self:
+    def _equal_channel_names(self) -> list[str]:
         names = [channel.name for channel in self.outlets.channels]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"outlets.channels: two are called {name!r}; each needs its own name")
-        return self
+        return [
+            f"outlets.channels: two are called {name!r}; each needs its own name"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
 
-    @model_validator(mode="after")
-    def _pick_logs_have_a_folder_of_their_own(self) -> Self:
+    def _pick_logs_among_others(self) -> list[str]:
         taken = {self.removal_folder, *(source.path for source in self.sources)}
-        if self.outlets.removal.pick_logs.folder in taken:
-            raise ValueError(
-                "outlets.removal.pick_logs.folder: is the folder of the plans or of a source; "
-                "give the picker's logs a folder of their own"
-            )
-        return self
+        if self.outlets.removal.pick_logs.folder not in taken:
+            return []
+        return [
+            "outlets.removal.pick_logs.folder: is the folder of the plans or of a source; "
+            "give the picker's logs a folder of their own"
+        ]
 
     @property
     def overlay_folder(self) -> Path:
@@ -1015,7 +1031,11 @@ def parse_config(text: str, *, where: Path) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as problem:
-        raise ConfigError("\n".join(_lines(problem, where))) from problem
+        lines, rest = problems_in(raw, Config, problem)
+        with suppress(RuntimeError):
+            rest = rest and _with_absolute_paths(rest, where.absolute().parent)
+        text = "\n".join(f"{where}: {line}" for line in lines)
+        raise ConfigError(text, rest=rest) from problem
     try:
         return _with_absolute_paths(config, where.absolute().parent)
     except RuntimeError as problem:  # ~name of a user whom this machine does not know
@@ -1086,59 +1106,6 @@ def _absolute_model(section: SegmentationConfig, anchor: Path) -> SegmentationCo
     if section.model == "starter":
         return section
     return section.model_copy(update={"model": str(anchor / Path(section.model).expanduser())})
-
-
-def _lines(problem: ValidationError, where: Path) -> list[str]:
-    lines = []
-    for error in problem.errors():
-        key = ""
-        for part in error["loc"]:
-            # A key with a line break would make two lines of one problem.
-            word = str(part) if str(part).isprintable() else repr(part)
-            key += f"[{part}]" if isinstance(part, int) else f".{word}" if key else word
-        lines.append(f"{where}: {key or 'the file'}: {_allowed(error)}")
-    return lines
-
-
-_WORDS = {
-    "tuple_type": "must be a list",
-    "model_type": "must be a mapping of keys; leave the section out for its defaults",
-    "model_attributes_type": "must be a mapping of keys; leave the section out for its defaults",
-    "path_type": "must be a path",
-    "invalid_key": "is not a known key; put keys in quotes where they are numbers",
-}
-
-
-def _allowed(error: Any) -> str:
-    kind, message, given = error["type"], error["msg"], error.get("input")
-    if kind == "extra_forbidden":
-        section = _section_at(error["loc"][:-1])
-        known = ", ".join(section.model_fields) if section else "see config.yaml"
-        return f"is not a known key; allowed here: {known}"
-    if kind == "missing":
-        return "is missing"
-    if kind in _WORDS:
-        return _WORDS[kind] if isinstance(given, dict | list) else f"{_WORDS[kind]} (is {given!r})"
-    text = str(message).removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    return text if isinstance(given, dict | list) else f"{text} (is {given!r})"
-
-
-def _section_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    section: type[BaseModel] = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        found = [
-            kind
-            for kind in (annotation, *getattr(annotation, "__args__", ()))
-            if isinstance(kind, type) and issubclass(kind, BaseModel)
-        ]
-        if not found:
-            return None
-        section = found[0]
-    return section
 
 
 def _one_line(problem: Exception) -> str:

@@ -22,7 +22,14 @@ class MonitorError(Exception):
 
 
 class ConfigError(MonitorError):
-    """The configuration cannot be used; the text lists every problem found."""
+    """The configuration cannot be used; the text lists every problem found.
+
+    rest : what can be made of it without what is wrong in it; only for looking on
+    """
+
+    def __init__(self, message: str, *, rest: object | None = None) -> None:
+        super().__init__(message)
+        self.rest = rest
 
 
 class UsageError(MonitorError):

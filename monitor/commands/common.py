@@ -21,6 +21,7 @@ from monitor.config import Config, find_config, load_config
 from monitor.culture import DishLine
 from monitor.delivery import take_back_from
 from monitor.errors import ConfigError, MonitorError, UsageError
+from monitor.machine_checks import written_inside_a_source
 from monitor.record.store import Store
 
 DONE, FAILED, MISUSED, BAD_CONFIG = 0, 1, 2, 78
@@ -64,12 +65,20 @@ JsonOption = Annotated[
 
 def open_config(config: Path | None, state: Path | None) -> Config:
     """The configuration that holds for this call. Raises ConfigError."""
-    found = load_config(find_config(config))
+    path = find_config(config)
+    found = load_config(path)
     if state is None:
+        inside = list(written_inside_a_source(found))
+        if inside:
+            text = "\n".join(f"{path or 'the built-in defaults'}: {line}" for line in inside)
+            raise ConfigError(text, rest=found)
         return found
     if state.exists() and not state.is_dir():
         raise UsageError(f"{state}: is a file; --state wants a folder")
-    return found.with_state(state)
+    found = found.with_state(state)
+    if any(True for _ in written_inside_a_source(found)):
+        raise UsageError(f"{state}: lies inside a source's folder; choose another with --state DIR")
+    return found
 
 
 def open_store(config: Config) -> Store:

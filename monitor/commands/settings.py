@@ -33,6 +33,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, SourceSettings, find_config
+from monitor.config_problems import STAND_IN
 from monitor.culture import CalibrationKind
 from monitor.errors import (
     CalibrationError,
@@ -42,6 +43,7 @@ from monitor.errors import (
     OutletError,
     UsageError,
 )
+from monitor.machine_checks import missing_here
 from monitor.pipeline import utc_now
 
 FREE_BYTES_WANTED = 2 * 2**30
@@ -64,11 +66,22 @@ def check_config(
     if example:
         typer.echo(example_config(), nl=False)
         return
-    found = open_config(config, state)
-    out.print(f"{find_config(config) or 'the built-in defaults'}: no problem found", markup=False)
+    where = find_config(config) or "the built-in defaults"
+    lines: list[str] = []
+    try:
+        found = open_config(config, state)
+    except ConfigError as problem:
+        lines, rest = str(problem).splitlines(), problem.rest
+        if not isinstance(rest, Config):
+            raise
+        found = rest
+    lines += [f"{where}: {line}" for line in missing_here(found) if STAND_IN not in line]
+    if lines:
+        raise ConfigError("\n".join(dict.fromkeys(lines)))
+    out.print(f"{where}: no problem found", markup=False)
     for source in found.sources:
-        if not source.path.is_dir():
-            say(f"source {source.name}: {source.path} is no folder (yet)")
+        if not source.path.exists():
+            say(f"source {source.name}: {source.path} is not there (yet)")
     say(
         f"record: {found.record.folder}; mails: "
         f"{found.outlets.email.server or found.mailbox}; picker: {found.removal_folder}"
@@ -207,12 +220,14 @@ def doctor(
     """
     begin_logging()
     settings = open_config(config, state)
-    findings = [Finding("configuration", True, "no problem found")]
+    findings: list[Finding] = []
     checks = (
+        _missing,
         _state_folder,
         _database,
         _model,
         _sources,
+        _silence,
         _calibrations,
         _inotify,
         _mail,
@@ -226,6 +241,8 @@ def doctor(
             findings += look(settings)
         except (MonitorError, OSError) as problem:
             findings.append(Finding(look.__name__.strip("_"), False, str(problem)))
+    if not any(one.what == "configuration" for one in findings):
+        findings.insert(0, Finding("configuration", True, "no problem found"))
     if as_json:
         print_json([{"what": one.what, "ok": one.ok, "text": shown(one.text)} for one in findings])
     else:
@@ -324,6 +341,24 @@ def _sources(config: Config) -> list[Finding]:
             )
         )
     return found
+
+
+def _silence(config: Config) -> list[Finding]:
+    """Whose silence is noticed: that is off until somebody says how often scans come."""
+    return [
+        Finding(
+            f"source {source.name}",
+            None,
+            "silence is not watched: a dish or an imager that gives nothing new is not mailed; set "
+            f"sources[{number}].expected_interval_h",
+        )
+        for number, source in enumerate(config.sources)
+        if source.expected_interval_h is None
+    ]
+
+
+def _missing(config: Config) -> list[Finding]:
+    return [Finding("configuration", False, line) for line in missing_here(config)]
 
 
 def _calibrations(config: Config) -> list[Finding]:

@@ -121,6 +121,50 @@ def test_every_problem_comes_at_once_with_file_key_and_what_is_allowed():
     assert "sources, unlisted, segmentation" in by_key["typo"]
 
 
+def test_what_keys_say_together_is_looked_at_beside_what_is_wrong_in_each():
+    """A person who mends one layer of problems is not shown another one in the next run."""
+    found = problems(
+        """
+        sources:
+          - {name: a, path: 7}
+          - {name: a, path: p}
+          - {path: q, vessel: {kind: plate-96}, pixel_size_um: big}
+        decisions:
+          differentiation: {raise_above: 0.01, scans_needed: 9, scans_considered: 4, trend_h: x}
+          overrides: [{source: nowhere, limits: {raise_abov: 1, clear_below: 0.5}}]
+        outlets:
+          email:
+            username: u
+            port: 0
+            recipients: [{address: a@b, sources: [elsewhere]}, nobody]
+          channels: [{name: c}, {name: c, url_file: f}]
+          removal: {formats: [csv-mapped], handover: pigeon}
+        """
+    )
+    said = [line.removeprefix(f"{WHERE}: ") for line in found]
+    for expected in (
+        "sources[0].path: ",
+        "sources[2].name: is missing",
+        "sources[2].pixel_size_um: ",
+        "decisions.differentiation.trend_h: ",
+        "decisions.differentiation: clear_below (0.05) must be below raise_above (0.01)",
+        "decisions.differentiation: scans_needed (9) cannot exceed scans_considered (4)",
+        "the file: decisions.overrides[0].limits.raise_abov: is not a known key",
+        "outlets.email.port: ",
+        "outlets.email.recipients[1].address: ",
+        "outlets.email: username and password_file go together",
+        "outlets.channels[0].url_file: is missing",
+        "outlets.removal.handover: ",
+        "outlets.removal: csv-mapped needs columns",
+        "the file: two sources are called 'a'",
+        "the file: decisions.overrides[0].source: no source is called 'nowhere'",
+        "the file: outlets.channels: two are called 'c'",
+    ):
+        assert any(line.startswith(expected) for line in said), (expected, said)
+    assert len(said) == len(set(said))
+    assert not any("stand-in" in line for line in said)
+
+
 WRONG = {
     "not a mapping": ("- a", "must be a mapping of sections, is a list"),
     "only a word": ("word", "must be a mapping of sections, is a str"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import pty
 import re
@@ -233,6 +234,47 @@ def test_a_configuration_that_may_not_be_read_ends_with_78(tmp_path):
     answer = spawn("check-config", "--config", path, before=before)
     assert answer.code == BAD_CONFIG
     assert "cannot be read (Permission denied)" in answer.err
+
+
+def test_what_is_missing_on_the_machine_comes_with_what_is_wrong_in_the_file(tmp_path):
+    path = tmp_path / "faulty.yaml"
+    path.write_text(
+        "sources: [{name: a, path: ., watch: often}]\n"
+        "segmentation: {model: gone}\n"
+        "outlets: {email: {server: h, port: 0, username: u, password_file: nowhere}}\n"
+    )
+    answer = call("check-config", "--config", path, folder=tmp_path)
+    assert (answer.code, answer.out) == (BAD_CONFIG, "")
+    for key in (
+        "sources[0].watch", "outlets.email.port", "segmentation.model",
+        "outlets.email.password_file", "outlets.email.recipients", "record.folder",
+    ):  # fmt: skip
+        assert answer.err.count(f"faulty.yaml: {key}: ") == 1, (key, answer.err)
+
+
+@pytest.mark.parametrize("words", [["run"], ["process", "."], ["status"]])
+def test_nothing_runs_on_a_record_inside_a_source(words, tmp_path):
+    """Its overlays would be taken for captures."""
+    path = tmp_path / "config.yaml"
+    path.write_text("sources: [{name: a, path: .}]")
+    answer = call(*words, "--config", path, folder=tmp_path)
+    assert (answer.code, answer.out) == (BAD_CONFIG, "")
+    assert "record.folder: " in answer.err
+    answer = call(*words, "--config", path, "--state", tmp_path / "trial", folder=tmp_path)
+    assert answer.code == MISUSED
+    assert "lies inside a source's folder" in answer.err
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["config.yaml"]
+
+
+def test_doctor_says_whose_silence_is_not_watched(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "config.yaml").write_text(
+        "sources: [{name: a, path: in}, {name: b, path: in, expected_interval_h: 4}]"
+    )
+    answer = call("doctor", "--json", folder=tmp_path)
+    silent = [one for one in json.loads(answer.out) if "silence is not watched" in one["text"]]
+    assert [(one["what"], one["ok"]) for one in silent] == [("source a", None)]
+    assert "sources[0].expected_interval_h" in silent[0]["text"]
 
 
 def test_an_empty_configuration_means_the_defaults(tmp_path):
