@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+UNLISTED: Final = "unlisted"
+"""The source of what was given to a command and lies in no source's folder."""
+
 Ring = tuple[tuple[float, float], ...]
 """A closed line by its points, (row, column); the last one is not the first one again."""
 
@@ -68,6 +71,7 @@ class AlertTopic(StrEnum):
     # by what does not come
     NO_CAPTURE = "no-new-capture"
     SAME_PICTURE = "same-picture"
+    EQUAL_PICTURES = "equal-pictures"  # one picture came for several dishes
     SOURCE_SILENT = "source-silent"
     SOURCE_GONE = "source-gone"
     DISK_FULL = "disk-nearly-full"
@@ -120,6 +124,26 @@ class StagePosition:
 
 
 @dataclass(frozen=True)
+class FieldIdentity:
+    """What makes two files pictures of the same field: all of it is equal.
+
+    source : its name; two imagers may call two dishes the same
+    dish : what the source's names call it
+    scan : the key in the name, else the time in the name as text; None = the name says neither
+    field : None where the name does not tell fields apart
+    channel, plane, projection : of what is written into a file each
+    """
+
+    source: str
+    dish: str
+    scan: str | None = None
+    field: str | None = None
+    channel: str | None = None
+    plane: int | None = None
+    projection: str | None = None
+
+
+@dataclass(frozen=True)
 class NamedParts:
     """What a file name says. Everything that the name leaves out is None.
 
@@ -145,6 +169,15 @@ class NamedParts:
     stage: StagePosition | None = None
     projection: str | None = None
 
+    def identity(self, source: str) -> FieldIdentity:
+        """Of a file of that source with this name."""
+        scan = self.scan
+        if scan is None and self.acquired_at is not None:
+            scan = self.acquired_at.isoformat()
+        return FieldIdentity(
+            source, self.dish, scan, self.field, self.channel, self.plane, self.projection
+        )
+
 
 @dataclass(frozen=True)
 class Capture:
@@ -163,6 +196,15 @@ class Capture:
     first_seen_at: datetime | None = None
     field: str | None = None
     scan_id: int | None = None
+
+
+@dataclass(frozen=True)
+class EqualPicture:
+    """A capture that shows the very same picture as one of another dish."""
+
+    source: str
+    dish: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -515,7 +557,8 @@ class Reading:
 class DishLine:
     """A dish from its seeding to its end.
 
-    label : what the imager's names call the place; `name` is what people call this line
+    label : what the names of `source` call the place; `name` is what people call this line: the
+        label, with the source before it where two sources use it
     passage : how many passages on record led to it
     began_at, ended_at : None = with its first scan; not yet
     """

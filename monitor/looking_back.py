@@ -73,6 +73,7 @@ class LookingBack:
             return NO_SCANS, None
         readings = self._store.earlier.newest_readings(
             label=named.dish,
+            source=source,
             limit=wanted + _PASSED_OVER,
             before=named.acquired_at,
             without=sha256,
@@ -118,7 +119,7 @@ class LookingBack:
         """The label maps that were read so far."""
         self._read = {}
 
-    def prepare(self, fields: Sequence[ScanField], dish: str | None) -> None:
+    def prepare(self, fields: Sequence[ScanField], dish: str | None, label: str = "") -> None:
         """Read ahead what the decision on a scan will ask for, as far as can be foreseen."""
         if dish is None or not fields:
             return
@@ -127,7 +128,7 @@ class LookingBack:
             self.labels_of(self.made_from(plan).values())
         if any(aim.points for one in fields for aim in one.measurement.aims):
             self.labels_of([one.measurement for one in fields])
-            limits = self._config.decisions.limits_for(dish, fields[0].source)
+            limits = self._config.decisions.limits_for(dish, fields[0].source, label)
             readings = self._store.earlier.newest_readings(
                 dish=dish,
                 limit=self._config.decisions.removal.earlier_scans + _PASSED_OVER,

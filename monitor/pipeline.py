@@ -41,6 +41,7 @@ from monitor.config import (
     settings_sha256,
 )
 from monitor.culture import (
+    UNLISTED,
     AlertKind,
     AlertTopic,
     Calibration,
@@ -48,6 +49,7 @@ from monitor.culture import (
     Capture,
     ColonyScan,
     DishStatus,
+    FieldIdentity,
     FieldMeasurement,
     Following,
     NamedParts,
@@ -75,7 +77,7 @@ from monitor.errors import (
 )
 from monitor.geometry import Affine, field_to_stage
 from monitor.looking_back import LookingBack
-from monitor.record.captures import NewMeasurement, ScanPlace, SeenFile, TakenIn
+from monitor.record.captures import NewMeasurement, ScanPlace, TakenIn
 from monitor.record.dishes import (
     NewAlert,
     NewReading,
@@ -84,16 +86,17 @@ from monitor.record.dishes import (
     ScanField,
     ScanOutcome,
 )
+from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import MIN_COLONY_UM2
 from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
 from monitor.segmentation.request import FieldRequest
 from monitor.vessels import Vessel
+from monitor.vigil import tell_of_equal_pictures
 
 log = logging.getLogger(__name__)
 
-UNLISTED = "unlisted"
 _NOTHING_TOLD = {RemovalCheck.CANNOT_TELL, RemovalCheck.NOT_CHECKED}
 _STILL_TO_REMOVE = {RemovalCheck.STILL_THERE, RemovalCheck.PARTLY_GONE}
 CRASHES_ALLOWED = 2
@@ -195,14 +198,15 @@ class Pipeline:
         empty = seen.problem is not None and seen.problem[0] == "empty"
         if empty and self._patient and self._is_young(path, source, None):
             seen = replace(seen, transient=True)
-        return replace(seen, dish=self._named_dish(path, source))
+        return replace(seen, identity=self._identity(path, source))
 
-    def _named_dish(self, path: Path, source: str) -> str | None:
+    def _identity(self, path: Path, source: str) -> FieldIdentity | None:
         settings = self.settings(source)
         try:
-            return name_capture(path, settings.names, settings.zone).dish
+            named = name_capture(path, settings.names, settings.zone, settings.start)
         except CaptureError:
             return None  # said when its turn comes
+        return named.identity(source)
 
     # --- segmentation --------------------------------------------------------------------------
 
@@ -283,6 +287,11 @@ class Pipeline:
             else []
         )
         scans = [None if measured is None else next(found) for measured in answers]
+        if any(
+            scan is None and measured is not None
+            for scan, measured in zip(scans, answers, strict=True)
+        ):
+            self.tell_of_equal_pictures()
         for work, measured in zip(works, answers, strict=True):
             if measured is not None:
                 log.info(
@@ -294,6 +303,10 @@ class Pipeline:
                     measured.took_s,
                 )
         return scans
+
+    def tell_of_equal_pictures(self) -> None:
+        """One picture that came for several dishes is a fault of the imager: somebody must hear."""
+        tell_of_equal_pictures(self._config, self._store, self._clock())
 
     def _answer_to(self, work: InWork) -> FieldMeasurement | None:
         """What the worker measured; None where it did not, which is then on record."""
@@ -327,9 +340,8 @@ class Pipeline:
 
     def _place(self, work: InWork) -> ScanPlace:
         return ScanPlace(
-            dish=work.named.dish,
+            named=work.named.identity(work.capture.source),
             key=work.named.scan,
-            field=work.named.field,
             gap_s=self.settings(work.capture.source).scan_gap_s,
         )
 
@@ -516,7 +528,7 @@ class Pipeline:
         """What can be worked out before the transaction, which is then a short one."""
         fields = self._store.dishes.fields_of_scan(scan_id)
         laid_out = _LaidOut(fields, self._lay_out)
-        self._looking_back.prepare(fields, self._store.dishes.dish_of_scan(scan_id))
+        self._looking_back.prepare(fields, *self._store.dishes.dish_of_scan(scan_id))
         return laid_out
 
     def _read(self, scan_id: int, laid_out: _LaidOut) -> ScanOutcome | None:
@@ -751,6 +763,8 @@ def _say(outcome: ScanOutcome | None) -> None:
     if outcome is None:
         return
     reading = outcome.reading
+    for said in outcome.set_aside:
+        log.warning("scan dish=%s: %s", reading.dish, said)
     log.info(
         "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s",
         reading.dish,

@@ -16,11 +16,12 @@ import numpy as np
 
 from model.classes import CellClass
 from monitor.config import Config, RecordConfig
-from monitor.culture import AlertTopic, FieldMeasurement
+from monitor.culture import UNLISTED, AlertTopic, FieldIdentity, FieldMeasurement
 from monitor.delivery import deliver_due
 from monitor.errors import MonitorError
-from monitor.pipeline import UNLISTED, Pipeline, utc_now
-from monitor.record.captures import ScanPlace, SeenFile
+from monitor.pipeline import Pipeline, utc_now
+from monitor.record.captures import ScanPlace
+from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg
@@ -145,7 +146,7 @@ def _record(store: Store, measured: FieldMeasurement, scan: int) -> int:
     scan_id = store.captures.record_measurement(
         capture.id,
         "rehearsal",
-        ScanPlace(DISH, f"scan-{scan}", None, 1.0),
+        ScanPlace(FieldIdentity(UNLISTED, DISH, f"scan-{scan}"), f"scan-{scan}", 1.0),
         measured,
         now,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic
+from monitor.culture import Alert, AlertKind, AlertTopic, EqualPicture
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.silence import (
     SILENCES,
@@ -22,6 +22,7 @@ from monitor.decisions.silence import (
     MachineLife,
     SourceLife,
     changes,
+    equal_alarms,
     key_of,
     what_is_wrong,
 )
@@ -106,7 +107,7 @@ class Vigil:
                 sign.last_new_at,
                 sign.repeats,
                 in_hand=any(
-                    label == sign.label or (label is None and source == sign.source)
+                    source == sign.source and label in (sign.label, None)
                     for source, label in in_hand
                 ),
             )
@@ -126,6 +127,7 @@ class Vigil:
             self._machine(worker),
             self._config.decisions.silence,
             {key_of(alert) for alert in open_now},
+            _equal_pictures(self._config, self._store, now),
         )
         begun, over = changes(open_now, wrong)
         written = [
@@ -232,22 +234,58 @@ class Vigil:
     def _told_how(
         self, alarm: Alarm, kind: AlertKind, alerts: Sequence[Alert], now: datetime
     ) -> NewAlert:
-        way = mailing(
-            kind,
-            alarm.severity,
-            told(alerts, alarm.topic),
-            at=now,
-            now=now,
-            cooldown=timedelta(hours=self._config.decisions.silence.cooldown_h),
-            not_before=not_before(self._config, alarm.source, now),
-        )
-        return NewAlert(
-            kind,
-            alarm.topic,
-            alarm.severity,
-            text=alarm.text,
-            mail_to=mail_to(self._config, kind, alarm.severity, alarm.source),
-            channels=channels_to(self._config, kind, alarm.severity, alarm.source),
-            held_back=way.held_back,
-            wait=way.wait,
-        )
+        return told_how(self._config, alarm, kind, alerts, now)
+
+
+def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualPicture]:
+    forgotten = timedelta(days=config.decisions.silence.forget_after_days)
+    return store.captures.equal_pictures(now - forgotten)
+
+
+def tell_of_equal_pictures(config: Config, store: Store, now: datetime) -> None:
+    """Raise and clear the alarms on pictures that came for several dishes; an open one names all
+    dishes that are known by now. At once, and also where no daemon looks.
+    """
+    wrong = equal_alarms(_equal_pictures(config, store, now))
+    begun, over = changes(store.alarms.open([AlertTopic.EQUAL_PICTURES]), wrong)
+    for kind, alarms in ((AlertKind.RAISED, begun), (AlertKind.CLEARED, over)):
+        for alarm in alarms:
+
+            def way(
+                alerts: Sequence[Alert], alarm: Alarm = alarm, kind: AlertKind = kind
+            ) -> NewAlert:
+                return told_how(config, alarm, kind, alerts, now)
+
+            store.alarms.write(kind, alarm.topic, way, dish=None, source=alarm.source, now=now)
+            log.warning("%s %s: %s", alarm.topic, kind, alarm.text)
+    for alarm in wrong:
+        if alarm not in begun and alarm.source is not None:
+            store.alarms.reword(alarm.topic, alarm.source, alarm.text)
+
+
+def told_how(
+    config: Config, alarm: Alarm, kind: AlertKind, alerts: Sequence[Alert], now: datetime
+) -> NewAlert:
+    """The alarm with whom to tell of it, or why nobody.
+
+    alerts : on the same dish, source or machine, oldest first
+    """
+    way = mailing(
+        kind,
+        alarm.severity,
+        told(alerts, alarm.topic),
+        at=now,
+        now=now,
+        cooldown=timedelta(hours=config.decisions.silence.cooldown_h),
+        not_before=not_before(config, alarm.source, now),
+    )
+    return NewAlert(
+        kind,
+        alarm.topic,
+        alarm.severity,
+        text=alarm.text,
+        mail_to=mail_to(config, kind, alarm.severity, alarm.source),
+        channels=channels_to(config, kind, alarm.severity, alarm.source),
+        held_back=way.held_back,
+        wait=way.wait,
+    )

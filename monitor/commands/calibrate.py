@@ -38,9 +38,9 @@ from monitor.commands.common import (
 )
 from monitor.commands.plate import report_plate
 from monitor.config import Config, SourceSettings
-from monitor.culture import Calibration, CalibrationKind
+from monitor.culture import UNLISTED, Calibration, CalibrationKind
 from monitor.errors import CalibrationError, MonitorError, UsageError
-from monitor.pipeline import UNLISTED, utc_now
+from monitor.pipeline import utc_now
 from monitor.record.store import Store
 from monitor.vessels import Vessel
 from monitor.whole_files import write_whole

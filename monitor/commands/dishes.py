@@ -176,8 +176,8 @@ def passage(
             "--to",
             metavar="NAME",
             show_default=False,
-            help="Name that the new dish's captures carry; may be given several times. Default: "
-            "the same name again.",
+            help="Name that the new dish's captures carry, with SOURCE: before it where another "
+            "source scans it; may be given several times. Default: the same name again.",
         ),
     ] = None,
     at: AtOption = None,
@@ -199,7 +199,8 @@ def passage(
         done = store.lines.passage(
             dish, to or [], at=when, who=person(who), note=note, now=utc_now()
         )
-        if done.parent.label not in {child.label for child in done.children}:
+        here = done.parent.source, done.parent.label
+        if here not in {(child.source, child.label) for child in done.children}:
             _say_what_followed(store, done.parent)
     names = ", ".join(shown(child.name) for child in done.children)
     say(
@@ -251,7 +252,9 @@ def _say_what_followed(store: Store, line: DishLine) -> None:
     after = [
         dish
         for dish in store.dishes.dishes()
-        if dish.label == line.label and dish.ended_at is None and dish.scans
+        if (dish.source, dish.label) == (line.source, line.label)
+        and dish.ended_at is None
+        and dish.scans
     ]
     for dish in after:
         say(

@@ -36,10 +36,10 @@ from monitor.commands.common import (
 )
 from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config, settings_sha256
-from monitor.culture import Capture, CaptureState
+from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.delivery import deliver_due, release_cured
 from monitor.errors import MonitorError, RecordError
-from monitor.pipeline import TOGETHER, UNLISTED, InWork, Pipeline, utc_now
+from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
@@ -360,6 +360,7 @@ def _read_scans(pipeline: Pipeline, store: Store, tally: Tally, rate: Rate) -> N
         pipeline.read_scans(portion)
         for _ in portion:
             counted.advance()
+    pipeline.tell_of_equal_pictures()
 
 
 def _measure(

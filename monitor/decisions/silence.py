@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import SilenceConfig
-from monitor.culture import Alert, AlertTopic, Severity
+from monitor.culture import Alert, AlertTopic, EqualPicture, Severity
 
 GIB = 2**30
 SILENCES = frozenset(
     {
         AlertTopic.NO_CAPTURE,
         AlertTopic.SAME_PICTURE,
+        AlertTopic.EQUAL_PICTURES,
         AlertTopic.SOURCE_SILENT,
         AlertTopic.SOURCE_GONE,
         AlertTopic.DISK_FULL,
@@ -31,10 +32,13 @@ SILENCES = frozenset(
 _ALIVE_INTERVALS = 1.5
 # Room that must be free again, as a multiple of the limit, before the disk counts as freed.
 _FREED = 1.25
+# Dishes that an alarm names.
+_NAMED = 12
 
 OVER = {
     AlertTopic.NO_CAPTURE: "New captures of the dish come again.",
     AlertTopic.SAME_PICTURE: "The captures of the dish differ again.",
+    AlertTopic.EQUAL_PICTURES: "Each of these dishes has a picture of its own again, or has ended.",
     AlertTopic.SOURCE_SILENT: "New captures come again, or its dishes have ended.",
     AlertTopic.SOURCE_GONE: "The folder is back.",
     AlertTopic.DISK_FULL: "There is room on the disk again.",
@@ -124,12 +128,14 @@ def what_is_wrong(
     machine: MachineLife,
     limits: SilenceConfig,
     open_now: Collection[AlarmKey],
+    equal: Sequence[EqualPicture] = (),
 ) -> tuple[Alarm, ...]:
     """Everything that is wrong at this moment.
 
     open_now : what was wrong when last looked; some of it ends later than it begins
+    equal : captures that show what captures of other dishes show
     """
-    found: list[Alarm] = []
+    found: list[Alarm] = list(equal_alarms(equal))
     for source in sources:
         own = [dish for dish in dishes if dish.source == source.name]
         alarms = _source_alarms(now, source, own, limits, open_now)
@@ -153,6 +159,28 @@ def what_is_wrong(
                 )
             )
     return (*found, *_machine_alarms(now, machine, limits, open_now))
+
+
+def equal_alarms(equal: Sequence[EqualPicture]) -> tuple[Alarm, ...]:
+    """One alarm for each source that gave one picture for several dishes."""
+    found = []
+    for source in sorted({one.source for one in equal}):
+        own = [one for one in equal if one.source == source]
+        names = list(dict.fromkeys(one.dish for one in own))
+        listed = ", ".join(names[:_NAMED]) + (
+            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        )
+        begun = min(one.at for one in own)
+        found.append(
+            Alarm(
+                AlertTopic.EQUAL_PICTURES,
+                f"Equal pictures: since {_at(begun)} source {source} gave {listed} the very same "
+                "picture as another dish. It cannot show both, so neither has a reading from it. "
+                "Is the camera or the stage stuck, or was a file copied?",
+                source=source,
+            )
+        )
+    return tuple(found)
 
 
 def changes(

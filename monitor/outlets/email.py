@@ -448,6 +448,12 @@ _ALARMS = {
         "pictures differ again",
         "Look at the imager: is it stuck, or does it write one frame under new names?",
     ),
+    AlertTopic.EQUAL_PICTURES: (
+        "equal pictures of several dishes",
+        "every dish has pictures of its own again",
+        "Look at the imager: is its camera or its stage stuck? Where a file was only copied or "
+        "misnamed, take the wrong one away, then: colonywatch retry",
+    ),
     AlertTopic.SOURCE_SILENT: (
         "no new captures",
         "new captures again",

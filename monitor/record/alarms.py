@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus
@@ -66,6 +66,21 @@ class AlarmRecord:
                 .order_by(AlertRow.id)
             )
             return [alert_of(row, name) for row, name in rows]
+
+    def reword(self, topic: AlertTopic, source: str, text: str) -> None:
+        """What an open alarm of a source says by now; a mail that was not sent yet says it too."""
+        with self._database.writing(durable=False) as session:
+            session.execute(
+                update(AlertRow)
+                .where(
+                    AlertRow.topic == topic,
+                    AlertRow.source == source,
+                    AlertRow.dish_id.is_(None),
+                    AlertRow.kind != AlertKind.CLEARED,
+                    AlertRow.closed_at.is_(None),
+                )
+                .values(text=text)
+            )
 
     def write(
         self,

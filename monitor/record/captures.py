@@ -33,16 +33,30 @@ from monitor.culture import (
     Capture,
     CaptureState,
     Colony,
+    EqualPicture,
     FieldAreas,
+    FieldIdentity,
     FieldMeasurement,
     Region,
     StagePosition,
 )
+from monitor.fields import same_but_format
 from monitor.record.database import Database
 from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
 from monitor.record.memory import hold
 from monitor.record.places import line_for_capture
 from monitor.record.plan_documents import aim_of, aiming_of, rings_of
+from monitor.record.plans import TakeBack
+from monitor.record.scans import EQUAL_PICTURES, SET_ASIDE, leave_scan
+from monitor.record.sightings import (
+    SeenFile,
+    digest_of,
+    follow,
+    is_badly_named,
+    lay,
+    sighted,
+    was_never_read,
+)
 from monitor.record.tables import (
     AnalysisRow,
     CaptureRow,
@@ -62,6 +76,8 @@ _MANY = 10_000
 # Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
 _PLACES = {"centroid": 1, "polygon": 1, "holes": 1, "mean_probability": 4, "uncertainty": 4}
 _OTHER_PLACES = 2
+# Files of one picture that a message names.
+_LISTED = 3
 
 
 # The kind of program that measures recorded captures once more.
@@ -73,24 +89,6 @@ class TakenIn(StrEnum):
 
     NEW = "new"
     KNOWN = "known"
-
-
-@dataclass(frozen=True)
-class SeenFile:
-    """A settled file. sha256 is None where it could not be hashed, and `problem` says why.
-
-    dish : what its name says, so that a dish's scan is not read while captures of it are due
-    problem : (reason, message); the file waits if `transient`, else it is unreadable
-    """
-
-    path: Path
-    source: str
-    size: int
-    mtime_ns: int
-    sha256: str | None
-    problem: tuple[str, str] | None = None
-    transient: bool = False
-    dish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,14 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class ScanPlace:
-    """Which scan a measured capture belongs to: the dish, and the name's key or the time."""
+    """Which scan a measured capture belongs to: by the name's key, else by time.
 
-    dish: str
+    named : what its name says
+    gap_s : fields of one scan without a key are at most so far apart
+    """
+
+    named: FieldIdentity
     key: str | None
-    field: str | None
     gap_s: float
 
 
@@ -124,8 +125,11 @@ class NewMeasurement:
 
 
 class CaptureRecord:
-    def __init__(self, database: Database) -> None:
+    """take_back : called with each plan that ends, before that is on record"""
+
+    def __init__(self, database: Database, *, take_back: TakeBack | None = None) -> None:
         self._database = database
+        self._take_back = take_back
 
     # --- first sight ---------------------------------------------------------------------------
 
@@ -166,7 +170,8 @@ class CaptureRecord:
         return found
 
     def take_in(self, seen: SeenFile, now: datetime) -> tuple[TakenIn, Capture]:
-        """Make a file's content known. The same bytes are one capture, whatever their names.
+        """Make a file's content known. The same bytes under names that say the same, or nothing,
+        are one capture.
 
         A row that could never be read takes on the new bytes of its path: the old ones were half
         a file, no capture of their own.
@@ -181,7 +186,7 @@ class CaptureRecord:
             found = _add_new(session, fresh, now)
             for number, one in enumerate(seen):
                 if number not in found:
-                    outcome, row = _take_in(session, one, now)
+                    outcome, row = _take_in(session, one, now, self._take_back)
                     found[number] = outcome, capture_of(row)
             return [found[number] for number in range(len(seen))]
 
@@ -216,7 +221,7 @@ class CaptureRecord:
             else:
                 claimed.state, claimed.claimed_by = CaptureState.WAITING, None
                 claimed.next_try_at = now
-            _, row = _take_in(session, seen, now)
+            _, row = _take_in(session, seen, now, self._take_back)
             if row is not claimed:
                 _forget_if_replaced(session, claimed)
             return capture_of(row)
@@ -299,7 +304,10 @@ class CaptureRecord:
         with self._database.writing(durable=False) as session, session.no_autoflush:
             ids = [one.capture_id for one in measurements]
             hold(session, session.scalars(_CAPTURES, {"ids": ids}))
-            return [_record(session, one, owner, now) for one in measurements]
+            twins = _twins(session, measurements)
+            return [
+                _record(session, one, owner, now, twins, self._take_back) for one in measurements
+            ]
 
     def record_unreadable(
         self, capture_id: int, owner: str, reason: str, message: str, now: datetime
@@ -439,6 +447,36 @@ class CaptureRecord:
 
     # --- questions -----------------------------------------------------------------------------
 
+    def equal_pictures(self, since: datetime) -> list[EqualPicture]:
+        """Captures that show what captures of other dishes show, found since then, by their dishes;
+        only of dishes that live and have no later reading.
+        """
+        later = exists().where(
+            ScanRow.dish_id == DishRow.id,
+            ScanRow.reading_id.is_not(None),
+            ScanRow.first_at > CaptureRow.acquired_at,
+        )
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(CaptureRow.source, DishRow.name, CaptureRow.acquired_at)
+                .join(
+                    DishRow,
+                    and_(
+                        DishRow.label == CaptureRow.named_dish,
+                        DishRow.source == CaptureRow.source,
+                        DishRow.ended_at.is_(None),
+                    ),
+                )
+                .where(
+                    unfinished(CaptureState.UNREADABLE),
+                    CaptureRow.reason == EQUAL_PICTURES,
+                    CaptureRow.finished_at >= since,
+                    ~later,
+                )
+                .order_by(DishRow.name, CaptureRow.acquired_at)
+            )
+            return [EqualPicture(source, dish, at) for source, dish, at in rows if at]
+
     def counts(self) -> dict[str, int]:
         """Captures by what a person wants to know: recorded, unreadable, waiting."""
         with self._database.reading() as session:
@@ -548,12 +586,6 @@ def retry_after(attempts: int) -> timedelta:
     return timedelta(seconds=min(FIRST_RETRY_S * 2 ** max(attempts - 1, 0), LONGEST_RETRY_S))
 
 
-def has_sha256(sha256: str) -> ColumnElement[bool]:
-    """The capture of these bytes."""
-    head, tail = halves_of(sha256)
-    return and_(CaptureRow.sha256_head == head, CaptureRow.sha256_tail == tail)
-
-
 def unfinished(*states: CaptureState) -> ColumnElement[bool]:
     """Captures in one of these states, none of them *recorded*; without any: in all such states.
 
@@ -650,21 +682,116 @@ _CAPTURES = (
 )
 
 
-def _record(session: Session, new: NewMeasurement, owner: str, now: datetime) -> int | None:
+_Twins = dict[str | None, list[CaptureRow]]
+
+
+def _twins(session: Session, new: Sequence[NewMeasurement]) -> _Twins:
+    """Captures that show the very same pictures, by fingerprint."""
+    found: _Twins = {}
+    wanted = {_short_print(one.measured.fingerprint) for one in new} - {None}
+    if wanted:
+        for row in session.scalars(_SHOWING, {"prints": sorted(filter(None, wanted))}):
+            found.setdefault(row.fingerprint, []).append(row)
+    return found
+
+
+def _short_print(fingerprint: str | None) -> str | None:
+    """As the column gives it back."""
+    return None if fingerprint is None else fingerprint[:16]
+
+
+_SHOWING = (
+    select(CaptureRow)
+    .where(CaptureRow.fingerprint.in_(bindparam("prints", expanding=True)))
+    .order_by(CaptureRow.id)
+    .options(joinedload(CaptureRow.folder))
+)
+
+
+def _record(
+    session: Session,
+    new: NewMeasurement,
+    owner: str,
+    now: datetime,
+    twins: _Twins,
+    take_back: TakeBack | None,
+) -> int | None:
     row = _claimed(session, new.capture_id, owner)
     if row is None:
         return None
     place, measured = new.place, new.measured
     dish = _line_of(session, row, place, measured.acquired_at, now)
-    scan_id = _put_into_scan(session, dish, place, measured.acquired_at, now)
-    was_measured = row.scan_id is not None
-    row.state = CaptureState.MEASURED
+    was_measured = row.acquired_at is not None
+    row.finished_at, row.acquired_at = now, measured.acquired_at
+    row.fingerprint = _short_print(measured.fingerprint)
+    row.identity = digest_of(place.named)
+    row.field, row.channel = place.named.field, place.named.channel
+    row.plane, row.projection = place.named.plane, place.named.projection
     row.reason = row.message = row.claimed_by = row.next_try_at = None
-    row.finished_at, row.field, row.acquired_at = now, place.field, measured.acquired_at
-    row.scan_id, row.named_dish = scan_id, None
-    row.fingerprint = measured.fingerprint
     _store_measurement(session, row.id, measured, now, again=was_measured)
+    same = twins.setdefault(row.fingerprint, []) if row.fingerprint is not None else []
+    elsewhere = [one for one in same if one is not row and _shows_another(session, one, dish)]
+    if row not in same:
+        same.append(row)
+    if elsewhere:
+        row.named_dish = place.named.dish
+        for one in [row, *elsewhere]:
+            _set_equal_aside(session, one, [row, *elsewhere], now, take_back)
+        return None
+    scan_id = _put_into_scan(session, row, dish, place, measured.acquired_at, now)
+    if row.scan_id is not None and row.scan_id != scan_id:
+        leave_scan(session, row, now, take_back)
+    row.state = CaptureState.MEASURED
+    row.scan_id, row.named_dish = scan_id, None
     return scan_id
+
+
+def _shows_another(session: Session, row: CaptureRow, dish: DishRow) -> bool:
+    """Is the capture one of another dish, and was its picture taken for one that says something?"""
+    if row.state not in (CaptureState.MEASURED, CaptureState.RECORDED) and not (
+        row.state == CaptureState.UNREADABLE and row.reason in (EQUAL_PICTURES, *SET_ASIDE)
+    ):
+        return False
+    return _place_of(session, row) != (dish.source, dish.label)
+
+
+def _place_of(session: Session, row: CaptureRow) -> tuple[str, str | None]:
+    """(source, label)"""
+    if row.scan_id is None:
+        return row.source, row.named_dish
+    shown = session.get_one(DishRow, session.get_one(ScanRow, row.scan_id).dish_id)
+    return shown.source, shown.label
+
+
+def _set_equal_aside(
+    session: Session,
+    row: CaptureRow,
+    equal: Sequence[CaptureRow],
+    now: datetime,
+    take_back: TakeBack | None,
+) -> None:
+    """One picture cannot show several dishes: it says nothing of any of them."""
+    _, label = _place_of(session, row)
+    others = sorted(
+        f"{one.path.name} of {_shown_place(session, one)}" for one in equal if one is not row
+    )
+    listed = ", ".join(others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
+    row.named_dish = label if row.scan_id is not None else row.named_dish
+    if row.scan_id is not None:
+        leave_scan(session, row, now, take_back)
+    _make_unreadable(
+        row,
+        EQUAL_PICTURES,
+        f"{row.path.name}: shows the very same picture as {listed}; it cannot be of both, so it is "
+        "read for neither. Is the camera or the stage stuck, or was a file copied? Take the wrong "
+        "file away, then colonywatch retry",
+        now,
+    )
+
+
+def _shown_place(session: Session, row: CaptureRow) -> str:
+    source, label = _place_of(session, row)
+    return f"{label} ({source})"
 
 
 def _store_measurement(
@@ -734,11 +861,12 @@ def _line_of(
     session: Session, row: CaptureRow, place: ScanPlace, at: datetime, now: datetime
 ) -> DishRow:
     """The dish that a capture shows; what is measured once more stays where it is."""
+    named = place.named
     if row.scan_id is not None:
         dish = session.get_one(DishRow, session.get_one(ScanRow, row.scan_id).dish_id)
-        if dish.label == place.dish:
+        if (dish.source, dish.label) == (named.source, named.dish):
             return dish
-    return line_for_capture(session, place.dish, row.source, at, now)
+    return line_for_capture(session, named.source, named.dish, at, now)
 
 
 _SCAN_OF_KEY = select(ScanRow).where(
@@ -760,7 +888,12 @@ _NEW_SCAN = insert(ScanRow.__table__)  # type: ignore[arg-type]
 
 
 def _put_into_scan(
-    session: Session, dish: DishRow, place: ScanPlace, at: datetime, now: datetime
+    session: Session,
+    row: CaptureRow,
+    dish: DishRow,
+    place: ScanPlace,
+    at: datetime,
+    now: datetime,
 ) -> int:
     """Into the scan that a capture belongs to: by the key in its name, else by time. Its number."""
     found: ScanRow | None
@@ -774,9 +907,7 @@ def _put_into_scan(
         if near:
             session.flush()  # what was measured in this transaction before
         # The same field twice is two visits, however close in time.
-        found = next(
-            (scan for scan in near if not _holds_field(session, scan, place.field, at)), None
-        )
+        found = next((scan for scan in near if not _holds_field(session, scan, row, at)), None)
     if found is None:
         new = session.execute(
             _NEW_SCAN,
@@ -795,13 +926,19 @@ def _put_into_scan(
     return found.id
 
 
-def _holds_field(session: Session, scan: ScanRow, field: str | None, at: datetime) -> bool:
-    taken = select(CaptureRow.id).where(
+def _holds_field(session: Session, scan: ScanRow, row: CaptureRow, at: datetime) -> bool:
+    """Does a scan hold the field already, by a picture of another time?
+
+    One that was written in two formats is one picture, also where both tell another time.
+    """
+    field = row.field
+    taken = select(CaptureRow.name).where(
         CaptureRow.scan_id == scan.id,
+        CaptureRow.id != row.id,
         CaptureRow.field.is_(None) if field is None else CaptureRow.field == field,
         CaptureRow.acquired_at != at,
     )
-    return session.scalar(taken.limit(1)) is not None
+    return any(not same_but_format(row.name, name) for name in session.scalars(taken))
 
 
 def _claimed(session: Session, capture_id: int, owner: str) -> CaptureRow | None:
@@ -858,6 +995,7 @@ def _add_new(
                 "folder_id": folders[one.path.parent].id,
                 "name": Path(one.path.name),
                 "source": one.source,
+                "identity": digest_of(one.identity),
                 "named_dish": one.dish,
                 "state": CaptureState.WAITING,
                 "attempts": 0,
@@ -915,18 +1053,23 @@ _ADD_CAPTURES = insert(_CAPTURE_TABLE).returning(_CAPTURE_TABLE.c.id, sort_by_pa
 _ADD_FILES = insert(FileRow.__table__)  # type: ignore[arg-type]
 
 
-def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, CaptureRow]:
+def _take_in(
+    session: Session, seen: SeenFile, now: datetime, take_back: TakeBack | None
+) -> tuple[TakenIn, CaptureRow]:
     file = file_at(session, seen.path)
     before = session.get(CaptureRow, file.capture_id) if file else None
-    same = (
-        session.scalar(select(CaptureRow).where(has_sha256(seen.sha256))) if seen.sha256 else None
-    )
+    same = sighted(session, seen)
     if same is not None:
         row, outcome = same, TakenIn.KNOWN
-        _follow(session, row, seen, now)
+        broken = row.state == CaptureState.UNREADABLE and not (
+            is_badly_named(row) or row.reason in (EQUAL_PICTURES, *SET_ASIDE)
+        )
+        had_source = row.source
+        if follow(session, row, seen, now, take_back) and not (broken and row.source == had_source):
+            _set_fate(row, seen, now)  # the new name may say what the old one did not
     elif (
         before is not None
-        and _was_never_read(before)
+        and was_never_read(before)
         # Other files that hold its bytes still do.
         and all(one is file for one in files_of(session, before))
     ):
@@ -944,9 +1087,9 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
         session.add(row)
         outcome = TakenIn.NEW
     if outcome is TakenIn.NEW:
-        _lay(session, row, seen.path)
+        lay(session, row, seen.path)
         row.source, row.sha256 = seen.source, seen.sha256
-        row.named_dish = seen.dish
+        row.named_dish, row.identity = seen.dish, digest_of(seen.identity)
         _set_fate(row, seen, now)
     session.flush()
     if file is None:
@@ -966,39 +1109,12 @@ def _take_in(session: Session, seen: SeenFile, now: datetime) -> tuple[TakenIn, 
     return outcome, row
 
 
-def _follow(session: Session, row: CaptureRow, seen: SeenFile, now: datetime) -> None:
-    """Known bytes turned up at `seen.path`: moved, renamed, or a second copy."""
-    if row.path != seen.path:
-        file = file_at(session, row.path)
-        overwritten = file is not None and file.capture_id != row.id
-        if overwritten or not row.path.exists() or (_lacks_a_dish(row) and seen.dish is not None):
-            # Later looks must find it.
-            _lay(session, row, seen.path)
-            row.named_dish = seen.dish
-            if _is_badly_named(row):
-                _set_fate(row, seen, now)  # the new name may say what the old one did not
-    if _was_never_read(row) and row.source != seen.source:
-        # It belongs to a source by now, or to another one.
-        row.source, row.named_dish = seen.source, seen.dish
-        if row.state == CaptureState.UNREADABLE:
-            _set_fate(row, seen, now)
-
-
-def _is_badly_named(row: CaptureRow) -> bool:
-    return row.state == CaptureState.UNREADABLE and row.reason in ("no-name-match", "bad-name")
-
-
-def _lacks_a_dish(row: CaptureRow) -> bool:
-    waits = row.state == CaptureState.WAITING and row.scan_id is None
-    return _is_badly_named(row) or (waits and row.named_dish is None)
-
-
 def _forget_if_replaced(session: Session, row: CaptureRow) -> None:
     """The path of a capture that was never read holds another one now.
 
     It lives on under another name that its bytes have; without one it was half a file.
     """
-    if not _was_never_read(row):
+    if not was_never_read(row):
         return
     left = files_of(session, row)
     if not left:
@@ -1006,15 +1122,6 @@ def _forget_if_replaced(session: Session, row: CaptureRow) -> None:
     elif left[0].path != row.path:
         row.folder, row.name = left[0].folder, left[0].name
         left[0].is_copy = False
-
-
-def _lay(session: Session, row: CaptureRow, path: Path) -> None:
-    """Note where a capture lies. A file where it lay before is a copy from now on."""
-    if row.id is not None and row.path != path:
-        before = file_at(session, row.path)
-        if before is not None and before.capture_id == row.id:
-            before.is_copy = True
-    row.folder, row.name = folder_at(session, path.parent), Path(path.name)
 
 
 def _is_in_a_reading(session: Session, row: CaptureRow) -> bool:
@@ -1029,10 +1136,6 @@ def _is_in_a_reading(session: Session, row: CaptureRow) -> bool:
     return bool(session.scalar(select(held.where(ReadingRow.scan_id == row.scan_id)))) or bool(
         session.scalar(select(held))
     )
-
-
-def _was_never_read(row: CaptureRow) -> bool:
-    return row.scan_id is None and row.state in (CaptureState.WAITING, CaptureState.UNREADABLE)
 
 
 def _set_fate(row: CaptureRow, seen: SeenFile, now: datetime) -> None:

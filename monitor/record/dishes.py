@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import bindparam, exists, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload
@@ -16,6 +15,7 @@ from monitor.culture import (
     AlertTopic,
     CaptureState,
     DishStatus,
+    FieldAreas,
     FieldMeasurement,
     Reading,
     RegionVerdict,
@@ -24,6 +24,7 @@ from monitor.culture import (
     Summary,
 )
 from monitor.errors import UsageError
+from monitor.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each
 from monitor.record.captures import is_due, measurement_of, unfinished, wait_again
 from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
@@ -37,6 +38,7 @@ from monitor.record.plans import (
     supersede_plans,
     write_verdicts,
 )
+from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.series import (
     THAT_COUNTS,
     last_taken_at,
@@ -160,9 +162,12 @@ SumUp = Callable[[Sequence[ScanField]], NewReading]
 
 @dataclass(frozen=True)
 class ScanOutcome:
+    """set_aside : captures that show a field for which another file counts, as sentences"""
+
     reading: Reading
     status_before: DishStatus
     decision: ScanDecision
+    set_aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,9 +208,10 @@ class DishRecord:
             rows = session.execute(_UNREAD).all()
             if not rows:
                 return []
-            busy = set(
-                session.scalars(
-                    select(CaptureRow.named_dish)
+            busy = {
+                (named_source, named)
+                for named_source, named in session.execute(
+                    select(CaptureRow.source, CaptureRow.named_dish)
                     .where(
                         unfinished(CaptureState.WORKING)
                         | (unfinished(CaptureState.WAITING) & is_due(now)),
@@ -213,14 +219,14 @@ class DishRecord:
                     )
                     .distinct()
                 )
-            )
+            }
             ready = []
             for scan_id, last_taken_at, source, label, count in rows:
                 wanted = expected.get(source)
                 quiet = timedelta(seconds=quiet_s.get(source, 0.0))
                 if (wanted is not None and count >= wanted) or (
                     # A time to come is of before the clock was set back.
-                    label not in busy and not now - quiet < last_taken_at <= now
+                    (source, label) not in busy and not now - quiet < last_taken_at <= now
                 ):
                     ready.append(scan_id)
             return ready
@@ -264,10 +270,12 @@ class DishRecord:
                     return None
                 dish = session.get_one(DishRow, scan.dish_id)
                 measured = _measured(session, scan_id)
-                rows = _latest(measured)
+                choices = _choices(measured)
+                rows = _latest(measured, choices)
                 if not rows:
+                    scan.dirty = False  # what it held was written over
                     return None
-                facts = _facts(session, scan, dish, rows)
+                facts = _facts(session, scan, dish, rows, choices)
                 new = sum_up(facts.fields)
                 values = {**vars(new), "doubts": list(new.doubts)}
                 del values["model_sha256"], values["settings_sha256"]
@@ -298,7 +306,7 @@ class DishRecord:
                 scan.reading_id, scan.dirty = row.id, False
                 for _, capture in rows:
                     capture.state = CaptureState.RECORDED
-                _finish_others(session, measured, rows, now)
+                set_aside = _finish_others(session, measured, rows, choices, now)
                 reading = reading_of(row, dish.name)
                 before = DishStatus(dish.status)
                 decision = decide(facts, reading)
@@ -306,7 +314,7 @@ class DishRecord:
                     _note_what_is_new(session, dish, facts, reading, now)
                 session.flush()
             _carry_out(session, dish, reading, decision, now, self._take_back)
-            return ScanOutcome(reading, before, decision)
+            return ScanOutcome(reading, before, decision, set_aside)
 
     def newest_at(self, dish: str) -> datetime | None:
         """When its last reading was taken. Raises UsageError for a dish that is not known."""
@@ -375,9 +383,12 @@ class DishRecord:
     def fields_of_scan(self, scan_id: int) -> list[ScanField]:
         """What a reading of the scan would rest on, as it stands now."""
         with self._database.reading() as session:
+            measured = _measured(session, scan_id)
+            choices = _choices(measured)
+            doubts = _doubts_of(choices)
             return [
-                _scan_field(measurement, capture)
-                for measurement, capture in _latest(_measured(session, scan_id))
+                _scan_field(measurement, capture, doubts.get(capture.id, ()))
+                for measurement, capture in _latest(measured, choices)
             ]
 
     def fetch(self, scan_ids: Sequence[int]) -> None:
@@ -390,11 +401,14 @@ class DishRecord:
                 rows = [(one, capture) for one, capture in measured if capture.scan_id == scan_id]
                 remember(session, (_MEASURED, scan_id), rows)
 
-    def dish_of_scan(self, scan_id: int) -> str | None:
-        """The name of the dish that was scanned; None where there is no such scan."""
+    def dish_of_scan(self, scan_id: int) -> tuple[str | None, str]:
+        """(name, label) of the dish that was scanned; (None, "") where there is no such scan."""
         with self._database.reading() as session:
             scan = session.get(ScanRow, scan_id)
-            return None if scan is None else session.get_one(DishRow, scan.dish_id).name
+            if scan is None:
+                return None, ""
+            dish = session.get_one(DishRow, scan.dish_id)
+            return dish.name, dish.label
 
     def dish_names(self, scan_ids: Sequence[int]) -> list[str]:
         with self._database.reading() as session:
@@ -617,42 +631,93 @@ def _measured(session: Session, scan_id: int) -> _Measured:
     )
 
 
-def _latest(rows: _Measured) -> list[tuple[MeasurementRow, CaptureRow]]:
-    """Of these the ones under the model used last: of a field taken twice, the later one."""
+def _choices(measured: _Measured) -> list[FieldChoice]:
+    """Of each field the file that counts, whatever model measured it."""
+    files = {}
+    for measurement, capture in measured:
+        if capture.state not in (*_READABLE, CaptureState.WAITING, CaptureState.WORKING) and not (
+            capture.state == CaptureState.UNREADABLE and capture.reason in SET_ASIDE
+        ):
+            continue
+        detail = measurement.detail
+        files[capture.id] = FieldFile(
+            number=capture.id,
+            path=capture.path,
+            field=capture.field,
+            areas=FieldAreas(
+                measurement.background_px,
+                measurement.undifferentiated_px,
+                measurement.differentiated_px,
+            ),
+            channel=capture.channel,
+            plane=capture.plane,
+            projection=capture.projection,
+            knows_scale=detail["pixel_size_from"] in ("metadata", "side-car"),
+            knows_place=measurement.stage_x_um is not None,
+            fingerprint=capture.fingerprint,
+        )
+    return one_of_each(list(files.values()))
+
+
+def _latest(
+    rows: _Measured, choices: Sequence[FieldChoice]
+) -> list[tuple[MeasurementRow, CaptureRow]]:
+    """Of the captures that count the ones under the model used last."""
     if not rows:
         return []
     newest = max((measurement for measurement, _ in rows), key=lambda row: (row.created_at, row.id))
-    by_field: dict[str | Path, tuple[MeasurementRow, CaptureRow]] = {}
-    for measurement, capture in rows:
-        if measurement.analysis.model_sha256 == newest.analysis.model_sha256:
-            by_field[_field_of(capture)] = (measurement, capture)
-    return list(by_field.values())
+    order = {choice.file.number: place for place, choice in enumerate(choices)}
+    found = {
+        order[capture.id]: (measurement, capture)
+        for measurement, capture in rows
+        if capture.id in order and measurement.analysis.model_sha256 == newest.analysis.model_sha256
+    }
+    return [found[place] for place in sorted(found)]
 
 
-def _field_of(capture: CaptureRow) -> str | Path:
-    """What tells a capture from the others of its scan; its file where the name has no field."""
-    return capture.field if capture.field is not None else capture.path
+def _doubts_of(choices: Sequence[FieldChoice]) -> dict[int, tuple[str, ...]]:
+    """Doubts that lie in the scan, by the capture that counts."""
+    return {choice.file.number: choice.doubts for choice in choices if choice.doubts}
 
 
-def _finish_others(session: Session, measured: _Measured, rows: _Measured, now: datetime) -> None:
-    """Captures of the scan that the reading does not hold: replaced ones, or of a former model.
+def _finish_others(
+    session: Session,
+    measured: _Measured,
+    rows: _Measured,
+    choices: Sequence[FieldChoice],
+    now: datetime,
+) -> tuple[str, ...]:
+    """Captures of the scan that the reading does not hold: replaced ones, files for which another
+    counts, or such of a former model.
 
     Those of a former model wait to be measured again. Where that fails they stay as they are.
+    Returns what was set aside, as sentences.
     """
-    by_field = {_field_of(capture): capture for _, capture in rows}
-    held = {capture.id for capture in by_field.values()}
+    held = {capture.id for _, capture in rows}
+    counting = {choice.file.number for choice in choices}
+    instead = {file.number: (choice.file, why) for choice in choices for file, why in choice.others}
+    said = []
     for capture in {capture.id: capture for _, capture in measured}.values():
         if capture.id in held or capture.state not in _READABLE:
             continue
-        instead = by_field.get(_field_of(capture))
-        if instead is not None and _order(capture) < _order(instead):
-            capture.state = CaptureState.RECORDED
-        else:
+        if capture.id in counting:
             wait_again(session, capture, now)
-
-
-def _order(capture: CaptureRow) -> tuple[datetime, int]:
-    return capture.first_seen_at, capture.id
+            continue
+        counts = instead.get(capture.id)
+        if counts is None:
+            capture.state = CaptureState.RECORDED  # was written over
+            continue
+        file, why = counts
+        message = (
+            f"{capture.path.name}: left out, since {file.path.name} counts for its field "
+            f"(this is {why})"
+        )
+        is_other = why == ANOTHER_PICTURE
+        capture.state, capture.finished_at = CaptureState.UNREADABLE, now
+        capture.reason = FILLED_TWICE if is_other else OTHER_COUNTS
+        capture.message = message
+        said.append(message)
+    return tuple(said)
 
 
 _BEFORE = (
@@ -683,6 +748,7 @@ def _facts(
     scan: ScanRow,
     dish: DishRow,
     rows: Sequence[tuple[MeasurementRow, CaptureRow]],
+    choices: Sequence[FieldChoice],
 ) -> ScanFacts:
     meant = {"dish": dish.id, "scan": scan.id}
     history = session.scalars(_BEFORE, meant).all()
@@ -693,11 +759,15 @@ def _facts(
         version = session.scalar(
             select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
         )
+    doubts = _doubts_of(choices)
     return ScanFacts(
         scan_id=scan.id,
         dish=dish.name,
         status=DishStatus(dish.status),
-        fields=tuple(_scan_field(measurement, capture) for measurement, capture in rows),
+        fields=tuple(
+            _scan_field(measurement, capture, doubts.get(capture.id, ()))
+            for measurement, capture in rows
+        ),
         history=tuple(readings_numbered(session, history[::-1], dish.name)),
         next_version=(version or 0) + 1,
         is_newest=not later,
@@ -709,12 +779,18 @@ def _facts(
     )
 
 
-def _scan_field(measurement: MeasurementRow, capture: CaptureRow) -> ScanField:
+def _scan_field(
+    measurement: MeasurementRow, capture: CaptureRow, doubts: Sequence[str] = ()
+) -> ScanField:
+    """doubts : that lie in its scan, not in the picture"""
+    measured = measurement_of(measurement, capture)
+    if doubts:
+        measured = replace(measured, doubts=(*measured.doubts, *doubts))
     return ScanField(
         capture_sha256=capture.sha256 or "",
         capture_name=capture.path.name,
         source=capture.source,
-        measurement=measurement_of(measurement, capture),
+        measurement=measured,
         field=capture.field or "",
     )
 

@@ -22,17 +22,20 @@ class EarlierRecord:
         limit: int,
         dish: str | None = None,
         label: str | None = None,
+        source: str | None = None,
         before: datetime | None = None,
         without: str | None = None,
     ) -> list[Reading]:
         """The last readings of a dish, newest first.
 
-        label : instead of the dish, what captures call it: the line that lives there now is meant
+        label, source : instead of the dish, what captures of a source call it: the line that lives
+            there now is meant
         before : only what was taken before
         without : SHA-256 of a capture whose own scan does not count
         """
         chosen = {
             "named": dish if dish is not None else label,
+            **({} if dish is not None else {"source": source}),
             "limit": limit,
             "before": before or _NEVER,
             "head": None if without is None else halves_of(without)[0],
@@ -64,4 +67,8 @@ _NEWEST = (
     .limit(bindparam("limit"))
 )
 _OF_DISH = _NEWEST.where(DishRow.name == bindparam("named"))
-_OF_LABEL = _NEWEST.where(DishRow.label == bindparam("named"), DishRow.ended_at.is_(None))
+_OF_LABEL = _NEWEST.where(
+    DishRow.label == bindparam("named"),
+    DishRow.source == bindparam("source"),
+    DishRow.ended_at.is_(None),
+)

@@ -1,9 +1,10 @@
 """The lives of dishes: when a line begins and ends, what it came from, what people wrote about it.
 
-A line is one dish from its seeding to its end. `label` is what the imager's names call the place;
+A line is one dish from its seeding to its end. `label` is what its source's names call the place;
 several lines can follow one another there. `name` is what people call the line and is unique: the
 label, for the line that lives there now, ``label#1``, ``label#2`` ... for those before it, or
-whatever it was renamed to. A capture belongs to the line that was alive when it was taken.
+whatever it was renamed to; where two sources use a label, the source stands before it. A capture
+belongs to the line that was alive when it was taken.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from monitor.culture import AlertKind, Annotation, DishLine
 from monitor.errors import UsageError
 from monitor.record.database import Database
-from monitor.record.places import alive, begin, dish_called
+from monitor.record.places import BETWEEN, alive, begin, dish_called, place_called
 from monitor.record.plans import TakeBack, supersede_plans
 from monitor.record.tables import (
     AlertRow,
@@ -102,6 +103,12 @@ class LineRecord:
             raise UsageError("a dish's name has 1 to 100 letters")
         with self._database.writing() as session:
             dish = dish_called(session, name)
+            if place_called(session, new, dish.source)[0] != dish.source or new.startswith(
+                f"{dish.source}{BETWEEN}"
+            ):
+                raise UsageError(
+                    f"{new}: so begins the full name of a dish of that source; choose another"
+                )
             taken = session.scalar(
                 select(DishRow.name).where(
                     DishRow.id != dish.id, (DishRow.name == new) | (DishRow.label == new)
@@ -140,7 +147,9 @@ class LineRecord:
                 raise UsageError(f"{name}: has not ended")
             after = session.scalar(
                 select(DishRow).where(
-                    DishRow.label == dish.label, DishRow.began_at >= dish.ended_at
+                    DishRow.source == dish.source,
+                    DishRow.label == dish.label,
+                    DishRow.began_at >= dish.ended_at,
                 )
             )
             if after is not None:
@@ -167,23 +176,25 @@ class LineRecord:
     ) -> Passage:
         """End a line and begin one or several that came from it, linked to it.
 
-        to : labels that the new lines' captures carry; none = the same place again
+        to : labels that the new lines' captures carry, with another source and a colon before those
+            that another source scans; none = the same place again
         Raises UsageError where the line is not alive at that time, or a target is in use.
         """
         with self._database.writing() as session:
             dish = dish_called(session, name)
-            labels = list(to) or [dish.label]
-            if len(set(labels)) != len(labels):
+            here = dish.source, dish.label
+            places = [place_called(session, one, dish.source) for one in to] or [here]
+            if len(set(places)) != len(places):
                 raise UsageError("the same --to is given twice")
-            for label in labels:
-                if label != dish.label:
-                    _refuse_in_use(session, label, at)
+            for one in places:
+                if one != here:
+                    _refuse_in_use(session, *one, at)
             self._cut(session, dish, at, now)
             children = []
-            for label in labels:
-                child = alive(session, label, at) or begin(session, label, dish.source, at, now)
+            for one in places:
+                child = alive(session, *one, at) or begin(session, *one, at, now)
                 child.began_at, child.parent_id, child.passage = at, dish.id, dish.passage + 1
-                if label == dish.label:
+                if one == here:
                     _move_annotations(session, dish, child, at)
                 children.append(child)
             session.flush()
@@ -221,7 +232,7 @@ class LineRecord:
         ).all()
         if not later:
             return
-        after = begin(session, dish.label, dish.source, at, now)
+        after = begin(session, dish.source, dish.label, at, now)
         session.flush()
         _move_annotations(session, dish, after, at)
         for scan in later:
@@ -257,11 +268,11 @@ def _open_again(session: Session, dish: DishRow) -> None:
             alert.closed_at = None
 
 
-def _refuse_in_use(session: Session, label: str, at: datetime) -> None:
+def _refuse_in_use(session: Session, source: str, label: str, at: datetime) -> None:
     label = label.strip()
     if not label:
         raise UsageError("--to wants the name that the new dish's captures carry")
-    there = alive(session, label, at)
+    there = alive(session, source, label, at)
     if there is None:
         return
     first = session.scalar(

@@ -100,7 +100,7 @@ def scans_read(session: Session) -> dict[int, int]:
     rows = session.execute(select(ScanRow.dish_id, func.count()).group_by(ScanRow.dish_id))
     count = {dish_id: scans for dish_id, scans in rows}  # noqa: C416 (rows are no pairs to mypy)
     # Not grouped by the database, which would go through all scans in the order of their dishes.
-    unread = select(ScanRow.dish_id).where(ScanRow.dirty, ScanRow.reading_id.is_(None))
+    unread = select(ScanRow.dish_id).where(ScanRow.reading_id.is_(None))
     for dish_id in session.scalars(unread):
         count[dish_id] -= 1
     return count

@@ -36,7 +36,7 @@ class Store:
 
     def __init__(self, url: str, *, take_back: TakeBack | None = None) -> None:
         self.database = Database(url)
-        self.captures = CaptureRecord(self.database)
+        self.captures = CaptureRecord(self.database, take_back=take_back)
         self.again = AgainRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.earlier = EarlierRecord(self.database)

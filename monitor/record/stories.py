@@ -69,6 +69,7 @@ def _unreadable(
         select(CaptureRow.acquired_at, CaptureRow.first_seen_at, CaptureRow.reason)
         .where(
             unfinished(CaptureState.UNREADABLE),
+            CaptureRow.source == dish.source,
             CaptureRow.named_dish == dish.label,
             *life,
             *_within(at, since, until),

@@ -152,11 +152,12 @@ class DishRow(Base):
     """One line: a dish from its seeding to its end."""
 
     __tablename__ = "dish"
+    __table_args__ = (Index("ix_dish_label_source", "label", "source"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(AnyText, unique=True)
-    # What the imager's names call the place; lines that follow one another there share it.
-    label: Mapped[str] = mapped_column(AnyText, index=True, default=_as_named)
+    # What the source's names call the place; lines that follow one another there share both.
+    label: Mapped[str] = mapped_column(AnyText, default=_as_named)
     source: Mapped[str] = mapped_column(String(100))
     began_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -170,6 +171,15 @@ class DishRow(Base):
     last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     repeats: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SourceRow(Base):
+    """A source as it was last configured: so that a new name for its folder is noticed."""
+
+    __tablename__ = "source"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    path: Mapped[Path] = mapped_column(FilePath)
 
 
 class AnnotationRow(Base):
@@ -222,6 +232,12 @@ class ScanRow(Base):
         ),
         Index("ix_scan_dish_id_first_at", "dish_id", "first_at"),
         Index(
+            "ix_scan_without_reading",
+            "dish_id",
+            sqlite_where=text("reading_id IS NULL"),
+            postgresql_where=text("reading_id IS NULL"),
+        ),
+        Index(
             "ix_scan_dirty",
             "last_taken_at",
             sqlite_where=text("dirty = 1"),
@@ -253,11 +269,14 @@ class CaptureRow(Base):
             sqlite_where=text("state <> 'recorded'"),
             postgresql_where=text("state <> 'recorded'"),
         ),
+        # Which other dishes show the very same picture?
+        Index("ix_capture_fingerprint", "fingerprint"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     # The SHA-256 in halves: one is enough to find the capture, and its index is half as large.
-    sha256_head: Mapped[str | None] = mapped_column(Digest(16), unique=True)
+    # Not unique: an imager that is stuck writes the same bytes for several dishes.
+    sha256_head: Mapped[str | None] = mapped_column(Digest(16), index=True)
     sha256_tail: Mapped[str | None] = mapped_column(Digest(16))
     folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id"))
     name: Mapped[Path] = mapped_column(FilePath)
@@ -271,12 +290,17 @@ class CaptureRow(Base):
     claimed_by: Mapped[str | None] = mapped_column(String(120))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    # What its name says, as a hash; another name that says the same is a copy.
+    identity: Mapped[str | None] = mapped_column(Digest(8))
     # What its name says, as long as it has no scan to say it.
     named_dish: Mapped[str | None] = mapped_column(AnyText)
     field: Mapped[str | None] = mapped_column(AnyText)
+    channel: Mapped[str | None] = mapped_column(AnyText)
+    plane: Mapped[int | None]
+    projection: Mapped[str | None] = mapped_column(AnyText)
     acquired_at: Mapped[datetime | None] = mapped_column(Moment)
     # Hash of the decoded pixels: the same picture under new bytes has the same. Eight bytes tell
-    # one scan's picture from the next.
+    # it from all others.
     fingerprint: Mapped[str | None] = mapped_column(Digest(8))
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
 

@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from monitor.culture import ColonyScan, DishStatus, Following
+from monitor.culture import ColonyScan, DishStatus, FieldIdentity, Following
 from monitor.decisions.summary import sum_up
-from monitor.record.captures import ScanPlace, SeenFile
+from monitor.record.captures import ScanPlace
 from monitor.record.colonies import unpack_colonies
 from monitor.record.dishes import NewReading, ScanDecision, ScanField
 from monitor.record.packing import unpack
+from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -253,16 +254,18 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
     name = f"dish-{dish + 1:02d}"
     path = Path(f"/data/incubator/{name}/{name_of(dish, at)}")
     done = at + timedelta(seconds=63, microseconds=251_907)
+    identity = FieldIdentity("incubator", name, one.scan["key"], field.field or None)
     seen = SeenFile(
         path=path, source="incubator", size=one.file["size"],
-        mtime_ns=1000 * (us(at) + 51_207), sha256=os.urandom(32).hex(), dish=name,
+        mtime_ns=1000 * (us(at) + 51_207), sha256=os.urandom(32).hex(),
+        identity=identity,
     )  # fmt: skip
     _, capture = store.captures.take_in(seen, done)
     store.captures.claim_due("bench", done, limit=1, only=[capture.id])
     measured = field.measurement
     changed = {"acquired_at": at, "fingerprint": os.urandom(32).hex()}
     scan = store.captures.record_measurement(
-        capture.id, "bench", ScanPlace(name, one.scan["key"], field.field or None, 900.0),
+        capture.id, "bench", ScanPlace(identity, one.scan["key"], 900.0),
         type(measured)(**{**vars(measured), **changed}), done,
     )  # fmt: skip
     assert scan is not None

@@ -12,6 +12,7 @@ from monitor.culture import (
     Capture,
     Colony,
     FieldAreas,
+    FieldIdentity,
     FieldMeasurement,
     Hit,
     NamedParts,
@@ -23,8 +24,9 @@ from monitor.culture import (
     Target,
 )
 from monitor.decisions.summary import sum_up
-from monitor.record.captures import ScanPlace, SeenFile
+from monitor.record.captures import ScanPlace
 from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanField, ScanOutcome
+from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
@@ -58,8 +60,20 @@ def sha256_of(content: str | bytes) -> str:
     return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
 
 
-def seen(path: Path | str, content: str | None = None, *, source: str = "incubator", **changes):
-    """A file that was looked at; its bytes are `content`, else its own path."""
+def seen(
+    path: Path | str,
+    content: str | None = None,
+    *,
+    source: str = "incubator",
+    dish: str | None = None,
+    scan: str | None = None,
+    field: str | None = None,
+    **changes,
+):
+    """A file that was looked at; its bytes are `content`, else its own path.
+
+    dish, scan, field : what its name says
+    """
     path = Path(path)
     text = str(path) if content is None else content
     values = {
@@ -68,6 +82,7 @@ def seen(path: Path | str, content: str | None = None, *, source: str = "incubat
         "size": len(text),
         "mtime_ns": 1_000,
         "sha256": sha256_of(text.encode("utf-8", "surrogateescape")),
+        "identity": None if dish is None else FieldIdentity(source, dish, scan, field),
     }
     return SeenFile(**(values | changes))
 
@@ -97,8 +112,15 @@ def measurement(
     return FieldMeasurement(**(values | changes))
 
 
-def place(dish: str = DISH, key: str | None = None, field: str | None = None, gap_s: float = 900.0):
-    return ScanPlace(dish=dish, key=key, field=field, gap_s=gap_s)
+def place(
+    dish: str = DISH,
+    key: str | None = None,
+    field: str | None = None,
+    gap_s: float = 900.0,
+    source: str = "incubator",
+    **changes,
+):
+    return ScanPlace(FieldIdentity(source, dish, key, field, **changes), key, gap_s)
 
 
 def named(dish: str = DISH, **changes) -> NamedParts:
@@ -119,7 +141,8 @@ def measure(
     at: datetime = NOW,
 ) -> int:
     """Take a file in, claim it and store what was measured. Returns its scan."""
-    capture = take(store, path, content, at=at)
+    file = seen(path, content, source=where.named.source, identity=where.named)
+    _, capture = store.captures.take_in(file, at)
     (claimed,) = store.captures.claim_due("me", at, limit=1, only=[capture.id])
     scan = store.captures.record_measurement(claimed.id, "me", where, measured or measurement(), at)
     assert scan is not None

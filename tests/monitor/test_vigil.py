@@ -271,7 +271,7 @@ def test_a_dish_is_missed_while_captures_of_others_always_wait(world):
     world.passes(hours(15))
     world.scan("2", "b", dish="dish-2")
     world.passes(hours(1))
-    world.store.captures.take_in(replace(seen("/in/b.tif"), dish="dish-2"), world.now)
+    world.store.captures.take_in(seen("/in/b.tif", dish="dish-2"), world.now)
     assert world.store.captures.in_hand(world.now) == {("incubator", "dish-2")}
     assert world.look() == [("no-new-capture", "raised", "dish-1")]
 
@@ -282,7 +282,7 @@ def test_a_dish_is_not_missed_while_captures_wait_that_may_be_of_it(world, dish)
     world.passes(hours(15))
     world.scan("2", "b", dish="dish-2")
     world.passes(hours(1))
-    world.store.captures.take_in(replace(seen("/in/a.tif"), dish=dish), world.now)
+    world.store.captures.take_in(seen("/in/a.tif", dish=dish), world.now)
     assert world.look() == []
 
 

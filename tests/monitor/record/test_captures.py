@@ -201,7 +201,7 @@ def test_bytes_whose_old_name_holds_others_by_now_are_looked_for_under_the_new_n
     scan = measure(store, str(path), place(), content="first")
     read(store, scan)
     take(store, str(path), "second")
-    moved = take(store, "/in/kept.tif", "first")
+    _, moved = store.captures.take_in(seen("/in/kept.tif", "first", dish=DISH), NOW)
     assert moved.path == Path("/in/kept.tif")
 
 

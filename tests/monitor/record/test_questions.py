@@ -38,7 +38,10 @@ GROWN = "scan|capture|file|measurement|reading|reading_measurement|reading_colon
 # An index alone may be read whole to count what is in it; with the rows that it points at, only one
 # that leaves out what is done with.
 COUNTED = re.compile(r"SCAN \w+ USING COVERING INDEX")
-OF_WHAT_IS_OPEN = re.compile(r"SCAN \w+ USING INDEX (ix_scan_dirty|ix_capture_state_next_try_at)")
+OF_WHAT_IS_OPEN = re.compile(
+    r"SCAN \w+ USING INDEX (ix_scan_dirty|ix_scan_without_reading|"
+    "ix_capture_state_next_try_at)"
+)
 WHOLE_TABLE = re.compile(rf"SCAN ({GROWN})\b")
 
 
