@@ -35,12 +35,13 @@ from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due, release_cured
 from monitor.digesting import write_due_digest
-from monitor.errors import CaptureError, ModelRefusedError, RecordError
+from monitor.errors import CaptureError, ModelRefusedError, RecordError, RecordGoneError
 from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.record.store import Store
+from monitor.record_watch import RecordWatch, say_back
 from monitor.segmentation.worker import SegmentationWorker
 from monitor.vigil import Vigil
 
@@ -67,6 +68,7 @@ DRAWING = "drawing"
 OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
+RECORD_S = 5.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 AFTER_FAULT_S = 5.0
@@ -131,9 +133,12 @@ class _Pace:
 
 
 class Daemon:
-    """Watches every source of `config` until `stop` is called or a signal comes."""
+    """Watches every source of `config` until `stop` is called or a signal comes.
 
-    def __init__(self, config: Config, store: Store) -> None:
+    gone_since : since when the record was gone, which is back; None = it was not
+    """
+
+    def __init__(self, config: Config, store: Store, *, gone_since: datetime | None = None) -> None:
         self._config = config
         self._store = store
         self._stopping = threading.Event()
@@ -151,6 +156,9 @@ class Daemon:
         self._owner = ""
         self._sources: list[_Source] = []
         self._vigil = Vigil(config, store, clock=utc_now)
+        self._record = RecordWatch(config, store, utc_now)
+        self._was_gone_since = gone_since
+        self._record_is_back = self._told_to_end = False
         self._pick_logs = PickLogFolder(config.outlets.removal.pick_logs, store)
         settings = config.outlets.check_in
         self._check_in = (
@@ -160,11 +168,19 @@ class Daemon:
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Ask the daemon to end. May be called from any thread or as a signal handler."""
+        self._told_to_end = True
+        self._end()
+
+    def _end(self) -> None:
         self._stopping.set()
         self._wake.set()
 
-    def run(self) -> None:
-        """Work until stopped. Raises ModelRefusedError or RecordError where it cannot begin."""
+    def run(self) -> datetime | None:
+        """Work until stopped. Raises ModelRefusedError or RecordError where it cannot begin.
+
+        Returns since when the record was gone, where it is back and all is to be begun anew on it:
+        nothing that is held here of the former one may be believed.
+        """
         worker = SegmentationWorker(self._config.segmentation.model, self._config.compute.threads)
         # matplotlib keeps fonts open for each thread that has drawn: plots get one thread.
         scheduler = BackgroundScheduler(
@@ -191,6 +207,8 @@ class Daemon:
             systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")
             log.info("ready: watching %d sources", len(self._sources))
             self._work(pipeline, worker, scheduler)
+            goes_on = self._record_is_back and not self._told_to_end
+            return self._record.gone_since if goes_on else None
         except BaseException as problem:
             if self._check_in is not None:
                 self._check_in.fail(f"the daemon ends: {problem or type(problem).__name__}")
@@ -283,6 +301,9 @@ class Daemon:
         every(BEAT_S, self._beat)
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
+        every(RECORD_S, self._look_at_record)
+        if self._was_gone_since is not None:
+            scheduler.add_job(self._guarded, args=[self._say_back, self._was_gone_since])
         every(DIGEST_S, self._write_digest, executor=DRAWING)
         if self._check_in is not None:
             every(self._config.outlets.check_in.every_s, self._check_in_now)
@@ -291,12 +312,25 @@ class Daemon:
             every(PICK_LOGS_S, self._read_pick_logs)
 
     def _guarded(self, job: Any, *arguments: Any) -> None:
+        if self._record.is_gone and job not in (self._look_at_record, self._check_in_now):
+            return
         try:
             job(*arguments)
+        except RecordGoneError as problem:
+            self._record.gone(problem)
         except RecordError as problem:
             log.error("%s", problem)
         except Exception:
             log.exception("unexpected fault in %s; it is tried again", job.__name__)
+
+    def _look_at_record(self) -> None:
+        if self._record.look():
+            log.warning("the record is back; all begins anew on it")
+            self._record_is_back = True
+            self._end()
+
+    def _say_back(self, gone_since: datetime) -> None:
+        say_back(self._config, gone_since, utc_now())
 
     def _deliver(self) -> None:
         # Before anything is handed out, so that no expired plan stays longer than one round.
@@ -354,6 +388,8 @@ class Daemon:
 
     def _what_is_wrong(self) -> str:
         """Of what no mail can tell. Empty where all is well."""
+        if self._record.is_gone:
+            return self._record.why
         still_s = time.monotonic() - self._loop_at
         if still_s >= STUCK_S:
             return f"the daemon's main loop has not come round for {still_s:.0f} s"
@@ -374,6 +410,8 @@ class Daemon:
     def _say_alive(self) -> None:
         try:
             self._beat()
+        except RecordGoneError as problem:
+            self._record.gone(problem)
         except RecordError as problem:
             log.error("%s", problem)
 
@@ -418,6 +456,9 @@ class Daemon:
                 run_jobs_now(scheduler)
             if not self._delivery_hangs():
                 systemd.notify("WATCHDOG=1")
+            if self._record.is_gone:
+                self._wait_for_record()
+                continue
             try:
                 self._sort_notices()
                 self._take_in_settled(pipeline)
@@ -426,6 +467,9 @@ class Daemon:
                 self._forget(pipeline)
                 self._read_scans(pipeline)
                 self._end_stuck(worker)
+            except RecordGoneError as problem:
+                self._record.gone(problem)
+                continue
             except RecordError as problem:
                 # A full disk or a locked database passes; what was in work is done again.
                 log.error("%s", problem)
@@ -433,6 +477,13 @@ class Daemon:
                 self._give_back()
             self._wake.wait(self._rest_s())
             self._wake.clear()
+
+    def _wait_for_record(self) -> None:
+        """Nothing is claimed, nothing recorded. What was in work is done again when it is back."""
+        self._in_work.clear()
+        self._delivery_at = time.monotonic()  # nothing to deliver is no message that hangs
+        self._wake.clear()
+        self._stopping.wait(TICK_S)
 
     def _rest_s(self) -> float:
         longest_s = TICK_S if len(self._in_work) <= IN_WORK else GATHER_S
@@ -611,12 +662,18 @@ class _Rescanning(threading.local):
 _rescanning = _Rescanning()
 
 
-def run_daemon(config: Config, store: Store) -> None:
-    """Run until SIGTERM or SIGINT. Raises ModelRefusedError, RecordError."""
-    daemon = Daemon(config, store)
+def run_daemon(
+    config: Config, store: Store, *, gone_since: datetime | None = None
+) -> datetime | None:
+    """Run until SIGTERM or SIGINT. Raises ModelRefusedError, RecordError.
+
+    Returns since when the record was gone, where it is back: to be opened and run on anew, with
+    that as `gone_since`. None: it was told to end.
+    """
+    daemon = Daemon(config, store, gone_since=gone_since)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, daemon.stop)
-    daemon.run()
+    return daemon.run()
 
 
 def run_jobs_now(scheduler: BackgroundScheduler) -> None:

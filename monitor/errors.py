@@ -4,6 +4,7 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   ConfigError            the configuration cannot be used; fatal, exit 78
   UsageError             a command was asked for something that does not exist; exit 2
   RecordError            the database cannot be used
+    RecordGoneError      its file was deleted or replaced while it was in use
   ModelRefusedError      the model's files do not match their manifest or canary
   WorkerError            the segmentation process cannot be started
   CaptureError           this capture only: unreadable, or waiting if `transient`
@@ -38,6 +39,10 @@ class UsageError(MonitorError):
 
 class RecordError(MonitorError):
     """The database cannot be opened, migrated or written."""
+
+
+class RecordGoneError(RecordError):
+    """The database's file was deleted or replaced under a program that has it open."""
 
 
 class ModelRefusedError(MonitorError):

@@ -12,7 +12,7 @@ import typer
 
 from monitor.commands.common import ConfigOption, begin_logging, say
 from monitor.config import find_config
-from monitor.culture import Severity
+from monitor.emergency import tell_everybody
 from monitor.errors import MonitorError, OutletError
 from monitor.pipeline import utc_now
 from monitor.salvage import Salvaged, salvage
@@ -77,33 +77,19 @@ def _text(unit: str, reason: str, lines: str, found: Salvaged) -> str:
 
 def _tell(found: Salvaged, subject: str, text: str, now: datetime) -> tuple[list[str], list[str]]:
     """Every recipient, every channel, the check-in. Returns who was told, and what went wrong."""
-    from monitor.outlets.channels import push
     from monitor.outlets.check_in import call
-    from monitor.outlets.sending import plain_mail, send
 
     assert found.outlets is not None
-    email, told, problems = found.outlets.email, [], []
-    for address in email.addresses:
-        if email.server is None or found.mailbox is None:
-            problems.append("outlets.email.server: no mail server is configured")
-            break
-        mail = plain_mail(
-            f"[colonywatch] {subject}", text, at=now, sender=email.sender, recipient=address
-        )
-        try:
-            told.append(send(mail, email, found.mailbox))
-        except OutletError as problem:
-            problems.append(str(problem))
-    for channel in found.outlets.channels:
-        try:
-            told.append(
-                push(
-                    channel, subject, text.split("The end of its log")[0],
-                    severity=Severity.CRITICAL, timeout_s=email.timeout_s,
-                )
-            )  # fmt: skip
-        except OutletError as problem:
-            problems.append(str(problem))
+    # A mail in a folder would be read by nobody.
+    mailbox = None if found.outlets.email.server is None else found.mailbox
+    told, problems = tell_everybody(
+        found.outlets,
+        mailbox,
+        subject,
+        text,
+        now,
+        short=text.split("The end of its log")[0],
+    )
     url_file = found.outlets.check_in.url_file
     if url_file is not None:
         try:

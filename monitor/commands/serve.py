@@ -43,7 +43,7 @@ def serve(
         dashboard = dashboard.model_copy(update={"port": port})
     links = AnswerLinks(settings.secret_file, good_for=timedelta(days=dashboard.link_days))
     taken = listen(dashboard)
-    with taken, Store(settings.record.database_url) as store:
+    with taken, Store(settings.record.database_url, follows=True) as store:
         app = build_app(
             settings,
             store,

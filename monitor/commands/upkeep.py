@@ -45,12 +45,16 @@ def run(config: ConfigOption = None, state: StateOption = None) -> None:
                 f"{source.name}, so our own overlays would be taken for captures; choose a folder "
                 "outside"
             )
-    with open_store(settings) as store:
-        try:
-            run_daemon(settings, store)
-        except ModelRefusedError as problem:
-            # Starting again does not help: for a service manager it is a matter of settings.
-            raise ConfigError(f"segmentation.model: {problem}") from problem
+    gone_since = None
+    while True:
+        with open_store(settings) as store:
+            try:
+                gone_since = run_daemon(settings, store, gone_since=gone_since)
+            except ModelRefusedError as problem:
+                # Starting again does not help: for a service manager it is a matter of settings.
+                raise ConfigError(f"segmentation.model: {problem}") from problem
+        if gone_since is None:
+            return
 
 
 def backup(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from monitor.errors import RecordError
+from monitor.errors import RecordError, RecordGoneError
+from monitor.record.in_place import InPlace, existing, why_not_ours
 from monitor.record.memory import Readings
+from monitor.record.tables import RecordRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 30
@@ -45,10 +49,14 @@ class Database:
     What a thread reads or writes inside a transaction of its own is part of that one: it sees what
     was written so far, and is written with it or not at all.
 
-    Raises RecordError where the database cannot be opened, migrated or written.
+    follows : where its file is replaced by a backup of the same record, go on with that. For
+        programs that keep nothing of it in hand
+
+    Raises RecordError where the database cannot be opened, migrated or written, and RecordGoneError
+    where its file was deleted or replaced.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, follows: bool = False) -> None:
         try:
             self.url = make_url(url)
         except ArgumentError as problem:
@@ -75,10 +83,69 @@ class Database:
             self.engine: Engine = create_engine(self.url)
         except (NoSuchModuleError, ModuleNotFoundError) as problem:
             raise RecordError(f"{url}: no driver for this database is installed") from problem
+        self._in_place: InPlace | None = None
+        self._follows = follows
+        self._following = threading.Lock()
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
+            event.listen(self.engine, "do_connect", self._connect)
         with _as_record_error(self._where, self._busy_s):
-            self._migrate()
+            self.revision = self._migrate()
+            self.key = self._name_it()
+        file = self.file
+        if file is not None:
+            self._in_place = InPlace(file)
+
+    @property
+    def file(self) -> Path | None:
+        """Of a SQLite record; None where it is somewhere else."""
+        path = self.url.database
+        if not self.is_sqlite or not path or path == ":memory:" or path.startswith("file:"):
+            return None
+        return Path(path)
+
+    def _connect(self, _: Any, __: Any, words: list[Any], settings: dict[str, Any]) -> Any:
+        """Once it was opened, no connection makes an empty file where the record was deleted."""
+        if self._in_place is None:
+            return None
+        return sqlite3.connect(existing(words[0]), **{**settings, "uri": True})
+
+    def _name_it(self) -> str:
+        """The key by which this record is told from others; made here if it has none."""
+        with self.reading() as session:
+            row = session.get(RecordRow, 1)
+            if row is not None:
+                return row.key
+        with self.writing() as session:
+            row = session.get(RecordRow, 1)
+            if row is None:
+                row = RecordRow(number=1, key=str(uuid.uuid4()), made_at=datetime.now(UTC))
+                session.add(row)
+            return row.key
+
+    def refuse_gone(self) -> None:
+        """Raises RecordGoneError where the file is not the one that was opened."""
+        if self._in_place is None:
+            return
+        try:
+            self._in_place.check()
+        except RecordGoneError:
+            if not self._follows or self.why_not_back() is not None:
+                raise
+            self._take_up()
+
+    def why_not_back(self) -> str | None:
+        """Why what lies in the record's place now cannot be gone on with; None where it can."""
+        if self._in_place is None:
+            return None
+        return why_not_ours(self._in_place.path, revision=self.revision, key=self.key)
+
+    def _take_up(self) -> None:
+        with self._following:
+            assert self._in_place is not None
+            self.engine.dispose()
+            self._readings = Readings()
+            self._in_place = InPlace(self._in_place.path)
 
     @property
     def _where(self) -> str:
@@ -88,14 +155,15 @@ class Database:
     def _busy_s(self) -> str:
         return str(self.url.query.get("timeout", BUSY_S))
 
-    def _migrate(self) -> None:
+    def _migrate(self) -> str | None:
+        """Brings it to the present form, whose name is returned."""
         script = AlembicConfig()
         script.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         head = ScriptDirectory.from_config(script).get_current_head()
         with self.engine.connect() as connection:
             present = MigrationContext.configure(connection).get_current_revision()
         if present == head:
-            return
+            return head
         known = {
             revision.revision for revision in ScriptDirectory.from_config(script).walk_revisions()
         }
@@ -112,6 +180,7 @@ class Database:
                 "install that version, or give another record.database"
             )
         self._upgrade(script, "head")
+        return head
 
     def _upgrade(self, script: AlembicConfig, revision: str) -> None:
         with self.engine.execution_options(writes=True).connect() as connection:
@@ -136,6 +205,7 @@ class Database:
             with _as_record_error(self._where, self._busy_s):
                 yield around.session
             return
+        self.refuse_gone()
         with (
             _as_record_error(self._where, self._busy_s),
             self._readings.session(self.engine) as session,
@@ -159,6 +229,7 @@ class Database:
                 yield around.session
                 around.session.flush()
             return
+        self.refuse_gone()
         engine = self.engine.execution_options(writes=True, durable=durable)
         with (
             _as_record_error(self._where, self._busy_s),
@@ -171,6 +242,8 @@ class Database:
                 if transaction.is_spoilt:
                     raise RuntimeError("a part of a transaction failed and nobody ended the whole")
             self._readings.keep(session)
+        # What went into a file that was deleted meanwhile was not recorded.
+        self.refuse_gone()
 
     def _around(self) -> _Transaction | None:
         """The transaction that this thread is in."""

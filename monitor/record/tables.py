@@ -148,6 +148,18 @@ def _as_named(context: Any) -> Any:
     return context.get_current_parameters()["name"]
 
 
+class RecordRow(Base):
+    """The record itself, a single row: which one it is, and when a backup last took its place."""
+
+    __tablename__ = "record"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(36))
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    restored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    restored_from: Mapped[str | None] = mapped_column(AnyText)
+
+
 class DishRow(Base):
     """One line: a dish from its seeding to its end."""
 
