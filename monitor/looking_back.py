@@ -1,4 +1,4 @@
-"""What earlier scans of a dish show: asked when a later one is aimed at, and when it is decided on.
+"""What earlier scans of a dish show: asked when a later one is decided on.
 
 Label maps are large and lie on disks that may be slow. They are read before the transaction in
 which a scan is decided on, so that nobody waits for them.
@@ -7,7 +7,6 @@ which a scan is decided on, so that nobody waits for them.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.calibration import why_other_pixels
-from monitor.config import Config, DifferentiationConfig, SourceSettings
+from monitor.config import Config, DifferentiationConfig
 from monitor.culture import (
+    Aim,
     Calibration,
     FieldMeasurement,
-    NamedParts,
     Reading,
     RemovalPlan,
     Ring,
@@ -28,8 +27,9 @@ from monitor.decisions.removal import EarlierField
 from monitor.decisions.status import can_be_judged
 from monitor.record.dishes import ScanFacts, ScanField
 from monitor.record.store import Store
-from monitor.segmentation.doubt_maps import read_sure_labels
+from monitor.segmentation.doubt_maps import read_doubts, read_sure_labels
 from monitor.segmentation.label_maps import read_label_map
+from monitor.segmentation.laying import lay_hits
 from monitor.segmentation.registration import STEP_UM, register
 from monitor.segmentation.request import EarlierCapture
 
@@ -40,8 +40,6 @@ _Labels = NDArray[np.uint8]
 _ALIKE = 0.4
 # Scans in a row that cannot be judged and are looked past.
 _PASSED_OVER = 12
-_KEPT_READINGS = 64
-NO_SCANS: tuple[tuple[EarlierCapture, ...], ...] = ()
 
 
 class LookingBack:
@@ -51,76 +49,23 @@ class LookingBack:
         self._config = config
         self._store = store
         self._read: dict[tuple[str | None, bool], _Labels | None] = {}
-        self._captures: OrderedDict[int, tuple[EarlierCapture, ...]] = OrderedDict()
-
-    # --- before a capture is measured ------------------------------------------------------------
-
-    def before_capture(
-        self,
-        named: NamedParts,
-        sha256: str,
-        source: str,
-        settings: SourceSettings,
-        camera: Callable[[], Calibration | None],
-    ) -> tuple[tuple[tuple[EarlierCapture, ...], ...], Calibration | None]:
-        """(the scans by which its hits are to be laid, newest first; how the camera stands).
-
-        None of them where the rules ask for no earlier scans, where there are too few, or where the
-        dish had nothing to remove: what is decided later does not rest on this.
-        """
-        wanted = self._config.decisions.removal.earlier_scans
-        if not wanted:
-            return NO_SCANS, None
-        readings = self._store.earlier.newest_readings(
-            label=named.dish,
-            source=source,
-            limit=wanted + _PASSED_OVER,
-            before=named.acquired_at,
-            without=sha256,
-        )
-        if not readings:
-            return NO_SCANS, None
-        limits = self._config.decisions.limits_for(readings[0].dish, source, named.dish)
-        judged = [one for one in readings if can_be_judged(one, limits)][:wanted]
-        if len(judged) < wanted or not all(map(_has_something_to_remove, judged)):
-            return NO_SCANS, None
-        calibration = camera()
-        if calibration is None:
-            return NO_SCANS, None
-        scans = tuple(
-            tuple(
-                one
-                for one in self._captures_of(reading.id)
-                if why_other_pixels(calibration, settings, one.pixel_size_um) is None
-            )
-            for reading in judged
-        )
-        return scans, calibration
-
-    def _captures_of(self, reading_id: int) -> tuple[EarlierCapture, ...]:
-        """Of a scan with many fields each asks for the same."""
-        if reading_id not in self._captures:
-            self._captures[reading_id] = tuple(
-                EarlierCapture(
-                    replace(one.measurement, colonies=(), regions=(), aims=()),
-                    one.measurement.stage,
-                    one.measurement.pixel_size_um,
-                )
-                for one in self._store.dishes.scan_fields(reading_id)
-                if one.measurement.stage is not None and one.measurement.pixel_size_um
-            )
-            while len(self._captures) > _KEPT_READINGS:
-                self._captures.popitem(last=False)
-        return self._captures[reading_id]
-
-    # --- when a scan is decided on ---------------------------------------------------------------
+        self._laid: dict[tuple[object, ...], tuple[Aim, ...]] = {}
 
     def forget(self) -> None:
-        """The label maps that were read so far."""
-        self._read = {}
+        """What was read and laid so far."""
+        self._read, self._laid = {}, {}
 
-    def prepare(self, fields: Sequence[ScanField], dish: str | None, label: str = "") -> None:
-        """Read ahead what the decision on a scan will ask for, as far as can be foreseen."""
+    def prepare(
+        self,
+        fields: Sequence[ScanField],
+        dish: str | None,
+        label: str = "",
+        *,
+        camera: Callable[[str], Calibration | None],
+    ) -> None:
+        """Read and work out ahead what the decision on a scan will ask for, as far as can be
+        foreseen.
+        """
         if dish is None or not fields:
             return
         for plan in self._store.plans.to_check(dish):
@@ -130,17 +75,88 @@ class LookingBack:
             self.labels_of([one.measurement for one in fields])
             limits = self._config.decisions.limits_for(dish, fields[0].source, label)
             readings = self._store.earlier.newest_readings(
-                dish=dish,
+                dish,
                 limit=self._config.decisions.removal.earlier_scans + _PASSED_OVER,
                 before=min(one.measurement.acquired_at for one in fields),
             )
-            self._scans(readings[::-1], limits)
+            earlier = self._scans(readings[::-1], limits)
+            self.aimed_by(fields, earlier, camera(fields[0].source))
 
     def scans_before(
-        self, facts: ScanFacts, limits: DifferentiationConfig
+        self, facts: ScanFacts, reading: Reading, limits: DifferentiationConfig
     ) -> list[list[EarlierField]]:
-        """The label maps of the dish's last scans that could be judged, newest first."""
-        return self._scans(facts.history, limits)
+        """The label maps of the dish's last scans before a reading that could be judged, newest
+        first. By when they were taken, whenever they came.
+        """
+        return self._scans([one for one in facts.history if one.at < reading.at], limits)
+
+    def aimed_by(
+        self,
+        fields: Sequence[ScanField],
+        earlier: Sequence[Sequence[EarlierField]],
+        camera: Calibration | None,
+    ) -> list[ScanField]:
+        """The captures with their hits laid by what earlier scans show.
+
+        As they are where nothing is to be hit, where the rules ask for no earlier scans or there
+        are too few, and where places or label maps are not known: what such hits rest on is asked
+        once more when the plan is made.
+        """
+        limits = self._config.decisions.removal
+        if camera is None or not limits.earlier_scans or len(earlier) < limits.earlier_scans:
+            return list(fields)
+        return [
+            replace(one, measurement=replace(one.measurement, aims=aims))
+            if (aims := self._laid_by(one, earlier[: limits.earlier_scans], camera)) is not None
+            else one
+            for one in fields
+        ]
+
+    def _laid_by(
+        self,
+        field: ScanField,
+        earlier: Sequence[Sequence[EarlierField]],
+        camera: Calibration,
+    ) -> tuple[Aim, ...] | None:
+        measured = field.measurement
+        settings = next(
+            (one for one in self._config.sources if one.name == field.source),
+            self._config.unlisted,
+        )
+        if (
+            measured.stage is None
+            or measured.pixel_size_um is None
+            or not any(aim.points for aim in measured.aims)
+            or measured.aiming != self._config.decisions.removal.aiming
+        ):
+            return None
+        scans = [
+            [
+                (one, labels)
+                for one, labels in _placed(scan)
+                if why_other_pixels(camera, settings, one.pixel_size_um) is None
+            ]
+            for scan in earlier
+        ]
+        key = (
+            measured.label_map,
+            *(tuple(one.measurement.label_map for one, _ in scan) for scan in scans),
+            camera.pixel_to_stage,
+        )
+        if key not in self._laid:
+            here = self.labels_of([measured])
+            doubts = read_doubts(self._config.record.folder, measured)
+            if not here or doubts is None or here[0].labels.shape != measured.shape:
+                return None
+            self._laid[key] = lay_hits(
+                measured,
+                here[0].labels,
+                doubts,
+                scans,
+                camera.pixel_to_stage,
+                self._config.decisions.removal,
+            )
+        return self._laid[key]
 
     def _scans(
         self, history: Sequence[Reading], limits: DifferentiationConfig
@@ -253,7 +269,3 @@ def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Label
         for one in fields
         if one.measurement.stage is not None and one.measurement.pixel_size_um
     ]  # fmt: skip
-
-
-def _has_something_to_remove(reading: Reading) -> bool:
-    return bool(reading.differentiated_fraction)

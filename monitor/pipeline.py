@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from math import pi, prod
 from pathlib import Path
 from typing import Protocol
@@ -236,13 +235,6 @@ class Pipeline:
             except CaptureError as problem:
                 self._set_aside(capture, problem)
                 continue
-            earlier, camera = self._looking_back.before_capture(
-                named,
-                capture.sha256,
-                capture.source,
-                settings,
-                partial(self._camera_or_none, capture.source),
-            )
             request = FieldRequest(
                 path=capture.path,
                 sha256=capture.sha256,
@@ -251,8 +243,6 @@ class Pipeline:
                 settings_sha256=settings_sha256(self._config, settings),
                 state_folder=self._config.record.folder,
                 removal=self._config.decisions.removal,
-                earlier=earlier,
-                pixel_to_stage=None if camera is None else camera.pixel_to_stage,
             )
             future = self._worker.submit(request)
             started.append(InWork(capture, named, future))
@@ -528,7 +518,8 @@ class Pipeline:
         """What can be worked out before the transaction, which is then a short one."""
         fields = self._store.dishes.fields_of_scan(scan_id)
         laid_out = _LaidOut(fields, self._lay_out)
-        self._looking_back.prepare(fields, *self._store.dishes.dish_of_scan(scan_id))
+        dish, label = self._store.dishes.dish_of_scan(scan_id)
+        self._looking_back.prepare(fields, dish, label, camera=self._camera_or_none)
         return laid_out
 
     def _read(self, scan_id: int, laid_out: _LaidOut) -> ScanOutcome | None:
@@ -667,13 +658,16 @@ class Pipeline:
         now = self._clock()
         try:
             camera = self._calibration(CalibrationKind.CAMERA, source, now)
-            earlier = self._looking_back.scans_before(facts, limits)
+            earlier = self._looking_back.scans_before(facts, reading, limits)
             if self._was_moved(facts, earlier, camera):
                 return None
             return plan_removal(
                 _plan_id(reading, now),
                 reading,
-                [MeasuredField(one.capture_sha256, one.measurement) for one in facts.fields],
+                [
+                    MeasuredField(one.capture_sha256, one.measurement)
+                    for one in self._looking_back.aimed_by(facts.fields, earlier, camera)
+                ],
                 camera,
                 self._config.decisions.removal,
                 now,
@@ -697,7 +691,9 @@ class Pipeline:
             aim.points for one in facts.fields for aim in one.measurement.aims
         ):
             return False
-        fields = self._looking_back.labels_of([one.measurement for one in facts.fields])
+        # In an order of their own: sums in another one may differ in the last digit.
+        ordered = sorted(facts.fields, key=lambda one: one.capture_sha256)
+        fields = self._looking_back.labels_of([one.measurement for one in ordered])
         moved_um = self._looking_back.moved_since(earlier, fields, camera)
         if moved_um is None:
             return False

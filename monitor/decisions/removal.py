@@ -105,7 +105,8 @@ def plan_removal(
     refused: list[RefusedRegion] = []
     homeless: Counter[str] = Counter()
     found: list[_Found] = []
-    for field in fields:
+    # In an order of their own: captures come in any.
+    for field in sorted(fields, key=lambda one: (one.measurement.acquired_at, one.capture_sha256)):
         for region, aim in _aimed(field.measurement):
             reason = _reason_to_refuse(region, aim, field.measurement, limits)
             if reason is not None:

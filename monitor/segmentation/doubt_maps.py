@@ -50,16 +50,26 @@ def read_sure_labels(
     labels = read_label_map(state_folder, measurement)
     if labels is None or max_undifferentiated >= 1:
         return labels
-    assert measurement.label_map is not None
-    path = state_folder / doubt_map_name(measurement.label_map)
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
+    if not _doubt_map(state_folder, measurement).is_file():
         return labels
+    doubts = read_doubts(state_folder, measurement)
+    return None if doubts is None else with_doubts(labels, doubts, max_undifferentiated)
+
+
+def read_doubts(state_folder: Path, measurement: FieldMeasurement) -> Labels | None:
+    """(h, w) as `doubts_of` made it; None where there is none that can be read."""
+    try:
+        content = np.frombuffer(_doubt_map(state_folder, measurement).read_bytes(), np.uint8)
+    except OSError:
+        return None
     doubts = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if doubts is None or doubts.ndim != 2 or doubts.dtype != np.uint8:
         return None
-    return with_doubts(labels, np.asarray(doubts, np.uint8), max_undifferentiated)
+    return np.asarray(doubts, np.uint8)
+
+
+def _doubt_map(state_folder: Path, measurement: FieldMeasurement) -> Path:
+    return state_folder / doubt_map_name(measurement.label_map or "none.png")
 
 
 def with_doubts(labels: Labels, doubts: Labels, max_undifferentiated: float) -> Labels:

@@ -23,8 +23,6 @@ class FieldRequest:
     """All that the measuring of one capture depends on. Crosses to the worker process.
 
     sha256 : the bytes that were claimed; other bytes are not measured in their name
-    earlier : the dish's scans before, newest first, by which hits are laid; `pixel_to_stage` : how
-        the camera of all of them stands on the stage
     """
 
     path: Path
@@ -34,5 +32,3 @@ class FieldRequest:
     settings_sha256: str
     state_folder: Path
     removal: RemovalConfig = field(default_factory=RemovalConfig)
-    earlier: tuple[tuple[EarlierCapture, ...], ...] = ()
-    pixel_to_stage: tuple[tuple[float, float], tuple[float, float]] | None = None

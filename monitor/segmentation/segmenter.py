@@ -30,7 +30,7 @@ from monitor.capture.sidecars import check_square, read_beside
 from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region, StagePosition
+from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region
 from monitor.errors import CaptureError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
@@ -40,7 +40,7 @@ from monitor.segmentation.colonies import (
     find_regions,
     measure_areas,
 )
-from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of, laid_on, read_sure_labels
+from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of
 from monitor.segmentation.freed_memory import keep_freed_memory
 from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
@@ -192,11 +192,7 @@ def _measure(
             min_area_px=region_limit_px(size),
             colonies=colonies,
         )
-        before: list[NDArray[np.uint8]] = []
-        if size is not None:
-            shape = (labels.shape[0], labels.shape[1])
-            before = _before(request, shape, size, stage, acquired_at)
-        aims = _aims(field, pieces, regions, colonies, request.removal, before)
+        aims = _aims(field, pieces, regions, colonies, request.removal)
         if regions:
             doubts = encode_png(doubts_of(field.segmentation.probabilities))
             _write(request, {doubt_map_name(label_map): doubts})
@@ -239,34 +235,6 @@ def differentiated_probability(
     return partial(segmentation.probability_at, CellClass.DIFFERENTIATED)
 
 
-def _before(
-    request: FieldRequest,
-    shape: tuple[int, int],
-    pixel_size_um: float,
-    stage: StagePosition | None,
-    acquired_at: datetime,
-) -> list[NDArray[np.uint8]]:
-    """What each of the dish's scans before shows at the places of this capture's pixels."""
-    if stage is None or request.pixel_to_stage is None:
-        return []
-    found = []
-    for scan in request.earlier:
-        if any(one.measurement.acquired_at >= acquired_at for one in scan):
-            return []  # measured anew, long after: what is later now was not before
-        maps = [
-            (
-                one,
-                read_sure_labels(
-                    request.state_folder, one.measurement, request.removal.max_undifferentiated
-                ),
-            )
-            for one in scan
-        ]
-        shown = [(one, labels) for one, labels in maps if labels is not None]
-        found.append(laid_on(shape, pixel_size_um, stage, shown, request.pixel_to_stage))
-    return found
-
-
 def _write_pictures(
     field: Field, areas: FieldAreas, request: FieldRequest, overlay: str, label_map: str, title: str
 ) -> None:
@@ -304,7 +272,6 @@ def _aims(
     regions: Sequence[Region],
     colonies: Sequence[Colony],
     limits: RemovalConfig,
-    before: Sequence[NDArray[np.uint8]],
 ) -> tuple[Aim, ...]:
     if field.pixel_size_um is None:
         return ()
@@ -319,7 +286,6 @@ def _aims(
         min_region_um2=limits.min_region_um2,
         max_undifferentiated=limits.max_undifferentiated,
         whole_colony_above=limits.whole_colony_above,
-        before=before,
     )
 
 

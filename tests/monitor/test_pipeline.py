@@ -48,6 +48,11 @@ from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
 from monitor.record.plans import PickReport
+from monitor.record.store import Store
+from monitor.segmentation.aiming import aim_at
+from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
+from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of
+from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
 
@@ -146,7 +151,7 @@ def make_line(store, tmp_path):
     folder = tmp_path / "captures"
     folder.mkdir()
 
-    def make(*, patient=True, decisions=None, **settings) -> Line:
+    def make(*, patient=True, decisions=None, store=store, **settings) -> Line:
         source = SourceConfig(
             **({"name": "incubator", "path": folder, "names": "dish-time"} | settings)
         )
@@ -856,34 +861,78 @@ def test_a_dish_that_was_put_back_elsewhere_gets_no_plan_by_the_scans_before(
     assert ("it lies 40 um from where it lay" in caplog.text) == (plans == 2)
 
 
-def test_the_worker_is_told_what_the_scans_before_showed(make_line, store):
-    """The newest that could be judged, newest first; and nothing of a dish that is fine."""
-    line = make_line(
-        decisions=DecisionsConfig(
-            differentiation=TWO_OF_THREE, removal=RemovalConfig(earlier_scans=2)
-        ),
-        **CALIBRATED,
+def grown(line, hour, rng, limits):
+    """A scan of a dish whose differentiated area grows, as the real parts measure it."""
+    labels = np.ones((200, 200), np.uint8)
+    cv2.circle(labels, (100, 100), 60 + 3 * hour, 2, -1)
+    for row, column in rng.integers(40, 160, (4, 2)).tolist():
+        cv2.circle(labels, (column, row), 6, 1, -1)  # remnants that each scan sees elsewhere
+    sharp = np.eye(3, dtype=np.float32)[labels].transpose(2, 0, 1)[:, ::2, ::2]
+    probabilities = 0.97 * sharp + 0.01
+    name = f"labels/{hour}.png"
+    folder = line.config.record.folder
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    Image.fromarray(labels).save(folder / name)
+    (folder / doubt_map_name(name)).write_bytes(encode_png(doubts_of(probabilities)))
+    found = find_colonies(labels, min_area_px=100)
+    regions = find_regions(labels, np.where(labels == 2, 0.98, 0.01), min_area_px=100)
+    areas = measure_areas(labels)
+    aims = aim_at(
+        labels,
+        probabilities,
+        regions,
+        found,
+        pixel_size_um=4.0,
+        aiming=limits.aiming,
+        min_probability=limits.min_probability,
+        min_region_um2=limits.min_region_um2,
+        max_undifferentiated=limits.max_undifferentiated,
     )
-    for hour, share, doubts in (
-        (1, 0.3, ()),
-        (2, 0.3, ()),
-        (3, 0.9, ("out of focus",)),
-        (4, 0.3, ()),
-    ):
-        series(line, share, first_hour=hour, label_map=f"labels/{hour}.png", doubts=doubts)
-    told = [
-        [[one.measurement.label_map for one in scan] for scan in request.earlier]
-        for request in line.worker.asked
-    ]
-    assert told == [
-        [],
-        [],
-        [["labels/2.png"], ["labels/1.png"]],
-        [["labels/2.png"], ["labels/1.png"]],
-    ]
-    assert line.worker.asked[-1].pixel_to_stage == ((1.0, 0.0), (0.0, 1.0))
-    series(line, 0.0, 0.3, first_hour=5, label_map="labels/5.png")
-    assert line.worker.asked[-1].earlier == ()
+    return measurement(
+        shape=labels.shape, areas=areas, colonies=found, regions=regions, aims=aims,
+        aiming=limits.aiming, acquired_at=NOW.replace(hour=hour, minute=0), pixel_size_um=4.0,
+        stage=StagePosition(1000.0, 2000.0), label_map=name,
+    )  # fmt: skip
+
+
+def plan_after(make_line, tmp_path, portions, *, restart=False):
+    """The plan of the last of some scans that came in such portions."""
+    limits = RemovalConfig(
+        earlier_scans=2, whole_colony_above=None, safe_distance_um=10.0, border_um=5.0,
+        positional_error_um=5.0,
+    )  # fmt: skip
+    rng = np.random.default_rng(7)
+    with Store(f"sqlite:///{tmp_path}/{'-'.join(map(str, portions))}-{restart}.db") as store:
+        line = make_line(
+            decisions=DecisionsConfig(
+                differentiation=TWO_OF_THREE.model_copy(update={"discard_above": None}),
+                removal=limits,
+            ),
+            store=store,
+            **CALIBRATED,
+        )
+        said = {name_at(hour): grown(line, hour, rng, limits) for hour in range(1, 8)}
+        line.worker.says = dict(said)
+        names = iter(said)
+        for portion in portions:
+            for _ in range(portion):
+                line.take_in(line.drop(next(names)))
+            line.run()
+            line.clock.passes(minutes(5))
+            line.pipeline.read_scans(line.pipeline.complete_scans())
+        (plan,) = [one for one in store.plans.all() if one.status is PlanStatus.DRAFT]
+        return plan
+
+
+@pytest.mark.parametrize("portions", [(1,) * 7, (6, 1), (3, 4), (5, 1, 1)], ids=str)
+def test_the_same_scans_give_the_same_plan_however_they_came(make_line, tmp_path, portions):
+    """What a hit may touch is asked of the scans taken before, whenever they were read."""
+    at_once = plan_after(make_line, tmp_path, (7,))
+    came_otherwise = plan_after(make_line, tmp_path, portions)
+    assert len(at_once.visits) > 3
+    assert at_once.targets == came_otherwise.targets
+    assert at_once.refused == came_otherwise.refused
+    assert at_once.left_out == came_otherwise.left_out
 
 
 def test_label_maps_are_read_before_the_transaction_that_decides(make_line, store, monkeypatch):

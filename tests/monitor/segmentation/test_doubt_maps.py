@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
-
 import cv2
 import numpy as np
 import pytest
@@ -17,9 +14,12 @@ from monitor.segmentation.doubt_maps import (
     doubt_map_name,
     doubts_of,
     laid_on,
+    read_doubts,
     read_sure_labels,
     with_doubts,
 )
+from monitor.segmentation.label_maps import read_label_map
+from monitor.segmentation.laying import lay_hits
 from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import EarlierCapture, FieldRequest
 from monitor.segmentation.segmenter import measure
@@ -131,30 +131,75 @@ class Painter:
         return Segmentation(probabilities, pixels.shape, None, pixel_size_um, None, 0.0)
 
 
-def test_the_worker_lays_hits_clear_of_what_the_scan_before_doubted(tmp_path):
-    pixels = colonies((400, 400))
-    path = tmp_path / "dish-07_20261103T0900Z.tif"
-    path.write_bytes(tiff(pixels))
+def laid(measured, tmp_path, limits, *scans):
+    """As the scan's hits are laid by earlier scans, newest first."""
+    return lay_hits(
+        measured,
+        read_label_map(tmp_path / "state", measured),
+        read_doubts(tmp_path / "state", measured),
+        [
+            [
+                (
+                    EarlierCapture(one, one.stage, one.pixel_size_um),
+                    read_sure_labels(tmp_path / "state", one, limits.max_undifferentiated),
+                )
+            ]
+            for one in scans
+        ],
+        PLAIN,
+        limits,
+    )
+
+
+def hits_of(aims):
+    return [(point.row, point.column) for aim in aims for point in aim.points]
+
+
+def test_hits_are_laid_clear_of_what_the_scan_before_doubted(tmp_path):
     stage = StagePosition(5_000.0, 6_000.0)
-    named = NamedParts("dish-07", "test", acquired_at=NOW, pixel_size_um=2.0, stage=stage)
     pin = {"pin": PinConfig(kind="pin", diameter_um=40.0)}
-    asked = FieldRequest(
-        path, hash_file(path), named, SourceSettings(), "5" * 64, tmp_path / "state",
-        removal=RemovalConfig(tools=pin, whole_colony_above=None), pixel_to_stage=PLAIN,
-    )  # fmt: skip
-    before = measure(Painter(0.3), asked)
-    once = EarlierCapture(replace(before, acquired_at=NOW - timedelta(hours=6)), stage, 2.0)
-    now = measure(Painter(0.0), replace(asked, earlier=((once,),)))
-    places = [(point.row, point.column) for aim in now.aims for point in aim.points]
-    assert places
+    limits = RemovalConfig(tools=pin, whole_colony_above=None)
+
+    def measured(name, doubt):
+        path = tmp_path / f"{name}.tif"
+        path.write_bytes(tiff(colonies((400, 400))) + name.encode())
+        named = NamedParts("dish-07", "test", acquired_at=NOW, pixel_size_um=2.0, stage=stage)
+        return measure(
+            Painter(doubt),
+            FieldRequest(
+                path, hash_file(path), named, SourceSettings(), "5" * 64, tmp_path / "state",
+                removal=limits,
+            ),
+        )  # fmt: skip
+
+    before, now = measured("before", 0.3), measured("now", 0.0)
     doubted = np.zeros((400, 400), np.uint8)
     doubted[100:140, 100:140] = 1
-    for row, column in places:
+    aims = laid(now, tmp_path, limits, before)
+    assert hits_of(aims)
+    for row, column in hits_of(aims):
         touched = cv2.circle(np.zeros_like(doubted), (round(column), round(row)), 14, 1, -1)
         assert not (touched & doubted).any()
-    # Without asking the scan before, there are hits there.
-    (alone,) = measure(Painter(0.0), asked).aims
-    assert any(100 <= one.row < 140 and 100 <= one.column < 140 for one in alone.points)
-    # A scan that is later than the capture itself proves nothing of what was before.
-    late = EarlierCapture(replace(before, acquired_at=NOW + timedelta(hours=6)), stage, 2.0)
-    assert measure(Painter(0.0), replace(asked, earlier=((late,),))).aims == (alone,)
+    # By its own scan alone there are hits there.
+    assert any(100 <= row < 140 and 100 <= column < 140 for row, column in hits_of(now.aims))
+    # What the network thought of the region is as it was measured.
+    assert [aim.uncertainty for aim in aims] == [aim.uncertainty for aim in now.aims]
+    assert [aim.mean_probability for aim in aims] == [aim.mean_probability for aim in now.aims]
+
+
+def test_where_the_scans_before_show_no_more_than_this_one_hits_are_laid_as_without_them(tmp_path):
+    """The map of doubts beside a label map says what was said when it was measured."""
+    stage = StagePosition(5_000.0, 6_000.0)
+    limits = RemovalConfig(whole_colony_above=None)
+    path = tmp_path / "now.tif"
+    path.write_bytes(tiff(colonies((400, 400))))
+    named = NamedParts("dish-07", "test", acquired_at=NOW, pixel_size_um=2.0, stage=stage)
+    now = measure(
+        Painter(0.3),
+        FieldRequest(
+            path, hash_file(path), named, SourceSettings(), "5" * 64, tmp_path / "state",
+            removal=limits,
+        ),
+    )  # fmt: skip
+    assert hits_of(now.aims)
+    assert laid(now, tmp_path, limits) == now.aims
