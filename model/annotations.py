@@ -13,7 +13,8 @@ A QuPath file keeps no order, so where annotations overlap the smaller one lies 
 drawn inside a colony counts as itself. Labelme's shapes lie on top of each other in their order.
 
 Coordinates of both are pixels, (x, y), and begin at the top left corner of the top left pixel; a
-pixel belongs to an outline that holds its centre. Sources: QuPath's documentation on exporting
+pixel belongs to an outline that holds its centre, and where a centre lies on the edge that two
+outlines share, to one of them (`model.filling`). Sources: QuPath's documentation on exporting
 annotations; labelme's `shape.py`.
 """
 
@@ -38,6 +39,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from model.classes import UNKNOWN, CellClass
+from model.filling import pixels_within
 
 REGION: Final = "region"
 """What a name may mean beside a class: all within is labelled, the rest of it is background."""
@@ -182,20 +184,8 @@ def draw_outlines(
 
 
 def _fill(labels: NDArray[np.uint8], where: BaseGeometry, value: int) -> None:
-    height, width = labels.shape
-    if where.is_empty:
-        return
-    left, top, right, bottom = where.bounds
-    first_row, last_row = max(0, math.floor(top)), min(height, math.ceil(bottom))
-    first_column, last_column = max(0, math.floor(left)), min(width, math.ceil(right))
-    if first_row >= last_row or first_column >= last_column:
-        return
-    shapely.prepare(where)
-    x, y = np.meshgrid(
-        np.arange(first_column, last_column) + 0.5, np.arange(first_row, last_row) + 0.5
-    )
-    place = labels[first_row:last_row, first_column:last_column]
-    place[shapely.contains_xy(where, x, y)] = value
+    rows, columns, inside = pixels_within(where, (labels.shape[0], labels.shape[1]))
+    labels[rows, columns][inside] = value
 
 
 def _check_place(outlines: Sequence[Outline], image_shape: tuple[int, int]) -> None:
@@ -314,7 +304,7 @@ def _from_labelme(
         raise AnnotationError("its shapes are no list; save it again in labelme")
     for number, one in enumerate(shapes, start=1):
         try:
-            where = _labelme_area(one)
+            where = _labelme_area(one, image_shape)
             if where is not None:
                 found.append(Outline(where, names.meaning(str(one["label"]))))
         except KeyError as error:
@@ -342,7 +332,7 @@ def _from_labelme(
     return found, int(CellClass.BACKGROUND) if whole else names.unlabelled
 
 
-def _labelme_area(one: Mapping[str, Any]) -> BaseGeometry | None:
+def _labelme_area(one: Mapping[str, Any], image_shape: tuple[int, int]) -> BaseGeometry | None:
     """The area of a shape; None for points and lines, which have none."""
     points = [(float(x), float(y)) for x, y in one["points"]]
     kind = one.get("shape_type") or "polygon"
@@ -351,25 +341,39 @@ def _labelme_area(one: Mapping[str, Any]) -> BaseGeometry | None:
     if kind == "rectangle":
         (left, top), (right, bottom) = points
         return box(min(left, right), min(top, bottom), max(left, right), max(top, bottom))
+    if kind == "oriented_rectangle":
+        if len(points) != 4:
+            raise ValueError(f"an oriented rectangle of {len(points)} corners")
+        return _area(Polygon(points))
     if kind == "circle":
         centre, edge = points
         return Point(centre).buffer(math.dist(centre, edge), quad_segs=64)
     if kind == "mask":
-        return _mask_area(one["mask"], points[0])
+        return _mask_area(one["mask"], points[0], image_shape)
     if kind in ("point", "points", "line", "linestrip"):
         return None
     raise ValueError(f"a shape of the type {kind!r} is unknown here")
 
 
-def _mask_area(coded: str, corner: tuple[float, float]) -> BaseGeometry:
-    """Squares of a painted mask's pixels, whose top left one lies at ``corner``."""
+def _mask_area(
+    coded: str, corner: tuple[float, float], image_shape: tuple[int, int]
+) -> BaseGeometry:
+    """Squares of a painted mask's pixels, whose top left one lies at ``corner``.
+
+    Labelme leaves fractions in the corner of a mask that was moved, and draws it on whole pixels.
+    """
     with Image.open(io.BytesIO(base64.b64decode(coded, validate=True))) as picture:
+        if picture.height > 2 * image_shape[0] or picture.width > 2 * image_shape[1]:
+            raise ValueError(
+                f"a mask of {picture.height} x {picture.width} pixels on an image of "
+                f"{image_shape[0]} x {image_shape[1]}"
+            )
         painted = np.asarray(picture.convert("L")) > 0
     runs = []
     for row, line in enumerate(painted):
         edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
         runs += [(row, first, last) for first, last in edges.reshape(-1, 2)]
-    left, top = corner
+    left, top = (float(math.floor(one)) for one in corner)
     return (
         MultiPolygon()
         if not runs

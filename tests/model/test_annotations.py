@@ -196,6 +196,46 @@ def test_a_painted_mask_lies_where_it_was_painted(tmp_path: Path) -> None:
     assert areas(labels)[2] == 14
 
 
+def coded_mask(rows: int, columns: int) -> str:
+    file = io.BytesIO()
+    Image.fromarray(np.full((rows, columns), 255, np.uint8)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("corner", "place"),
+    [((10.0, 20.0), (10, 20)), ((10.7, 20.4), (10, 20)), ((-0.4, 3.9), (-1, 3))],
+)
+def test_a_mask_that_was_moved_lies_on_whole_pixels(
+    tmp_path: Path, corner: tuple[float, float], place: tuple[int, int]
+) -> None:
+    """Labelme leaves fractions in the corner and floors them when it draws."""
+    x, y = corner
+    points = [[x, y], [x + 6, y + 5]]
+    labels = labelme(tmp_path, shape("differentiated", points, "mask", mask=coded_mask(6, 7)))
+    expected = np.zeros(SHAPE, bool)
+    expected[place[1] : place[1] + 6, max(0, place[0]) : place[0] + 7] = True
+    assert ((labels == 2) == expected).all()
+
+
+def test_an_oriented_rectangle_is_its_four_corners(tmp_path: Path) -> None:
+    """As labelme 6.2 writes it."""
+    turned = [[20.0, 5.0], [30.0, 15.0], [20.0, 25.0], [10.0, 15.0]]
+    labels = labelme(tmp_path, shape("differentiated", turned, "oriented_rectangle"))
+    assert areas(labels)[2] == pytest.approx(200, abs=10)
+    assert labels[15, 20] == 2
+    assert labels[6, 11] == 255
+
+
+def test_outlines_that_share_an_edge_through_pixel_centres_leave_no_seam(tmp_path: Path) -> None:
+    region = shape("region", square(0, 0, 40)[:-1])
+    one = shape("undifferentiated", [[0, 0], [30, 30], [0, 30]])
+    two = shape("differentiated", [[0, 0], [30, 0], [30, 30]])
+    found = areas(labelme(tmp_path, region, one, two)[:30, :30])
+    assert set(found) == {1, 2}
+    assert sum(found.values()) == 900
+
+
 def test_shapes_lie_on_top_of_each_other_in_their_order(tmp_path: Path) -> None:
     large, small = square(0, 0, 20)[:-1], square(5, 5, 5)[:-1]
     labels = labelme(tmp_path, shape("differentiated", small), shape("undifferentiated", large))
@@ -270,6 +310,18 @@ WRONG: dict[str, tuple[str, str]] = {
     "an unknown shape": (
         json.dumps({"shapes": [shape("differentiated", [[1, 1]], "spline")]}),
         "'spline' is unknown",
+    ),
+    "a mask of absurd size": (
+        json.dumps(
+            {"shapes": [shape("differentiated", [[1, 1]], "mask", mask=coded_mask(20_000, 9))]}
+        ),
+        "a mask of 20000 x 9 pixels on an image of 40 x 60",
+    ),
+    "an oriented rectangle of three corners": (
+        json.dumps(
+            {"shapes": [shape("background", [[1, 1], [2, 1], [2, 2]], "oriented_rectangle")]}
+        ),
+        "rectangle of 3 corners",
     ),
     "a broken mask": (
         json.dumps({"shapes": [shape("differentiated", [[1, 1]], "mask", mask="%%")]}),
