@@ -11,7 +11,9 @@ classes.csv                            optional: what the names of annotations m
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -30,12 +32,27 @@ from model.annotations import (
     read_class_names,
 )
 from model.classes import UNKNOWN, CellClass
+from model.label_meaning import MapFacts, facts_of, questions, what_colours, what_values
 from model.preparation import Normalisation, at_working_scale, normalise, to_grey, working_shape
 
 IMAGE_SUFFIXES: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MAP_SUFFIXES: Final = (".png", ".tif", ".tiff")
 OUTLINE_SUFFIXES: Final = (".geojson", ".json")
 PIXEL_SIZES: Final = "pixel_size_um.csv"
+
+LARGEST_MAP_PX: Final = 2_000_000_000
+"""A label map that claims more pixels is refused before it is read."""
+
+_MASK_ENDINGS: Final = (
+    "_cp_masks",
+    "_masks",
+    "_mask",
+    "_seg",
+    "_labels",
+    "_label",
+    "_Simple Segmentation",
+)
+"""What programs append to an image's name for what they found in it."""
 
 SIZES_AGREE: Final = 0.05
 """Largest relative difference of two statements of a pixel size that is put down to rounding."""
@@ -50,6 +67,10 @@ class DataError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class DoubtfulLabelsError(DataError):
+    """Labels that can be read, but hardly mean what they say. Whoever knows better may say so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,34 +131,93 @@ def read_image(path: Path) -> NDArray[Any]:
                 wide = picture.mode.startswith(("I", "F", "L"))
                 values = np.asarray(picture if wide else picture.convert("RGB"))
         return to_grey(np.asarray(values))
-    except (OSError, ValueError, UnidentifiedImageError, tifffile.TiffFileError) as error:
+    except (
+        OSError,
+        ValueError,
+        Image.DecompressionBombError,
+        UnidentifiedImageError,
+        tifffile.TiffFileError,
+    ) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); replace it") from error
 
 
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Class indices (H, W) of a label file. Raises DataError if it holds anything else."""
+def read_labels(path: Path, image_shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Class indices (H, W) of a label file.
+
+    image_shape : of its image; a file that says another size is not read any further
+    Raises DataError if it holds anything else.
+    """
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            values = np.asarray(tifffile.imread(path))
-        else:
-            with Image.open(path) as picture:
-                values = np.asarray(picture)
-    except (OSError, UnidentifiedImageError, tifffile.TiffFileError) as error:
+        values = _label_values(path, image_shape)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        KeyError,
+        IndexError,
+        MemoryError,
+        Image.DecompressionBombError,
+        tifffile.TiffFileError,
+    ) as error:
         raise DataError(f"{path}: cannot be read as a label map ({error}); replace it") from error
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[2] in (2, 3, 4):
+        raise DataError(
+            f"{path}: a label map of shape {values.shape} is a colour picture, "
+            f"{what_colours(values)}; save class indices as one grey plane"
+        )
     if values.ndim != 2:
         raise DataError(
-            f"{path}: a label map of shape {values.shape} is a colour picture; "
-            "save class indices as one grey plane"
+            f"{path}: a label map of shape {values.shape} is no single plane; save class indices "
+            "as one grey plane"
         )
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{path}: holds no numbers ({values.dtype}); save class indices")
+    every = np.unique(values).tolist()
     allowed = {int(cell_class) for cell_class in CellClass} | {UNKNOWN}
-    strange = sorted(set(np.unique(values).tolist()) - allowed)
+    strange = [value for value in every if value not in allowed]
     if strange:
-        shown = ", ".join(str(value) for value in strange[:5])
+        shown = ", ".join(f"{value:g}" for value in strange[:5])
+        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise DataError(
-            f"{path}: holds the value(s) {shown}; label maps hold 0 background, "
-            "1 undifferentiated, 2 differentiated, 255 unknown and nothing else"
+            f"{path}: holds the value(s) {shown}{more}; label maps hold 0 background, "
+            "1 undifferentiated, 2 differentiated, 255 unknown and nothing else. "
+            f"{what_values(strange, every)}"
         )
     return values.astype(np.uint8)
+
+
+def _label_values(path: Path, image_shape: tuple[int, int] | None) -> NDArray[Any]:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with tifffile.TiffFile(path) as tiff:
+            series = tiff.series[0]
+            shape = tuple(int(side) for side in series.shape)
+            plane = shape if len(shape) == 2 else shape[:2] if "S" in series.axes else shape[-2:]
+            _check_size(path, plane, math.prod(shape), image_shape)
+            return np.asarray(series.asarray())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as picture:
+            size = picture.height, picture.width
+            _check_size(path, size, math.prod(size), image_shape)
+            return np.asarray(picture)
+
+
+def _check_size(
+    path: Path, size: tuple[int, ...], pixels: int, image_shape: tuple[int, int] | None
+) -> None:
+    """By the file's head, before its pixels are read: a head may claim anything."""
+    if pixels > LARGEST_MAP_PX:
+        raise DataError(
+            f"{path}: says that it has {pixels:,} pixels; label maps have up to "
+            f"{LARGEST_MAP_PX:,}. Replace it, or cut the field smaller"
+        )
+    if image_shape is not None and size != tuple(image_shape):
+        raise DataError(
+            f"{path}: {size[0]} x {size[1]} pixels, its image has "
+            f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
+        )
 
 
 @dataclass(frozen=True)
@@ -145,11 +225,13 @@ class LabelledFolder:
     """What a folder holds.
 
     images : by name
+    notes : what a person should know of them
     without_labels : names of the images that nobody has labelled; they are left out
     """
 
     images: tuple[LabelledImage, ...]
     without_labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_folder(folder: Path) -> list[LabelledImage]:
@@ -164,6 +246,7 @@ def read_labelled(
     pixel_size_um: float | None = None,
     suffixes: Sequence[str] = IMAGE_SUFFIXES,
     least_classes: int = 2,
+    sure: bool = False,
 ) -> LabelledFolder:
     """All labelled images of a folder, and which images have no labels.
 
@@ -171,10 +254,11 @@ def read_labelled(
     pixel_size_um : of images for which neither their file nor the table says it
     suffixes : of the files in images/ that are images
     least_classes : 2 to learn from them, 1 to measure on them
-    Raises DataError with everything that is wrong: folders missing, nothing labelled, a label
-        without an image, two labels for one image, sizes that do not fit, unknown values or names,
-        broken files, outlines outside the image, pixel sizes that contradict each other, too few
-        classes in all.
+    sure : the labels mean what they say, however strange that looks (`model.label_meaning`)
+    Raises DoubtfulLabelsError where that is not said and they look strange; DataError with
+        everything that is wrong: folders missing, nothing labelled, a label without an image, two
+        labels for one image, sizes that do not fit, unknown values or names, broken files, outlines
+        outside the image, pixel sizes that contradict each other, too few classes in all.
     """
     pictures, labels = folder / "images", folder / "labels"
     missing = [
@@ -192,7 +276,10 @@ def read_labelled(
         # QuPath names an export after the image with its suffix: field.tif.geojson.
         image = seen.get(stem) or next((p for p in seen.values() if p.name == stem), None)
         if image is None:
-            problems.append(f"{path}: no image {stem}.* in {pictures}; the stems must be equal")
+            problems.append(
+                f"{path}: no image {stem}.* in {pictures}; the stems must be equal"
+                + _of_another_program(stem, seen)
+            )
         elif image in pairs:
             problems.append(f"{path}: {image.name} has labels in {pairs[image].name} too; keep one")
         else:
@@ -209,6 +296,7 @@ def read_labelled(
             *problems, *(f"{folder / CLASS_NAMES}: {line}" for line in error.problems)
         ) from error
     found: list[LabelledImage] = []
+    maps: list[MapFacts] = []
     for picture, path in sorted(pairs.items()):
         try:
             read = (read_picture or _plain)(picture)
@@ -216,6 +304,8 @@ def read_labelled(
         except DataError as error:
             problems += error.problems
             continue
+        if path.suffix.lower() in MAP_SUFFIXES:
+            maps.append(facts_of(path.name, label, read.grey))
         if read.inside is not None:
             label[~read.inside] = UNKNOWN
         size, stated = sizes.get(picture.name), read.pixel_size_um
@@ -229,11 +319,57 @@ def read_labelled(
     strange = sorted(set(sizes) - {path.name for path in seen.values()})
     if strange and any(one.pixel_size_um is None for one in found):
         problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
+    if not problems and not sure:
+        drawn_background = any(
+            CellClass.BACKGROUND in one.labels
+            for one in found
+            if one.name not in {picture.name for picture in pairs if _is_map(pairs[picture])}
+        )
+        asked = questions(maps, background_elsewhere=drawn_background)
+        if asked:
+            raise DoubtfulLabelsError(*(f"{labels}: {line}" for line in asked))
     if not problems:
         problems += _nothing_to_learn(found, folder, least_classes)
     if problems:
         raise DataError(*problems)
-    return LabelledFolder(tuple(found), tuple(p.name for p in seen.values() if p not in pairs))
+    return LabelledFolder(
+        tuple(found),
+        tuple(p.name for p in seen.values() if p not in pairs),
+        tuple(_passed_over(labels)),
+    )
+
+
+def _is_map(path: Path) -> bool:
+    return path.suffix.lower() in MAP_SUFFIXES
+
+
+def _of_another_program(stem: str, seen: Mapping[str, Path]) -> str:
+    for ending in _MASK_ENDINGS:
+        if stem.lower().endswith(ending.lower()) and stem[: -len(ending)] in seen:
+            return (
+                f". It looks like what a segmentation program found in "
+                f"{seen[stem[: -len(ending)]].name}: such maps number the objects; write the class "
+                "of each in place of its number, and name the file like the image"
+            )
+    return ""
+
+
+def _passed_over(labels: Path) -> list[str]:
+    """Files beside the labels that are none, though they may have been meant."""
+    found = []
+    for path in sorted(labels.iterdir()):
+        kind = path.suffix.lower()
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if kind in (".jpg", ".jpeg"):
+            found.append(
+                f"{path}: passed over: JPEG changes values; save label maps as PNG or TIFF"
+            )
+        elif kind in (".npy", ".npz", ".mat", ".h5", ".zip", ".roi", ".bmp", ".gif", ".xml"):
+            found.append(
+                f"{path}: passed over: labels are read from .png, .tif, .geojson and .json"
+            )
+    return found
 
 
 def _labels(path: Path, image_shape: tuple[int, ...], names: ClassNames) -> NDArray[np.uint8]:
@@ -242,13 +378,7 @@ def _labels(path: Path, image_shape: tuple[int, ...], names: ClassNames) -> NDAr
             return read_annotations(path, (image_shape[0], image_shape[1]), names)
         except AnnotationError as error:
             raise DataError(*(f"{path}: {line}" for line in error.problems)) from error
-    label = read_labels(path)
-    if image_shape != label.shape:
-        raise DataError(
-            f"{path}: {label.shape[0]} x {label.shape[1]} pixels, its image has "
-            f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
-        )
-    return label
+    return read_labels(path, (image_shape[0], image_shape[1]))
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], problems: list[str]) -> dict[str, Path]:
@@ -284,7 +414,8 @@ def _nothing_to_learn(
     if not values and not empty:
         return [
             f"{folder}: no label map in labels/; add <stem>.png, .tif, .geojson or .json for some "
-            "of the images"
+            "of the images",
+            *_passed_over(folder / "labels"),
         ]
     problems = [
         f"{folder}: every pixel of the labels of {name} is 255 (unknown); label some regions, or "

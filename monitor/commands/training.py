@@ -58,6 +58,10 @@ PixelSizeOption = Annotated[
         help="Of images whose files, names and pixel_size_um.csv do not say it.",
     ),
 ]
+SureOption = Annotated[
+    bool,
+    typer.Option("--labels-are-right", help="They mean what they say, however strange they look."),
+]
 
 
 def train(
@@ -85,6 +89,7 @@ def train(
         ),
     ] = None,
     pixel_size_um: PixelSizeOption = None,
+    sure: SureOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -107,7 +112,7 @@ def train(
     configured = settings.segmentation.model
     if base is None and configured != "starter":
         base = Path(configured)
-    images = _labelled(data, settings, pixel_size_um, least_classes=2)
+    images = _labelled(data, settings, pixel_size_um, least_classes=2, sure=sure)
     try:
         with _progress() as show:
             manifest = fine_tune(
@@ -175,6 +180,7 @@ def evaluate(
         ),
     ] = None,
     pixel_size_um: PixelSizeOption = None,
+    sure: SureOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -193,7 +199,7 @@ def evaluate(
     settings = open_config(config, state)
     chosen = settings.segmentation.model if model is None else str(model)
     segmenter = load_segmenter(chosen, settings.compute.threads)
-    images = _labelled(data, settings, pixel_size_um, least_classes=1)
+    images = _labelled(data, settings, pixel_size_um, least_classes=1, sure=sure)
     pictures: dict[str, FieldPictures] = {}
 
     def keep(one: LabelledImage, found: Segmentation, score: FieldScore) -> None:
@@ -264,10 +270,10 @@ def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
 
 
 def _labelled(
-    data: Path, config: Config, pixel_size_um: float | None, *, least_classes: int
+    data: Path, config: Config, pixel_size_um: float | None, *, least_classes: int, sure: bool
 ) -> list[LabelledImage]:
     """The folder's labelled images, read as captures are. Raises MonitorError."""
-    from model.dataset import DataError, read_labelled
+    from model.dataset import DataError, DoubtfulLabelsError, read_labelled
 
     try:
         found = read_labelled(
@@ -275,9 +281,16 @@ def _labelled(
             read_picture=_reader(config),
             pixel_size_um=pixel_size_um,
             least_classes=least_classes,
+            sure=sure,
         )
+    except DoubtfulLabelsError as problem:
+        raise MonitorError(
+            f"{problem}\nIf the labels are meant as they are: --labels-are-right"
+        ) from problem
     except DataError as problem:
         raise MonitorError(str(problem)) from problem
+    for note in found.notes:
+        say(note)
     if found.without_labels:
         some = ", ".join(shown(name) for name in found.without_labels[:5])
         more = len(found.without_labels) - 5
