@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # The program with what it needs to run, and that with what tests and lint need.
 BASE := .venv/.base
 STAMP := .venv/.development
+# Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
+SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -32,7 +34,15 @@ $(STAMP): $(BASE)
 demo: $(BASE)  ## a virtual incubator, watched by the real daemon
 	$(BIN)/colonywatch demo --dir demo
 
-test: $(STAMP)  ## run the tests
+# Without it the tests that need it say so and are skipped.
+simulators: $(SIMULATORS)  ## make .venv-opentrons, where Opentrons' package runs protocols for the tests
+
+$(SIMULATORS): tests/opentrons.txt
+	-$(PYTHON) -m venv .venv-opentrons \
+	    && .venv-opentrons/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/opentrons.txt \
+	    && touch $@
+
+test: $(STAMP) $(SIMULATORS)  ## run the tests
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, declared dependencies
@@ -90,4 +100,4 @@ bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(BIN)/python -m tests.bench.training
 
 clean:  ## remove what was made here
-	rm -rf .venv demo build dist
+	rm -rf .venv .venv-opentrons demo build dist

@@ -45,6 +45,8 @@ from monitor.outlet_config import (
     DashboardConfig,
     DigestConfig,
     EchoConfig,
+    OpentronsConfig,
+    PylabrobotConfig,
     QPixLogConfig,
 )
 from monitor.plates import KINDS, PlateFit, fit_wells, straight
@@ -155,6 +157,8 @@ class VesselConfig(_Section):
         the plate may then lie askew
     columns_run, rows_run : which way the stage's numbers go from well A1 to A2, and from A1 to B1
     well_pitch_mm, well_diameter_mm : None = what is usual for `kind`
+    a1_from_corner_mm : from the left and the upper edge of the plate to the centre of A1, by the
+        maker's drawing; None = by ANSI/SLAS 4-2004, which knows 96 and 384 wells
     """
 
     kind: Literal["dish", "6-well", "12-well", "24-well", "48-well", "96-well", "384-well"]
@@ -164,6 +168,7 @@ class VesselConfig(_Section):
     rows_run: Direction = "+y"
     well_pitch_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
     well_diameter_mm: Annotated[float, Field(gt=0.5, le=150)] | None = None
+    a1_from_corner_mm: _Row | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -685,6 +690,8 @@ ExportFormat = Literal[
     "geojson",
     "ome-xml",
     "imagej-roi",
+    "opentrons",
+    "pylabrobot",
 ]
 PickValue = Literal[
     "export_id",
@@ -767,6 +774,7 @@ class RemovalOutletConfig(_Section):
     columns : of the format csv-mapped
     csv : separator and decimal mark of csv and csv-mapped
     echo : what csv-echo has dispensed
+    opentrons, pylabrobot : what the protocols of these names use and do
     xy_device, z_device : labels of the stages in Micro-Manager's hardware configuration
     """
 
@@ -776,6 +784,8 @@ class RemovalOutletConfig(_Section):
     columns: tuple[ColumnConfig, ...] = Field(default=(), strict=False)
     csv: CsvConfig = CsvConfig()
     echo: EchoConfig = EchoConfig()
+    opentrons: OpentronsConfig = OpentronsConfig()
+    pylabrobot: PylabrobotConfig = PylabrobotConfig()
     xy_device: str = Field(default="XYStage", min_length=1)
     z_device: str = Field(default="ZStage", min_length=1)
     pick_logs: PickLogsConfig = PickLogsConfig()
@@ -786,6 +796,14 @@ class RemovalOutletConfig(_Section):
             raise ValueError("formats names one of them twice")
         if "csv-mapped" in self.formats and not self.columns:
             raise ValueError("csv-mapped needs columns, such as [{header: X, value: pick_x_um}]")
+        if "opentrons" in self.formats and self.opentrons.labware is None:
+            raise ValueError(
+                "opentrons needs the plate: opentrons: {labware: corning_96_wellplate_360ul_flat}"
+            )
+        if "pylabrobot" in self.formats and self.pylabrobot.plate is None:
+            raise ValueError(
+                "pylabrobot needs the plate: pylabrobot: {plate: cor_96_wellplate_360uL_Fb}"
+            )
         return self
 
 

@@ -28,6 +28,7 @@ from monitor.record.outbox import HELD
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
+from monitor.vessels import Vessel
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -392,6 +393,9 @@ def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
 def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
     """A plan with all that its formats need."""
     wanted = config.outlets.removal
+    fields = store.dishes.scan_fields(plan.reading_id)
+    sources = {source.name: source.vessel for source in config.sources}
+    vessel = sources.get(fields[0].source, config.unlisted.vessel) if fields else None
     return Handout(
         plan,
         pictures={
@@ -401,12 +405,15 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
                 pixel_size_um=field.measurement.pixel_size_um,
                 stage=field.measurement.stage,
             )
-            for field in store.dishes.scan_fields(plan.reading_id)
+            for field in fields
         },
         calibration_rms_um=_rms_of(plan, store, config),
         columns=wanted.columns,
         csv=wanted.csv,
         echo=wanted.echo,
+        opentrons=wanted.opentrons,
+        pylabrobot=wanted.pylabrobot,
+        vessel=None if vessel is None else Vessel(vessel),
         xy_device=wanted.xy_device,
         z_device=wanted.z_device,
     )

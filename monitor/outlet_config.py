@@ -175,6 +175,69 @@ class EchoConfig(Section):
         return value
 
 
+class PipetteConfig(Section):
+    """What a pipette does at each hit.
+
+    volume_ul : taken up at each hit
+    height_mm : of the tip's end above the bottom of the well, as the robot's labware has it
+    flow_rate_ul_s : None = the pipette's own
+    hits_per_tip : so many hits with one tip, which is then thrown away with what it holds
+    aligned_at : by what the robot knows where the plate lies: its corner, by the definition of the
+        labware, or well A1, at which its position was checked
+    """
+
+    volume_ul: Annotated[float, Field(gt=0, le=1_000)] = 5.0
+    height_mm: Annotated[float, Field(ge=0, le=50)] = 0.5
+    flow_rate_ul_s: Annotated[float, Field(gt=0, le=1_000)] | None = None
+    hits_per_tip: Annotated[int, Field(ge=1, le=1_000)] = 1
+    aligned_at: Literal["corner", "A1"] = "corner"
+
+
+class OpentronsConfig(PipetteConfig):
+    """The protocol for an Opentrons robot. What is None is what the robot usually has.
+
+    labware : load name of the plate's definition, such as corning_96_wellplate_360ul_flat
+    api_level : of the protocol; definitions of labware and what calls do depend on it
+    """
+
+    robot: Literal["Flex", "OT-2"] = "Flex"
+    api_level: str = Field(default="2.20", pattern=r"^2\.[0-9]{2}$")
+    labware: str | None = Field(default=None, pattern=r"^[a-z0-9._]+$")
+    plate_slot: str | None = Field(default=None, pattern=r"^([A-D][1-3]|[1-9]|1[01])$")
+    tip_rack: str | None = Field(default=None, pattern=r"^[a-z0-9._]+$")
+    tip_rack_slots: tuple[str, ...] = Field(default=(), strict=False)
+    trash_slot: str | None = Field(default=None, pattern=r"^[A-D][13]$")
+    pipette: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
+    mount: Literal["left", "right"] = "right"
+
+    @model_validator(mode="after")
+    def _level_knows_the_robot(self) -> Self:
+        if int(self.api_level.partition(".")[2]) < 16:
+            raise ValueError("api_level must be 2.16 or later")
+        slots = [self.plate_of_robot, *self.tip_racks_of_robot]
+        if len(set(slots)) < len(slots):
+            raise ValueError(f"two things stand in one slot: {', '.join(slots)}")
+        return self
+
+    @property
+    def plate_of_robot(self) -> str:
+        return self.plate_slot or ("D2" if self.robot == "Flex" else "2")
+
+    @property
+    def tip_racks_of_robot(self) -> tuple[str, ...]:
+        return self.tip_rack_slots or (("D1",) if self.robot == "Flex" else ("1",))
+
+
+class PylabrobotConfig(PipetteConfig):
+    """The protocol for robots that PyLabRobot drives.
+
+    plate, tip_rack : names of their definitions in pylabrobot.resources
+    """
+
+    plate: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    tip_rack: str = Field(default="hamilton_96_tiprack_50uL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
 class QPixLogConfig(Section):
     """How the positions in a QPix pick log are meant.
 

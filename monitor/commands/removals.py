@@ -55,6 +55,8 @@ class Format(StrEnum):
     GEOJSON = "geojson"
     OME_XML = "ome-xml"
     IMAGEJ_ROI = "imagej-roi"
+    OPENTRONS = "opentrons"
+    PYLABROBOT = "pylabrobot"
 
 
 @app.command("list")

@@ -14,6 +14,7 @@ from monitor.outlets.picking.mapped_csv import echo_csv, mapped_csv
 from monitor.outlets.picking.metamorph import metamorph_stage_list
 from monitor.outlets.picking.micromanager import micromanager_positions
 from monitor.outlets.picking.ome_rois import ome_xml_rois
+from monitor.outlets.picking.pipetting import opentrons_protocol, pylabrobot_protocol
 from monitor.outlets.picking.qupath import qupath_geojson
 from monitor.outlets.picking.useq_yaml import useq_sequence
 
@@ -44,6 +45,8 @@ FORMATS: dict[ExportFormat, Format] = {
     "pos": Format(".pos", micromanager_positions),
     "stg": Format(".stg", metamorph_stage_list),
     "useq": Format(".useq.yaml", useq_sequence),
+    "opentrons": Format(".opentrons.py", opentrons_protocol),
+    "pylabrobot": Format(".pylabrobot.py", pylabrobot_protocol),
     "json": Format(".json", _json),
     "csv-mapped": Format(".mapped.csv", mapped_csv),
     "csv-echo": Format(".echo.csv", echo_csv),

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from monitor.config import ColumnConfig
 from monitor.culture import Hit, RemovalPlan, StagePosition, Target
 from monitor.errors import OutletError
-from monitor.outlet_config import CsvConfig, EchoConfig
+from monitor.outlet_config import CsvConfig, EchoConfig, OpentronsConfig, PylabrobotConfig
+from monitor.vessels import Vessel
 
 # What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
 # one content a capture by the first letters of its hash.
@@ -36,6 +37,7 @@ class Handout:
 
     pictures : by the capture's SHA-256
     calibration_rms_um : residual of the calibration named in the plan, where it is known
+    vessel : of the plan's source, as it is configured now
     visited_before, visited_in_all : where the plan is one of several in a list: how many hits come
         before its own, and how many the list has; None = as many as the plan
     """
@@ -46,6 +48,9 @@ class Handout:
     columns: tuple[ColumnConfig, ...] = ()
     csv: CsvConfig = field(default_factory=CsvConfig)
     echo: EchoConfig = field(default_factory=EchoConfig)
+    opentrons: OpentronsConfig = field(default_factory=OpentronsConfig)
+    pylabrobot: PylabrobotConfig = field(default_factory=PylabrobotConfig)
+    vessel: Vessel | None = None
     xy_device: str = "XYStage"
     z_device: str = "ZStage"
     visited_before: int = 0
