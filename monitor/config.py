@@ -335,7 +335,10 @@ class DifferentiationConfig(_Section):
         critical at once
     worse_by : rise since the last alert that is told once more; None = it is not
     scans_needed, scans_considered : so many of the last so many scans must agree
+    votes_within_h : only scans of the last so many hours agree or disagree with the newest
     agree_h : where more scans than that were taken within so many hours, the same share of them all
+    new_series_after_days : scans before a pause of more days have no say in anything, and people
+        are asked whether it is the same dish; None = however long ago, they are its scans
     trend_h : the slope of a series is that of its last hours; None = no slope, no forecast. A
         series that surely rises to a limit passes it with one scan
     rise_h : such a rise is looked for in so many hours, and in six scans at least
@@ -356,7 +359,9 @@ class DifferentiationConfig(_Section):
     scans_needed: Annotated[int, Field(ge=1)] = 3
     scans_considered: Annotated[int, Field(ge=1)] = 4
     min_confluence: _Fraction = Field(default=0.02)
+    votes_within_h: Annotated[float, Field(ge=1, le=2400)] = 96.0
     agree_h: Annotated[float, Field(ge=0, le=168)] = 8.0
+    new_series_after_days: Annotated[float, Field(ge=1, le=3650)] | None = 14.0
     trend_h: _Positive | None = 30.0
     rise_h: _Positive = 20.0
     rise_above_per_day: Annotated[float, Field(gt=0, le=24)] | None = None

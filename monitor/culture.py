@@ -66,6 +66,7 @@ class AlertTopic(StrEnum):
     GROWTH_STOPPED = "growth-stopped"
     DOUBTFUL = "doubtful"
     PAST_SAVING = "past-saving"
+    OLD_SERIES = "old-series"  # the first scan for long: is it the same dish?
     NOT_REMOVED = "not-removed"  # a region that was picked is there all the same
     NOT_CHECKED = "not-checked"  # no scan in time could tell whether what was picked is gone
     # by what does not come
@@ -78,6 +79,7 @@ class AlertTopic(StrEnum):
     MODEL_REFUSED = "model-refused"
     WORKER_STUCK = "worker-stuck"
     CLOCK_JUMPED = "clock-jumped"
+    IMAGER_CLOCK = "imager-clock"  # dates of captures against when they arrive
 
 
 class PlanStatus(StrEnum):
@@ -592,6 +594,8 @@ class Alert:
     source : name of the source that a silence is about
     text : the alert as a sentence, where its numbers do not say it
     held_back : why it was not mailed; None = it was, or was never to be
+    role : "change" of the dish's course, or an alarm; "again": told once more; "replaced": scans
+        that came late have shown that it was not so
     """
 
     id: int
@@ -612,6 +616,7 @@ class Alert:
     source: str | None = None
     text: str | None = None
     held_back: str | None = None
+    role: str = "change"
 
     @property
     def about(self) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from math import pi, prod
 from pathlib import Path
 from typing import Protocol
@@ -53,18 +54,19 @@ from monitor.culture import (
     Following,
     NamedParts,
     PickOutcome,
+    PlanStatus,
     Reading,
     RegionVerdict,
     RemovalCheck,
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
 from monitor.decisions.following import follow
-from monitor.decisions.mailing import due_again, mailing, open_topics, told
-from monitor.decisions.notices import forecast_text, judge_notices, next_limit
+from monitor.decisions.mailing import OVERTAKEN, due_again, mailing, open_topics, told
 from monitor.decisions.removal import MeasuredField, Scan, plan_removal
 from monitor.decisions.silence import SILENCES
-from monitor.decisions.status import can_be_judged, judge, standing
+from monitor.decisions.status import can_be_judged
 from monitor.decisions.summary import sum_up
 from monitor.decisions.verification import give_up, verify_removal
 from monitor.errors import (
@@ -78,13 +80,16 @@ from monitor.geometry import Affine, field_to_stage
 from monitor.looking_back import LookingBack
 from monitor.record.captures import NewMeasurement, ScanPlace, TakenIn
 from monitor.record.dishes import (
+    KeptAlert,
     NewAlert,
     NewReading,
     ScanDecision,
     ScanFacts,
     ScanField,
     ScanOutcome,
+    place_of,
 )
+from monitor.record.plans import LIVE_PLANS
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import MIN_COLONY_UM2
@@ -570,45 +575,93 @@ class Pipeline:
         )
 
     def _decide(self, facts: ScanFacts, reading: Reading) -> ScanDecision:
-        """What the newest reading of a dish calls for. Older ones only fill in the series."""
-        if not facts.is_newest or facts.has_ended:
+        """What a dish's course calls for, now that a scan has come; the plan is of its newest."""
+        late = facts.latest
+        is_late = late is not None
+        if late is not None:
+            facts, reading = late.facts, late.reading
+        if facts.course is None or facts.has_ended:
             return ScanDecision(facts.status, severity=facts.severity)
         limits = self._config.decisions.limits_for(
             reading.dish, facts.fields[0].source, facts.label
         )
-        series = [*facts.history, reading]
-        before = standing(facts.status, facts.severity, facts.alerts)
-        judgement = judge(before, series, limits)
-        wanted = []
-        if judgement.alert is not None:
-            severity = judgement.severity or Severity.WARNING
-            ahead = next_limit(series, limits)
-            text = None if ahead is None else f"At the present rate it {forecast_text(ahead)}."
-            wanted.append(NewAlert(judgement.alert, severity=severity, text=text))
-        for notice in judge_notices(open_topics(facts.alerts), series, limits):
-            wanted.append(NewAlert(notice.kind, notice.topic, text=notice.text))
-        plan, replaces = None, False
-        # Also where nothing is left: an empty dish is no fraction, but rid of its cells.
-        verdicts = self._given_up(facts)
-        if not reading.doubts:
-            verdicts += self._verify(facts)
-        wanted += _told_of_removal(facts, verdicts)
-        wanted += _told_of_unchecked(facts, verdicts)
-        if can_be_judged(reading, limits):
-            replaces = True  # plans of older scans aim at where the cells were
-            left = any(one.check in _STILL_TO_REMOVE for one in verdicts)
-            left = left or _partly(facts, verdicts)
-            differentiates = judgement.status is DishStatus.DIFFERENTIATING
-            if (differentiates or left) and not _past_saving(facts, wanted):
-                plan = self._plan(facts, reading, limits)
+        found = run(facts.course, limits)
+        settled = settle(found, facts.course.alerts)
+        wanted = [_alert_of(change, found) for change in settled.new]
+        wanted += _corrections(settled, found)
+        verdicts: tuple[RegionVerdict, ...] = ()
+        if not is_late:
+            # Also where nothing is left: an empty dish is no fraction, but rid of its cells.
+            verdicts = self._given_up(facts)
+            if not reading.doubts:
+                verdicts += self._verify(facts)
+            wanted += _told_of_removal(facts, verdicts)
+            wanted += _told_of_unchecked(facts, verdicts)
+        left = any(one.check in _STILL_TO_REMOVE for one in verdicts)
+        left = left or _partly(facts, verdicts)
+        plan, replaces = self._planned(facts, found, limits, left=left, is_late=is_late)
         return ScanDecision(
-            status=judgement.status,
+            status=found.after.status,
             alerts=self._to_be_mailed(wanted, facts, reading, limits),
-            plan=plan,
+            plan=None if plan is None else plan[1],
+            planned_by=None if plan is None else plan[0],
             replaces_plans=replaces,
-            severity=judgement.severity,
+            severity=found.after.severity,
             verdicts=verdicts,
+            stand=found.after,
+            stands=found.stands,
+            kept=tuple(KeptAlert(alert.id, change.reading) for alert, change in settled.kept),
+            replaced=tuple(alert.id for alert in settled.replaced),
         )
+
+    def _planned(
+        self,
+        facts: ScanFacts,
+        found: Run,
+        limits: DifferentiationConfig,
+        *,
+        left: bool,
+        is_late: bool,
+    ) -> tuple[tuple[Reading, RemovalPlan | None] | None, bool]:
+        """The scan to plan by and its plan; whether plans of before end.
+
+        That is the newest scan that can be judged: plans of older ones aim at where the cells were.
+        What comes late makes a new one only where it says something else.
+        """
+        assert facts.course is not None
+        series = [*facts.course.settled, *facts.course.undecided]
+        judged = [one for one in series if can_be_judged(one, limits)]
+        if not judged or (not is_late and judged[-1] is not series[-1]):
+            return None, False
+        newest = judged[-1]
+        wanted = self._config.decisions.removal.earlier_scans
+        rests_on = judged[-1 - wanted :]
+        if is_late and not any(one.scan_id in found.stands for one in rests_on):
+            return None, False
+        stand = stand_after(newest, facts.course, found)
+        plan = None
+        if (left or stand.status is DishStatus.DIFFERENTIATING) and (
+            AlertTopic.PAST_SAVING not in stand.is_open
+        ):
+            if newest is not series[-1]:
+                facts = replace(
+                    facts,
+                    fields=tuple(self._store.dishes.scan_fields(newest.id)),
+                    history=tuple(series[: series.index(newest)]),
+                )
+            plan = self._plan(facts, newest, limits)
+        if is_late and self._stands_already(newest, plan):
+            return None, False
+        return (newest, plan), True
+
+    def _stands_already(self, reading: Reading, plan: RemovalPlan | None) -> bool:
+        """Is that what the plan on record of this scan says, be it alive or ended by a person?"""
+        on_record = self._store.plans.for_reading(reading.id)
+        if on_record is None or on_record.status is PlanStatus.SUPERSEDED:
+            return plan is None and on_record is None
+        if plan is None:
+            return on_record.status not in LIVE_PLANS
+        return (on_record.targets, on_record.refused) == (plan.targets, plan.refused)
 
     def _to_be_mailed(
         self,
@@ -620,17 +673,22 @@ class Pipeline:
         """The alerts with whom to tell, or why nobody; and those whose snooze is over."""
         now = self._clock()
         source = facts.fields[0].source
-        topics = {alert.topic for alert in wanted}
+        topics = {alert.topic for alert in wanted if alert.held_back is None}
         for held in due_again(facts.alerts, now):
             if held.topic not in topics | SILENCES:
-                wanted.append(NewAlert(held.kind, held.topic, held.severity, text=held.text))
+                wanted.append(
+                    NewAlert(held.kind, held.topic, held.severity, text=held.text, role="again")
+                )
         found = []
         for alert in wanted:
+            if alert.held_back is not None:
+                found.append(alert)
+                continue
             way = mailing(
                 alert.kind,
                 alert.severity,
                 told(facts.alerts, alert.topic),
-                at=reading.at,
+                at=(alert.reading or reading).at,
                 now=now,
                 cooldown=timedelta(hours=limits.cooldown_h),
                 oldest=None
@@ -666,7 +724,9 @@ class Pipeline:
                 reading,
                 [
                     MeasuredField(one.capture_sha256, one.measurement)
-                    for one in self._looking_back.aimed_by(facts.fields, earlier, camera)
+                    for one in self._looking_back.aimed_by(
+                        sorted(facts.fields, key=place_of), earlier, camera
+                    )
                 ],
                 camera,
                 self._config.decisions.removal,
@@ -818,12 +878,32 @@ def _told_of_unchecked(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> l
     return []
 
 
-def _past_saving(facts: ScanFacts, wanted: Collection[NewAlert]) -> bool:
-    """A dish to be thrown away needs no plan."""
-    for alert in wanted:
-        if alert.topic is AlertTopic.PAST_SAVING:
-            return alert.kind is not AlertKind.CLEARED
-    return AlertTopic.PAST_SAVING in open_topics(facts.alerts)
+def _alert_of(change: Change, found: Run) -> NewAlert:
+    """What is overtaken by a later scan that came before it is on record, and mailed to nobody."""
+    later = [one for one in found.changes if one.topic is change.topic]
+    return NewAlert(
+        change.kind,
+        change.topic,
+        change.severity,
+        text=change.text,
+        reading=change.reading,
+        held_back=None if later[-1] is change else OVERTAKEN,
+    )
+
+
+def _corrections(settled: Settled, found: Run) -> list[NewAlert]:
+    """Where people believe what scans that came late have shown to be otherwise, they are told."""
+    told = []
+    for topic in settled.unfounded:
+        text = "Scans that came late show that this was not so: the alert before had no ground."
+        told.append(NewAlert(AlertKind.CLEARED, topic, text=text, role="again"))
+    for topic in settled.too_early:
+        severity = Severity.WARNING
+        if topic is AlertTopic.DIFFERENTIATION:
+            severity = found.after.severity or severity
+        text = "Scans that came late show that it was not over: the all-clear was too early."
+        told.append(NewAlert(AlertKind.RAISED, topic, severity, text=text, role="again"))
+    return told
 
 
 def _refuse_left_out(path: Path, why: str | None) -> None:
@@ -907,8 +987,12 @@ def _common_hash(hashes: Collection[str]) -> str:
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
 
 
+_plans_made = count()
+
+
 def _plan_id(reading: Reading, now: datetime) -> str:
-    text = f"{reading.dish}/{reading.id}/{now.isoformat()}"
+    # Of a backlog several scans may change the plan of the newest one within one moment.
+    text = f"{reading.dish}/{reading.id}/{now.isoformat()}/{next(_plans_made)}"
     return f"{now:%Y%m%d}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, Reading, Severity
+from monitor.courses import Standing
+from monitor.culture import AlertKind, DishStatus, Reading, Severity
 from monitor.decisions.trend import trend
 
 # A rise brings a series to a limit if its level is above so much of it, and its line, continued for
@@ -16,33 +17,6 @@ NEAR = 0.7
 AHEAD_H = 6.0
 # A rise is seen over at least so many scans, however far apart they are.
 RISE_SCANS = 6
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a dish stood before its newest reading.
-
-    severity : of a dish that is differentiating; None for any other
-    reported, reported_at : differentiated fraction and time of the reading that was last alerted
-        for, while that alert is open
-    """
-
-    status: DishStatus = DishStatus.UNKNOWN
-    severity: Severity | None = None
-    reported: float | None = None
-    reported_at: datetime | None = None
-
-
-def standing(status: DishStatus, severity: Severity | None, alerts: Sequence[Alert]) -> Standing:
-    """alerts : of the dish, oldest first"""
-    reported = [
-        alert
-        for alert in alerts
-        if alert.topic is AlertTopic.DIFFERENTIATION and alert.closed_at is None
-    ]
-    if not reported:
-        return Standing(status, severity)
-    return Standing(status, severity, reported[-1].fraction, reported[-1].at)
 
 
 @dataclass(frozen=True)
@@ -120,10 +94,11 @@ def considered(
 ) -> tuple[list[Reading], int]:
     """The readings whose votes count, and how many of them must agree.
 
-    `scans_needed` of the last `scans_considered`; where more scans than these were taken within the
-    last `agree_h`, the same share of all of them. An hour of condensation is one scan of a dish
-    that is scanned every 6 h and four of one that is scanned every 15 minutes. Readings without a
-    fraction, with too few cells or in doubt do not count, neither for nor against.
+    `scans_needed` of the last `scans_considered` within `votes_within_h`; where more scans than
+    these were taken within the last `agree_h`, the same share of all of them. An hour of
+    condensation is one scan of a dish that is scanned every 6 h and four of one that is scanned
+    every 15 minutes. Readings without a fraction, with too few cells or in doubt do not count,
+    neither for nor against.
     """
     return latest([one for one in readings if can_be_judged(one, limits)], limits)
 
@@ -132,11 +107,15 @@ def latest(readings: Sequence[Reading], limits: DifferentiationConfig) -> tuple[
     """As `considered`, of readings that all count."""
     if not readings:
         return [], limits.scans_needed
-    since = readings[-1].at - timedelta(hours=limits.agree_h)
+    newest = readings[-1].at
+    since = newest - timedelta(hours=min(limits.agree_h, limits.votes_within_h))
     recent = sum(reading.at >= since for reading in readings)
     # Where one scan is enough to the lab, it is enough however often there is one.
     if recent <= limits.scans_considered or limits.scans_considered == 1:
-        return list(readings[-limits.scans_considered :]), limits.scans_needed
+        # What grew in the same place last year says nothing of what grows there now.
+        oldest = newest - timedelta(hours=limits.votes_within_h)
+        votes = [one for one in readings[-limits.scans_considered :] if one.at >= oldest]
+        return votes, limits.scans_needed
     return list(readings[-recent:]), -(-limits.scans_needed * recent // limits.scans_considered)
 
 

@@ -535,6 +535,7 @@ _NOTICES = {
     AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
     AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
     AlertTopic.PAST_SAVING: ("past saving, discard it", "not past saving any more"),
+    AlertTopic.OLD_SERIES: ("is it the same dish?", "goes on as the same dish"),
     AlertTopic.NOT_REMOVED: ("still has cells that were picked", "is rid of the cells picked"),
     AlertTopic.NOT_CHECKED: ("has picked cells that no scan checked", "is checked after picking"),
 }
@@ -546,6 +547,8 @@ _NEXT_STEP = {
     AlertTopic.GROWTH_STOPPED: "Look at the cells and their medium.",
     AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
     AlertTopic.PAST_SAVING: "Look at the dish; if you agree, discard it, or raise discard_above.",
+    AlertTopic.OLD_SERIES: "If other cells live there now, end the old dish where it ended: "
+    "colonywatch dishes end.",
     AlertTopic.NOT_REMOVED: "Look at the dish and at the picker; what is left is planned again.",
     AlertTopic.NOT_CHECKED: "Look at the dish: does it lie where it lay, and is it scanned?",
 }

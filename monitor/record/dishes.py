@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from monitor.courses import COURSE_TOPICS, LOOK_BACK, Course, Stand
 from monitor.culture import (
     Alert,
     AlertKind,
@@ -47,6 +49,7 @@ from monitor.record.series import (
     scans_read,
     series_of,
 )
+from monitor.record.stands import in_short, stand_of
 from monitor.record.tables import (
     AlertRow,
     AuditRow,
@@ -57,11 +60,10 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.record.telling import CHANNEL, MAIL, SNOOZED, hold_waiting, send_out
+from monitor.record.telling import CHANNEL, MAIL, OVERTAKEN, SNOOZED, hold_waiting, send_out
 
-# Enough for days of scans every ten minutes.
-_HISTORY = 400
 _ALERTS = 100
+CHANGE, REPLACED = "change", "replaced"
 _READABLE = (CaptureState.MEASURED, CaptureState.RECORDED)
 
 
@@ -84,6 +86,8 @@ class ScanFacts:
     history : readings of the dish's other scans, oldest first
     alerts : the dish's last alerts on any topic, oldest first
     is_newest : no later scan of this dish has a reading
+    course : what is to be decided; None = nothing is
+    latest : the dish's newest scan, where that is another one: the decision is on that one
     has_ended : the dish's line is over; late captures only fill in its series
     label : what the imager's names call the dish
     picked : plans of the dish with regions that were picked and not looked at since
@@ -101,6 +105,16 @@ class ScanFacts:
     has_ended: bool = False
     label: str = ""
     picked: tuple[RemovalPlan, ...] = ()
+    course: Course | None = None
+    latest: LatestScan | None = None
+
+
+@dataclass(frozen=True)
+class LatestScan:
+    """The newest scan of a dish and its reading, seen from a scan that came late."""
+
+    facts: ScanFacts
+    reading: Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +133,8 @@ class NewAlert:
     channels : names of other channels that tell it, in the same way
     held_back : why it is not mailed
     wait : the mail goes after that, unless the topic is raised again meanwhile
+    reading : that it is about; None = the one that the decision is on
+    role : "change", or "again" where the course of the dish does not call for it
     """
 
     kind: AlertKind
@@ -129,6 +145,16 @@ class NewAlert:
     channels: tuple[str, ...] = ()
     held_back: str | None = None
     wait: timedelta = timedelta()
+    reading: Reading | None = None
+    role: str = "change"
+
+
+@dataclass(frozen=True)
+class KeptAlert:
+    """An alert on record that goes on to hold; it may be about another scan by now."""
+
+    alert_id: int
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -136,8 +162,12 @@ class ScanDecision:
     """What follows from a reading. Written with it in one transaction, or not at all.
 
     severity : of a dish that is differentiating
+    planned_by : the reading that the plan is made from; None = the one that the decision is on
     replaces_plans : plans of the dish that are still alive are superseded
     verdicts : what it says of regions that were picked
+    stand : where the dish stands now; None = its course was not run
+    stands : by number of the scan, after each that was decided
+    kept, replaced : alerts of before that still hold, and those (their numbers) that do not
     """
 
     status: DishStatus
@@ -146,6 +176,11 @@ class ScanDecision:
     replaces_plans: bool = False
     severity: Severity | None = None
     verdicts: tuple[RegionVerdict, ...] = ()
+    stand: Stand | None = None
+    stands: Mapping[int, Stand] = field(default_factory=dict)
+    kept: tuple[KeptAlert, ...] = ()
+    replaced: tuple[int, ...] = ()
+    planned_by: Reading | None = None
 
     @property
     def alert(self) -> AlertKind | None:
@@ -275,7 +310,10 @@ class DishRecord:
                 if not rows:
                     scan.dirty = False  # what it held was written over
                     return None
-                facts = _facts(session, scan, dish, rows, choices)
+                facts, others = _facts(session, scan, dish, rows, choices)
+                former = None
+                if scan.reading_id is not None:
+                    former = session.get_one(ReadingRow, scan.reading_id).at
                 new = sum_up(facts.fields)
                 values = {**vars(new), "doubts": list(new.doubts)}
                 del values["model_sha256"], values["settings_sha256"]
@@ -303,17 +341,19 @@ class DishRecord:
                 )
                 if follow is not None:
                     follow_colonies(session, dish, scan, row, follow)
-                scan.reading_id, scan.dirty = row.id, False
+                scan.reading_id, scan.dirty, scan.stand = row.id, False, None
                 for _, capture in rows:
                     capture.state = CaptureState.RECORDED
                 set_aside = _finish_others(session, measured, rows, choices, now)
                 reading = reading_of(row, dish.name)
                 before = DishStatus(dish.status)
+                facts = _with_course(session, scan, dish, facts, others, reading, former)
                 decision = decide(facts, reading)
                 if facts.is_newest:
                     _note_what_is_new(session, dish, facts, reading, now)
                 session.flush()
-            _carry_out(session, dish, reading, decision, now, self._take_back)
+            about = reading if facts.latest is None else facts.latest.reading
+            _carry_out(session, dish, about, decision, now, self._take_back)
             return ScanOutcome(reading, before, decision, set_aside)
 
     def newest_at(self, dish: str) -> datetime | None:
@@ -383,13 +423,7 @@ class DishRecord:
     def fields_of_scan(self, scan_id: int) -> list[ScanField]:
         """What a reading of the scan would rest on, as it stands now."""
         with self._database.reading() as session:
-            measured = _measured(session, scan_id)
-            choices = _choices(measured)
-            doubts = _doubts_of(choices)
-            return [
-                _scan_field(measurement, capture, doubts.get(capture.id, ()))
-                for measurement, capture in _latest(measured, choices)
-            ]
+            return list(_scan_fields(_measured(session, scan_id)))
 
     def fetch(self, scan_ids: Sequence[int]) -> None:
         """Ask in one go for what the rest of this transaction asks of each of these scans."""
@@ -509,18 +543,66 @@ def _carry_out(
     dish.severity = decision.severity
     if decision.replaces_plans:
         supersede_plans(session, dish, now, take_back)
+    if decision.stand is not None:
+        dish.undecided_since = None
+        for scan_id, stand in decision.stands.items():
+            # By its number: most often the scan that was just read, which is at hand.
+            session.get_one(ScanRow, scan_id).stand = in_short(stand)
+    _put_right(session, decision, now)
     for new in decision.alerts:
+        shows = new.reading or reading
+        after = decision.stands.get(shows.scan_id)
         about = AlertRow(
             dish_id=dish.id,
-            reading_id=reading.id,
-            status=decision.status,
-            at=reading.at,
-            fraction=reading.differentiated_fraction,
+            reading_id=shows.id,
+            status=decision.status if after is None else after.status,
+            at=shows.at,
+            fraction=shows.differentiated_fraction,
         )
         add_alert(session, new, about, now)
+    if decision.stand is not None and (decision.kept or decision.replaced):
+        _open_and_close(session, dish, decision.stand, now)
     write_verdicts(session, decision.verdicts, reading, now)
     if decision.plan is not None:
-        add_plan(session, dish, reading, decision.plan, now)
+        add_plan(session, dish, decision.planned_by or reading, decision.plan, now)
+
+
+def _put_right(session: Session, decision: ScanDecision, now: datetime) -> None:
+    """What a late scan makes of the alerts of before: some are about another scan, some do not
+    hold any more. What was told of them stays told.
+    """
+    for kept in decision.kept:
+        row = session.get_one(AlertRow, kept.alert_id)
+        if row.reading_id != kept.reading.id:
+            row.reading_id, row.at = kept.reading.id, kept.reading.at
+            row.fraction = kept.reading.differentiated_fraction
+    replaced = [session.get_one(AlertRow, id_) for id_ in decision.replaced]
+    hold_waiting(session, replaced, OVERTAKEN, now)
+    for row in replaced:
+        row.role, row.closed_at = REPLACED, row.closed_at or now
+    session.flush()
+
+
+def _open_and_close(session: Session, dish: DishRow, stand: Stand, now: datetime) -> None:
+    """Alerts since the last time a topic was cleared are open while it is; all others are not."""
+    rows = session.scalars(
+        select(AlertRow)
+        .where(AlertRow.dish_id == dish.id, AlertRow.role != REPLACED)
+        .order_by(AlertRow.at, AlertRow.id)
+    ).all()
+    cleared = {
+        row.topic: place
+        for place, row in enumerate(rows)
+        if row.role == CHANGE and row.kind == AlertKind.CLEARED
+    }
+    for place, row in enumerate(rows):
+        if row.source is not None or row.reading_id is None:
+            continue  # a silence, which has an end of its own
+        since = place > cleared.get(row.topic, -1)
+        if row.topic in stand.is_open and since and row.kind != AlertKind.CLEARED:
+            row.closed_at = None
+        elif row.topic in COURSE_TOPICS:
+            row.closed_at = row.closed_at or now
 
 
 _SHOWN = (
@@ -559,8 +641,12 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
         AlertRow.dish_id.is_not_distinct_from(about.dish_id),
         AlertRow.source.is_not_distinct_from(about.source),
     )
+    # What comes late overtakes nothing that is newer.
     earlier = session.scalars(
-        select(AlertRow).where(*same).order_by(AlertRow.id.desc()).limit(_ALERTS)
+        select(AlertRow)
+        .where(*same, AlertRow.at <= about.at)
+        .order_by(AlertRow.id.desc())
+        .limit(_ALERTS)
     ).all()
     if new.kind is AlertKind.CLEARED:
         session.execute(
@@ -569,6 +655,7 @@ def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -
         about.closed_at = now
     about.kind, about.topic, about.severity = new.kind, new.topic, new.severity
     about.text, about.held_back, about.created_at = new.text, new.held_back, now
+    about.role = new.role
     session.add(about)
     session.flush()
     to = [(MAIL, address) for address in new.mail_to]
@@ -720,12 +807,31 @@ def _finish_others(
     return tuple(said)
 
 
-_BEFORE = (
-    select(ReadingRow.id)
+# Readings that count, of scans whose time is known.
+_TIMED = (
+    select(
+        ReadingRow.id,
+        ReadingRow.at,
+        ReadingRow.differentiated_fraction,
+        ScanRow.id.label("scan_id"),
+        ScanRow.key,
+        ScanRow.stand,
+    )
     .join(ScanRow, THAT_COUNTS)
-    .where(ReadingRow.dish_id == bindparam("dish"), ReadingRow.scan_id != bindparam("scan"))
+    .where(ReadingRow.dish_id == bindparam("dish"), ~ScanRow.is_ahead)
+)
+_LAST = (
+    _TIMED.where(ScanRow.id != bindparam("scan"))
     .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
-    .limit(_HISTORY)
+    .limit(LOOK_BACK)
+)
+_SINCE = _TIMED.where(
+    ScanRow.id != bindparam("scan"), ReadingRow.at >= bindparam("since")
+).order_by(ReadingRow.at, ReadingRow.id)
+_UNTIL = (
+    _TIMED.where(ScanRow.id != bindparam("scan"), ReadingRow.at < bindparam("since"))
+    .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+    .limit(LOOK_BACK)
 )
 _LAST_ALERTS = (
     select(AlertRow)
@@ -733,14 +839,37 @@ _LAST_ALERTS = (
     .order_by(AlertRow.id.desc())
     .limit(_ALERTS)
 )
-_LATER = select(
-    exists().where(
-        ScanRow.dish_id == bindparam("dish"),
-        ScanRow.id != bindparam("scan"),
-        ScanRow.reading_id.is_not(None),
-        ScanRow.first_at > bindparam("at"),
+_COURSE_ALERTS = (
+    select(AlertRow)
+    .where(
+        AlertRow.dish_id == bindparam("dish"),
+        AlertRow.at >= bindparam("since"),
+        AlertRow.role == CHANGE,
+        AlertRow.topic.in_(COURSE_TOPICS),
     )
+    .order_by(AlertRow.at, AlertRow.id)
 )
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A scan in its place in the series. Scans of one time stand in an order that does not depend
+    on which of them came first.
+    """
+
+    reading_id: int
+    scan_id: int
+    order: tuple[datetime, str, float, int]
+    stand: str | None
+
+    @property
+    def at(self) -> datetime:
+        return self.order[0]
+
+
+def _timed(row: Any) -> _Timed:
+    share = -1.0 if row.differentiated_fraction is None else row.differentiated_fraction
+    return _Timed(row.id, row.scan_id, (row.at, row.key or "", share, row.id), row.stand)
 
 
 def _facts(
@@ -749,34 +878,110 @@ def _facts(
     dish: DishRow,
     rows: Sequence[tuple[MeasurementRow, CaptureRow]],
     choices: Sequence[FieldChoice],
-) -> ScanFacts:
+) -> tuple[ScanFacts, list[_Timed]]:
+    """The facts on a scan, and the dish's other scans of known time, oldest first."""
     meant = {"dish": dish.id, "scan": scan.id}
-    history = session.scalars(_BEFORE, meant).all()
+    others = sorted((_timed(row) for row in session.execute(_LAST, meant)), key=_place)
     alerts = session.scalars(_LAST_ALERTS, {"dish": dish.id}).all()
-    later = session.scalar(_LATER, {**meant, "at": scan.first_at})
     version = None
     if scan.reading_id is not None:
         version = session.scalar(
             select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
         )
-    doubts = _doubts_of(choices)
-    return ScanFacts(
+    facts = ScanFacts(
         scan_id=scan.id,
         dish=dish.name,
         status=DishStatus(dish.status),
-        fields=tuple(
-            _scan_field(measurement, capture, doubts.get(capture.id, ()))
-            for measurement, capture in rows
-        ),
-        history=tuple(readings_numbered(session, history[::-1], dish.name)),
+        fields=_in_place(rows, choices),
+        history=_readings(session, others, dish),
         next_version=(version or 0) + 1,
-        is_newest=not later,
+        is_newest=True,
         severity=None if dish.severity is None else Severity(dish.severity),
         alerts=tuple(alert_of(row, dish.name) for row in reversed(alerts)),
         has_ended=dish.ended_at is not None,
         label=dish.label,
         picked=plans_to_check(session, dish),
     )
+    return facts, others
+
+
+def _place(one: _Timed) -> tuple[datetime, str, float, int]:
+    return one.order
+
+
+def _readings(session: Session, scans: Sequence[_Timed], dish: DishRow) -> tuple[Reading, ...]:
+    return tuple(readings_numbered(session, [one.reading_id for one in scans], dish.name))
+
+
+def _with_course(
+    session: Session,
+    scan: ScanRow,
+    dish: DishRow,
+    facts: ScanFacts,
+    others: list[_Timed],
+    reading: Reading,
+    former: datetime | None,
+) -> ScanFacts:
+    """The facts with what is to be decided: the scan in its place, and all that comes after it.
+
+    former : where the scan stood before it was read anew
+    """
+    times = [dish.undecided_since, former, None if scan.is_ahead else reading.at]
+    known = [at for at in times if at is not None]
+    if not known:
+        return replace(facts, is_newest=False)
+    since = dish.undecided_since = min(known)
+    if len(others) == LOOK_BACK and others[LOOK_BACK // 2].at >= since:
+        meant = {"dish": dish.id, "scan": scan.id, "since": since}
+        found = [*session.execute(_UNTIL, meant), *session.execute(_SINCE, meant)]
+        others = sorted((_timed(row) for row in found), key=_place)
+    series = others
+    if not scan.is_ahead:
+        share = -1.0 if reading.differentiated_fraction is None else reading.differentiated_fraction
+        own = _Timed(reading.id, scan.id, (reading.at, scan.key or "", share, reading.id), None)
+        series = sorted([*others, own], key=_place)
+    if not series:
+        return replace(facts, is_newest=False)
+    first = next((place for place, one in enumerate(series) if one.at >= since), len(series) - 1)
+    while first and series[first - 1].stand is None:
+        first -= 1
+    readings = _readings(session, series, dish)
+    before = stand_of(series[first - 1].stand) if first else None
+    alerts = session.scalars(_COURSE_ALERTS, {"dish": dish.id, "since": series[first].at})
+    course = Course(
+        settled=readings[max(0, first - LOOK_BACK) : first],
+        before=before or Stand(),
+        undecided=readings[first:],
+        known=tuple(stand_of(one.stand) for one in series[first:]),
+        alerts=tuple(alert_of(row, dish.name) for row in alerts),
+    )
+    if series[-1].scan_id == scan.id:
+        return replace(facts, course=course, history=readings[:-1][-LOOK_BACK:])
+    newest = series[-1].scan_id
+    latest = replace(
+        facts,
+        scan_id=newest,
+        fields=_scan_fields(_measured(session, newest)),
+        history=readings[:-1][-LOOK_BACK:],
+        course=course,
+    )
+    return replace(facts, is_newest=False, latest=LatestScan(latest, readings[-1]))
+
+
+def place_of(field: ScanField) -> tuple[str, datetime, str]:
+    """Its place among the fields of its scan, whichever came first."""
+    return field.field, field.measurement.acquired_at, field.capture_sha256
+
+
+def _scan_fields(measured: _Measured) -> tuple[ScanField, ...]:
+    choices = _choices(measured)
+    return _in_place(_latest(measured, choices), choices)
+
+
+def _in_place(rows: _Measured, choices: Sequence[FieldChoice]) -> tuple[ScanField, ...]:
+    doubts = _doubts_of(choices)
+    fields = [_scan_field(one, capture, doubts.get(capture.id, ())) for one, capture in rows]
+    return tuple(sorted(fields, key=place_of))
 
 
 def _scan_field(
@@ -852,4 +1057,5 @@ def alert_of(row: AlertRow, dish: str | None) -> Alert:
         source=row.source,
         text=row.text,
         held_back=row.held_back,
+        role=row.role,
     )

@@ -40,6 +40,11 @@ def leave_scan(
     scan.dirty, scan.last_taken_at = True, now
 
 
+def decide_again(dish: DishRow, since: datetime) -> None:
+    """What is decided on the dish next goes back to the scans of this time."""
+    dish.undecided_since = min(dish.undecided_since or since, since)
+
+
 def withdraw(session: Session, scan: ScanRow, now: datetime, take_back: TakeBack | None) -> None:
     """No capture of a scan is left: it says nothing any more, and its dish is judged without it.
 
@@ -50,13 +55,14 @@ def withdraw(session: Session, scan: ScanRow, now: datetime, take_back: TakeBack
         session.delete(scan)
         session.flush()
         return
-    scan.reading_id, scan.dirty = None, False
+    decide_again(dish, scan.first_at)
+    scan.reading_id, scan.dirty, scan.stand = None, False, None
     session.flush()
     # They aim at what another picture showed.
     supersede_plans(session, dish, now, take_back)
     newest = session.scalar(
         select(ScanRow)
-        .where(ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None))
+        .where(ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None), ~ScanRow.is_ahead)
         .order_by(ScanRow.first_at.desc(), ScanRow.id.desc())
         .limit(1)
     )

@@ -182,6 +182,8 @@ class DishRow(Base):
     # The last scan that showed something else than the one before, and how many did not since.
     last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     repeats: Mapped[int] = mapped_column(default=0, server_default="0")
+    # From here on its scans are to be decided on (again): something came late, or was put right.
+    undecided_since: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -264,6 +266,10 @@ class ScanRow(Base):
     last_at: Mapped[datetime] = mapped_column(Moment)
     last_taken_at: Mapped[datetime] = mapped_column(Moment)
     dirty: Mapped[bool] = mapped_column(default=True)
+    # Dated after it arrived: nobody knows when it was taken, so it is no part of the course.
+    is_ahead: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Where the dish stands after it, in short; NULL: not decided.
+    stand: Mapped[str | None] = mapped_column(Text)
     reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id", use_alter=True))
 
 
@@ -453,6 +459,9 @@ class AlertRow(Base):
     severity: Mapped[str] = mapped_column(String(20), server_default="warning")
     text: Mapped[str | None] = mapped_column(AnyText)
     held_back: Mapped[str | None] = mapped_column(String(20))
+    # "change": the course of the dish, or an alarm; "again": told once more; "replaced": what came
+    # late has shown that it was not so.
+    role: Mapped[str] = mapped_column(String(10), default="change", server_default="change")
     reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))
     kind: Mapped[str] = mapped_column(String(20))
     status: Mapped[str] = mapped_column(String(20))

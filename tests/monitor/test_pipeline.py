@@ -1166,14 +1166,20 @@ def test_of_scans_read_together_one_fault_of_ours_stops_only_its_own(
     assert [str(capture.state) for capture in line.all()] == ["recorded", "measured", "recorded"]
 
 
-def test_older_scans_that_come_later_fill_in_the_series_and_alert_nobody(make_line, store):
+def test_older_scans_that_come_later_alert_as_they_would_have_in_time(make_line, store):
     line = make_line(**CALIBRATED)
     series(line, 0.01, first_hour=20)
     outcomes = series(line, 0.3, 0.4, 0.5, first_hour=5)
-    assert [outcome.decision.alert for outcome in outcomes] == [None] * 3
-    assert store.dishes.alerts() == []
-    assert store.plans.all() == []
-    assert store.dishes.dishes()[0].status is DishStatus.UNDIFFERENTIATED
+    assert [outcome.decision.alert for outcome in outcomes] == [
+        None,
+        AlertKind.RAISED,
+        AlertKind.WORSENED,
+    ]
+    assert [(one.at.hour, one.kind) for one in store.dishes.alerts()] == [
+        (7, AlertKind.WORSENED),
+        (6, AlertKind.RAISED),
+    ]
+    assert store.dishes.dishes()[0].status is DishStatus.DIFFERENTIATING
     assert [one.at.hour for one in store.dishes.history("dish-07")] == [5, 6, 7, 20]
 
 
