@@ -12,6 +12,7 @@ camera on a stage: a plausible scale, right angles, the same scale along both ax
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.config import SourceSettings, StageLimitsConfig
-from monitor.culture import Calibration, CalibrationKind
+from monitor.culture import Calibration, CalibrationKind, Grounds, RemovalPlan
 from monitor.errors import CalibrationError
 from monitor.geometry import Affine
 from monitor.vessels import Vessel
@@ -268,6 +269,59 @@ def calibration_to_use(
     if configured is None:
         return newest_fit(on_record, settings, now)
     return newest_fit([configured], settings, now)
+
+
+# --- what plans rest on -------------------------------------------------------------------------
+
+
+def grounds_of(
+    camera: Calibration | None, picker: Calibration | None, settings: SourceSettings
+) -> Grounds:
+    """What coordinates rest on that are made with these."""
+    return Grounds(
+        camera=None if camera is None else _fingerprint(camera),
+        picker=None if picker is None else _fingerprint(picker),
+        vessel=None if settings.vessel is None else _hashed(settings.vessel.model_dump_json()),
+    )
+
+
+def _fingerprint(made: Calibration) -> str:
+    numbers = [float(one) for line in made.matrix for one in line]
+    return _hashed(repr((numbers, made.pixel_size_um, made.binning, made.objective)))
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def why_groundless(
+    plan: RemovalPlan,
+    camera: Calibration | None,
+    picker: Calibration | None,
+    settings: SourceSettings,
+) -> str | None:
+    """Why a plan must not be carried out any more: what it rests on is not what holds now. None
+    where it still does.
+
+    camera, picker : what the plan's source uses now
+    """
+    if plan.grounds is None and camera is None:
+        return None
+    now, then = grounds_of(camera, picker, settings), plan.grounds
+    for kind, id_, used in (
+        ("", plan.calibration_id, camera),
+        ("picker ", plan.picker_calibration_id, picker),
+    ):
+        if (None if used is None else used.id) != id_:
+            former = "no calibration" if id_ is None else f"{kind}calibration {id_}"
+            after = "none is set any more" if used is None else f"{used.id} holds now"
+            return f"it rests on {former}, and {after}"
+    if then is not None and (then.camera, then.picker) != (now.camera, now.picker):
+        changed = plan.calibration_id if then.camera != now.camera else plan.picker_calibration_id
+        return f"calibration {changed} was changed"
+    if then is not None and then.vessel != now.vessel:
+        return "the vessel of its source was changed"
+    return None
 
 
 # --- the fit ------------------------------------------------------------------------------------

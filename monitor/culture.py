@@ -817,12 +817,23 @@ class RegionVerdict:
 
 
 @dataclass(frozen=True)
+class Grounds:
+    """What the coordinates of a plan rest on, each as a hash of its numbers: an id may be kept
+    while what it names is changed. None: there is none.
+    """
+
+    camera: str | None = None
+    picker: str | None = None
+    vessel: str | None = None
+
+
+@dataclass(frozen=True)
 class RemovalPlan:
     """Regions of a dish to remove, with pick points in the stage's frame, and in the picker's
     where its calibration is known.
 
     left_out : sentences on what the plan does not hold
-    aiming : None in plans of earlier versions
+    aiming, grounds : None where a plan does not say
     """
 
     id: str
@@ -841,6 +852,7 @@ class RemovalPlan:
     picker_calibration_id: str | None = None
     aiming: Aiming | None = None
     refused: tuple[RefusedRegion, ...] = ()
+    grounds: Grounds | None = None
     handover: Handover | None = None
     picked_at: datetime | None = None
     fates: tuple[RegionFate, ...] = ()

@@ -40,6 +40,7 @@ from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
+from monitor.plan_grounds import end_groundless
 from monitor.record.store import Store
 from monitor.record_watch import RecordWatch, say_back
 from monitor.segmentation.worker import SegmentationWorker
@@ -188,6 +189,8 @@ class Daemon:
             executors={"default": ThreadPoolExecutor(10), DRAWING: ThreadPoolExecutor(1)},
         )
         try:
+            # First of all: a picker may be reading them now.
+            end_groundless(self._store, self._config, utc_now())
             worker.begin()
             self._begin_watching()
             # What lay there already is old enough to be taken in when the model is loaded.
@@ -363,6 +366,7 @@ class Daemon:
 
     def _upkeep(self) -> None:
         self._store.plans.expire(utc_now())
+        end_groundless(self._store, self._config, utc_now())
         given_back = self._store.processes.bury_dead(utc_now())
         if given_back:
             log.warning("took over %d captures of a program that died", given_back)

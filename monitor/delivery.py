@@ -24,6 +24,7 @@ from monitor.outlets.picking import (
     staged_before,
     withdraw_plan,
 )
+from monitor.plan_grounds import groundless
 from monitor.record.outbox import HELD
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
@@ -430,6 +431,10 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
     written again, only shown as far as it is not.
     """
     plan = store.plans.plan(message.subject_id)
+    why = groundless(plan, store, config, now) if plan.status in LIVE_PLANS else None
+    if why is not None:
+        store.plans.supersede(plan.id, now=now, why=why)
+        raise OutletError(f"{plan.id}: is superseded: {why}", permanent=True)
     if plan.status is PlanStatus.APPROVED and config.outlets.removal.handover == "sila":
         return "pending plans (sila)"
     if plan.status is PlanStatus.APPROVED:

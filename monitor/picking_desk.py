@@ -16,6 +16,7 @@ from monitor.culture import PlanStatus, RemovalPlan
 from monitor.delivery import document_of
 from monitor.errors import PickingError, UsageError
 from monitor.pick_logs import why_too_early
+from monitor.plan_grounds import end_groundless
 from monitor.record.dishes import DishSummary
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.record.store import Store
@@ -47,6 +48,7 @@ class PickingDesk:
         if not self.hands_out:
             return []
         now = self._clock()
+        end_groundless(self._store, self._config, now)
         plans = self._store.plans.all([PlanStatus.APPROVED])
         return sorted(
             (plan for plan in plans if plan.expires_at > now), key=lambda plan: plan.expires_at
@@ -63,6 +65,7 @@ class PickingDesk:
                 f"{plan_id}: plans are handed out as files here (outlets.removal.handover: folder)",
                 reason="not-available",
             )
+        end_groundless(self._store, self._config, self._clock())
         try:
             plan = self._store.plans.hand_out(plan_id, to="sila", token=token, now=self._clock())
         except UsageError as problem:
@@ -75,6 +78,7 @@ class PickingDesk:
 
         Raises PickingError: unknown-plan, not-taken-by-you.
         """
+        end_groundless(self._store, self._config, self._clock())
         plan = self._taken(plan_id, token)
         may = plan.status is PlanStatus.EXPORTED and self._clock() < plan.expires_at
         return may, plan.status

@@ -40,6 +40,7 @@ from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.delivery import deliver_due, release_cured
 from monitor.errors import MonitorError, RecordError
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
+from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
@@ -221,6 +222,7 @@ def _line(
         worker.stop()  # nothing is in work; by itself it leaves nothing behind
         ahead = timedelta(seconds=config.outlets.email.gather_s)
         release_cured(store, config, utc_now())
+        end_groundless(store, config, utc_now())
         deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:
         stopped.set()

@@ -33,7 +33,9 @@ from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.handout import utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.pipeline import utc_now
+from monitor.plan_grounds import end_groundless
 from monitor.record.plans import PickReport, counts_of_fates
+from monitor.record.store import Store
 from monitor.whole_files import write_whole
 
 app = typer.Typer(no_args_is_help=True, help="Removal plans: list, show, decide, export.")
@@ -234,6 +236,7 @@ def approve(
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
+        _end_groundless(store, settings)
         done = store.plans.approve(plan, who=person(who), now=utc_now())
         deliver_due(store, settings, utc_now, stopping=lambda: False)
         now = store.plans.plan(plan)
@@ -242,6 +245,12 @@ def approve(
         say(f"handed to the picker in {settings.removal_folder}")
     elif settings.outlets.removal.handover == "sila":
         say("waits for a SiLA 2 client to take it (colonywatch sila)")
+
+
+def _end_groundless(store: Store, config: Config) -> None:
+    """Nothing is approved or written that aims by what does not hold any more."""
+    for plan, why in end_groundless(store, config, utc_now()):
+        say(f"plan {plan.id} of {shown(plan.dish)} is superseded: {why}")
 
 
 @app.command()
@@ -345,6 +354,7 @@ def export(
     settings: Config = open_config(config, state)
     with open_store(settings) as store:
         store.plans.expire(utc_now())
+        _end_groundless(store, settings)
         found = store.plans.plan(plan)
         if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
             raise UsageError(

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from model.classes import CellClass
-from monitor.calibration import why_other_pixels
+from monitor.calibration import grounds_of, why_other_pixels
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
     Aim,
@@ -151,6 +151,7 @@ def plan_removal(
         approved_at=now if by_rule else None,
         aiming=limits.aiming,
         refused=tuple(refused),
+        grounds=grounds_of(calibration, picker, place.settings),
     )
 
 

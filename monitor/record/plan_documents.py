@@ -11,6 +11,7 @@ from monitor.culture import (
     Aim,
     Aiming,
     AimPoint,
+    Grounds,
     Handover,
     Hit,
     PlanStatus,
@@ -33,6 +34,7 @@ _OF_A_HIT = (
     "picker_y_um",
     "well_x_um",
     "well_y_um",
+    "snap_um",
 )
 
 
@@ -45,6 +47,7 @@ def detail_of(plan: RemovalPlan) -> dict[str, Any]:
         "picker_calibration_id": plan.picker_calibration_id,
         "left_out": list(plan.left_out),
         "aiming": None if plan.aiming is None else asdict(plan.aiming),
+        "grounds": None if plan.grounds is None else asdict(plan.grounds),
         "targets": [
             {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
             for target in plan.targets
@@ -72,6 +75,7 @@ def plan_of(row: RemovalPlanRow, dish: str, fates: tuple[RegionFate, ...] = ()) 
         approved_by=row.approved_by,
         approved_at=row.approved_at,
         aiming=aiming_of(detail.get("aiming")),
+        grounds=None if detail.get("grounds") is None else Grounds(**detail["grounds"]),
         handover=None if row.handover is None else _handover(row.handover),
         picked_at=row.picked_at,
         fates=fates,

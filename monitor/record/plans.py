@@ -170,6 +170,15 @@ class PlanRecord:
             end_plan(session, row, PlanStatus.REJECTED, now, self._take_back, who=who, why=note)
             return _told(session, row)
 
+    def supersede(self, plan_id: str, *, now: datetime, why: str) -> bool:
+        """What a plan rests on does not hold any more: it ends. False where it had ended before."""
+        with self._database.writing() as session:
+            row = _plan_row(session, plan_id, lock=True)
+            if row.status not in LIVE_PLANS:
+                return False
+            end_plan(session, row, PlanStatus.SUPERSEDED, now, self._take_back, why=why)
+            return True
+
     def expire(self, now: datetime) -> list[str]:
         """Plans whose time is over become expired, and leave the picker's folder."""
         old = RemovalPlanRow.status.in_(LIVE_PLANS), RemovalPlanRow.expires_at <= now

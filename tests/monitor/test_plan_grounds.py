@@ -1,0 +1,189 @@
+"""A plan aims by a calibration; where that does not hold any more, nobody may carry it out."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from monitor.calibration import configured_calibration, grounds_of
+from monitor.config import (
+    CalibrationConfig,
+    Config,
+    RecordConfig,
+    SourceConfig,
+    VesselConfig,
+)
+from monitor.culture import Calibration, CalibrationKind, DishStatus, PlanStatus
+from monitor.delivery import deliver_due, take_back_from
+from monitor.plan_grounds import end_groundless
+from monitor.record.dishes import ScanDecision
+from monitor.record.store import Store
+from tests.monitor.facts import NOW, hours, measure, place, read, removal_plan
+
+SCOPE = CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, 1.0)))
+DISH = VesselConfig(kind="dish", well_diameter_mm=35.0, centre_um=(0.0, 0.0))
+PICKER = Calibration(
+    "picker-1", CalibrationKind.PICKER, "incubator", ((1, 0, 0), (0, 1, 0)), NOW, "A",
+    max_age_days=90,
+)  # fmt: skip
+ON_RECORD = Calibration(
+    "taught-1", CalibrationKind.CAMERA, "incubator", ((1, 0, 0), (0, 1, 0)), NOW, "A",
+    max_age_days=90,
+)  # fmt: skip
+
+
+@pytest.fixture
+def configured(tmp_path):
+    def make(*, name="incubator", **settings):
+        source = SourceConfig(
+            **({"name": name, "path": tmp_path, "calibration": SCOPE, "vessel": DISH} | settings)
+        )
+        return Config(sources=(source,), record=RecordConfig(folder=tmp_path / "state"))
+
+    return make
+
+
+def open_store(config):
+    return Store(config.record.database_url, take_back=take_back_from(config))
+
+
+def deliver(store, config, at=NOW):
+    deliver_due(store, config, lambda: at, stopping=lambda: False)
+
+
+def approved(store, config, *, camera=None, picker=None):
+    """A plan that was made by what holds now."""
+    settings = config.sources[0]
+    camera = camera or configured_calibration("incubator", settings)
+    plan = removal_plan(
+        calibration_id=camera.id,
+        picker_calibration_id=None if picker is None else picker.id,
+        grounds=grounds_of(camera, picker, settings),
+    )
+    read(store, measure(store, "/1", place()), ScanDecision(DishStatus.DIFFERENTIATING, plan=plan))
+    store.plans.approve(plan.id, who="A", now=NOW)
+    return plan.id
+
+
+def files(config):
+    folder = config.removal_folder
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+CHANGES = {
+    "another calibration": (
+        {"calibration": CalibrationConfig(id="scope-2")},
+        "it rests on calibration scope-1, and scope-2 holds now",
+    ),
+    "other numbers under the same id": (
+        {"calibration": CalibrationConfig(id="scope-1", pixel_to_stage=((1, 0), (0, -1)))},
+        "calibration scope-1 was changed",
+    ),
+    "another pixel size under the same id": (
+        {"calibration": CalibrationConfig(id="scope-1", pixel_size_um=1.5)},
+        "calibration scope-1 was changed",
+    ),
+    "another binning": ({"binning": 2}, "calibration scope-1 was changed"),
+    "taken out": (
+        {"calibration": None},
+        "it rests on calibration scope-1, and none is set any more",
+    ),
+    "another objective": ({"objective": "10x"}, "calibration scope-1 was changed"),
+    "another vessel": (
+        {"vessel": DISH.model_copy(update={"centre_um": (500.0, 0.0)})},
+        "the vessel of its source was changed",
+    ),
+    "its source is gone": (
+        {"name": "other"},
+        "its source incubator is not in the configuration any more",
+    ),
+}
+
+
+@pytest.mark.parametrize("handed_out", [False, True], ids=["approved", "handed out"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_changed_in_the_configuration_ends_the_plans_that_rest_on_it(
+    configured, name, handed_out
+):
+    """With a word in the audit trail, and its files leave the picker's folder."""
+    before = configured()
+    changes, why = CHANGES[name]
+    with open_store(before) as store:
+        plan = approved(store, before)
+        if handed_out:
+            deliver(store, before)
+            assert files(before)
+    after = configured(**changes)
+    with open_store(after) as store:
+        ((ended, said),) = end_groundless(store, after, NOW)
+        assert ended.id == plan
+        assert said.startswith(why)
+        assert store.plans.plan(plan).status is PlanStatus.SUPERSEDED
+        assert why in (store.plans.events(plan)[-1].note or "")
+        assert files(after) == []
+        assert end_groundless(store, after, NOW) == []
+
+
+def test_what_did_not_change_ends_nothing(configured):
+    """Also where other settings of the source did."""
+    before = configured()
+    with open_store(before) as store:
+        plan = approved(store, before)
+    after = configured(settle_s=9.0, calibration=SCOPE.model_copy(update={"rms_um": 3.0}))
+    with open_store(after) as store:
+        assert end_groundless(store, after, NOW) == []
+        deliver(store, after)
+        assert store.plans.plan(plan).status is PlanStatus.EXPORTED
+
+
+def test_nothing_is_written_by_a_calibration_that_holds_no_more(configured):
+    """Whoever delivers first after the change, before anybody looked at the plans."""
+    before = configured()
+    with open_store(before) as store:
+        plan = approved(store, before)
+    after = configured(calibration=CalibrationConfig(id="scope-2"))
+    with open_store(after) as store:
+        deliver(store, after)
+        assert store.plans.plan(plan).status is PlanStatus.SUPERSEDED
+        assert files(after) == []
+        assert store.outbox.counts().pending == 0
+
+
+def test_a_calibration_on_record_that_grows_too_old_ends_what_rests_on_it(configured):
+    config = configured(calibration=None)
+    with open_store(config) as store:
+        store.calibrations.add(ON_RECORD)
+        approved(store, config, camera=ON_RECORD)
+        assert end_groundless(store, config, NOW + timedelta(days=89)) == []
+        ((_, why),) = end_groundless(store, config, NOW + timedelta(days=91))
+        assert why == "calibration taught-1 is 91 days old, its limit is 90 days: calibrate again"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (replace(PICKER, id="picker-2", made_at=NOW + hours(1)), "picker-2 holds now"),
+        (None, "90 days: calibrate again"),
+    ],
+    ids=["another one", "too old"],
+)
+def test_a_picker_calibration_that_does_not_hold_ends_what_rests_on_it(configured, change, why):
+    config = configured()
+    with open_store(config) as store:
+        store.calibrations.add(PICKER)
+        approved(store, config, picker=PICKER)
+        assert end_groundless(store, config, NOW) == []
+        if change is not None:
+            store.calibrations.add(change, supersedes=False)
+        at = NOW + (hours(2) if change is not None else timedelta(days=91))
+        ((_, said),) = end_groundless(store, config, at)
+        assert why in said
+
+
+def test_a_first_picker_calibration_ends_plans_in_the_stages_frame(configured):
+    config = configured()
+    with open_store(config) as store:
+        approved(store, config)
+        store.calibrations.add(PICKER, supersedes=False)
+        ((_, why),) = end_groundless(store, config, NOW)
+        assert why == "it rests on no calibration, and picker-1 holds now"
