@@ -381,6 +381,7 @@ class FieldMeasurement:
     overlay, label_map : files in the state folder, relative to it
     aims : how to remove regions with the tool of `aiming`; where a pixel size is known
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
+    beside : hash of what stood of the picture in files beside it; empty where nothing did
     """
 
     shape: tuple[int, int]
@@ -405,6 +406,7 @@ class FieldMeasurement:
     fingerprint: str | None = None
     aims: tuple[Aim, ...] = ()
     aiming: Aiming | None = None
+    beside: str = ""
 
 
 class FieldsJoined(StrEnum):

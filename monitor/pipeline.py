@@ -238,7 +238,10 @@ class Pipeline:
                 named = name_capture(capture.path, settings.names, settings.zone, settings.start)
                 _refuse_left_out(capture.path, left_out(named, settings))
             except CaptureError as problem:
-                self._set_aside(capture, problem)
+                if problem.transient:
+                    self._wait(capture, problem)
+                else:
+                    self._set_aside(capture, problem)
                 continue
             request = FieldRequest(
                 path=capture.path,

@@ -113,8 +113,9 @@ def _well_of(path: PurePath, nameless: CaptureError | None) -> OmeWell | None:
         if nameless is not None and problem.reason == "no-companion":
             raise CaptureError(
                 f"{shown_name(path)}: {problem}, and its name says no dish; copy it into the same "
-                "folder, then colonywatch retry",
+                "folder; it is tried again by itself",
                 reason="no-companion",
+                transient=True,
             ) from nameless
         return None
     except Exception:  # a damaged file raises whatever it likes, and its reader says what is wrong
@@ -125,6 +126,24 @@ def _well_of(path: PurePath, nameless: CaptureError | None) -> OmeWell | None:
 def _read_well(path: Path, size: int, mtime_ns: int) -> OmeWell | None:
     """Once a version of the file: it is named at each look."""
     del size, mtime_ns
+    ome = _ome_of(path)
+    return None if ome is None else ome.well()
+
+
+def companion_hash(path: Path) -> str:
+    """What `Picture.beside` would be of the file now; empty where no other file describes it."""
+    if path.suffix.lower() not in _TIFF_EXTENSIONS:
+        return ""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return ""
+        ome = _ome_of(path)
+        return "" if ome is None else ome.beside()
+    except Exception:  # a damaged file raises whatever it likes
+        return ""
+
+
+def _ome_of(path: Path) -> Ome | None:
     with (
         open(path, "rb", opener=_without_waiting) as file,
         tifffile.TiffFile(file, _multifile=False) as tiff,
@@ -133,7 +152,7 @@ def _read_well(path: Path, size: int, mtime_ns: int) -> OmeWell | None:
         if tag is None or tag.count > _LONGEST_DESCRIPTION:
             return None
         description = str(tag.value or "")
-    return Ome(description, ZoneInfo("UTC"), path).well() if is_ome(description) else None
+    return Ome(description, ZoneInfo("UTC"), path) if is_ome(description) else None
 
 
 def _without_waiting(name: str, flags: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from collections.abc import Mapping
@@ -58,7 +59,8 @@ class Ome:
         namespace = _namespace(root)
         uuid = root.get("UUID")
         elsewhere = root.find(f"{namespace}BinaryOnly")
-        if elsewhere is not None and not root.findall(f"{namespace}Image"):
+        self.is_elsewhere = elsewhere is not None and not root.findall(f"{namespace}Image")
+        if elsewhere is not None and self.is_elsewhere:
             uuid = elsewhere.get("UUID")
             root = _parse_xml(_companion(path, elsewhere.get("MetadataFile", "")))
             namespace = _namespace(root)
@@ -163,6 +165,13 @@ class Ome:
         x = length_um(self._pixels.get("PhysicalSizeX"), unit_x or "µm")
         y = length_um(self._pixels.get("PhysicalSizeY"), unit_y or "µm")
         return square_pixel_um(x, y)
+
+    def beside(self) -> str:
+        """Hash of what another file says of the image; empty where the file says it itself."""
+        if not self.is_elsewhere:
+            return ""
+        said = ElementTree.tostring(self._image, encoding="unicode") + repr(self.well())
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def well(self) -> OmeWell | None:
         """Where the image lies in a plate; None where no plate names it."""

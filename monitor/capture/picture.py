@@ -38,6 +38,7 @@ class Picture:
     pixel_size_um : from the instrument's metadata only; dots per inch are no calibration
     acquired_at : aware UTC
     stage : centre of the field as the file says it
+    beside : hash of what another file says of it, such as a companion; empty where none does
     format : "TIFF", "BigTIFF", "OME-TIFF", "ImageJ TIFF", "PNG", "JPEG" or, where the extra is
         installed, "Nikon ND2", "Leica LIF", "Zeiss CZI", "Olympus OIB",
         "OME-Zarr"
@@ -48,6 +49,7 @@ class Picture:
     acquired_at: datetime | None
     stage: StagePosition | None
     format: str
+    beside: str = ""
 
     def close(self) -> None:
         """Let go of the file, where pixels are still read from it."""

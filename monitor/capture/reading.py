@@ -75,7 +75,7 @@ _NOW = {
     "empty": "the imager may still be writing it; if it stays so, export it again",
     "truncated": "the imager may still be writing it; if it stays so, export it again",
     "corrupt": "export or copy it again",
-    "no-companion": "copy it into the same folder, then colonywatch retry",
+    "no-companion": "copy it into the same folder; it is tried again by itself",
     "needs-extra": "install it, then colonywatch retry",
     "not-an-image": "TIFF, PNG and JPEG can be read; remove it or correct its name",
     "other-format": "export it from the microscope's program as OME-TIFF",
@@ -86,7 +86,7 @@ _NOW = {
     "missing": "it was removed or renamed, or its share is not mounted",
 }
 _SQUARE = "correct its calibration, or export it with square pixels"
-_TRANSIENT = {"no-permission", "io-error", "missing"}
+_TRANSIENT = {"no-permission", "io-error", "missing", "no-companion"}
 
 
 def read_picture(
@@ -101,7 +101,7 @@ def read_picture(
 
     A Z-stack gives its sharpest plane. RGB becomes luminance, a palette its grey values.
     Raises CaptureError with reason empty, not-an-image, truncated, corrupt, too-large, unsupported,
-    needs-extra, no-companion or, transient, no-permission, io-error, missing. Nothing else,
+    needs-extra or, transient, no-companion, no-permission, io-error, missing. Nothing else,
     whatever the bytes.
     """
     with _refusing(path):

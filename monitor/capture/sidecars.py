@@ -6,12 +6,14 @@ with what else is known. Places in a well, as they stand in these files, are no 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, tzinfo
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -65,6 +67,33 @@ def read_beside(path: Path, pattern: str, zone: tzinfo) -> Said | None:
             not_square=own.not_square or common.not_square,
         )
     return None
+
+
+def beside_hash(said: Said | None, of_companion: str = "") -> str:
+    """Hash of what stands beside a picture, so that a change is noticed; empty where nothing does.
+
+    said : what `read_beside` says
+    of_companion : what `Picture.beside` says
+    """
+    said = None if said == Said() else said
+    if said is None:
+        return of_companion
+    return hashlib.sha256(f"{said!r} {of_companion}".encode()).hexdigest()[:16]
+
+
+def looks_beside(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """(path, size, mtime_ns) of side-cars and companions in the folder and in the one above."""
+    found = []
+    for place in (folder, folder.parent):
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if any(fnmatchcase(entry.name, name) for name in _NAMES_BESIDE):
+                        about = entry.stat()
+                        found.append((entry.path, about.st_size, about.st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(sorted(found))
 
 
 def check_square(said: Said, pixel_size_um: float | None, shown: str) -> None:
@@ -208,4 +237,9 @@ _SIDECARS: Mapping[str, tuple[tuple[str, _Read], ...]] = {
         ("MeasurementDetail.mrf", _yokogawa_detail),
     ),
     "incell": (("*.xdce", _incell),),
+}
+
+_NAMES_BESIDE = {
+    *(name for readers in _SIDECARS.values() for name, _ in readers),
+    "*.companion.ome",
 }

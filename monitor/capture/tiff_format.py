@@ -105,7 +105,12 @@ def _ome(
     best = _sharpest([plane.page for plane in planes], pages, decode)
     plane = next(plane for plane in planes if plane.page == best[0])
     return Picture(
-        best[1], ome.pixel_size_um(), ome.time_of(plane), ome.stage_of(plane), "OME-TIFF"
+        best[1],
+        ome.pixel_size_um(),
+        ome.time_of(plane),
+        ome.stage_of(plane),
+        "OME-TIFF",
+        beside=ome.beside(),
     )
 
 

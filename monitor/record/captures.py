@@ -672,6 +672,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         fingerprint=capture.fingerprint,
         aims=tuple(aim_of(one) for one in detail.get("aims", ())),
         aiming=aiming_of(detail.get("aiming")),
+        beside=row.beside,
     )
 
 
@@ -804,12 +805,14 @@ def _store_measurement(
     if again:
         row = session.scalar(
             select(MeasurementRow).where(
-                MeasurementRow.capture_id == capture_id, MeasurementRow.analysis_id == analysis.id
+                MeasurementRow.capture_id == capture_id,
+                MeasurementRow.analysis_id == analysis.id,
+                MeasurementRow.beside == measured.beside,
             )
         )
     if row is not None:
-        # The same bytes under the same model and settings say the same; but it is the model in
-        # use now, and a reading rests on the one that was used last.
+        # The same bytes under the same model and settings, with the same beside them, say the
+        # same; but it is the model in use now, and a reading rests on the one used last.
         row.created_at = now
         return
     detail: dict[str, Any] = {
@@ -840,6 +843,7 @@ def _store_measurement(
             stage_y_um=stage.y_um if stage else None,
             stage_z_um=stage.z_um if stage else None,
             uncertainty=measured.uncertainty,
+            beside=measured.beside,
             detail=detail,
             created_at=now,
         )

@@ -9,6 +9,7 @@ from typing import Self
 from monitor.record.again import AgainRecord
 from monitor.record.alarms import AlarmRecord
 from monitor.record.answers import AnswerRecord
+from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
 from monitor.record.colonies import ColonyRecord
@@ -42,6 +43,7 @@ class Store:
         self.database = Database(url, follows=follows)
         self.captures = CaptureRecord(self.database, take_back=take_back)
         self.again = AgainRecord(self.database)
+        self.beside = BesideRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)

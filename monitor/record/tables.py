@@ -373,10 +373,10 @@ class FileRow(Base):
 
 
 class MeasurementRow(Base):
-    """What one capture says under one model and one set of settings."""
+    """What one capture says under one model and one set of settings, with what stood beside it."""
 
     __tablename__ = "measurement"
-    __table_args__ = (UniqueConstraint("capture_id", "analysis_id"),)
+    __table_args__ = (UniqueConstraint("capture_id", "analysis_id", "beside"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
@@ -390,6 +390,8 @@ class MeasurementRow(Base):
     stage_z_um: Mapped[float | None]
     uncertainty: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(Moment)
+    # What side-cars and companions said of it, as a hash; empty where there were none.
+    beside: Mapped[str] = mapped_column(Digest(8), default="")
     # Last: the rest is read without its pages.
     detail: Mapped[dict[str, Any]] = mapped_column(Packed)
 

@@ -26,7 +26,7 @@ from monitor.capture.names import PRESETS, shown_name
 from monitor.capture.picture import Picture
 from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import open_picture
-from monitor.capture.sidecars import check_square, read_beside
+from monitor.capture.sidecars import beside_hash, check_square, read_beside
 from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
@@ -220,6 +220,7 @@ def _measure(
         fingerprint=_fingerprint(picture.pixels),
         aims=aims,
         aiming=None if size is None else request.removal.aiming,
+        beside=beside_hash(beside, picture.beside),
     )
 
 
