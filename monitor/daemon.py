@@ -36,6 +36,7 @@ from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due, release_cured
 from monitor.digesting import write_due_digest
 from monitor.errors import CaptureError, ModelRefusedError, RecordError, RecordGoneError
+from monitor.late_sidecars import LateSidecars
 from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
@@ -72,6 +73,8 @@ VIGIL_S = 30.0
 RECORD_S = 5.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
+# Side-cars that come after their pictures are looked for so often.
+LATE_S = 120.0
 AFTER_FAULT_S = 5.0
 # No part of the loop keeps the others waiting for longer, save for one capture or scan.
 PART_S = 2.0
@@ -160,6 +163,7 @@ class Daemon:
         self._record = RecordWatch(config, store, utc_now)
         self._was_gone_since = gone_since
         self._record_is_back = self._told_to_end = False
+        self._late_sidecars = LateSidecars(config, store, clock=utc_now)
         self._pick_logs = PickLogFolder(config.outlets.removal.pick_logs, store)
         settings = config.outlets.check_in
         self._check_in = (
@@ -283,6 +287,11 @@ class Daemon:
         if source.watcher.is_otherwise():
             self._rescan(source)
 
+    def _look_beside(self, source: _Source) -> None:
+        """Side-cars and companions that came after their pictures."""
+        if self._late_sidecars.look(source.config.name):
+            self._wake.set()
+
     def _schedule(self, scheduler: BackgroundScheduler) -> None:
         def every(seconds: float, job: Any, *arguments: Any, executor: str = "default") -> None:
             scheduler.add_job(
@@ -299,6 +308,7 @@ class Daemon:
         for source in self._sources:
             every(source.config.rescan_s, self._rescan, source)
             every(MOUNTS_S, self._look_at_mounts, source)
+            every(LATE_S, self._look_beside, source)
         self._delivery_at = time.monotonic()
         every(OUTBOX_S, self._deliver, executor=DRAWING)
         every(BEAT_S, self._beat)

@@ -39,6 +39,7 @@ from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.delivery import deliver_due, release_cured
 from monitor.errors import MonitorError, RecordError
+from monitor.late_sidecars import described_anew
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
@@ -94,6 +95,8 @@ def process(
             counted = rate.count(len(files), "segmenting")
             unknown = list(_look_over(files, store, tally))
             counted.skip(tally.known)
+            anew = _described_anew(files, settings, store, tally)
+            _measure(anew, pipeline, worker, store, lambda: None)
             # By the portion, so that a daemon on the same record finds no long queue before what
             # comes in now.
             for portion in _in_portions(iter(unknown)):
@@ -123,7 +126,8 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
             again.daemons = _other_models(store, sha256)
             # What a daemon measured meanwhile, by its own model, comes in the next round.
             for _ in range(ROUNDS):
-                found = store.again.outdated(sha256, settings_of, dish=dish)
+                anew = {file.id for file in described_anew(config, store, dish=dish)}
+                found = store.again.outdated(sha256, settings_of, dish=dish, also=anew)
                 scans = [scan for scan in found if not again.ids.issuperset(scan)]
                 counted = rate.count(sum(map(len, scans)), "segmenting")
                 for ids in _in_lots(scans):
@@ -135,10 +139,30 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
                 if not scans:
                     break
             again.missed = store.again.not_measured(again.ids, sha256, settings_of)
+            held = {one.id for one in again.missed}
+            anew = {file.id for file in described_anew(config, store, dish=dish)}
+            again.missed += store.captures.find((anew & again.ids) - held)
             _read_scans(pipeline, store, Tally(all=set(again.ids)), rate)
         _report_again(store, again, as_json=as_json)
     if again.missed:
         raise typer.Exit(1)
+
+
+def _described_anew(
+    files: list[tuple[Path, str]], config: Config, store: Store, tally: Tally
+) -> set[int]:
+    """Known ones of these captures that a side-car now describes otherwise: due once more."""
+    given = {path for path, _ in files}
+    folders = sorted({path.parent for path in given})
+    changed = {
+        one.id for one in described_anew(config, store, folders=folders) if one.path in given
+    }
+    if changed:
+        store.beside.reopen(changed, utc_now())
+        tally.known -= len(changed)
+        tally.mine |= changed
+        tally.all |= changed
+    return changed
 
 
 @dataclass
@@ -427,7 +451,8 @@ def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
         out.print(
             f"nothing to measure again: all {counts['recorded']} recorded captures were measured "
             f"by {shown(again.model)} under the present settings (tool, limits of regions, pixel "
-            "size, channel). Limits of alerts act on the next scan",
+            "size, channel), with what stands beside them now. Limits of alerts act on the next "
+            "scan",
             markup=False,
         )
         return

@@ -106,7 +106,8 @@ def reprocess(
     state: StateOption = None,
 ) -> None:
     """Measure recorded captures again that another model, or other settings, measured: after a
-    change of model, tool, limits of regions, channel or pixel size. Adds readings, overwrites none.
+    change of model, tool, limits of regions, channel or pixel size; and those that a side-car or
+    a companion, new or changed since, describes otherwise. Adds readings, overwrites none.
 
     May run beside the daemon, which leaves alone what is in hand here. Exits 1 where a capture
     could not be measured, and says why; its former reading stands.

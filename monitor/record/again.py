@@ -28,10 +28,15 @@ class AgainRecord:
         self._database = database
 
     def outdated(
-        self, model_sha256: str, settings_of: SettingsOf, *, dish: str | None = None
+        self,
+        model_sha256: str,
+        settings_of: SettingsOf,
+        *,
+        dish: str | None = None,
+        also: Collection[int] = (),
     ) -> list[list[int]]:
-        """Measured captures that this model has not measured under the present settings: a list a
-        scan, oldest first.
+        """Measured captures that this model has not measured under the present settings, and those
+        of `also`: a list a scan, oldest first.
 
         settings_of : name of a source -> hash of the settings that hold for it now
         """
@@ -55,7 +60,10 @@ class AgainRecord:
                     )
                 )
             ]
-        scans = groupby(sorted(rows), key=lambda row: row[1])
+            for some in _portions(sorted(also)):
+                within = query.where(CaptureRow.id.in_(some))
+                rows += [(at, scan, capture) for at, scan, capture in session.execute(within)]
+        scans = groupby(sorted(set(rows)), key=lambda row: row[1])
         return [[capture for _, _, capture in held] for _, held in scans]
 
     def claim(self, ids: Collection[int], owner: str) -> list[Capture]:
