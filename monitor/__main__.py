@@ -27,6 +27,7 @@ from monitor.commands.common import (
 from monitor.commands.demo import demo
 from monitor.commands.failure import report_failure
 from monitor.commands.process import process
+from monitor.commands.restore import restore
 from monitor.commands.segment import segment
 from monitor.commands.serve import serve
 from monitor.commands.sila import sila
@@ -83,6 +84,7 @@ app.command()(calibrate)
 app.command()(sila)
 app.command()(upkeep.simulate)
 app.command()(upkeep.backup)
+app.command()(restore)
 app.command()(upkeep.retry)
 app.command()(report_failure)
 app.command()(upkeep.reprocess)

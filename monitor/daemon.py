@@ -35,7 +35,13 @@ from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
 from monitor.delivery import deliver_due, release_cured
 from monitor.digesting import write_due_digest
-from monitor.errors import CaptureError, ModelRefusedError, RecordError, RecordGoneError
+from monitor.errors import (
+    CaptureError,
+    ModelRefusedError,
+    OutletError,
+    RecordError,
+    RecordGoneError,
+)
 from monitor.late_sidecars import LateSidecars
 from monitor.looks import KnownLooks, Look
 from monitor.outlets.check_in import CheckIn
@@ -43,8 +49,9 @@ from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.store import Store
-from monitor.record_watch import RecordWatch, say_back
+from monitor.record_watch import RecordWatch, say_back, say_to_all
 from monitor.segmentation.worker import SegmentationWorker
+from monitor.stray_plans import withdraw_strays
 from monitor.vigil import Vigil
 
 log = logging.getLogger(__name__)
@@ -164,6 +171,8 @@ class Daemon:
         self._was_gone_since = gone_since
         self._record_is_back = self._told_to_end = False
         self._late_sidecars = LateSidecars(config, store, clock=utc_now)
+        self._strays_are_withdrawn = False
+        self._strays_problem = ""
         self._pick_logs = PickLogFolder(config.outlets.removal.pick_logs, store)
         settings = config.outlets.check_in
         self._check_in = (
@@ -315,6 +324,8 @@ class Daemon:
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
         every(RECORD_S, self._look_at_record)
+        scheduler.add_job(self._guarded, args=[self._withdraw_strays])
+        every(UPKEEP_S, self._withdraw_strays)
         if self._was_gone_since is not None:
             scheduler.add_job(self._guarded, args=[self._say_back, self._was_gone_since])
         every(DIGEST_S, self._write_digest, executor=DRAWING)
@@ -344,6 +355,27 @@ class Daemon:
 
     def _say_back(self, gone_since: datetime) -> None:
         say_back(self._config, gone_since, utc_now())
+
+    def _withdraw_strays(self) -> None:
+        """Once: what another record, or this one before it was restored, left to the picker."""
+        if self._strays_are_withdrawn:
+            return
+        try:
+            strays = withdraw_strays(self._store, self._config, utc_now())
+        except OutletError as problem:
+            if str(problem) != self._strays_problem:
+                log.error("%s", problem)
+            self._strays_problem = str(problem)
+            return
+        self._strays_are_withdrawn = True
+        if strays:
+            text = "\n".join(map(str, strays))
+            say_to_all(
+                self._config,
+                "removal plans that are on no record were withdrawn",
+                f"{text}\n\nSee whether the picker has carried any of them out.\n",
+                utc_now(),
+            )
 
     def _deliver(self) -> None:
         # Before anything is handed out, so that no expired plan stays longer than one round.

@@ -43,6 +43,12 @@ class _Transaction:
     is_spoilt: bool = False
 
 
+def is_known_revision(revision: str | None) -> bool:
+    """Whether a record in that form can be brought to the present one."""
+    script = ScriptDirectory(str(MIGRATIONS))
+    return revision in {one.revision for one in script.walk_revisions()}
+
+
 class Database:
     """An engine whose schema is up to date, and the two kinds of transaction.
 

@@ -43,6 +43,7 @@ from monitor.record.tables import (
     DishRow,
     OutboxRow,
     ReadingRow,
+    RecordRow,
     RegionFateRow,
     RemovalPlanRow,
 )
@@ -337,6 +338,7 @@ def add_plan(
     note = None
     if plan.status is PlanStatus.APPROVED:
         try:
+            _refuse_unsure(session, reading)
             _refuse_overlap(session, row)
         except UsageError as problem:
             # What a rule would approve blindly, a person may look at.
@@ -345,6 +347,18 @@ def add_plan(
     _audit(session, plan.id, row.approved_by or US, f"plan made, {row.status}", note, now)
     if row.status == PlanStatus.APPROVED:
         _send_to_picker(session, plan.id, now)
+
+
+def _refuse_unsure(session: Session, reading: Reading) -> None:
+    """Raises UsageError where the record was restored after the scan, and so may have forgotten
+    that these regions were removed.
+    """
+    record = session.get(RecordRow, 1)
+    if record is not None and record.restored_at is not None and reading.at <= record.restored_at:
+        raise UsageError(
+            f"the record was restored from a backup at {record.restored_at:%Y-%m-%d %H:%M} UTC, "
+            "after this scan; see whether these regions were removed before you approve it"
+        )
 
 
 def supersede_plans(

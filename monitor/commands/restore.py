@@ -1,0 +1,153 @@
+"""`restore`: a backup made the record again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.commands.common import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    begin_logging,
+    open_config,
+    open_store,
+    print_json,
+    say,
+    shown,
+)
+from monitor.config import Config
+from monitor.errors import MonitorError, OutletError, RecordError
+from monitor.outlets.picking import CHECKSUMS
+from monitor.pipeline import utc_now
+from monitor.record.captures import AGAIN
+from monitor.record.restoring import Ready, file_of, made_ready, put_in_place, who_has
+from monitor.record.store import Store
+from monitor.stray_plans import plans_in, withdraw_strays
+
+
+def restore(
+    backup: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A copy that `backup` made.")
+    ],
+    only_look: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be lost.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Make a backup the record again. Stop the daemon first; one whose record is gone may go on.
+
+    The backup is checked, what the present record has and it has not is shown, and the present one
+    is kept beside it. Plans in the picker's folder that the restored record does not know are
+    withdrawn; the next scans plan anew. Captures that came after the backup are read again when the
+    daemon starts.
+
+    Example: colonywatch restore /backups/colonywatch-20261102.sqlite
+    """
+    begin_logging()
+    settings = open_config(config, state)
+    file = file_of(settings.record.database_url)
+    _refuse_company(settings, file)
+    now = utc_now()
+    out_now = _out_now(settings)
+    with made_ready(backup.absolute(), file, now, is_out=out_now.__contains__) as ready:
+        _say_what_is_lost(ready)
+        kept = None if only_look else put_in_place(ready, file, now)
+        document = _document(ready, kept, is_done=not only_look)
+    if only_look:
+        say("nothing was changed (--dry-run)")
+    else:
+        document["withdrawn_plans"] = _withdraw(settings)
+        if kept is not None:
+            say(f"the former record is kept as {kept}")
+        say(
+            f"{shown(backup)} is the record now; start the daemon, which reads what came since, "
+            "or goes on by itself if it waits for its record"
+        )
+    if as_json:
+        print_json(document)
+
+
+def _refuse_company(config: Config, file: Path) -> None:
+    """Raises RecordError where somebody is at work on the present record."""
+    if not file.exists():
+        return
+    try:
+        with Store(config.record.database_url) as store:
+            alive = [
+                (life.kind, life.pid, life.host)
+                for kind in ("daemon", "process", AGAIN)
+                for life in store.processes.living(kind, utc_now())
+                if life.alive
+            ]
+    except RecordError:
+        # It cannot be asked; whoever has it open may be at work on it.
+        alive = [("program", pid, "this machine") for pid in who_has(file)]
+    if alive:
+        named = ", ".join(f"a {kind} (pid {pid} on {host})" for kind, pid, host in alive)
+        raise RecordError(
+            f"{file}: {named} is at work on this record; stop it first, for example with systemctl "
+            "stop colonywatch"
+        )
+
+
+def _out_now(config: Config) -> set[str]:
+    """Plans whose files are complete in the picker's folder."""
+    try:
+        return {
+            plan_id
+            for plan_id, files in plans_in(config.removal_folder).items()
+            if any(path.suffix == CHECKSUMS for path in files)
+        }
+    except OutletError:
+        return set()
+
+
+def _say_what_is_lost(ready: Ready) -> None:
+    newest = ""
+    if ready.newest is not None:
+        newest = f"; the last thing in it is of {ready.newest:%Y-%m-%d %H:%M} UTC"
+    say(f"{ready.backup}: sound, and of this version{newest}")
+    if ready.is_same is None:
+        say("there is no present record that it could be compared with")
+        return
+    if not ready.is_same:
+        say("it is a backup of another record than the present one")
+    if not ready.lost:
+        say("the present record has nothing that it has not")
+        return
+    say("what the present record has and it has not:")
+    for what, count in ready.lost:
+        say(f"  {count} {what}")
+    say(
+        "Captures that still lie in their folders are read again. What people decided since is "
+        "lost, and mails that were sent since may be sent again"
+    )
+
+
+def _document(ready: Ready, kept: Path | None, *, is_done: bool) -> dict[str, Any]:
+    return {
+        "restored": is_done,
+        "backup": shown(ready.backup),
+        "newest": None if ready.newest is None else ready.newest.isoformat(),
+        "same_record": ready.is_same,
+        "lost": dict(ready.lost),
+        "former_kept_as": None if kept is None else shown(kept),
+        "withdrawn_plans": [],
+    }
+
+
+def _withdraw(config: Config) -> list[dict[str, Any]]:
+    try:
+        with open_store(config) as store:
+            strays = withdraw_strays(store, config, utc_now())
+    except MonitorError as problem:
+        say(f"{problem}\nthe daemon looks again when it starts")
+        return []
+    for stray in strays:
+        say(str(stray))
+    return [{"plan": one.plan_id, "why": one.why, "kept_in": shown(one.kept_in)} for one in strays]
