@@ -25,7 +25,7 @@ from model.checkpoint import load_model
 from model.network import VotingNetwork
 from model.pmf import CLASSES, votes
 from model.predict import STARTER
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 
 GEMM_SIDES: Final = (512, 1024, 1536)
 POINTWISE_CHANNELS: Final = (128, 256, 512, 1024)

@@ -27,7 +27,7 @@ from safetensors.torch import save as save_tensors
 
 from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig
-from model.preparation import NORMALISATION, Normalisation, bend, normalise
+from model.preprocessing import NORMALISATION, Normalisation, bend, normalise
 
 FORMAT: Final = 1
 WEIGHTS: Final = "weights.safetensors"

@@ -33,7 +33,7 @@ from model.annotations import (
 )
 from model.classes import UNKNOWN, CellClass
 from model.label_meaning import MapFacts, facts_of, questions, what_colours, what_values
-from model.preparation import Normalisation, at_working_scale, normalise, to_grey, working_shape
+from model.preprocessing import Normalisation, at_working_scale, normalise, to_grey, working_shape
 
 IMAGE_SUFFIXES: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MAP_SUFFIXES: Final = (".png", ".tif", ".tiff")

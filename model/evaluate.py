@@ -36,7 +36,7 @@ from model.metrics import (
     reliability,
 )
 from model.predict import Segmentation, Segmenter
-from model.preparation import spread_evenly
+from model.preprocessing import spread_evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ def evaluate_folder(segmenter: Segmenter, data: Path, show: Show | None = None) 
 
 def evaluate_simulated(segmenter: Segmenter, fields: int, seed: int) -> Evaluation:
     """`evaluate` over simulated fields of the seeds from ``seed`` on."""
-    from model.starter import simulated
+    from model.starter.training_fields import simulated
 
     return evaluate(segmenter, (simulated(seed + i) for i in range(fields)))
 

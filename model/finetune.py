@@ -40,16 +40,10 @@ from torch import Tensor
 from model.checkpoint import MANIFEST, Manifest, Model, ModelError, load_model, save_model
 from model.classes import UNKNOWN, CellClass
 from model.dataset import LabelledImage, TrainingField, prepare, read_labelled
-from model.metrics import (
-    Confusion,
-    Reliability,
-    confusion,
-    fraction_error,
-    reliability,
-)
+from model.metrics import Confusion, Reliability, confusion, fraction_error, reliability
 from model.network import PmfCNN
 from model.predict import STARTER, Segmenter, label_map
-from model.preparation import bend, spread_evenly
+from model.preprocessing import bend, spread_evenly
 from model.train import FieldGroup, Progress, TrainingSettings, balanced_group, fit, steps_in
 
 WORK: Final = ".training"
@@ -280,7 +274,7 @@ def _prepared(one: LabelledImage, manifest: Manifest, assumed: float | None) -> 
 
 
 def _simulated(number: int) -> Sequence[LabelledImage]:
-    from model.starter import FIRST_TRAINING_SEED, simulated
+    from model.starter.training_fields import FIRST_TRAINING_SEED, simulated
 
     return [simulated(FIRST_TRAINING_SEED + i) for i in range(number)]
 

@@ -17,7 +17,7 @@ from model.checkpoint import Model, ModelError, load_model
 from model.classes import UNKNOWN, CellClass
 from model.network import VotingNetwork
 from model.pmf import vote_counts, votes
-from model.preparation import (
+from model.preprocessing import (
     PreparedImage,
     between,
     resample_rows,
@@ -25,7 +25,7 @@ from model.preparation import (
     to_grey,
     working_shape,
 )
-from model.rows import Rows, as_rows, in_strips
+from model.strips import Rows, as_rows, in_strips
 
 __all__ = ["STARTER", "ModelError", "Rows", "Segmentation", "Segmenter", "to_grey"]
 

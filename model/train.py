@@ -30,7 +30,7 @@ from model.metrics import Confusion, confusion
 from model.network import PmfCNN
 from model.pmf import pmf_loss
 from model.predict import Segmenter, label_map
-from model.preparation import bend
+from model.preprocessing import bend
 
 Crop: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -428,9 +428,3 @@ def held_out_score(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingF
     if not counts:
         return float("nan")
     return sum(counts[1:], counts[0]).mean_jaccard
-
-
-if __name__ == "__main__":
-    from model.starter import main
-
-    main()

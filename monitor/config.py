@@ -20,12 +20,7 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import (
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from monitor.config_problems import STAND_IN, THE_FILE, all_of, lines_of, problems_in
 from monitor.config_values import PathField as _PathField

@@ -15,14 +15,7 @@ from numpy.typing import NDArray
 
 from monitor.calibration import why_other_pixels
 from monitor.config import Config, DifferentiationConfig
-from monitor.culture import (
-    Aim,
-    Calibration,
-    FieldMeasurement,
-    Reading,
-    RemovalPlan,
-    Ring,
-)
+from monitor.culture import Aim, Calibration, FieldMeasurement, Reading, RemovalPlan, Ring
 from monitor.decisions.removal import EarlierField
 from monitor.decisions.status import can_be_judged
 from monitor.record.dishes import ScanFacts, ScanField

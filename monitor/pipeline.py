@@ -24,12 +24,7 @@ from typing import Protocol
 
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
-from monitor.capture.bundles import (
-    BundleTooLargeError,
-    hash_file,
-    look_at_file,
-    look_at_open_file,
-)
+from monitor.capture.bundles import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
 from monitor.capture.names import left_out, shown_name
 from monitor.capture.naming import name_capture
 from monitor.capture.usual import KEPT, Look, unlike

@@ -25,7 +25,7 @@ from model.dataset import (
     read_labels,
     read_pixel_sizes,
 )
-from model.preparation import Normalisation
+from model.preprocessing import Normalisation
 
 MOSAIC_CLASSES: Final = 5
 MOSAIC_PX: Final = 320
@@ -258,12 +258,8 @@ def _simulated(name: str, real: str | None = None) -> Callable[[Path], Compariso
     """
 
     def read(data: Path) -> ComparisonSet:
-        from model.starter import (
-            FIRST_TEST_SEED,
-            FIRST_TRAINING_SEED,
-            IPS_FIELDS_PIXEL_SIZE_UM,
-            simulated,
-        )
+        from model.starter.card import IPS_FIELDS_PIXEL_SIZE_UM
+        from model.starter.training_fields import FIRST_TEST_SEED, FIRST_TRAINING_SEED, simulated
 
         def prepared(one: LabelledImage) -> TrainingField:
             return prepare(one, PHASE_UM, Normalisation(), 8, IPS_FIELDS_PIXEL_SIZE_UM)

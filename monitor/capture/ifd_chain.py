@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from monitor.capture.picture import (
-    MAX_PAGES,
-    refuse,
-)
+from monitor.capture.picture import MAX_PAGES, refuse
 from monitor.capture.tiff_rows import FileBytes
 
 

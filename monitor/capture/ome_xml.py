@@ -13,11 +13,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from monitor.capture.metadata import (
-    length_um,
-    real,
-    square_pixel_um,
-)
+from monitor.capture.metadata import length_um, real, square_pixel_um
 from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
     MAX_COMPANION_BYTES,

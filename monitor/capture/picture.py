@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.rows import Rows, as_rows
+from model.strips import Rows, as_rows
 from monitor.capture.name_parts import shown_name
 from monitor.capture.tiff_rows import TiffRows
 from monitor.culture import StagePosition

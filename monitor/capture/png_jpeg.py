@@ -13,14 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.capture.exif import check_upright_block, time_from_exif_block
-from monitor.capture.picture import (
-    Picture,
-    check_size,
-    decoded_by,
-    grey,
-    plain,
-    refuse,
-)
+from monitor.capture.picture import Picture, check_size, decoded_by, grey, plain, refuse
 
 
 def read_png(data: bytes, zone: tzinfo) -> Picture:

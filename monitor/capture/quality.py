@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.rows import Rows, as_rows, in_strips
+from model.strips import Rows, as_rows, in_strips
 from monitor.errors import CaptureError
 
 _Pixels = npt.NDArray[Any]

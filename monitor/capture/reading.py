@@ -21,13 +21,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from model.rows import as_rows, in_strips
-from monitor.capture.bundles import (
-    BundleTooLargeError,
-    is_bundle,
-    is_bundle_folder,
-    read_file,
-)
+from model.strips import as_rows, in_strips
+from monitor.capture.bundles import BundleTooLargeError, is_bundle, is_bundle_folder, read_file
 from monitor.capture.foreign import ForeignRefusedError, Stack
 from monitor.capture.metadata import NotSquareError, square_pixel_um
 from monitor.capture.name_parts import shown_name

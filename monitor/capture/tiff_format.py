@@ -20,17 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from model.rows import Rows
+from model.strips import Rows
 from monitor.capture import micro_manager
 from monitor.capture.descriptions import said_by
 from monitor.capture.exif import check_upright, time_from_exif
 from monitor.capture.ifd_chain import check_ifd_chain
-from monitor.capture.metadata import (
-    Said,
-    XmlRefusedError,
-    square_pixel_um,
-    um_of,
-)
+from monitor.capture.metadata import Said, XmlRefusedError, square_pixel_um, um_of
 from monitor.capture.micro_manager import MicroManagerPage, page_of, pages_to_read
 from monitor.capture.name_parts import shown_name
 from monitor.capture.ome_xml import Ome, is_ome

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.preparation import shrunk
-from model.rows import Disc, Rows
+from model.preprocessing import shrunk
+from model.strips import Disc, Rows
 
 _REDUCED_SIDE = 480
 _RAYS = 360

@@ -89,7 +89,8 @@ def speed(
 
 def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, float]:
     """Median seconds from a file to areas, overlay and label map, and the network's share of it."""
-    from model.simulate import simulate_field, write_capture
+    from model.simulation.fields import simulate_field
+    from model.simulation.incubator import write_capture
     from monitor.capture.bundles import hash_file
     from monitor.segmentation.request import FieldRequest
     from monitor.segmentation.segmenter import load_segmenter, measure

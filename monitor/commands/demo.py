@@ -207,7 +207,7 @@ def _watch_it_happen(
 ) -> list[Truth]:
     """Let the imager write scan after scan while the daemon follows."""
     # Drawing pulls in scipy; the other commands do without.
-    from model.simulate import simulate_incubator
+    from model.simulation.incubator import simulate_incubator
 
     say("starting the daemon")
     _wait(

@@ -116,10 +116,7 @@ def _segment_picture(
 ) -> dict[str, Any]:
     # Torch takes seconds to load; only the commands that need it pay for it.
     from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-    from monitor.segmentation.label_maps import (
-        encode_label_map,
-        label_map_suffix,
-    )
+    from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
     from monitor.segmentation.overlay import draw_overlay, encode_png
     from monitor.segmentation.pieces import Pieces
     from monitor.segmentation.segmenter import (

@@ -139,7 +139,7 @@ def simulate(
     Example: colonywatch simulate /tmp/incubator --dishes 4 --hours 96
     """
     # Drawing needs scipy and OpenCV, which the other commands here do without.
-    from model.simulate import simulate_incubator
+    from model.simulation.incubator import simulate_incubator
 
     begin_logging()
     open_config(config, state)  # it needs none, but a wrong one is worth hearing of

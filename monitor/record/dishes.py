@@ -33,13 +33,7 @@ from monitor.record.database import Database
 from monitor.record.files import analysis_of
 from monitor.record.memory import hold, remember, remembered
 from monitor.record.places import dish_called
-from monitor.record.plans import (
-    TakeBack,
-    add_plan,
-    plans_to_check,
-    supersede_plans,
-    write_verdicts,
-)
+from monitor.record.plans import TakeBack, add_plan, plans_to_check, supersede_plans, write_verdicts
 from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.series import (
     THAT_COUNTS,

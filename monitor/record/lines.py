@@ -21,14 +21,7 @@ from monitor.errors import UsageError
 from monitor.record.database import Database
 from monitor.record.places import BETWEEN, alive, begin, dish_called, place_called
 from monitor.record.plans import TakeBack, supersede_plans
-from monitor.record.tables import (
-    AlertRow,
-    AnnotationRow,
-    AuditRow,
-    DishRow,
-    ReadingRow,
-    ScanRow,
-)
+from monitor.record.tables import AlertRow, AnnotationRow, AuditRow, DishRow, ReadingRow, ScanRow
 
 LONGEST_TEXT = 500
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
-from model.rows import in_strips
+from model.strips import in_strips
 from monitor.culture import Colony, FieldAreas, Region
 from monitor.segmentation.depth import deepest
 from monitor.segmentation.outlines import outline_of

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model.classes import UNKNOWN, CellClass
-from model.preparation import shrunk, spread_evenly
-from model.rows import Rows, WholeImage, in_strips
+from model.preprocessing import shrunk, spread_evenly
+from model.strips import Rows, WholeImage, in_strips
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
 

@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from model.classes import CellClass
-from model.rows import in_strips
+from model.strips import in_strips
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.classes import CellClass
 from model.predict import ModelError, Segmentation, Segmenter
-from model.rows import Rows, as_rows, in_strips
+from model.strips import Rows, as_rows, in_strips
 from monitor.capture.bundles import is_bundle, look_at_file, read_file
 from monitor.capture.metadata import Said
 from monitor.capture.names import PRESETS, shown_name

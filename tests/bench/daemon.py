@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import psutil
 
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 from monitor.capture.bundles import hash_file
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts

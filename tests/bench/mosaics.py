@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 
 TILE = 512
 FIELDS = 4

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model.simulate import VirtualDish, write_capture
+from model.simulation.incubator import VirtualDish, write_capture
 from monitor.capture.bundles import hash_file
 from monitor.config import Config, RecordConfig, SourceConfig, settings_sha256
 from monitor.culture import FieldMeasurement

@@ -22,7 +22,8 @@ from rich.progress import track
 
 from model.classes import CellClass
 from model.predict import Segmenter
-from model.simulate import MODALITIES, VirtualDish
+from model.simulation.drawing import MODALITIES
+from model.simulation.incubator import VirtualDish
 from monitor.calibration import configured_calibration
 from monitor.config import CalibrationConfig, PinConfig, RemovalConfig, SourceSettings
 from monitor.culture import FieldMeasurement, Reading, RemovalPlan, StagePosition

@@ -23,7 +23,7 @@ from model.comparison.outside import dynunet
 from model.comparison.sets import standardised
 from model.dataset import TrainingField
 from model.metrics import Confusion, confusion
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 
 SIDE_PX, PIXEL_SIZE_UM = 1024, 2.5
 WINDOW_PX, STRIDE_PX = 96, 8

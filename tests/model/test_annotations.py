@@ -16,11 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model.annotations import (
-    AnnotationError,
-    read_annotations,
-    read_class_names,
-)
+from model.annotations import AnnotationError, read_annotations, read_class_names
 from model.dataset import DataError, Picture, read_labelled
 
 SHAPE = (40, 60)

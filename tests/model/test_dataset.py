@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from model.dataset import DataError, LabelledImage, prepare, read_folder
-from model.preparation import Normalisation
+from model.preprocessing import Normalisation
 
 
 def write_pair(

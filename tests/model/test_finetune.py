@@ -14,14 +14,7 @@ from PIL import Image
 from model.checkpoint import Manifest, Model, ModelError, load_model, save_model
 from model.dataset import DataError, LabelledImage, TrainingField
 from model.evaluate import evaluate_folder
-from model.finetune import (
-    USUAL_SETTINGS,
-    TuningProgress,
-    TuningSettings,
-    folds_of,
-    mixed,
-    train,
-)
+from model.finetune import USUAL_SETTINGS, TuningProgress, TuningSettings, folds_of, mixed, train
 from model.network import PmfCNN, PmfCNNConfig
 from model.predict import Segmenter
 from model.train import TrainingSettings

@@ -9,13 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network import (
-    STRIP_ROWS,
-    PmfCNN,
-    PmfCNNConfig,
-    VotingNetwork,
-    pmfs_window_by_window,
-)
+from model.network import STRIP_ROWS, PmfCNN, PmfCNNConfig, VotingNetwork, pmfs_window_by_window
 from model.pmf import of_voters, pmf_loss
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)

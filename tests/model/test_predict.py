@@ -10,18 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import predict, preparation
+from model import predict
+from model import preprocessing as preparation
 from model.checkpoint import Manifest, Model
 from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
 from model.pmf import votes_slow
-from model.predict import (
-    CANDIDATE_SIZES_UM,
-    STARTER,
-    Segmenter,
-    label_map,
-)
-from model.preparation import spread_evenly
+from model.predict import CANDIDATE_SIZES_UM, STARTER, Segmenter, label_map
+from model.preprocessing import spread_evenly
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
 
@@ -216,7 +212,7 @@ def test_the_starter_model_loads_and_is_small() -> None:
 @shipped
 def test_the_starter_model_tells_the_classes_of_simulated_fields_apart() -> None:
     from model.metrics import confusion
-    from model.simulate import simulate_field
+    from model.simulation.fields import simulate_field
 
     segmenter = Segmenter.load()
     counts = []

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.preparation import (
-    at_working_scale,
-    bend,
-    normalise,
-    resample,
-    to_grey,
-    working_shape,
-)
+from model.preprocessing import at_working_scale, bend, normalise, resample, to_grey, working_shape
 
 
 def texture(seed: int = 0, shape: tuple[int, int] = (160, 192)) -> np.ndarray:

@@ -12,11 +12,10 @@ import pytest
 import tifffile
 
 from model.classes import UNKNOWN, CellClass
-from model.simulate import (
-    PIXEL_SIZE_RANGE_UM,
+from model.simulation.drawing import PIXEL_SIZE_RANGE_UM
+from model.simulation.fields import label_fractions, simulate_field
+from model.simulation.incubator import (
     VirtualDish,
-    label_fractions,
-    simulate_field,
     simulate_incubator,
     virtual_dishes,
     write_capture,

@@ -11,14 +11,13 @@ import torch
 
 from model.dataset import TrainingField
 from model.network import PmfCNN, PmfCNNConfig
-from model.preparation import Normalisation, normalise
-from model.starter import (
+from model.preprocessing import Normalisation, normalise
+from model.starter.local_contrast import local_contrast_labels, well_of
+from model.starter.training_fields import (
     FIRST_TRAINING_SEED,
     LAST_TEST_SEED,
-    local_contrast_labels,
     simulated,
     simulated_fields,
-    well_of,
 )
 from model.train import (
     FieldGroup,

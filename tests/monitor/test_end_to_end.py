@@ -22,7 +22,7 @@ import pytest
 import yaml
 from ome_types import from_tiff
 
-from model.simulate import VirtualDish, simulate_incubator, write_capture
+from model.simulation.incubator import VirtualDish, simulate_incubator, write_capture
 
 LIMIT_S = 120.0
 

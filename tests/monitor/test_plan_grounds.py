@@ -6,13 +6,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.calibration import configured_calibration, grounds_of
-from monitor.config import (
-    CalibrationConfig,
-    Config,
-    RecordConfig,
-    SourceConfig,
-    VesselConfig,
-)
+from monitor.config import CalibrationConfig, Config, RecordConfig, SourceConfig, VesselConfig
 from monitor.culture import Calibration, CalibrationKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due, take_back_from
 from monitor.plan_grounds import end_groundless

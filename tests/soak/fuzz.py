@@ -28,7 +28,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from model.rows import as_rows
+from model.strips import as_rows
 from monitor.capture.names import PRESETS, parse_name
 from monitor.capture.picture import MAX_PIXELS
 from monitor.capture.reading import open_picture, read_picture

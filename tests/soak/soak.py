@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import yaml
 
-from model.simulate import VirtualDish, write_capture
+from model.simulation.incubator import VirtualDish, write_capture
 
 HERE = Path(__file__).parents[2]
 QUIET_LIMIT_S = 180.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import tifffile
 import yaml
 
-from model.simulate import VirtualDish
+from model.simulation.incubator import VirtualDish
 from tests.soak.soak import BrokenPromiseError, running, states, tail
 
 AT = (datetime.now(UTC) - timedelta(days=1)).replace(microsecond=0)

@@ -8,14 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from model.comparison.arms import (
-    ARMS,
-    Task,
-    centre_loss,
-    config_of,
-    grids,
-    shifted,
-)
+from model.comparison.arms import ARMS, Task, centre_loss, config_of, grids, shifted
 from model.comparison.networks import FullyConvolutional, pyramid_loss
 from model.comparison.sets import mosaic, standardised
 from model.dataset import TrainingField

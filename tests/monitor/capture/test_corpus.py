@@ -126,7 +126,7 @@ def test_no_bad_file_is_read_opened_or_allowed_to_take_the_memory(tmp_path):
 @pytest.mark.slow
 def test_process_goes_on_past_bad_files_and_says_why(tmp_path):
     """The real command with its worker: two good captures among thirty bad ones."""
-    from model.simulate import VirtualDish, write_capture
+    from model.simulation.incubator import VirtualDish, write_capture
 
     folder = tmp_path / "captures"
     folder.mkdir()

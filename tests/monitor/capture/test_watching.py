@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 from watchdog.observers.api import BaseObserver
 
-from monitor.capture.watching import (
-    Watcher,
-    is_capture_name,
-    list_captures,
-    watch_kind,
-)
+from monitor.capture.watching import Watcher, is_capture_name, list_captures, watch_kind
 from monitor.config import SourceConfig
 
 

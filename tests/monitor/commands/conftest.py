@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model.simulate import simulate_field, write_capture
+from model.simulation.fields import simulate_field
+from model.simulation.incubator import write_capture
 from tests.monitor.commands.calls import DONE, spawn
 
 FIRST_SCAN = datetime(2026, 11, 2, 3, tzinfo=UTC)

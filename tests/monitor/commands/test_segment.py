@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, as_ordinary_user, call, spawn
 
 ROWS, COLUMNS = 200, 260

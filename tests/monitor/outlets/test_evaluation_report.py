@@ -18,12 +18,7 @@ from model.dataset import LabelledImage
 from model.evaluate import evaluate
 from model.network import PmfCNN, PmfCNNConfig
 from model.predict import Segmenter
-from monitor.outlets.evaluation_report import (
-    FieldPictures,
-    draw_differences,
-    summary,
-    write_report,
-)
+from monitor.outlets.evaluation_report import FieldPictures, draw_differences, summary, write_report
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
 

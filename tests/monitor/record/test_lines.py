@@ -7,16 +7,7 @@ from monitor.culture import AlertKind, DishStatus, PlanStatus
 from monitor.errors import UsageError
 from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.tables import AuditRow
-from tests.monitor.facts import (
-    DISH,
-    NOW,
-    hours,
-    measure,
-    measurement,
-    place,
-    read,
-    removal_plan,
-)
+from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, read, removal_plan
 
 RAISED = ScanDecision(DishStatus.DIFFERENTIATING, (NewAlert(AlertKind.RAISED),))
 LATER = NOW + hours(100)

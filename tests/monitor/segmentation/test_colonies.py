@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from monitor.culture import FieldAreas
-from monitor.segmentation.colonies import (
-    find_colonies,
-    find_regions,
-    measure_areas,
-)
+from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.outlines import MAX_POLYGON_POINTS
 
 label_maps = arrays.arrays(

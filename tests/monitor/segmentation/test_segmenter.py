@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.predict import Segmentation
-from model.rows import as_rows
+from model.strips import as_rows
 from monitor.capture.bundles import hash_file
 from monitor.capture.picture import Picture
 from monitor.config import SourceSettings

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.rows import Rows, WholeImage, as_rows, in_strips
+from model.strips import Rows, WholeImage, as_rows, in_strips
 
 FloatImage: TypeAlias = NDArray[np.float32]
 

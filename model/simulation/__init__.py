@@ -1,0 +1,1 @@
+"""The virtual incubator: pictures of iPS cultures with exact truth."""

@@ -1,0 +1,135 @@
+"""The starter model's card: what it learnt from, how good it is, what it was never shown."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from model.checkpoint import Manifest
+from model.evaluate import Evaluation
+from model.network import multiply_adds_per_pixel
+from model.starter.real_fields import SPREAD_CELLS_PIXEL_SIZE_UM
+
+IPS_FIELDS_PIXEL_SIZE_UM: Final = 3.0
+"""Not stated by its source; from the size of the cells."""
+
+
+def short(measured: Evaluation) -> dict[str, Any]:
+    full = measured.to_json()
+    keys = (
+        "images",
+        "mean_jaccard",
+        "mean_jaccard_interval",
+        "jaccard",
+        "mean_fraction_error",
+        "expected_calibration_error",
+    )
+    return {key: full[key] for key in keys}
+
+
+def card(manifest: Manifest) -> str:
+    """The model card as Markdown."""
+    training = manifest.training
+    rows = []
+    for kind, score in manifest.scores.items():
+        if "jaccard" in score:
+            low, high = score["mean_jaccard_interval"]
+            classes = ", ".join(
+                f"{name} {'-' if value is None else format(value, '.3f')}"
+                for name, value in score["jaccard"].items()
+            )
+            error = score["mean_fraction_error"]
+            told = f"{error:.3f}" if error is not None else "-"
+            rows.append(
+                f"| {kind} | {score['images']} | {score['mean_jaccard']:.3f} "
+                f"({low:.3f} to {high:.3f}) | {classes} | {told} | "
+                f"{score['expected_calibration_error']:.3f} |"
+            )
+    plate = [
+        f"| {kind} | {score['images']} | {score['differentiated_fraction_mean']:.3f} | "
+        f"{score['differentiated_fraction_worst']:.3f} | {score['confluence_error_mean']:.3f} | "
+        f"{score['confluence_error_worst']:.3f} |"
+        for kind, score in manifest.scores.items()
+        if "confluence_error_mean" in score
+    ]
+    config = manifest.network
+    noise = manifest.scores["white noise"]
+    before = training.get("layers_from")
+    origin = f"begun with layers of the model `{before[:12]}`" if before else "from random weights"
+    held = "\n".join(
+        f"- {kind}: {', '.join(names)}" for kind, names in training["held_back"].items() if names
+    )
+    return f"""# Starter model
+
+A pmf-CNN that tells background, undifferentiated and differentiated iPS cells apart in phase
+contrast and brightfield images. It is a start: a lab's own 3 to 10 labelled fields make it much
+better (fine-tuning), and nobody should decide about a dish by it alone before having measured it on
+images of that microscope.
+
+- Network: windows of {config.window_px} x {config.window_px} pixels at {manifest.um_per_pixel} um a
+  pixel ({config.window_px * manifest.um_per_pixel:.0f} um), stride {config.stride_px}, grids
+  {", ".join(str(r) for r in config.grids)} learnt, {", ".join(str(r) for r in config.voting_grids)}
+  voting; {2e-3 * multiply_adds_per_pixel(config):.0f} GFLOP a megapixel at the working scale.
+- Normalisation: {manifest.normalisation.name}; temperature {manifest.temperature}.
+- Identity: the `sha256` in manifest.json, over the weights and all that gives them a meaning.
+
+## What it learnt from
+
+- {training["simulated_fields"]} simulated fields (`model.simulate`, seeds from
+  {training["first_simulation_seed"]} on) with exact truth: phase contrast and brightfield, 0.6 to
+  4.6 um a pixel.
+- {training["empty_dishes"]} pictures of empty dishes: white noise at these scales and uneven light.
+- hiPSC colonies in phase contrast (allen-cell-animated/cell-catalog; repository MIT), labels by
+  local contrast, checked by eye: background and undifferentiated only.
+- Single spread cells in phase contrast (oist/Usiigaci; MIT), taken as a stand-in for
+  differentiated cells at an assumed {SPREAD_CELLS_PIXEL_SIZE_UM} um a pixel.
+- A plate imager's brightfield fields and whole wells of hiPSC colonies
+  (AllenInstitute/aics-automated-cell-culture-workflow; Allen Institute Software License), without
+  labels: pseudo-labels made by a local-contrast threshold (`model.starter.local_contrast_labels`).
+
+Share of the crops: {", ".join(f"{k} {v}" for k, v in training["shares"].items())}.
+{training["steps"]} steps, seed {training["seed"]}, made with
+`python -m model.starter --steps {training["steps"]} --fields {training["simulated_fields"]}`
+({origin}).
+
+## How good it is
+
+Jaccard index, pixels pooled over images; 95 % interval by drawing the images anew. Fraction error:
+mean absolute error of the differentiated fraction of an image. ECE: expected calibration error.
+
+| images | number | mean Jaccard | by class | fraction error | ECE |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+The intervals of the simulated fields are wide because a few of these are noise or cells from edge
+to edge, which nothing tells apart. `hipsc_phase` has no differentiated cells: pixels called so make
+that class 0 and pull the mean down; its other two classes are what counts there.
+
+Healthy brightfield fields, against a local-contrast threshold (a differentiated fraction above 0 is
+an error there):
+
+| images | number | differentiated, mean | worst | confluence error, mean | worst |
+|---|---|---|---|---|---|
+{chr(10).join(plate)}
+
+Held back from training and used for these tables:
+
+{held}
+
+The fields of `ips_fields` (real iPS colonies with differentiated regions) were never trained on;
+their labels are another network's and their pixel size is a guess
+({IPS_FIELDS_PIXEL_SIZE_UM} um).
+
+## Limits
+
+- No real differentiated iPS cells were learnt from: what counts as differentiated comes from
+  simulation and from other spread cells. Expect it to miss kinds that look like neither.
+- Contrast is scaled by that of the image itself: in an empty dish grain is all there is to see.
+  Of {noise["pictures"]} pictures of white noise the median had {noise["called_cells_median"]:.1%}
+  called cells, the worst {noise["called_cells_worst"]:.0%}; grain as coarse as cells is called
+  cells.
+- The dark wall of a round well may be called cells: leave a strip of 100 um along it outside.
+- Very dense differentiated sheets and colonies out of focus are often taken for each other.
+- Clumps of dead cells and thick colony centres may be called either class of cells.
+- Made for 0.6 to 4.6 um a pixel. With an unknown pixel size one is assumed, and the result says so.
+- Not a medical device.
+"""

@@ -1,0 +1,23 @@
+"""What the starter model is: its network, its scale, and how it learns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from model.network import PmfCNNConfig
+from model.train import TrainingSettings
+
+UM_PER_PIXEL: Final = 2.5
+STARTER_CONFIG: Final = PmfCNNConfig(
+    window_px=128,
+    stride_px=8,
+    grids=(1, 4, 8, 16),
+    voting_grids=(16,),
+    vote_margin_px=40,
+    widths=(32, 64, 128),
+    context_channels=128,
+    view_channels=64,
+)
+STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8)
+HELD_EVERY: Final = 4
+WELL_DIAMETER_UM: Final = 6400.0
