@@ -26,6 +26,7 @@ from monitor.commands.common import (
 )
 from monitor.commands.demo import demo
 from monitor.commands.failure import report_failure
+from monitor.commands.name_test import name_test
 from monitor.commands.process import process
 from monitor.commands.restore import restore
 from monitor.commands.segment import segment
@@ -74,7 +75,7 @@ app.command()(overview.history)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(removals.app, name="removals")
 app.command()(settings.check_config)
-app.command()(settings.name_test)
+app.command()(name_test)
 app.command()(settings.doctor)
 app.command()(train)
 app.command()(evaluate)

@@ -201,7 +201,8 @@ class SourceSettings(_Section):
 
     experiment_start : for names that give the time since the start; without an offset it is in
         `timezone`
-    channel, plane : of what imagers write into several planes or files, the one to look at
+    channel, plane : of what imagers write into several planes or files, the one to look at; plane
+        "projection": that of the stack, and no plane of it
     objective : a calibration for another one is refused
     binning : camera pixels a side that are joined into one pixel of a capture
     """
@@ -220,7 +221,7 @@ class SourceSettings(_Section):
     scan_gap_s: _Positive = 900.0
     scan_quiet_s: Annotated[float, Field(ge=0)] = 20.0
     channel: str | None = None
-    plane: Annotated[int, Field(ge=1)] = 1
+    plane: Annotated[int, Field(ge=1)] | Literal["projection"] = 1
 
     @field_validator("experiment_start", mode="before")
     @classmethod

@@ -596,10 +596,7 @@ class Daemon:
                     continue
                 why = pipeline.left_out(path, source.config.name)
                 if why is not None:
-                    if not source.left_out[why]:
-                        log.info("source=%s: %s is left out", source.config.name, shown_name(why))
-                    source.left_out[why] += 1
-                    self._known.leave_out(path, look)
+                    self._leave_out(source, path, look, why)
                     continue
                 whole[path] = look
                 size = sum(size for size, _ in whole.values())
@@ -607,6 +604,12 @@ class Daemon:
                     self._take_in(pipeline, source, whole)
                     whole = {}
             self._take_in(pipeline, source, whole)
+
+    def _leave_out(self, source: _Source, path: Path, look: Look, why: str) -> None:
+        if not source.left_out[why]:
+            log.info("source=%s: %s is left out", source.config.name, shown_name(why))
+        source.left_out[why] += 1
+        self._known.leave_out(path, look, why)
 
     def _take_in(self, pipeline: Pipeline, source: _Source, whole: dict[Path, Look]) -> None:
         if not whole:
@@ -639,6 +642,18 @@ class Daemon:
     def _forget(self, pipeline: Pipeline) -> None:
         while pipeline.forgotten:
             self._known.forget(pipeline.forgotten.popleft())
+        by_name = {source.config.name: source for source in self._sources}
+        while self._late_sidecars.changed:
+            # They may say that it is another channel that is to be looked at.
+            name, folder = self._late_sidecars.changed.popleft()
+            if name in by_name:
+                by_name[name].left_out -= self._known.look_again_in(folder)
+        while pipeline.left_out_late:
+            path, name, why = pipeline.left_out_late.popleft()
+            self._known.forget(path)
+            look = _size_and_time(path)
+            if look is not None and name in by_name:
+                self._leave_out(by_name[name], path, look, why)
 
     def _finish(self, pipeline: Pipeline) -> None:
         done = [one.work for one in self._in_work.values() if one.work.future.done()]

@@ -8,6 +8,7 @@ MonitorError             text fit to be shown to a person as it is: what, which,
   ModelRefusedError      the model's files do not match their manifest or canary
   WorkerError            the segmentation process cannot be started
   CaptureError           this capture only: unreadable, or waiting if `transient`
+    LeftOutError         nothing is the matter with it; another picture of its field is looked at
   CalibrationError       no stage coordinates can be given
   PickLogError           what a picker says it did cannot be used
   PickingError           a picker that is connected asks for or tells what cannot be
@@ -72,6 +73,20 @@ class CaptureError(MonitorError):
 
 def _capture_error(message: str, reason: str, transient: bool) -> CaptureError:
     return CaptureError(message, reason=reason, transient=transient)
+
+
+class LeftOutError(CaptureError):
+    """The picture is of a channel, a plane or a projection that is not looked at. It is no capture.
+
+    what : such as ``channel w2 (DAPI)``, under which it is counted
+    """
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message, reason="left-out")
+        self.what = what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (LeftOutError, (str(self), self.what))
 
 
 class CalibrationError(MonitorError):

@@ -7,6 +7,7 @@ more, with the right pixel size and time, into the scan that it belongs to.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,7 +50,7 @@ def _changed_in(config: Config, store: Store, folder: Path, dish: str | None) ->
             named = name_capture(file.path, settings.names, settings.zone, settings.start)
         except CaptureError:
             continue
-        said = read_beside(file.path, named.pattern, settings.zone)
+        said = read_beside(file.path, named.pattern, settings.zone, named.channel)
         now = beside_hash(said, companion_hash(file.path))
         if now and now != file.beside:
             changed.append(file)
@@ -57,10 +58,14 @@ def _changed_in(config: Config, store: Store, folder: Path, dish: str | None) ->
 
 
 class LateSidecars:
-    """For a daemon: looks at the folders in which a file beside the pictures is new or changed."""
+    """For a daemon: looks at the folders in which a file beside the pictures is new or changed.
+
+    changed : source and folder of those in which it says something else of what was measured
+    """
 
     def __init__(self, config: Config, store: Store, *, clock: Callable[[], datetime]) -> None:
         self._config, self._store, self._clock = config, store, clock
+        self.changed: deque[tuple[str, Path]] = deque()
         self._seen: dict[Path, tuple[tuple[str, int, int], ...]] = {}
 
     def look(self, source: str) -> int:
@@ -77,6 +82,7 @@ class LateSidecars:
             if changed:
                 reopened = self._store.beside.reopen([file.id for file in changed], now)
                 count += reopened
+                self.changed.append((source, folder))
                 log.info(
                     "source=%s folder=%s: %d captures are measured again by what stands beside "
                     "them now",

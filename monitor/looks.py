@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -25,15 +26,17 @@ class KnownLooks:
         self._read, self._most = read, most
         self._held: dict[Path, Look] = {}
         # Files that are no captures are not on record; there is no other place to know them from.
-        self._left_out: dict[Path, Look] = {}
+        self._left_out: dict[Path, tuple[Look, str]] = {}
 
     def among(self, paths: Collection[Path]) -> dict[Path, Look]:
         """Looks of those of these files that are known. Raises RecordError."""
-        found = {
-            path: look
-            for path in paths
-            if (look := self._held.get(path) or self._left_out.get(path)) is not None
-        }
+        found = {}
+        for path in paths:
+            look = self._held.get(path)
+            if look is None and path in self._left_out:
+                look = self._left_out[path][0]
+            if look is not None:
+                found[path] = look
         unknown = [path for path in paths if path not in found]
         if unknown:
             for path, look in self._read(unknown).items():
@@ -48,9 +51,16 @@ class KnownLooks:
         while len(self._held) > self._most:
             del self._held[next(iter(self._held))]
 
-    def leave_out(self, path: Path, look: Look) -> None:
+    def leave_out(self, path: Path, look: Look, why: str = "") -> None:
         """The file is no capture as it looks now."""
-        self._left_out[path] = look
+        self._left_out[path] = look, why
+
+    def look_again_in(self, folder: Path) -> Counter[str]:
+        """Something else may be known of what was left out in a folder: its files are new again.
+        Returns how many were left out for which reason.
+        """
+        again = [path for path in self._left_out if path.parent == folder]
+        return Counter(self._left_out.pop(path)[1] for path in again)
 
     def forget(self, path: Path) -> None:
         self._held.pop(path, None)

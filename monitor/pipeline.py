@@ -25,8 +25,8 @@ from typing import Protocol
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.calibration import calibration_to_use, why_other_pixels
 from monitor.capture.bundles import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
-from monitor.capture.names import left_out, shown_name
-from monitor.capture.naming import name_capture
+from monitor.capture.choosing import FieldChooser
+from monitor.capture.names import shown_name
 from monitor.capture.usual import KEPT, Look, unlike
 from monitor.config import (
     Config,
@@ -67,6 +67,7 @@ from monitor.decisions.verification import give_up, verify_removal
 from monitor.errors import (
     CalibrationError,
     CaptureError,
+    LeftOutError,
     ModelRefusedError,
     MonitorError,
     RecordError,
@@ -129,6 +130,8 @@ class Pipeline:
     """owner : the name under which captures are claimed
 
     forgotten : files that were known, never held a byte and are gone; for who remembers them
+    left_out_late : files that were taken in and turned out to be no captures, their source, and
+        why; for who counts and remembers them
     patient : a capture that cannot be read and is still young may be half written, and waits;
         an impatient pipeline (one that ends) says so at once
     """
@@ -154,7 +157,9 @@ class Pipeline:
         self._faulty_scans: set[int] = set()
         self._looks: dict[str, deque[Look]] = {}
         self._claimed: deque[Capture] = deque()
+        self._chooser = FieldChooser()
         self.forgotten: deque[Path] = deque(maxlen=10_000)
+        self.left_out_late: deque[tuple[Path, str, str]] = deque()
 
     @property
     def owner(self) -> str:
@@ -183,12 +188,10 @@ class Pipeline:
 
         It then gets no row: it is no capture, and a change of the settings takes effect at once.
         """
-        settings = self.settings(source)
         try:
-            named = name_capture(path, settings.names, settings.zone, settings.start)
+            return self._chooser.choose(path, self.settings(source)).left_out
         except CaptureError:
-            return None
-        return left_out(named, settings)
+            return None  # said when its turn comes
 
     def _look(self, path: Path, source: str) -> SeenFile | None:
         seen = look_at(path, source)
@@ -200,12 +203,10 @@ class Pipeline:
         return replace(seen, identity=self._identity(path, source))
 
     def _identity(self, path: Path, source: str) -> FieldIdentity | None:
-        settings = self.settings(source)
         try:
-            named = name_capture(path, settings.names, settings.zone, settings.start)
+            return self._chooser.name(path, self.settings(source)).identity(source)
         except CaptureError:
             return None  # said when its turn comes
-        return named.identity(source)
 
     # --- segmentation --------------------------------------------------------------------------
 
@@ -230,14 +231,18 @@ class Pipeline:
                 self._look_again(capture)
                 continue
             try:
-                named = name_capture(capture.path, settings.names, settings.zone, settings.start)
-                _refuse_left_out(capture.path, left_out(named, settings))
+                choice = self._chooser.choose(capture.path, settings)
             except CaptureError as problem:
                 if problem.transient:
                     self._wait(capture, problem)
                 else:
                     self._set_aside(capture, problem)
                 continue
+            if choice.left_out is not None:
+                # The settings have changed, or a better one of its field has come, since then.
+                self._leave_out(capture, choice.left_out)
+                continue
+            named = choice.named
             request = FieldRequest(
                 path=capture.path,
                 sha256=capture.sha256,
@@ -306,6 +311,9 @@ class Pipeline:
         capture = work.capture
         try:
             return work.future.result()
+        except LeftOutError as problem:
+            self._leave_out(capture, problem.what)
+            return None
         except CaptureError as problem:
             self._not_measured(capture, problem)
             return None
@@ -448,6 +456,13 @@ class Pipeline:
         log.warning(
             "capture=%s unreadable reason=%s: %s", shown_name(capture.path), problem.reason, problem
         )
+
+    def _leave_out(self, capture: Capture, why: str) -> None:
+        """It was taken in, and another picture of its field is looked at: it is no capture."""
+        gone = self._store.captures.leave_out(capture.id, self._owner, why, self._clock())
+        for path in gone:
+            self.left_out_late.append((path, capture.source, why))
+        log.info("capture=%s left out: %s", shown_name(capture.path), shown_name(why))
 
     # --- record and decisions ------------------------------------------------------------------
 
@@ -902,16 +917,6 @@ def _corrections(settled: Settled, found: Run) -> list[NewAlert]:
         text = "Scans that came late show that it was not over: the all-clear was too early."
         told.append(NewAlert(AlertKind.RAISED, topic, severity, text=text, role="again"))
     return told
-
-
-def _refuse_left_out(path: Path, why: str | None) -> None:
-    """For captures that were taken in before the settings left them out."""
-    if why is not None:
-        raise CaptureError(
-            f"{shown_name(path)}: is of {why}, which the source's settings `channel` and `plane` "
-            "leave out; correct them, then colonywatch retry",
-            reason="left-out",
-        )
 
 
 class _LaidOut:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, tzinfo
 
+from monitor.capture.light import Channel, Light, channel_called
 from monitor.capture.metadata import (
     Said,
     XmlRefusedError,
@@ -42,7 +44,7 @@ def _xml(text: str) -> bytes:
 
 def _gen5(description: str, zone: tzinfo) -> Said | None:
     pixels = width_um = height_um = rows = None
-    date = time = channel = None
+    date = time = colour = None
     transmitted = False
     try:
         for element in elements(_xml(description)):
@@ -54,7 +56,7 @@ def _gen5(description: str, zone: tzinfo) -> Said | None:
             elif element.name == "ImageReference":
                 date, time = child_text(element, "Date"), child_text(element, "Time")
             elif element.name == "Channel":
-                channel = element.attributes.get("Color") or channel
+                colour = element.attributes.get("Color") or colour
             elif element.name in ("BrightField", "PhaseContrast"):
                 transmitted = transmitted or element.text.strip().upper() == "TRUE"
     except XmlRefusedError as problem:
@@ -64,9 +66,13 @@ def _gen5(description: str, zone: tzinfo) -> Said | None:
     return Said(
         pixel_size_um=square_pixel_um(_ratio(width_um, pixels), _ratio(height_um, rows)),
         acquired_at=_time(f"{date} {time}", "%m/%d/%y %H:%M:%S", zone) if date and time else None,
-        channel=channel,
-        transmitted=transmitted,
+        channel=_gen5_channel(colour, transmitted=transmitted),
     )
+
+
+def _gen5_channel(colour: str | None, *, transmitted: bool) -> Channel:
+    said = channel_called(colour)
+    return replace(said, light=Light.TRANSMITTED) if transmitted else said
 
 
 def _ratio(length: float | None, count: float | None) -> float | None:
@@ -92,7 +98,7 @@ def _metamorph(description: str, zone: tzinfo) -> Said | None:
         pixel_size_um=square_pixel_um(x, y) if is_calibrated else None,
         acquired_at=_time(when, "%Y%m%d %H:%M:%S.%f", zone) or _time(when, "%Y%m%d %H:%M:%S", zone),
         stage=None if at_x is None or at_y is None else StagePosition(at_x, at_y),
-        channel=said.get("_IllumSetting_"),
+        channel=channel_called(said.get("_IllumSetting_") or said.get("image-name")),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -52,13 +53,37 @@ def light_of(name: str | None) -> Light | None:
     return Light.FLUORESCENCE if _FLUORESCENT.search(words) else None
 
 
-def lights_of(names: Sequence[str]) -> list[Light | None]:
-    """As `light_of`, for the channels of one file. Red, green and blue together are a colour
+@dataclass(frozen=True)
+class Channel:
+    """What is known of a channel. name : as its instrument calls it; empty where it does not"""
+
+    name: str = ""
+    light: Light | None = None
+
+
+NO_CHANNEL = Channel()
+
+
+def channel_called(name: str | None) -> Channel:
+    """One of which only its name is known."""
+    return Channel((name or "").strip(), light_of(name))
+
+
+def channels_called(names: Sequence[str]) -> list[Channel]:
+    """As `channel_called`, for the channels of one file. Red, green and blue together are a colour
     picture in three planes, which says nothing of its light.
     """
     if {"red", "green", "blue"} == {name.strip().lower() for name in names}:
-        return [None] * len(names)
-    return [light_of(name) for name in names]
+        return [Channel(name.strip()) for name in names]
+    return [channel_called(name) for name in names]
+
+
+def best_channel(channels: Sequence[Channel]) -> int:
+    """Number from 0 of the one to look at: transmitted light first, then what nothing is known of,
+    the first of several. Of fluorescence alone: the first, and who asks has to leave it out.
+    """
+    ranks = {Light.TRANSMITTED: 0, None: 1, Light.FLUORESCENCE: 2}
+    return min(range(len(channels)), key=lambda index: (ranks[channels[index].light], index))
 
 
 def _words(name: str) -> str:

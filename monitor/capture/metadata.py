@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import IO, Any
 from xml.parsers import expat
 
+from monitor.capture.light import NO_CHANNEL, Channel
 from monitor.culture import StagePosition
 
 UM = {
@@ -50,15 +51,13 @@ class Said:
     acquired_at : aware UTC
     not_square : what is wrong with its pixels, where their sides differ
     stage : centre of the field in the stage's frame; never a place within a well
-    channel : its name
-    transmitted : whether the instrument calls it brightfield or phase contrast
+    channel : its name, and with which light it was taken
     """
 
     pixel_size_um: float | None = None
     acquired_at: datetime | None = None
     stage: StagePosition | None = None
-    channel: str | None = None
-    transmitted: bool = False
+    channel: Channel = NO_CHANNEL
     not_square: str | None = None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
+from monitor.capture.light import channels_called
 from monitor.capture.metadata import in_utc, square_pixel_um
 from monitor.capture.picture import ONE_EACH, choose_channel, refuse
 from monitor.culture import StagePosition
@@ -95,7 +96,8 @@ def pages_to_read(pages: Sequence[MicroManagerPage], channel: str | None) -> lis
     known = list(dict.fromkeys(keys))
     names = [next(page.channel for page, of in zip(pages, keys, strict=True) if of == key)
              for key in known]  # fmt: skip
-    wanted = known[choose_channel(names, len(known), channel) if len(known) > 1 else 0]
+    channels = channels_called(names)
+    wanted = known[choose_channel(channels, len(known), channel) if len(known) > 1 else 0]
     return [number for number, key in enumerate(keys) if key == wanted]
 
 

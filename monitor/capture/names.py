@@ -15,6 +15,7 @@ from pathlib import PurePath
 from zoneinfo import ZoneInfo
 
 from monitor.capture import incucyte_names, instruments
+from monitor.capture.light import NO_CHANNEL, Channel, Light, light_of
 from monitor.capture.name_parts import (
     WallClock,
     after_start,
@@ -34,8 +35,12 @@ __all__ = [
     "PRESETS",
     "NamePattern",
     "best_preset",
+    "channel_text",
     "find_pattern",
     "left_out",
+    "left_out_channel",
+    "left_out_plane",
+    "light_in",
     "parse_name",
     "shown_name",
 ]
@@ -158,35 +163,58 @@ def check_dish(path: PurePath, dish: str) -> None:
         )
 
 
-# What the light of a channel's name is. Names that say neither are taken.
-_FLUORESCENT = re.compile(
-    r"dapi|hoechst|[ceyg]fp|\brfp|fitc|tritc|cy[357]\b|texas|tx ?red|mcherry|alexa|dsred|fluo",
-    re.IGNORECASE,
-)
-
-
-def left_out(named: NamedParts, settings: SourceSettings) -> str | None:
-    """Why a file is none of ours, such as "channel C1"; None where it is ours.
+def left_out(named: NamedParts, settings: SourceSettings, said: Channel = NO_CHANNEL) -> str | None:
+    """Why a file is none of ours whatever lies beside it, such as "channel C1"; None otherwise.
 
     Imagers write each channel and each height of a field into files of their own. One of them
     says what the dish is like; a second would count the same cells again, and fluorescence shows
-    other things than the model knows. Without a `channel` setting everything is taken whose name
-    does not speak of fluorescence.
+    other things than the model knows. Without a `channel` setting everything is taken that neither
+    instrument nor name calls fluorescence.
+
+    said : what the file's own metadata or its side-car say of its channel
     """
-    channel = named.channel
-    if channel is not None:
-        if settings.channel is None:
-            is_ours = not (
-                _FLUORESCENT.search(channel)
-                or (named.pattern == "incucyte-raw" and re.fullmatch(r"[Cc]\d", channel))
-            )
-        else:
-            is_ours = bool(_channel_keys(channel) & _channel_keys(settings.channel))
-        if not is_ours:
-            return f"channel {channel}"
-    if named.plane is not None and named.plane != settings.plane:
-        return f"plane {named.plane}"
-    return None
+    return left_out_channel(named, settings, said) or left_out_plane(named, settings)
+
+
+def left_out_channel(named: NamedParts, settings: SourceSettings, said: Channel) -> str | None:
+    """By its channel or its light alone."""
+    if settings.channel is None:
+        is_ours = light_in(named, said) is not Light.FLUORESCENCE
+    else:
+        names = [name for name in (named.channel, said.name) if name]
+        if said.light is Light.TRANSMITTED:
+            # The lamp's setting may stand behind it: "TL 50".
+            names.append(re.sub(r"\s+\d{1,3}\s?%?$", "", said.name))
+        keys = set[str]().union(*map(_channel_keys, names))
+        is_ours = not keys or bool(keys & _channel_keys(settings.channel))
+    return None if is_ours else channel_text(named, said)
+
+
+def left_out_plane(named: NamedParts, settings: SourceSettings) -> str | None:
+    """By its height alone; whether a projection is taken depends on what lies beside it."""
+    if named.plane is None or named.plane == settings.plane:
+        return None
+    return f"plane {named.plane}"
+
+
+def light_in(named: NamedParts, said: Channel) -> Light | None:
+    """With which light a file was taken: by its instrument, else by its name."""
+    if said.light is not None:
+        return said.light
+    if named.pattern == "incucyte-raw" and re.fullmatch(r"[Cc]\d", named.channel or ""):
+        return Light.FLUORESCENCE
+    return light_of(named.channel)
+
+
+def channel_text(named: NamedParts, said: Channel, note: str = "") -> str:
+    """How a file's channel is called where it is counted: ``channel w2 (DAPI)``."""
+    names = [shown_name(text) for text in (named.channel, said.name) if text]
+    if len(names) == 2 and _channel_keys(names[0]) & _channel_keys(names[1]):
+        del names[1]
+    if note:
+        names.append(note)
+    first = names[0] if names else "without a name"
+    return f"channel {first} ({', '.join(names[1:])})" if names[1:] else f"channel {first}"
 
 
 def _channel_keys(text: str) -> set[str]:
@@ -360,6 +388,7 @@ def _from_groups(path: PurePath, groups: dict[str, str | None], clock: WallClock
         scan=said.get("scan") or said.get("elapsed"),
         channel=said.get("channel"),
         plane=None if "plane" not in said else int(_number(path, said["plane"], "plane")),
+        projection=said.get("projection"),
         acquired_at=acquired_at,
         elapsed_s=None if elapsed is None else elapsed.total_seconds(),
         pixel_size_um=pixel_size_um,

@@ -74,9 +74,10 @@ def _pixel_size_um(file: Any) -> tuple[float | None, float | None]:
 
 
 def _channels(file: Any, count: int) -> tuple[str, ...]:
-    if count == 1:
-        return ("",)
-    names = [str(one.channel.name) for one in file.metadata.channels]
+    try:
+        names = [str(one.channel.name) for one in file.metadata.channels]
+    except _NOT_SAID:
+        names = []
     return tuple([*names, *[""] * count][:count])
 
 

@@ -6,13 +6,14 @@ import hashlib
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from xml.etree import ElementTree
 
 import tifffile
 
+from monitor.capture.light import NO_CHANNEL, Channel, Light, channels_called
 from monitor.capture.metadata import length_um, real, square_pixel_um
 from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
@@ -100,7 +101,7 @@ class Ome:
             where[z, c] = page
         if any(page >= pages for page in where.values()):
             refuse("truncated", f"declares {total} planes and has {pages}")
-        chosen = self._channel(size["C"], channel)
+        chosen = self._chosen(size["C"], channel)
         planes = [_OmePlane(page, z, c) for (z, c), page in sorted(where.items()) if c == chosen]
         if not planes and where and self._is_one_of_a_set() and channel is None:
             first = min(c for _, c in where)
@@ -139,14 +140,26 @@ class Ome:
     def _is_one_of_a_set(self) -> bool:
         return any(map(self._is_elsewhere, self._pixels.findall(f"{self._namespace}TiffData")))
 
-    def _channel(self, count: int, wanted: str | None) -> int:
-        if count == 1:
-            return 0
-        names = [
-            element.get("Name") or ""
-            for element in self._pixels.findall(self._namespace + "Channel")
+    def _chosen(self, count: int, wanted: str | None) -> int:
+        return 0 if count == 1 else choose_channel(self._channels(), count, wanted)
+
+    def _channels(self) -> list[Channel]:
+        elements = self._pixels.findall(self._namespace + "Channel")
+        by_name = channels_called([element.get("Name") or "" for element in elements])
+        return [
+            replace(channel, light=_light_of(element, channel))
+            for element, channel in zip(elements, by_name, strict=True)
         ]
-        return choose_channel(names, count, wanted)
+
+    def channel_of(self, plane: _OmePlane) -> Channel:
+        """What is said of the plane's channel."""
+        known = self._channels()
+        return known[plane.c] if plane.c < len(known) else NO_CHANNEL
+
+    def is_chosen(self, plane: _OmePlane, wanted: str | None) -> bool:
+        """False where another file of a set holds the channel that is looked at."""
+        count = max(self._count("SizeC"), 1)
+        return not self._is_one_of_a_set() or plane.c == self._chosen(count, wanted)
 
     def _count(self, name: str) -> int:
         count = whole_number(self._pixels.get(name, "1"))
@@ -253,6 +266,32 @@ def _counted(index: int, convention: str) -> str:
         index, left = divmod(index - 1, 26)
         letters = chr(ord("A") + left) + letters
     return letters
+
+
+_CONTRAST = {
+    "brightfield": Light.TRANSMITTED,
+    "phase": Light.TRANSMITTED,
+    "dic": Light.TRANSMITTED,
+    "hoffmanmodulation": Light.TRANSMITTED,
+    "obliqueillumination": Light.TRANSMITTED,
+    "fluorescence": Light.FLUORESCENCE,
+}
+_ILLUMINATION = {
+    "transmitted": Light.TRANSMITTED,
+    "oblique": Light.TRANSMITTED,
+    "epifluorescence": Light.FLUORESCENCE,
+}
+
+
+def _light_of(element: ElementTree.Element, called: Channel) -> Light | None:
+    """By the contrast, else the name, else the illumination (some writers have one for all
+    channels), else a fluorophore.
+    """
+    contrast = _CONTRAST.get((element.get("ContrastMethod") or "").strip().lower())
+    illumination = _ILLUMINATION.get((element.get("IlluminationType") or "").strip().lower())
+    has_dye = bool((element.get("Fluor") or "").strip())
+    by_dye = Light.FLUORESCENCE if has_dye else None
+    return contrast or called.light or illumination or by_dye
 
 
 def _namespace(root: ElementTree.Element) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.strips import Rows, as_rows
+from monitor.capture.light import NO_CHANNEL, Channel, best_channel
 from monitor.capture.name_parts import shown_name
 from monitor.capture.tiff_rows import TiffRows
 from monitor.culture import StagePosition
@@ -39,6 +40,9 @@ class Picture:
     acquired_at : aware UTC
     stage : centre of the field as the file says it
     beside : hash of what another file says of it, such as a companion; empty where none does
+    channel : what the file itself says of its channel, or of the one that was chosen of several
+    is_chosen : False where the file is one of a set, and another file of it has the channel that
+        is looked at
     format : "TIFF", "BigTIFF", "OME-TIFF", "ImageJ TIFF", "PNG", "JPEG" or, where the extra is
         installed, "Nikon ND2", "Leica LIF", "Zeiss CZI", "Olympus OIB",
         "OME-Zarr"
@@ -49,6 +53,8 @@ class Picture:
     acquired_at: datetime | None
     stage: StagePosition | None
     format: str
+    channel: Channel = NO_CHANNEL
+    is_chosen: bool = True
     beside: str = ""
 
     def close(self) -> None:
@@ -138,28 +144,21 @@ def sharpness_of(pixels: npt.NDArray[Any] | Rows) -> float:
     return float(cv2.Laplacian(middle, cv2.CV_32F).var())
 
 
-_TRANSMITTED = re.compile(
-    r"bright|\bbf\b|phase|\bph\d?\b|\bdic\b|trans|\btl\b|\btd\b", re.IGNORECASE
-)
-
-
-def choose_channel(names: Sequence[str], count: int, wanted: str | None) -> int:
-    """Number from 0 of the channel of that name or number; without one, what is named as
-    brightfield or phase contrast, else the first."""
-    names = [*names, *[""] * count][:count]
+def choose_channel(channels: Sequence[Channel], count: int, wanted: str | None) -> int:
+    """Number from 0 of the channel of that name or number; without one, of the one that
+    `best_channel` says."""
+    channels = [*channels, *[NO_CHANNEL] * count][:count]
+    names = [channel.name for channel in channels]
     if wanted is not None:
         for index, name in enumerate(names):
             if name.strip().lower() == wanted.strip().lower():
                 return index
-        number = re.fullmatch(r"(?:ch?)?0*([1-9]\d{0,3})", wanted.strip().lower())
+        number = re.fullmatch(r"(?:ch?|w)?0*([1-9]\d{0,3})", wanted.strip().lower())
         if number and int(number[1]) <= count:
             return int(number[1]) - 1
         known = ", ".join(name or str(index + 1) for index, name in enumerate(names))
         refuse("unsupported", f"has no channel {wanted!r} (it has {shown_name(known)})")
-    for index, name in enumerate(names):
-        if _TRANSMITTED.search(name):
-            return index
-    return 0
+    return best_channel(channels)
 
 
 def whole_number(text: str) -> int:

@@ -24,6 +24,7 @@ import numpy as np
 from model.strips import as_rows, in_strips
 from monitor.capture.bundles import BundleTooLargeError, is_bundle, is_bundle_folder, read_file
 from monitor.capture.foreign import ForeignRefusedError, Stack
+from monitor.capture.light import channels_called
 from monitor.capture.metadata import NotSquareError, square_pixel_um
 from monitor.capture.name_parts import shown_name
 from monitor.capture.picture import (
@@ -109,6 +110,9 @@ def read_picture(
             picture.acquired_at,
             picture.stage,
             picture.format,
+            picture.channel,
+            picture.is_chosen,
+            picture.beside,
         )
 
 
@@ -273,9 +277,9 @@ def _read_foreign(
         check_size(height, width, height * width * stack.bytes_a_pixel, len(data))
         if not 1 <= stack.heights <= MAX_PAGES or not 1 <= len(stack.channels) <= MAX_PAGES:
             refuse("corrupt", f"declares {stack.heights} heights")
-        chosen = 0
-        if len(stack.channels) > 1:
-            chosen = choose_channel(stack.channels, len(stack.channels), channel)
+        channels, chosen = channels_called(stack.channels), 0
+        if len(channels) > 1:
+            chosen = choose_channel(channels, len(channels), channel)
         best, best_sharpness = None, -1.0
         for z in range(stack.heights):
             pixels = plain(grey(np.asarray(stack.plane(z, chosen))))
@@ -287,7 +291,7 @@ def _read_foreign(
         if best is None:
             refuse("corrupt", "holds no plane whose sharpness can be told")
         size_um = square_pixel_um(*stack.pixel_size_um)
-        return Picture(best.copy(), size_um, stack.acquired_at, stack.stage, name)
+        return Picture(best.copy(), size_um, stack.acquired_at, stack.stage, name, channels[chosen])
 
     try:
         with warnings.catch_warnings():

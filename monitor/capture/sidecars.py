@@ -7,6 +7,7 @@ with what else is known. Places in a well, as they stand in these files, are no 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import stat
@@ -18,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+from monitor.capture.light import NO_CHANNEL, Light, channel_called
 from monitor.capture.metadata import (
     Element,
     NotSquareError,
@@ -38,16 +40,18 @@ log = logging.getLogger(__name__)
 MAX_SIDECAR_BYTES = 512 * 2**20
 _MOST_PICTURES = 1_000_000
 
-# By the picture's name; "" holds for every picture.
+# By the picture's name; "" holds for every picture, and a channel has this before its name.
+_OF_CHANNEL = "/"
 _Found = dict[str, Said]
 _Read = Callable[[Path, tzinfo], _Found]
 
 
-def read_beside(path: Path, pattern: str, zone: tzinfo) -> Said | None:
+def read_beside(path: Path, pattern: str, zone: tzinfo, channel: str | None = None) -> Said | None:
     """What the side-car of a picture says of it; None where there is none.
 
     pattern : name of the preset that the picture's name fits: it tells which side-car to look for
     zone : of times that carry none
+    channel : as the name calls it
     """
     sidecars = _SIDECARS.get(pattern, ())
     for folder in (path.parent, path.parent.parent):
@@ -58,14 +62,10 @@ def read_beside(path: Path, pattern: str, zone: tzinfo) -> Said | None:
         if not found:
             continue
         common, own = found.get(""), found.get(path.name)
+        own = own or found.get(f"{_OF_CHANNEL}{channel}")
         if own is None:
             return common
-        common = common or Said()
-        return Said(
-            pixel_size_um=own.pixel_size_um or common.pixel_size_um,
-            acquired_at=own.acquired_at,
-            not_square=own.not_square or common.not_square,
-        )
+        return replace(_either(own, common or Said()), acquired_at=own.acquired_at)
     return None
 
 
@@ -144,32 +144,59 @@ def _harmony(file: Path, zone: tzinfo) -> _Found:
     with _open(file) as stream:
         for element in elements(stream):
             if element.name == "Entry" and "ChannelID" in element.attributes:
-                size = _harmony_size(element)
-                if size != Said():
-                    by_channel[element.attributes["ChannelID"]] = size
+                # Sizes, names and other things of a channel stand in an entry each.
+                number = element.attributes["ChannelID"]
+                by_channel[number] = _either(by_channel.get(number, Said()), _harmony_said(element))
             elif element.name == "Image" and len(pictures) < _MOST_PICTURES:
                 url = child_text(element, "URL")
                 if url is not None:
-                    pictures[url] = (
+                    pictures[_name_in(url)] = (
                         child_text(element, "ChannelID"),
-                        _harmony_size(element),
+                        _harmony_said(element),
                         _iso_time(child_text(element, "AbsTime"), zone),
                     )
     return {
-        url: replace(
-            by_channel.get(channel or "", size) if size == Said() else size, acquired_at=at
-        )
-        for url, (channel, size, at) in pictures.items()
+        name: replace(_either(said, by_channel.get(channel or "", Said())), acquired_at=at)
+        for name, (channel, said, at) in pictures.items()
     }
 
 
-def _harmony_size(element: Element) -> Said:
+def _name_in(url: str) -> str:
+    """Harmony 7 has the well's folder before the name."""
+    return url.replace("\\", "/").rpartition("/")[2]
+
+
+def _either(first: Said, second: Said) -> Said:
+    """What the first says of pixels and channel, else the second."""
+    is_sized = first.pixel_size_um is not None or first.not_square is not None
+    sized = first if is_sized else second
+    named = first if first.channel != NO_CHANNEL else second
+    return Said(
+        pixel_size_um=sized.pixel_size_um, not_square=sized.not_square, channel=named.channel
+    )
+
+
+_HARMONY_LIGHT = {
+    "brightfield": Light.TRANSMITTED,
+    "transmission": Light.TRANSMITTED,
+    "transmitted": Light.TRANSMITTED,
+    "fluorescence": Light.FLUORESCENCE,
+    "epifluorescence": Light.FLUORESCENCE,
+}
+
+
+def _harmony_said(element: Element) -> Said:
+    """Pixel size and channel of a picture or of a channel's entry."""
     sizes = []
     for axis in "XY":
         child = element.children.get(f"ImageResolution{axis}")
         unit = "m" if child is None else child.attributes.get("Unit", "m")
         sizes.append(None if child is None else length_um(child.text.strip(), unit))
-    return _pixels(sizes[0], sizes[1])
+    channel = channel_called(child_text(element, "ChannelName"))
+    for kind in ("ChannelType", "IlluminationType"):
+        light = _HARMONY_LIGHT.get((child_text(element, kind) or "").lower().replace(" ", ""))
+        channel = channel if channel.light is not None else replace(channel, light=light)
+    return replace(_pixels(sizes[0], sizes[1]), channel=channel)
 
 
 def _pixels(x: float | None, y: float | None) -> Said:
@@ -218,6 +245,26 @@ def _incell(file: Path, zone: tzinfo) -> _Found:
 _SIDES = ("width", "height")
 
 
+def _imagexpress_ai(file: Path, zone: tzinfo) -> _Found:
+    """The .jdce of an ImageXpress (HCS.ai): pixel size of all, the light of each wavelength."""
+    del zone
+    try:
+        with _open(file) as stream:
+            protocol = json.load(stream)["ImageStack"]["AutoLeadAcquisitionProtocol"]
+        objective = protocol.get("ObjectiveCalibration", {})
+        unit = str(objective.get("Unit") or "um")
+        x, y = (length_um(str(objective.get(f"Pixel{side}")), unit) for side in ("Width", "Height"))
+        found = {"": _pixels(x, y)}
+        for number, wavelength in enumerate(protocol.get("Wavelengths", [])):
+            filters = [wavelength.get(f"{kind}Filter") or {} for kind in ("Emission", "Excitation")]
+            name = next((str(one["Name"]) for one in filters if one.get("Name")), None)
+            number = int(wavelength.get("Index", number))
+            found[_OF_CHANNEL + f"w{number}"] = Said(channel=channel_called(name))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
+        raise XmlRefusedError(f"it is no protocol: {problem!r}") from problem
+    return found
+
+
 def _open(file: Path) -> IO[bytes]:
     # Without O_NONBLOCK a FIFO that took the file's place would hold us for ever.
     return os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
@@ -236,6 +283,7 @@ _SIDECARS: Mapping[str, tuple[tuple[str, _Read], ...]] = {
         ("MeasurementData.mlf", _yokogawa_records),
         ("MeasurementDetail.mrf", _yokogawa_detail),
     ),
+    "imagexpress-hcs": (("*.jdce", _imagexpress_ai),),
     "incell": (("*.xdce", _incell),),
 }
 

@@ -25,6 +25,7 @@ from monitor.capture import micro_manager
 from monitor.capture.descriptions import said_by
 from monitor.capture.exif import check_upright, time_from_exif
 from monitor.capture.ifd_chain import check_ifd_chain
+from monitor.capture.light import channel_called
 from monitor.capture.metadata import Said, XmlRefusedError, square_pixel_um, um_of
 from monitor.capture.micro_manager import MicroManagerPage, page_of, pages_to_read
 from monitor.capture.name_parts import shown_name
@@ -75,7 +76,10 @@ def read_tiff(
             # Gen5 writes a page a channel, MetaMorph a page a file.
             chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
             pixels = _sharpest(chosen, pages, decode)[1]
-            return Picture(pixels, said.pixel_size_um, said.acquired_at, said.stage, name)
+            of_channel = (_said(pages[chosen[0]], zone) or said).channel
+            return Picture(
+                pixels, said.pixel_size_um, said.acquired_at, said.stage, name, of_channel
+            )
         if manager is not None:
             return _micro_manager(tiff, pages, zone, channel, decode, name)
         acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
@@ -105,6 +109,8 @@ def _ome(
         ome.time_of(plane),
         ome.stage_of(plane),
         "OME-TIFF",
+        ome.channel_of(plane),
+        is_chosen=ome.is_chosen(plane, channel),
         beside=ome.beside(),
     )
 
@@ -125,6 +131,7 @@ def _completed(picture: Picture, manager: MicroManagerPage) -> Picture:
     """With what the OME-XML leaves out."""
     return replace(
         picture,
+        channel=picture.channel if picture.channel.name else channel_called(manager.channel),
         pixel_size_um=picture.pixel_size_um or manager.pixel_size_um,
         acquired_at=picture.acquired_at or manager.acquired_at,
         stage=picture.stage or manager.stage,
@@ -148,7 +155,9 @@ def _micro_manager(
     chosen = [full[number] for number in pages_to_read(known, channel)]
     best, pixels = _sharpest(chosen, pages, decode)
     of = known[full.index(best)]
-    return Picture(pixels, of.pixel_size_um, of.acquired_at, of.stage, name)
+    return Picture(
+        pixels, of.pixel_size_um, of.acquired_at, of.stage, name, channel_called(of.channel)
+    )
 
 
 # --- pages --------------------------------------------------------------------------------------
@@ -164,17 +173,13 @@ def _said(page: Any, zone: tzinfo) -> Said | None:
 def _pages_of_channel(pages: Sequence[Any], zone: tzinfo, wanted: str | None) -> list[int]:
     """The pages of the wanted channel, among those of the first one's size."""
     chosen = _full_size_pages(pages)
-    said = [_said(pages[index], zone) or Said() for index in chosen]
-    names = [one.channel or "" for one in said]
-    known = list(dict.fromkeys(names))
-    if len(known) == 1 and len(chosen) > 1 and not known[0]:
-        known, names = [str(n + 1) for n in range(len(chosen))], [str(n + 1) for n in chosen]
-    transmitted = [one.channel or "" for one in said if one.transmitted]
-    if wanted is None and transmitted:
-        name = transmitted[0]
-    else:
-        name = known[choose_channel(known, len(known), wanted)]
-    return [index for index, of in zip(chosen, names, strict=True) if of == name]
+    said = [(_said(pages[index], zone) or Said()).channel for index in chosen]
+    known = list(dict.fromkeys(said))
+    if len(known) == 1 and len(chosen) > 1 and not known[0].name:
+        said = [replace(known[0], name=str(index + 1)) for index in chosen]
+        known = said
+    best = known[choose_channel(known, len(known), wanted)]
+    return [index for index, of in zip(chosen, said, strict=True) if of == best]
 
 
 def _check_page(page: Any, data: bytes | FileBytes) -> None:

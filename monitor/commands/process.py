@@ -44,6 +44,7 @@ from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
+from monitor.record.scans import LEFT_OUT
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
@@ -103,9 +104,14 @@ def process(
                 wanted = _take_in(portion, pipeline, tally)
                 counted.skip(len(portion) - len(wanted))
                 _measure(wanted, pipeline, worker, store, counted.advance)
+                tally.left_out.update(why for _, _, why in pipeline.left_out_late)
+                pipeline.left_out_late.clear()
             _read_scans(pipeline, store, tally, rate)
         _report(store, settings, tally, as_json=as_json)
-    if tally.missing_paths:
+        nothing = _why_nothing(store, tally)
+    if nothing is not None:
+        say_error(nothing)
+    if nothing is not None or tally.missing_paths:
         raise typer.Exit(1)
 
 
@@ -138,10 +144,12 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
                         _measure_again({one.id}, pipeline, store, again.why, lambda: None)
                 if not scans:
                     break
-            again.missed = store.again.not_measured(again.ids, sha256, settings_of)
-            held = {one.id for one in again.missed}
+            not_measured = store.again.not_measured(again.ids, sha256, settings_of)
+            held = {one.id for one in not_measured}
             anew = {file.id for file in described_anew(config, store, dish=dish)}
-            again.missed += store.captures.find((anew & again.ids) - held)
+            not_measured += store.captures.find((anew & again.ids) - held)
+            again.left_out = [one for one in not_measured if one.reason == LEFT_OUT]
+            again.missed = [one for one in not_measured if one.reason != LEFT_OUT]
             _read_scans(pipeline, store, Tally(all=set(again.ids)), rate)
         _report_again(store, again, as_json=as_json)
     if again.missed:
@@ -169,12 +177,14 @@ def _described_anew(
 class _Again:
     """What became of captures that were to be measured once more.
 
+    left_out : of those that are not looked at any more, by settings or side-cars
     why : of those that could not be
     daemons : models of daemons that go on with another one
     """
 
     ids: set[int] = field(default_factory=set)
     missed: list[Capture] = field(default_factory=list)
+    left_out: list[Capture] = field(default_factory=list)
     why: dict[int, str] = field(default_factory=dict)
     model: str = ""
     daemons: list[str] = field(default_factory=list)
@@ -430,7 +440,7 @@ def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
         }
         for one in again.missed
     ]
-    recorded = len(again.ids) - len(missed)
+    recorded = len(again.ids) - len(missed) - len(again.left_out)
     if as_json:
         print_json(
             {
@@ -438,13 +448,15 @@ def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
                 "unreadable": 0,
                 "known": 0 if again.ids else counts["recorded"],
                 "waiting": 0,
-                "left_out": 0,
+                "left_out": len(again.left_out),
                 "model": again.model,
                 "dishes": dishes,
                 "not_recorded": missed,
             }
         )
         return
+    for left in again.left_out:
+        say(f"left out, its scan is read without it: {shown(left.message or '')}")
     for one in missed:
         say(f"not measured again, its former reading stands: {one['message']} ({one['file']})")
     if not again.ids:
@@ -480,6 +492,24 @@ def _show_dishes(store: Store, dishes: Collection[str]) -> None:
             )
 
 
+_TAKEN = (CaptureState.RECORDED, CaptureState.MEASURED, CaptureState.WAITING, CaptureState.WORKING)
+
+
+def _why_nothing(store: Store, tally: Tally) -> str | None:
+    """Why of all that was given there is no reading, nor will be; None where there is or will."""
+    captures = store.captures.find(tally.all)
+    unreadable = sum(capture.state is CaptureState.UNREADABLE for capture in captures)
+    if any(capture.state in _TAKEN for capture in captures) or not (unreadable or tally.left_out):
+        return None
+    what = [f"{unreadable} unreadable"] if unreadable else []
+    what += [f"{count} of {shown(why)} left out" for why, count in sorted(tally.left_out.items())]
+    cure = (
+        "; which are looked at is said by colonywatch name-test FOLDER, and set by `channel` and "
+        "`plane` of the source"
+    )
+    return f"no reading comes of it: {', '.join(what)}{cure if tally.left_out else ''}"
+
+
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:
     captures = store.captures.find(tally.all)
     mine = [capture for capture in captures if capture.id in tally.mine]
@@ -493,6 +523,7 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
                 "known": tally.known,
                 "waiting": len(mine) - counts["recorded"] - counts["unreadable"],
                 "left_out": tally.left_out.total(),
+                "left_out_of": dict(sorted(tally.left_out.items())),
                 "dishes": dishes,
                 "not_recorded": [
                     {

@@ -1,22 +1,19 @@
-"""`check-config`, `name-test`, `doctor`: what is set, what a name says, what is in the way."""
+"""`check-config`, `doctor`: what is set, what is in the way."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from monitor.calibration import calibration_to_use
-from monitor.capture.names import PRESETS, best_preset, find_pattern, left_out
 from monitor.capture.naming import name_capture
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
@@ -32,7 +29,7 @@ from monitor.commands.common import (
     say,
     shown,
 )
-from monitor.config import Config, SourceSettings, find_config
+from monitor.config import Config, find_config
 from monitor.config_problems import STAND_IN
 from monitor.culture import CalibrationKind
 from monitor.errors import (
@@ -41,7 +38,6 @@ from monitor.errors import (
     ConfigError,
     MonitorError,
     OutletError,
-    UsageError,
 )
 from monitor.machine_checks import missing_here
 from monitor.pipeline import utc_now
@@ -49,7 +45,6 @@ from monitor.pipeline import utc_now
 FREE_BYTES_WANTED = 2 * 2**30
 FULL_MAIL_BYTES = 2_000_000
 EXAMPLE = "config.default.yaml"
-DISHES_SHOWN = 12
 
 
 def check_config(
@@ -94,112 +89,6 @@ def example_config() -> str:
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
     return (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
-
-
-def name_test(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="File names, paths, or folders.")
-    ],
-    pattern: Annotated[
-        str | None,
-        typer.Option("--names", metavar="PRESET", help="A preset or a pattern; default: auto."),
-    ] = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    state: StateOption = None,
-) -> None:
-    """Show what file names parse to, and by which preset; of a folder, which preset fits it.
-
-    Example: colonywatch name-test dish-07_20261102T030000Z_f1.tif
-    """
-    begin_logging()
-    settings = open_config(config, state)
-    if pattern is not None:
-        try:
-            find_pattern(pattern)
-        except ConfigError as problem:
-            raise UsageError(f"--names: {problem}") from problem
-    rows: list[dict[str, object]] = []
-    for name in names:
-        # A file that is there is named as the daemon would: with all its folders.
-        path = Path(name).absolute() if Path(name).exists() else PurePath(name)
-        held = settings.source_of(Path(name).absolute()) or settings.unlisted
-        spec = pattern or held.names
-        if isinstance(path, Path) and path.is_dir():
-            rows.append(_folder_row(name, path, spec, held))
-        else:
-            rows.append({"name": shown(name)} | _name_row(path, spec, held))
-    if as_json:
-        print_json(rows)
-    else:
-        for row in rows:
-            table = Table(
-                show_header=False, title=escape(str(row.pop("name"))), title_justify="left"
-            )
-            for key, value in row.items():
-                table.add_row(key, "–" if value is None else cell(str(value)))
-            out.print(table)
-        if any("error" in row for row in rows):
-            say(f"presets: {', '.join(PRESETS)}")
-    if any("error" in row for row in rows):
-        raise typer.Exit(1)
-
-
-def _name_row(path: PurePath, spec: str, held: SourceSettings) -> dict[str, object]:
-    try:
-        parts = name_capture(path, spec, held.zone, held.start)
-    except CaptureError as problem:
-        return {"error": str(problem)}
-    stage = parts.stage
-    row: dict[str, object] = {
-        "preset": parts.pattern,
-        "dish": parts.dish,
-        "field": parts.field,
-        "scan": parts.scan,
-        "channel": parts.channel,
-        "plane": parts.plane,
-        "acquired_at": parts.acquired_at.isoformat() if parts.acquired_at else None,
-        "pixel_size_um": parts.pixel_size_um,
-        "stage_um": [stage.x_um, stage.y_um] if stage else None,
-        "left_out": left_out(parts, held),
-    }
-    if parts.elapsed_s is not None:
-        row["elapsed_s"] = parts.elapsed_s
-        if parts.acquired_at is None:
-            row["note"] = "the time needs the source's experiment_start"
-    return row
-
-
-def _folder_row(name: str, folder: Path, spec: str, held: SourceSettings) -> dict[str, object]:
-    """Which preset fits a folder, how many of its names, and what does not fit."""
-    files = list(list_captures(folder))
-    row: dict[str, object] = {"name": shown(name), "captures": len(files)}
-    if not files:
-        return row | {"error": "holds no pictures"}
-    best = best_preset(files, held.zone)
-    row["preset"] = best[0].name if best else None
-    row["fits"] = best[1] if best else 0
-    row["description"] = best[0].description if best else None
-    left: Counter[str] = Counter()
-    dishes: set[str] = set()
-    wrong: list[str] = []
-    for file in files:
-        try:
-            parts = name_capture(file, spec, held.zone, held.start)
-        except CaptureError as problem:
-            wrong.append(str(problem))
-            continue
-        why = left_out(parts, held)
-        if why is None:
-            dishes.add(parts.dish)
-        else:
-            left[why] += 1
-    row["names"] = spec
-    row["dishes"] = len(dishes)
-    row["first_dishes"] = sorted(dishes)[:DISHES_SHOWN]
-    row["left_out"] = dict(left.most_common(DISHES_SHOWN))
-    row["not_understood"] = len(wrong)
-    return row | ({"error": wrong[0]} if wrong else {})
 
 
 @dataclass(frozen=True)

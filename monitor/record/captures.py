@@ -47,7 +47,7 @@ from monitor.record.memory import hold
 from monitor.record.places import line_for_capture
 from monitor.record.plan_documents import aim_of, aiming_of, rings_of
 from monitor.record.plans import TakeBack
-from monitor.record.scans import EQUAL_PICTURES, SET_ASIDE, leave_scan
+from monitor.record.scans import EQUAL_PICTURES, LEFT_OUT, SET_ASIDE, leave_scan
 from monitor.record.sightings import (
     SeenFile,
     digest_of,
@@ -200,6 +200,33 @@ class CaptureRecord:
                 session.delete(file)
             session.delete(row)
             return True
+
+    def leave_out(self, capture_id: int, owner: str, why: str, now: datetime) -> list[Path]:
+        """A claimed file turned out to show what is not looked at: it was no capture.
+
+        Nothing stays of it where it was never measured; else its scan is read anew without it, and
+        it stays with that reason. Returns the files that held its bytes, where nothing stays.
+        """
+        with self._database.writing() as session:
+            row = _claimed(session, capture_id, owner)
+            if row is None:
+                return []
+            if row.scan_id is not None:
+                leave_scan(session, row, now, self._take_back)
+                _make_unreadable(
+                    row,
+                    LEFT_OUT,
+                    f"{row.path.name}: was measured, and is of {why}, which is not looked at; if "
+                    "it is to be, correct the source's settings, then colonywatch retry",
+                    now,
+                )
+                return []
+            files = files_of(session, row)
+            paths = [file.path for file in files]
+            for file in files:
+                session.delete(file)
+            session.delete(row)
+            return paths
 
     def look_again(
         self, capture_id: int, owner: str, seen: SeenFile, now: datetime

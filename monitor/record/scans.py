@@ -15,6 +15,8 @@ from monitor.record.tables import AlertRow, CaptureRow, DishRow, ReadingRow, Sca
 OTHER_COUNTS, FILLED_TWICE = "other-file-counts", "field-twice"
 SET_ASIDE = (OTHER_COUNTS, FILLED_TWICE)
 EQUAL_PICTURES = "equal-pictures"
+# Another picture of its field is looked at: one in other light, of another height.
+LEFT_OUT = "left-out"
 
 
 def leave_scan(

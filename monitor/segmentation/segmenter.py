@@ -21,8 +21,9 @@ from model.classes import CellClass
 from model.predict import ModelError, Segmentation, Segmenter
 from model.strips import Rows, as_rows, in_strips
 from monitor.capture.bundles import is_bundle, look_at_file, read_file
+from monitor.capture.light import NO_CHANNEL
 from monitor.capture.metadata import Said
-from monitor.capture.names import PRESETS, shown_name
+from monitor.capture.names import PRESETS, channel_text, left_out_channel, shown_name
 from monitor.capture.picture import Picture
 from monitor.capture.quality import Quality, judge
 from monitor.capture.reading import open_picture
@@ -31,7 +32,7 @@ from monitor.capture.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region
-from monitor.errors import CaptureError, ModelRefusedError
+from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
@@ -154,7 +155,8 @@ def _measure(
     began: float,
 ) -> FieldMeasurement:
     named, settings = request.named, request.settings
-    beside = read_beside(request.path, named.pattern, settings.zone) or Said()
+    beside = read_beside(request.path, named.pattern, settings.zone, named.channel) or Said()
+    _refuse_left_out(request, picture, beside)
     check_square(beside, picture.pixel_size_um, shown_name(request.path))
     preset = PRESETS.get(named.pattern)
     field = segment_picture(
@@ -222,6 +224,23 @@ def _measure(
         aiming=None if size is None else request.removal.aiming,
         beside=beside_hash(beside, picture.beside),
     )
+
+
+def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> None:
+    """By what the bytes themselves say of their channel, whatever was known when they came.
+
+    Raises LeftOutError.
+    """
+    said = picture.channel
+    if said.light is None and beside.channel != NO_CHANNEL:
+        said = beside.channel
+    why = left_out_channel(request.named, request.settings, said)
+    if why is None and not picture.is_chosen:
+        why = channel_text(request.named, said)
+    if why is not None:
+        raise LeftOutError(
+            f"{shown_name(request.path)}: is of {why}, which the source's settings leave out", why
+        )
 
 
 def differentiated_probability(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from monitor.capture.bundles import hash_file
 from monitor.capture.picture import Picture
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
-from monitor.errors import CaptureError
+from monitor.errors import CaptureError, LeftOutError
 from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.segmenter import measure, segment_picture
-from tests.monitor.capture.corpus import tiff
+from tests.monitor.capture.corpus import described, tiff
 from tests.monitor.capture.pictures import colonies, round_well
 
 YOKOGAWA = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
@@ -112,6 +113,20 @@ def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
     assert (measured.pixel_size_um, measured.pixel_size_from) == (0.65, "side-car")
     assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
     assert measured.acquired_at_from == "side-car"
+
+
+def test_fluorescence_is_no_number_whatever_was_known_when_the_file_came(tmp_path):
+    """The bytes that are measured say it themselves: the look at intake may have been too early."""
+    path = tmp_path / "exp_B02_w1.tif"
+    light = '<prop id="_IllumSetting_" type="string" value="DAPI"/>'
+    path.write_bytes(described(f"<MetaData><PlaneInfo>{light}</PlaneInfo></MetaData>"))
+    named = NamedParts(dish="exp/B2", pattern="imagexpress", channel="w1")
+    with pytest.raises(LeftOutError) as left:
+        measure(StandInSegmenter(), request(path, tmp_path / "state", named))  # type: ignore[arg-type]
+    assert (left.value.what, left.value.reason) == ("channel w1 (DAPI)", "left-out")
+    assert not (tmp_path / "state").exists()
+    crossed = pickle.loads(pickle.dumps(left.value))
+    assert (crossed.what, str(crossed)) == (left.value.what, str(left.value))
 
 
 def test_a_file_that_became_something_else_is_not_opened(tmp_path):
