@@ -28,7 +28,7 @@ from monitor.config_values import Positive as _Positive
 from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.config_values import named_zone
-from monitor.culture import Aiming, ToolKind
+from monitor.culture import UNLISTED, Aiming, ToolKind
 from monitor.decision_config import VerificationConfig
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
@@ -286,11 +286,13 @@ class UnlistedSettings(SourceSettings):
 class SourceConfig(SourceSettings):
     """One folder that an imager writes into. It is read, never written.
 
+    formerly : names that it had before: their dishes are its own
     expected_interval_h : how often each dish is scanned; None = its silence is not noticed
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: _PathField
+    formerly: tuple[str, ...] = Field(default=(), strict=False)
     watch: Literal["auto", "events", "polling"] = "auto"
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 2.0
     young_s: Annotated[float, Field(ge=0)] = 600.0
@@ -856,6 +858,8 @@ class Config(_Section):
         all_of(
             self.decisions.unsound_overrides,
             self._equal_source_names,
+            self._equal_source_folders,
+            self._former_names_in_use,
             self._overrides_of_unknown_sources,
             self._readers_of_unknown_sources,
             self._equal_channel_names,
@@ -870,10 +874,41 @@ class Config(_Section):
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
 
+    def _equal_source_folders(self) -> list[str]:
+        paths = [source.path for source in self.sources]
+        return [
+            f"two sources have the folder {path}; each needs its own, or its captures would be of "
+            "two dishes"
+            for path in sorted({path for path in paths if paths.count(path) > 1})
+        ]
+
+    def _former_names_in_use(self) -> list[str]:
+        names = {source.name for source in self.sources}
+        found = [
+            f"a source cannot be called {UNLISTED!r}: so is called what belongs to no source"
+            for name in names
+            if name == UNLISTED
+        ]
+        said: set[str] = set()
+        for number, source in enumerate(self.sources):
+            for old in source.formerly:
+                if old in names:
+                    found.append(
+                        f"sources[{number}].formerly: a source is called {old!r} now; only a name "
+                        "that no source has any more can be a former one"
+                    )
+                elif old in said:
+                    found.append(
+                        f"sources[{number}].formerly: {old!r} is the former name of another source "
+                        "too; its dishes go on in one of them"
+                    )
+                said.add(old)
+        return found
+
     @property
     def _known_sources(self) -> list[str]:
         named = {source.name for source in self.sources if STAND_IN not in source.name}
-        return sorted(named | {"unlisted"})
+        return sorted(named | {UNLISTED})
 
     def _overrides_of_unknown_sources(self) -> list[str]:
         known = self._known_sources

@@ -48,6 +48,7 @@ from monitor.outlets.check_in import CheckIn
 from monitor.pick_logs import PickLogFolder
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
+from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 from monitor.record_watch import RecordWatch, say_back, say_to_all
 from monitor.segmentation.worker import SegmentationWorker
@@ -196,6 +197,9 @@ class Daemon:
         nothing that is held here of the former one may be believed.
         """
         worker = SegmentationWorker(self._config.segmentation.model, self._config.compute.threads)
+        configured = [
+            ConfiguredSource(one.name, one.path, one.formerly) for one in self._config.sources
+        ]
         # matplotlib keeps fonts open for each thread that has drawn: plots get one thread.
         scheduler = BackgroundScheduler(
             timezone="UTC",
@@ -205,6 +209,8 @@ class Daemon:
             # First of all: a picker may be reading them now.
             end_groundless(self._store, self._config, utc_now())
             worker.begin()
+            for change in self._store.sources.settle(configured, utc_now()):
+                log.warning("%s", change.text)
             self._begin_watching()
             # What lay there already is old enough to be taken in when the model is loaded.
             self._sort_notices()
@@ -266,6 +272,9 @@ class Daemon:
 
     def _notice_for(self, source: _Source, *, replaced: bool = False) -> Any:
         def notice(path: Path) -> None:
+            innermost = self._config.source_of(path)
+            if innermost is not None and innermost.name != source.config.name:
+                return  # a source within this one has it
             rescan = _rescanning.which
             self._notices.put(_Notice(path, source, rescan == "later", rescan == "first", replaced))
             self._wake.set()

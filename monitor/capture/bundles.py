@@ -3,15 +3,19 @@
 One is settled when none of its files changes, and known by the hash of all of them together: packed
 into a ZIP that is the same for the same content, which is then also what is read, so that what is
 measured is what was claimed.
+
+Of a Zarr only the picture itself counts: what other programs write into the folder later, labels,
+tables, small previews and a second copy of the metadata, makes no other picture of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -19,6 +23,14 @@ MAX_FILES = 200_000
 MAX_BYTES = 2 * 2**30
 _ZARR, _OIF, _OIF_FILES = ".zarr", ".oif", ".oif.files"
 _NEVER = (1980, 1, 1, 0, 0, 0)
+# In a Zarr: what is written about a picture by others. No chunk of an array is called so.
+_ABOUT_FOLDERS = ("labels", "tables")
+_ABOUT_SUFFIXES = (
+    ".bak", ".csv", ".db", ".gif", ".html", ".ini", ".jpeg", ".jpg", ".json", ".lnk", ".log", ".md",
+    ".png", ".tmp", ".txt",
+)  # fmt: skip
+_ZARR_JSON, _ALL_METADATA = "zarr.json", "consolidated_metadata"
+_METADATA = (_ZARR_JSON, ".zattrs", ".zgroup", ".zarray")
 
 
 class BundleTooLargeError(OSError):
@@ -63,7 +75,7 @@ def look_at_file(path: Path) -> Look:
     about = path.stat()
     if not is_bundle(path):
         return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
-    size, mtime_ns, is_regular = 0, about.st_mtime_ns, True
+    size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
             raise BundleTooLargeError(f"has more than {MAX_FILES} files")
@@ -71,7 +83,7 @@ def look_at_file(path: Path) -> Look:
         is_regular = is_regular and stat.S_ISREG(part.st_mode)
         size += part.st_size
         mtime_ns = max(mtime_ns, part.st_mtime_ns)
-    return Look(size, mtime_ns, is_regular)
+    return Look(size, mtime_ns or about.st_mtime_ns, is_regular)
 
 
 def look_at_open_file(
@@ -90,7 +102,7 @@ def look_at_open_file(
         if stat.S_ISREG(about.st_mode):
             about = _opened(path, about, fstat_of)
         return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
-    size, mtime_ns, is_regular = 0, about.st_mtime_ns, True
+    size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
             raise BundleTooLargeError(f"has more than {MAX_FILES} files")
@@ -100,7 +112,18 @@ def look_at_open_file(
         is_regular = is_regular and stat.S_ISREG(part.st_mode)
         size += part.st_size
         mtime_ns = max(mtime_ns, part.st_mtime_ns)
-    return Look(size, mtime_ns, is_regular)
+    return Look(size, mtime_ns or about.st_mtime_ns, is_regular)
+
+
+def written_ns(path: Path, look: Look) -> int:
+    """When the picture was written: of a Zarr its pixels, whose metadata may be touched later.
+
+    Raises OSError.
+    """
+    if not is_bundle(path) or path.suffix.lower() == _OIF:
+        return look.mtime_ns
+    pixels = [file.lstat().st_mtime_ns for _, file in _parts(path) if file.name not in _METADATA]
+    return max(pixels, default=look.mtime_ns)
 
 
 def _opened(
@@ -165,7 +188,10 @@ def _pack(path: Path, take: Callable[[bytes], object]) -> None:
                 total += about.st_size
                 if total > MAX_BYTES:
                     raise BundleTooLargeError(f"has more than {MAX_BYTES / 2**30:.0f} GiB")
-                archive.writestr(zipfile.ZipInfo(name, _NEVER), part.read())
+                content = part.read()
+            if file.name == _ZARR_JSON:
+                content = _own_metadata(content)
+            archive.writestr(zipfile.ZipInfo(name, _NEVER), content)
 
 
 def _parts(path: Path) -> Iterator[tuple[str, Path]]:
@@ -175,12 +201,32 @@ def _parts(path: Path) -> Iterator[tuple[str, Path]]:
         for beside in sorted(path.parent.glob(f"{_escaped(path.name)}.[fF][iI][lL][eE][sS]")):
             yield from _below(beside, path.parent)
         return
-    yield from _below(path, path)
+    for name, file in _below(path, path, without=_ABOUT_FOLDERS):
+        if not _is_about(file.name):
+            yield name, file
 
 
-def _below(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+def _is_about(name: str) -> bool:
+    if name in _METADATA:
+        return False
+    return name.startswith(".") or name.lower().endswith(_ABOUT_SUFFIXES)
+
+
+def _own_metadata(content: bytes) -> bytes:
+    """A group's metadata without the copies of what lies below it, labels among it."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return content
+    if not isinstance(document, dict):
+        return content
+    document.pop(_ALL_METADATA, None)
+    return json.dumps(document, indent=2, sort_keys=True).encode()
+
+
+def _below(folder: Path, root: Path, without: Collection[str] = ()) -> Iterator[tuple[str, Path]]:
     for here, folders, files in os.walk(folder, onerror=_raise):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name not in without)
         for name in sorted(files):
             file = Path(here) / name
             within = file.relative_to(root).as_posix()

@@ -22,6 +22,7 @@ from monitor.culture import DishLine
 from monitor.delivery import take_back_from
 from monitor.errors import ConfigError, MonitorError, UsageError
 from monitor.machine_checks import written_inside_a_source
+from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 
 DONE, FAILED, MISUSED, BAD_CONFIG = 0, 1, 2, 78
@@ -84,6 +85,19 @@ def open_config(config: Path | None, state: Path | None) -> Config:
 def open_store(config: Config) -> Store:
     """The record, its schema up to date. Raises RecordError."""
     return Store(config.record.database_url, take_back=take_back_from(config))
+
+
+def settle_sources(store: Store, config: Config, now: datetime) -> list[str]:
+    """Note the sources as they are configured; one that has a new name takes over its dishes.
+
+    Returns what a person should hear of it. Raises RecordError.
+    """
+    return [one.text for one in store.sources.settle(configured(config), now)]
+
+
+def configured(config: Config) -> list[ConfiguredSource]:
+    """The sources as the record knows them."""
+    return [ConfiguredSource(one.name, one.path, one.formerly) for one in config.sources]
 
 
 def begin_logging(level: int = logging.INFO) -> None:

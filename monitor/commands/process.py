@@ -32,6 +32,7 @@ from monitor.commands.common import (
     print_json,
     say,
     say_error,
+    settle_sources,
     shown,
 )
 from monitor.commands.rate import Rate, show_rate
@@ -44,7 +45,7 @@ from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
-from monitor.record.scans import LEFT_OUT
+from monitor.record.scans import LEFT_OUT, SET_ASIDE
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
@@ -57,6 +58,7 @@ BEAT_EVERY_S = 10.0
 # Why a capture waits that is about to be measurable: what had it in hand died, not through it.
 _BLAMELESS = ("worker-died", PROGRAM_DIED)
 WAITED_FOR_S = 120.0
+_LEFT_OUT = "left out"
 
 
 @dataclass
@@ -244,6 +246,8 @@ def _line(
 ) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
     """The pipeline with its worker, signed in at the record for as long as it is used."""
     now = utc_now()
+    for text in settle_sources(store, config, now):
+        say(text)
     store.processes.bury_dead(now)
     owner = store.processes.begin(kind, now)
     worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
@@ -510,10 +514,17 @@ def _why_nothing(store: Store, tally: Tally) -> str | None:
     return f"no reading comes of it: {', '.join(what)}{cure if tally.left_out else ''}"
 
 
+def _outcome(capture: Capture) -> str:
+    """Another file of the same field counts: nothing is the matter with this one."""
+    unreadable = capture.state is CaptureState.UNREADABLE
+    return _LEFT_OUT if unreadable and capture.reason in SET_ASIDE else str(capture.state)
+
+
 def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> None:
     captures = store.captures.find(tally.all)
     mine = [capture for capture in captures if capture.id in tally.mine]
-    counts = Counter(str(capture.state) for capture in mine)
+    counts = Counter(_outcome(capture) for capture in mine)
+    waiting = len(mine) - counts["recorded"] - counts["unreadable"] - counts[_LEFT_OUT]
     dishes = store.dishes.dish_names([c.scan_id for c in captures if c.scan_id is not None])
     if as_json:
         print_json(
@@ -521,8 +532,8 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
                 "recorded": counts["recorded"],
                 "unreadable": counts["unreadable"],
                 "known": tally.known,
-                "waiting": len(mine) - counts["recorded"] - counts["unreadable"],
-                "left_out": tally.left_out.total(),
+                "waiting": waiting,
+                "left_out": tally.left_out.total() + counts[_LEFT_OUT],
                 "left_out_of": dict(sorted(tally.left_out.items())),
                 "dishes": dishes,
                 "not_recorded": [
@@ -543,10 +554,11 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
         say(f"left out: {count} of {shown(why)} (settings `channel` and `plane`)")
     for capture in captures:
         if capture.state in (CaptureState.UNREADABLE, CaptureState.WAITING) and capture.message:
-            say(f"{capture.state}: {capture.message}")
+            say(f"{_outcome(capture)}: {capture.message}")
+    left_out = f", {counts[_LEFT_OUT]} left out" if counts[_LEFT_OUT] else ""
     out.print(
         f"{counts['recorded']} recorded, {counts['unreadable']} unreadable, {tally.known} known, "
-        f"{len(mine) - counts['recorded'] - counts['unreadable']} waiting"
+        f"{waiting} waiting{left_out}"
     )
     _show_dishes(store, dishes)
     if counts["recorded"]:

@@ -22,6 +22,7 @@ from monitor.commands.common import (
     StateOption,
     begin_logging,
     cell,
+    configured,
     open_config,
     open_store,
     out,
@@ -77,10 +78,32 @@ def check_config(
     for source in found.sources:
         if not source.path.exists():
             say(f"source {source.name}: {source.path} is not there (yet)")
+    _say_renamed_sources(found)
     say(
         f"record: {found.record.folder}; mails: "
         f"{found.outlets.email.server or found.mailbox}; picker: {found.removal_folder}"
     )
+
+
+def _say_renamed_sources(config: Config) -> None:
+    """What becomes of dishes whose source has another name by now."""
+    url = _record_file(config)
+    if url is not None and not url.is_file():
+        return
+    try:
+        with open_store(config) as store:
+            changes = store.sources.changes(configured(config))
+    except MonitorError as problem:
+        say(f"record: cannot be looked at: {problem}")
+        return
+    for change in changes:
+        say(change.text)
+
+
+def _record_file(config: Config) -> Path | None:
+    """The file of an SQLite record; None for another database."""
+    _, is_sqlite, path = config.record.database_url.partition("sqlite:///")
+    return Path(path) if is_sqlite else None
 
 
 def example_config() -> str:

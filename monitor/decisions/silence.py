@@ -174,9 +174,13 @@ def equal_alarms(equal: Sequence[EqualPicture]) -> tuple[Alarm, ...]:
         found.append(
             Alarm(
                 AlertTopic.EQUAL_PICTURES,
-                f"Equal pictures: since {_at(begun)} source {source} gave {listed} the very same "
-                "picture as another dish. It cannot show both, so neither has a reading from it. "
-                "Is the camera or the stage stuck, or was a file copied?",
+                f"Equal pictures: since {_at(begun)} source {source} wrote the very same picture "
+                f"for several dishes: {listed}. It cannot show them all, so none of them has a "
+                "reading from it. Is the camera or the stage stuck, or was a file copied?"
+                if len(names) > 1
+                else f"Equal pictures: at {_at(begun)} source {source} wrote for {listed} the very "
+                "same picture that came for another dish. It cannot show both, so neither has a "
+                "reading from it. Is the camera or the stage stuck, or was a file copied?",
                 source=source,
             )
         )

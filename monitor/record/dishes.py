@@ -790,7 +790,7 @@ def _finish_others(
             continue
         file, why = counts
         message = (
-            f"{capture.path.name}: left out, since {file.path.name} counts for its field "
+            f"{capture.path.name}: {file.path.name} counts for its field in its place "
             f"(this is {why})"
         )
         is_other = why == ANOTHER_PICTURE

@@ -9,6 +9,7 @@ source before it, so that no plain name can be taken for another dish's full one
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, select
@@ -123,6 +124,28 @@ def begin(session: Session, source: str, label: str, at: datetime, now: datetime
 def full_name(source: str, label: str) -> str:
     """What tells a dish from those that other sources call the same."""
     return f"{source}{BETWEEN}{label}"
+
+
+def name_anew(session: Session, label: str, sources: Sequence[str]) -> None:
+    """Names of the lines of a label, after one of these sources took over what another had."""
+    lines = session.scalars(_LABELLED.order_by(DishRow.id), {"label": label}).all()
+    several = len({one.source for one in lines}) > 1 or BETWEEN in label
+    given = re.compile(
+        rf"(?:(?:{'|'.join(map(re.escape, (*sources, *(one.source for one in lines))))})"
+        rf"{BETWEEN})?{re.escape(label)}(?:#\d+)?"
+    )
+    ours = [one for one in lines if given.fullmatch(one.name)]
+    for one in ours:
+        one.name = f"{one.id}{BETWEEN}{BETWEEN}"  # out of the way
+    session.flush()
+    # The plain name is for the line that lives now.
+    for one in sorted(ours, key=lambda line: (line.ended_at is not None, line.id)):
+        base = full_name(one.source, label) if several else label
+        if base == label and one.ended_at is None and _is_taken(session, base):
+            base = full_name(one.source, label)
+        is_former = one.ended_at is not None
+        one.name = _numbered(session, base) if is_former or _is_taken(session, base) else base
+        session.flush()
 
 
 def _say_source(session: Session, row: DishRow) -> None:

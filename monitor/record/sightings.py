@@ -51,10 +51,11 @@ class SeenFile:
 
 
 def digest_of(identity: FieldIdentity | None) -> str | None:
-    """As the column of a capture holds it."""
+    """As the column of a capture holds it; without the source, which has a column of its own."""
     if identity is None:
         return None
-    return hashlib.sha256(json.dumps(list(asdict(identity).values())).encode()).hexdigest()[:16]
+    said = list(asdict(replace(identity, source="")).values())
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 def sighted(session: Session, seen: SeenFile) -> CaptureRow | None:
@@ -69,9 +70,8 @@ def sighted(session: Session, seen: SeenFile) -> CaptureRow | None:
     ).all()
     if not same:
         return None
-    said = digest_of(seen.identity)
     here = [one for one in same if one.path == seen.path and not _is_overwritten(session, one)]
-    equal = [one for one in same if one.identity == said]
+    equal = [one for one in same if _says_the_same(one, seen)]
     nameless = [one for one in same if seen.identity is None or lacks_a_dish(one)]
     by_hand = [one for one in same if _differs_by_hand_alone(one, seen)]
     moved = [one for one in same if _was_moved(session, one, seen)]
@@ -86,10 +86,11 @@ def follow(
     True where the capture is from now on what this file says it is.
     """
     if row.path == seen.path:
-        differs = row.identity != digest_of(seen.identity) or row.source != seen.source
-        if not differs or not (was_never_read(row) or _is_unlisted_now_listed(row, seen)):
+        if _says_the_same(row, seen) and row.source == seen.source:
             return False
-    elif row.identity == digest_of(seen.identity):
+        if not (was_never_read(row) or _is_unlisted_now_listed(row, seen)):
+            return False
+    elif _says_the_same(row, seen):
         if not _is_gone(session, row):
             return False
         if seen.identity is not None:
@@ -141,6 +142,12 @@ def is_badly_named(row: CaptureRow) -> bool:
     return row.state == CaptureState.UNREADABLE and row.reason in BAD_NAMES
 
 
+def _says_the_same(row: CaptureRow, seen: SeenFile) -> bool:
+    if row.identity != digest_of(seen.identity):
+        return False
+    return seen.identity is None or row.source == seen.source
+
+
 def _is_gone(session: Session, row: CaptureRow) -> bool:
     return _is_overwritten(session, row) or not row.path.exists()
 
@@ -164,7 +171,7 @@ def _differs_by_hand_alone(row: CaptureRow, seen: SeenFile) -> bool:
     """The same file, given to a command from outside any source, and found in a source."""
     if seen.identity is None or (row.source == UNLISTED) == (seen.source == UNLISTED):
         return False
-    return row.identity == digest_of(replace(seen.identity, source=row.source))
+    return row.identity == digest_of(seen.identity)
 
 
 def _is_unlisted_now_listed(row: CaptureRow, seen: SeenFile) -> bool:

@@ -23,6 +23,7 @@ from monitor.record.outbox import Outbox
 from monitor.record.pick_logs import PickLogRecord
 from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
+from monitor.record.sources import SourceRecord
 from monitor.record.stories import StoryRecord
 
 
@@ -48,6 +49,7 @@ class Store:
         self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)
         self.lines = LineRecord(self.database, take_back=take_back)
+        self.sources = SourceRecord(self.database)
         self.stories = StoryRecord(self.database)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)

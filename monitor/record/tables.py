@@ -188,11 +188,15 @@ class DishRow(Base):
 
 
 class SourceRow(Base):
-    """A source as it was last configured: so that a new name for its folder is noticed."""
+    """A source as it was last configured: so that a new name for its folder is noticed.
+
+    host : a folder of the same path on another machine is another folder
+    """
 
     __tablename__ = "source"
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    host: Mapped[str] = mapped_column(AnyText)
     path: Mapped[Path] = mapped_column(FilePath)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from model.predict import ModelError, Segmentation, Segmenter
 from model.strips import Rows, as_rows, in_strips
-from monitor.capture.bundles import is_bundle, look_at_file, read_file
+from monitor.capture.bundles import is_bundle, look_at_file, read_file, written_ns
 from monitor.capture.light import NO_CHANNEL
 from monitor.capture.metadata import Said
 from monitor.capture.names import PRESETS, channel_text, left_out_channel, shown_name
@@ -333,7 +333,7 @@ def _claimed(request: FieldRequest) -> Iterator[tuple[Picture, datetime]]:
         look = look_at_file(path)
         if not look.is_regular:
             raise changed
-        mtime_ns = look.mtime_ns
+        mtime_ns = written_ns(path, look)
         data: bytes | FileBytes
         if look.size <= IN_MEMORY_BYTES or is_bundle(path):
             data = read_file(path)

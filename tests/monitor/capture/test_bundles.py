@@ -199,3 +199,54 @@ def test_an_oif_whose_planes_are_not_all_there_is_no_picture(tmp_path):
             read_picture(path, zone=ZONE)
         assert refused.value.reason in {"truncated", "corrupt"}, path
     assert io.BytesIO(read_file(cut)).read(2) == b"PK"
+
+
+def labels_in(folder: Path) -> None:
+    shutil.copytree(folder / "0", folder / "labels" / "cells" / "0")
+    (folder / "labels" / ".zattrs").write_text('{"labels": ["cells"]}')
+
+
+WRITTEN_LATER = {
+    "labels": labels_in,
+    "tables": lambda folder: shutil.copytree(folder / "0", folder / "tables" / "wells"),
+    "a preview": lambda folder: (folder / "thumbnail.png").write_bytes(b"x"),
+    "all metadata once more": lambda folder: (folder / ".zmetadata").write_text("{}"),
+    "what a file manager leaves": lambda folder: (folder / ".DS_Store").write_bytes(b"x"),
+    "nothing": lambda folder: None,
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN_LATER)
+def test_what_is_written_about_a_picture_later_makes_no_other_picture_of_it(tmp_path, case):
+    """Without a time in its name it would else be a second scan of the same pixels."""
+    folder = zarr_folder(tmp_path / f"{NAME}.zarr", SHARP[None])
+    before = look_at_file(folder), hash_file(folder), read_file(folder)
+    WRITTEN_LATER[case](folder)
+    os.utime(folder)
+    assert (look_at_file(folder), hash_file(folder), read_file(folder)) == before
+
+
+def test_metadata_that_is_gathered_later_is_no_other_picture_and_no_later_time(tmp_path):
+    """Zarr 3 writes the copies of all metadata into the file that has the picture's own."""
+    folder = tmp_path / f"{NAME}.zarr"
+    folder.mkdir()
+    own = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": "0.5"}}}
+    (folder / "c").mkdir()
+    (folder / "c" / "0").write_bytes(b"pixels")
+    os.utime(folder / "c" / "0", (1000, 1000))
+    gathered = {"kind": "inline", "metadata": {"labels/cells": {}}}
+    hashes = set()
+    for more in ({}, {"consolidated_metadata": None}, {"consolidated_metadata": gathered}):
+        (folder / "zarr.json").write_text(bundles.json.dumps(own | more))
+        hashes.add(hash_file(folder))
+        assert bundles.written_ns(folder, look_at_file(folder)) == 1000 * 10**9
+    assert len(hashes) == 1
+    (folder / "zarr.json").write_text(bundles.json.dumps(own | {"attributes": {}}))
+    assert hash_file(folder) not in hashes
+
+
+def test_a_picture_whose_pixels_change_is_another_picture(tmp_path):
+    folder = zarr_folder(tmp_path / f"{NAME}.zarr", SHARP[None])
+    before = hash_file(folder)
+    zarr_folder(folder, DULL[None])
+    assert hash_file(folder) != before

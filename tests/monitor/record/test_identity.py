@@ -387,7 +387,7 @@ def test_one_picture_in_two_formats_is_one_field(store, case, field, backwards, 
         other: ("unreadable", "other-file-counts"),
     }
     (said,) = outcome.set_aside or [one.message for one in store.captures.troubled()]
-    assert f"left out, since {Path(counts).name} counts" in said
+    assert f"{Path(counts).name} counts for its field in its place" in said
 
 
 @pytest.mark.parametrize("key", ["s1", None])
