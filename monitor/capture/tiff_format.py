@@ -65,6 +65,7 @@ def read_tiff(
         name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
         for page in pages:
             _check_page(page, data)
+        _check_kind(tiff)
         check_upright(pages[0].tags.valueof(_ORIENTATION))
 
         manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
@@ -212,6 +213,26 @@ def _check_page(page: Any, data: bytes | FileBytes) -> None:
             refuse("truncated", f"has {sum(byte_counts)} of {packed} bytes of pixels")
 
 
+# Programs of whose pages we do not know what they are; tifffile tells them by their private tags.
+_STACKS = {"is_lsm": "Zeiss LSM", "is_fluoview": "FluoView", "is_scanimage": "ScanImage"}
+# MetaMorph's stacks have one directory for all planes, and a tag with a value a plane.
+_METAMORPH_PLANES = 33629
+
+
+def _check_kind(tiff: tifffile.TiffFile) -> None:
+    first = tiff.pages.first
+    name = next((name for kind, name in _STACKS.items() if getattr(tiff, kind)), None)
+    planes = len(tiff.pages)
+    if name is None and _METAMORPH_PLANES in first.tags:
+        name, planes = "MetaMorph", int(first.tags[_METAMORPH_PLANES].count)
+    if name is not None and planes > 1:
+        refuse(
+            "unsupported",
+            f"is a stack of {planes} planes by {name}, whose axes are not read",
+            "export it as OME-TIFF, a file for each field of view and each time",
+        )
+
+
 _JPEG_IN_TIFF = (6, 7, 34892, 33007)
 
 
@@ -220,14 +241,27 @@ def _ends_as_jpeg(strip: bytes) -> bool:
 
 
 def _full_size_pages(pages: Sequence[Any]) -> list[int]:
-    """Pages of the first one's size: the others are thumbnails or a pyramid."""
-    first = pages[0]
-    chosen = [
+    """Pages of the largest one's size: the others are thumbnails, labels or a pyramid."""
+    whole = [index for index, page in enumerate(pages) if not int(page.subfiletype) & _NOT_WHOLE]
+    if not whole:
+        if pages[0].subifds:
+            refuse(
+                "unsupported",
+                "holds reduced copies of its picture only; the picture itself is kept aside, as in "
+                "a camera's raw file",
+                "export it as TIFF or PNG",
+            )
+        return [0]
+    largest = max((pages[index] for index in whole), key=lambda one: math.prod(one.shaped[2:4]))
+    return [
         index
-        for index, page in enumerate(pages)
-        if page.shape == first.shape and page.dtype == first.dtype and not int(page.subfiletype) & 5
+        for index in whole
+        if pages[index].shape == largest.shape and pages[index].dtype == largest.dtype
     ]
-    return chosen or [0]
+
+
+# A reduced copy of another page, or a mask.
+_NOT_WHOLE = 1 | 4
 
 
 # Heights of one visit are taken in one go.

@@ -123,6 +123,52 @@ def test_pages_made_long_after_one_another_are_times():
     assert read(dated("2026:11:02 03:00:00", "2026:11:02 03:00:04")).pixels.shape == SHARP.shape
 
 
+# --- pages that are no planes -------------------------------------------------------------------
+
+
+def of_pages(*pages: tuple[np.ndarray, int]) -> bytes:
+    """(pixels, NewSubfileType) of each"""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for page, kind in pages:
+            writer.write(page, photometric="minisblack", metadata=None, subfiletype=kind)
+    return file.getvalue()
+
+
+SMALL, LABEL = np.ascontiguousarray(SHARP[::4, ::4]), np.full((30, 30), 7, np.uint8)
+PAGES = {
+    "a pyramid": [(SHARP, 0), (SMALL, 1), (LABEL, 0)],
+    "a thumbnail first": [(SMALL, 1), (SHARP, 0)],
+    "a thumbnail first that does not say so": [(SMALL, 0), (SHARP, 0)],
+    "a mask behind it": [(SHARP, 0), (SHARP > 127, 4)],
+    "a copy of the same size that is reduced": [(SHARP, 0), (np.roll(SHARP, 1), 1)],
+}
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_thumbnails_labels_and_masks_are_not_the_picture(case):
+    np.testing.assert_array_equal(read(of_pages(*PAGES[case])).pixels, SHARP)
+
+
+def test_a_file_whose_pages_are_all_reduced_copies_has_its_picture_elsewhere():
+    """As raw files of cameras: read by its first page it would be a thumbnail."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        how = {"photometric": "minisblack", "metadata": None}
+        writer.write(SMALL, subifds=1, subfiletype=1, **how)
+        writer.write(SHARP, **how)
+    assert "holds reduced copies of its picture only" in refused(file.getvalue())
+
+
+def test_a_metamorph_stack_of_one_directory_is_not_its_first_plane():
+    """Its planes lie behind one another, and its private tags alone say how many."""
+    data = bytearray(tiff(SHARP, extratags=[(33629, "I", 12, tuple(range(12)), True)]))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tag = file.pages.first.tags[33629]
+        struct.pack_into("<HI", data, tag.offset + 2, 5, 2)  # of 48 bytes, two planes
+    assert "is a stack of 2 planes by MetaMorph" in refused(bytes(data) + SHARP.tobytes())
+
+
 # --- Micro-Manager ------------------------------------------------------------------------------
 
 PLACED = {"XPositionUm": 100.5, "YPositionUm": -20.0, "ZPositionUm": 3.0}
