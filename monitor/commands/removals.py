@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -30,8 +31,9 @@ from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
 from monitor.delivery import deliver_due, handout_of, picture_of
 from monitor.errors import MonitorError, UsageError
 from monitor.outlets.picking import FORMATS
-from monitor.outlets.picking.handout import utc_text
+from monitor.outlets.picking.handout import Contents, utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json
+from monitor.outlets.picking.whole_plate import plans_of_plate, plate_of, whole_plate
 from monitor.pipeline import utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.plans import PickReport, counts_of_fates
@@ -337,13 +339,22 @@ def _reports(
 
 @app.command()
 def export(
-    plan: PlanArgument,
     target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
+    plan: Annotated[
+        str | None, typer.Argument(metavar="[PLAN]", help="Id, as `list` shows it.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format")] = Format.CSV,
+    plate: Annotated[
+        str | None,
+        typer.Option("--plate", metavar="PLATE", help="All approved plans of its wells, at once."),
+    ] = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Write an approved plan to a file of your choice.
+    """Write an approved plan, or all of a plate's wells, to a file of your choice.
+
+    A plate's wells are visited row by row, to and fro; each line names its plan. Wells whose plan
+    is not approved are left out and said.
 
     Formats in pixels (geojson, imagej-roi) are a file a capture; with more than one capture the
     first letters of the capture's hash go before the ending.
@@ -351,18 +362,18 @@ def export(
     Example: colonywatch removals export 20261102-1f3a9c02 --format csv --out picks.csv
     """
     begin_logging()
+    if (plan is None) == (plate is None):
+        raise UsageError("give either a plan or --plate PLATE; see colonywatch removals list")
     settings: Config = open_config(config, state)
     with open_store(settings) as store:
-        store.plans.expire(utc_now())
+        now = utc_now()
+        store.plans.expire(now)
         _end_groundless(store, settings)
-        found = store.plans.plan(plan)
-        if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
-            raise UsageError(
-                f"{plan}: is {found.status}; only an approved plan is exported "
-                f"(colonywatch removals approve {plan})"
-            )
-        handout = handout_of(found, store, settings)
-    contents = FORMATS[form.value].write(handout)
+        if plate is not None:
+            contents = _of_plate(plate, form, store, settings, now)
+        else:
+            assert plan is not None
+            contents = _of_plan(plan, form, store, settings)
     for part, content in contents.items():
         path = target
         if len(contents) > 1:
@@ -373,3 +384,32 @@ def export(
         except OSError as problem:
             raise MonitorError(f"{path}: cannot be written ({problem.strerror})") from problem
         say(f"written to {path}")
+
+
+def _of_plan(plan: str, form: Format, store: Store, settings: Config) -> Contents:
+    found = store.plans.plan(plan)
+    if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+        raise UsageError(
+            f"{plan}: is {found.status}; only an approved plan is exported "
+            f"(colonywatch removals approve {plan})"
+        )
+    return FORMATS[form.value].write(handout_of(found, store, settings))
+
+
+def _of_plate(plate: str, form: Format, store: Store, settings: Config, now: datetime) -> Contents:
+    plans = store.plans.all()
+    found = plans_of_plate(plans, plate, now)
+    for sentence in found.left_out:
+        say(f"left out: {sentence}")
+    if not found.plans:
+        if found.left_out:
+            raise UsageError(f"{plate}: no well of it has an approved plan; approve one first")
+        known = sorted({name for one in plans if (name := plate_of(one.dish)) is not None})
+        raise UsageError(
+            f"{plate}: no well of such a plate has a plan; "
+            f"plates that have: {', '.join(known) or 'none'}"
+        )
+    contents = whole_plate([handout_of(one, store, settings) for one in found.plans], form.value)
+    hits = sum(len(one.visits) for one in found.plans)
+    say(f"plate {plate}: {hits} hits in {len(found.plans)} wells")
+    return contents

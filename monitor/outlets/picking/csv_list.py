@@ -71,6 +71,7 @@ COLUMNS = (
     "tool",
     "whole_colony",
     "snap_um",
+    "visit",
 )
 
 
@@ -139,4 +140,5 @@ def _cells(handout: Handout, target: Target, hit: Hit) -> dict[str, str]:
         "tool": "" if plan.aiming is None else text_cell(plan.aiming.tool),
         "whole_colony": str(target.whole_colony).lower(),
         "snap_um": number(rounded_up(hit.snap_um, fine)),
+        "visit": str(handout.visit(hit)),
     }

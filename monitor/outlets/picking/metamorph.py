@@ -7,6 +7,8 @@ objective into the plate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from monitor.errors import OutletError
 from monitor.outlets.picking.handout import Contents, Handout
 
@@ -18,8 +20,14 @@ def metamorph_stage_list(handout: Handout) -> Contents:
 
     Raises OutletError where a target has no height.
     """
-    lines = [*_HEAD, str(len(handout.visits))]
-    for target, hit in handout.visits:
+    return {"": joined_stage_lists([handout])}
+
+
+def joined_stage_lists(handouts: Sequence[Handout]) -> bytes:
+    """The same for several plans at once."""
+    visits = [(handout, *visit) for handout in handouts for visit in handout.visits]
+    lines = [*_HEAD, str(len(visits))]
+    for handout, target, hit in visits:
         if hit.pick_z_um is None:
             raise OutletError(
                 f"removal plan {handout.plan.id}: region {target.region_id} has no height, and a "
@@ -32,4 +40,4 @@ def metamorph_stage_list(handout: Handout) -> Contents:
             f'"{handout.label(target, hit)}", {x_um:.3f}, {y_um:.3f}, {z_um:.3f}, 0, {z_um:.3f}, '
             'FALSE, -9999, TRUE, TRUE, 0, -1, ""'
         )
-    return {"": ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")}
+    return ("\r\n".join(lines) + "\r\n").encode("ascii", "replace")

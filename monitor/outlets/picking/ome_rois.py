@@ -8,6 +8,7 @@ have no holes in this schema: a region with holes is a union of polygons side by
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from monitor.culture import Target
@@ -21,19 +22,25 @@ _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def ome_xml_rois(handout: Handout) -> Contents:
     """One document, without pixels. Raises OutletError where the size of a capture is not known."""
+    return {"": ome_xml_of([handout])}
+
+
+def ome_xml_of(handouts: Sequence[Handout]) -> bytes:
+    """The same for several plans at once."""
     ElementTree.register_namespace("", _OME)
     root = ElementTree.Element(f"{{{_OME}}}OME", {"Creator": "colonywatch"})
-    captures = handout.by_capture()
+    captures = [(one, *found) for one in handouts for found in one.by_capture().items()]
     number = 0
-    for index, (sha256, targets) in enumerate(captures.items()):
+    for index, (handout, sha256, targets) in enumerate(captures):
         image = _image(root, index, sha256, handout.picture(sha256))
         for offset in range(len(targets)):
             ElementTree.SubElement(image, f"{{{_OME}}}ROIRef", {"ID": f"ROI:{number + offset}"})
         number += len(targets)
-    ordered = [target for targets in captures.values() for target in targets]
-    for number, target in enumerate(ordered):
+    ordered = [(handout, target) for handout, _, targets in captures for target in targets]
+    for number, (handout, target) in enumerate(ordered):
         _roi(root, number, target, handout.label(target))
-    return {"": ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)}
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _image(

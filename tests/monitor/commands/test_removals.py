@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import replace
 
@@ -12,7 +14,7 @@ from monitor.culture import RegionVerdict, RemovalCheck
 from monitor.pipeline import utc_now
 from monitor.record.plans import write_verdicts
 from monitor.record.store import Store
-from tests.monitor.commands.calls import DONE, MISUSED, call
+from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call
 from tests.monitor.facts import hours, removal_plan, target_at
 from tests.monitor.test_picking_desk import with_plan
 
@@ -124,3 +126,73 @@ def test_the_document_keeps_to_the_schema_that_is_printed(state):
         "plan approved -> exported",
         "plan exported -> picked",
     ]
+
+
+# --- a whole plate ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plate(state):
+    """The same plate with two more wells: one approved, one not."""
+    now = utc_now()
+    with Store(f"sqlite:///{state / 'colonywatch.sqlite'}") as store:
+        for number, well, approved in ((2, "C5", True), (3, "B2", False)):
+            id_ = f"20261103-0000000{number}"
+            targets = (target_at(1, pick_x_um=1e5 * number),)
+            plan = removal_plan(id_, targets=targets, created_at=now, expires_at=now + hours(12))
+            with_plan(store, id_, dish=f"3500003816/{well}", plan=plan, approved=False)
+            if approved:
+                store.plans.approve(id_, who="Ada", now=now)
+    return state
+
+
+def export(state, *words):
+    return call("removals", "export", *words, "--state", state)
+
+
+def test_a_whole_plate_is_one_list_and_what_is_left_out_is_said(plate, tmp_path):
+    answer = export(plate, "--plate", "3500003816", "--out", tmp_path / "picks.csv")
+    assert answer.code == DONE, answer.err
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "picks.csv").read_text())))
+    assert [(row["visit"], row["well"], row["export_id"]) for row in rows] == [
+        ("1", "A1", PLAN),
+        ("2", "A1", PLAN),
+        ("3", "A1", PLAN),
+        ("4", "C5", "20261103-00000002"),
+    ]
+    assert "left out: B2: plan 20261103-00000003 is a draft" in answer.err
+    assert "plate 3500003816: 4 hits in 2 wells" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "give either a plan or --plate"),
+        ((PLAN, "--plate", "3500003816"), "give either a plan or --plate"),
+        (("--plate", "plate-9"), "plates that have: 3500003816"),
+        (("--plate", "3500003816/A1"), "plates that have: 3500003816"),
+        (("--plate", ""), "plates that have: 3500003816"),
+    ],
+)
+def test_a_plate_that_cannot_be_exported_is_refused_with_why(plate, tmp_path, words, said):
+    answer = export(plate, *words, "--out", tmp_path / "picks.csv")
+    assert answer.code == MISUSED
+    assert said in answer.err
+    assert not (tmp_path / "picks.csv").exists()
+
+
+def test_a_plate_of_which_nothing_is_approved_is_no_list(plate, tmp_path):
+    for plan in (PLAN, "20261103-00000002"):
+        assert call("removals", "reject", plan, "--who", "Ada", "--state", plate).code == DONE
+    answer = export(plate, "--plate", "3500003816", "--out", tmp_path / "picks.csv")
+    assert answer.code == MISUSED
+    assert "no well of it has an approved plan" in answer.err
+    assert f"left out: A1: plan {PLAN} is rejected" in answer.err
+
+
+def test_a_format_that_cannot_say_it_names_the_setting(plate, tmp_path):
+    answer = export(
+        plate, "--plate", "3500003816", "--format", "opentrons", "--out", tmp_path / "run.py"
+    )
+    assert answer.code == FAILED
+    assert "set outlets.removal.opentrons.labware" in answer.err

@@ -81,6 +81,7 @@ def test_a_line_says_everything_that_a_picker_can_ask():
         "tool": "",
         "whole_colony": "false",
         "snap_um": "",
+        "visit": "1",
     }
 
 
