@@ -8,8 +8,8 @@ the starter learnt from, are mixed in, so that nothing is forgotten.
 How good that is cannot be asked of the fields that were learnt from. So fields take turns at being
 held out (`folds_of`): for each turn a network is trained on the others and asked about those held
 out. What was said about all of them together gives the score, the share of the new weights that is
-best mixed with the old ones (none, if tuning does not help), and the temperature. Then one network
-is trained on all fields: that is the model.
+best mixed with the old ones, and the temperature. Then one network is trained on all fields: that
+is the model. Where no share of new weights helps, nothing is written.
 
 Everything is kept in a folder beside the model until it is done, so that a run that was cut off
 goes on. Chance depends on the seed alone: the same fields, seed and steps give the same model, cut
@@ -28,6 +28,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -104,6 +105,30 @@ class TuningSettings:
 USUAL_SETTINGS: Final = TuningSettings()
 
 
+class NoGainError(Exception):
+    """Fine-tuning did not help on what was held out. Nothing was written: the model begun with is
+    the better one, as it is, its temperature included.
+
+    start : manifest of that model
+    training : from what, with what, for how long
+    scores : on what was held out, by the share of the new weights
+    """
+
+    def __init__(
+        self, start: Manifest, training: Mapping[str, Any], scores: Mapping[str, Any]
+    ) -> None:
+        by_share = scores["mean_jaccard_by_share_of_new_weights"]
+        best = max(score for share, score in by_share.items() if share != "0")
+        super().__init__(
+            f"fine-tuning did not help on what was held out: mean Jaccard {by_share['0']:.3f} "
+            f"before, {best:.3f} at best after. Nothing was written; the model {start.name} "
+            f"{start.sha256[:12]} stays as it is. More fields, or more varied ones, may help"
+        )
+        self.start = start
+        self.training = training
+        self.scores = scores
+
+
 @dataclass(frozen=True)
 class TuningProgress:
     """Where fine-tuning stands.
@@ -153,7 +178,7 @@ def train(
     steps : of each turn instead, so that a run can be repeated exactly
     threads : for arithmetic in this process; None leaves it to the library
     rehearsal : so many fields of the kinds learnt before; simulated ones by default
-    Raises DataError or ModelError.
+    Raises DataError, ModelError, or NoGainError where nothing is written since it did not help.
     """
     started = time.monotonic()
     if threads is not None:
@@ -174,6 +199,7 @@ def train(
     fields = [_prepared(one, start.manifest, assumed) for one in labelled]
     run = _identity(start, labelled, assumed, seed, settings)
     work = out / WORK
+    made_here = work.exists() or not out.exists()
     _begin(work, run)
     practice = [
         _prepared(one, start.manifest, None)
@@ -224,6 +250,21 @@ def train(
     tell(TuningProgress("choosing", in_all, in_all, elapsed_s=time.monotonic() - started))
     proved = len(fields) >= settings.least_images
     choice = _choose(start, folds, turns, 1.0 if proved else settings.most_unproved_share)
+    training = {
+        "from": {"name": start.manifest.name, "sha256": start.manifest.sha256},
+        "images": [_facts(one) for one in labelled],
+        "steps": steps,
+        "turns": len(folds),
+        "seed": seed,
+        "settings": settings.to_json(),
+        "share_of_new_weights": choice.share,
+        "assumed_pixel_size_um": assumed,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    if choice.share == 0:
+        _clear_away(work, with_parent=made_here)
+        raise NoGainError(start.manifest, training, choice.scores)
     tuned = PmfCNN(start.network.config)
     tuned.load_state_dict(mixed(start.network.state_dict(), whole.state_dict(), choice.share))
     tuned.eval()
@@ -232,23 +273,20 @@ def train(
         name=out.name,
         temperature=choice.temperature,
         assumed_pixel_size_um=assumed or start.manifest.assumed_pixel_size_um,
-        training={
-            "from": {"name": start.manifest.name, "sha256": start.manifest.sha256},
-            "images": [_facts(one) for one in labelled],
-            "steps": steps,
-            "turns": len(folds),
-            "seed": seed,
-            "settings": settings.to_json(),
-            "share_of_new_weights": choice.share,
-            "assumed_pixel_size_um": assumed,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-        },
+        training=training,
         scores={"held out in turns": choice.scores} if folds else {},
     )
     result = save_model(out, Model(tuned, made), card(made))
     shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def _clear_away(work: Path, *, with_parent: bool) -> None:
+    """The work folder, and the model's own if we made it and it holds nothing else."""
+    shutil.rmtree(work, ignore_errors=True)
+    if with_parent:
+        with suppress(OSError):
+            work.parent.rmdir()
 
 
 # ------------------------------------------------------------------------------- preparation
@@ -465,17 +503,20 @@ def _choose(
     scores = {share: one.confusion.mean_jaccard for share, one in by_share.items()}
     enough = max(scores[0.0], max(scores.values()) - ALIKE)
     share = max(share for share, score in scores.items() if score >= enough)
+    told = {
+        "before": by_share[0.0].to_json(),
+        "mean_jaccard_by_share_of_new_weights": {
+            f"{share:g}": round(one.confusion.mean_jaccard, 4) for share, one in by_share.items()
+        },
+    }
+    if share == 0:
+        return Choice(0.0, base.temperature, by_share[0.0].to_json() | told)
     by_temperature = {
         base.temperature * factor: measured(share, base.temperature * factor)
         for factor in TEMPERATURE_FACTORS
     }
     temperature = min(by_temperature, key=lambda one: by_temperature[one].surprise)
-    found = by_temperature[temperature].to_json()
-    found["before"] = by_share[0.0].to_json()
-    found["mean_jaccard_by_share_of_new_weights"] = {
-        f"{share:g}": round(one.confusion.mean_jaccard, 4) for share, one in by_share.items()
-    }
-    return Choice(share, round(temperature, 4), found)
+    return Choice(share, round(temperature, 4), by_temperature[temperature].to_json() | told)
 
 
 def _measure(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> _Held:
@@ -573,11 +614,6 @@ def card(manifest: Manifest) -> str:
         _row("before", scores["before"]),
         _row("fine-tuned", scores) + "\n",
     ]
-    if training["share_of_new_weights"] == 0:
-        told.append(
-            "Fine-tuning did not help on what was held out, so the weights are the old ones; only "
-            "the temperature is new. More or more varied labelled fields may change that.\n"
-        )
     told.append(
         "The same fields chose the share and the temperature, so this is a little hopeful. Measure "
         "it with `colonywatch evaluate` on images that were not used here, before relying on it.\n"

@@ -29,6 +29,7 @@ from monitor.commands.common import (
     percent,
     print_json,
     say,
+    say_error,
     show_table,
     shown,
 )
@@ -97,12 +98,14 @@ def train(
     """Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).
 
     Labels are index maps (0 background, 1 undifferentiated, 2 differentiated, 255 unknown), QuPath
-    GeoJSON or labelme JSON. A run that was stopped goes on when it is started again.
+    GeoJSON or labelme JSON. A run that was stopped goes on when it is started again. Where learning
+    did not help on what was held out, nothing is written, and the exit code is 1.
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
     from model.checkpoint import ModelError
     from model.dataset import DataError
+    from model.finetune import NoGainError
     from model.finetune import train as fine_tune
 
     begin_logging()
@@ -125,6 +128,16 @@ def train(
                 threads=settings.compute.threads,
                 progress=show,
             )
+    except NoGainError as problem:
+        if as_json:
+            scores = {"held out in turns": problem.scores}
+            document = {"model": None, "helped": False, "from": problem.training["from"]}
+            document |= {"training": problem.training, "scores": scores}
+            print_json(document | {"error": str(problem), "exit_code": 1})
+            say_error(str(problem))
+            raise typer.Exit(1) from problem
+        _tell_scores(problem.scores, helped=False)
+        raise MonitorError(str(problem)) from problem
     except ModelError as problem:
         raise ModelRefusedError(str(problem)) from problem
     except DataError as problem:
@@ -134,11 +147,11 @@ def train(
             f"{target}: cannot be written ({problem.strerror}); choose another folder with --out, "
             "or make room"
         ) from problem
-    document = {"model": shown(target), **manifest.to_json()}
+    document = {"model": shown(target), "helped": True, **manifest.to_json()}
     if as_json:
         print_json(document)
         return
-    _tell_scores(manifest.scores.get("held out in turns"), manifest.training)
+    _tell_scores(manifest.scores.get("held out in turns"))
     say(
         f"model {manifest.name} {manifest.sha256[:12]} written to {target}, its card beside it. "
         f"Use it with segmentation.model: {target}; measure it first on fields that were not used "
@@ -146,17 +159,19 @@ def train(
     )
 
 
-def _tell_scores(scores: Any, training: Any) -> None:
+def _tell_scores(scores: Any, *, helped: bool = True) -> None:
     if scores is None:
         say("too few and too small images to hold any part out: how good it is, is not known")
         return
     table = Table("on what was held out", "mean Jaccard", *scores["jaccard"], "fraction error")
-    for name, one in (("before", scores["before"]), ("fine-tuned", scores)):
+    by_share = scores["mean_jaccard_by_share_of_new_weights"]
+    kept = [("before", scores["before"]), *([("fine-tuned", scores)] if helped else [])]
+    for name, one in kept:
         values = [one["mean_jaccard"], *one["jaccard"].values(), one["mean_fraction_error"]]
         table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
     show_table(table)
-    if training["share_of_new_weights"] == 0:
-        say("fine-tuning did not help on what was held out: the weights stay as they were")
+    told = ", ".join(f"{float(share):.0%} {score:.3f}" for share, score in by_share.items())
+    say(f"mean Jaccard by the share of new weights mixed in: {told}")
 
 
 def evaluate(

@@ -26,7 +26,7 @@ import torch
 from model.checkpoint import load_model
 from model.dataset import LabelledImage, read_labelled
 from model.evaluate import Evaluation, FieldScore, evaluate
-from model.finetune import USUAL_SETTINGS, TuningProgress, train
+from model.finetune import USUAL_SETTINGS, NoGainError, TuningProgress, train
 from model.metrics import Confusion
 from model.predict import STARTER, Segmenter
 
@@ -51,21 +51,24 @@ def turn(images: list[LabelledImage], held: int, minutes: float, seed: int, work
     one = images[held]
     out = work / f"without-{held}-{seed}"
     began = time.monotonic()
-    manifest = train(
-        [image for i, image in enumerate(images) if i != held],
-        out,
-        minutes=minutes,
-        seed=seed,
-        progress=tell(f"without {one.name}, seed {seed}"),
-    )
+    try:
+        training = train(
+            [image for i, image in enumerate(images) if i != held],
+            out,
+            minutes=minutes,
+            seed=seed,
+            progress=tell(f"without {one.name}, seed {seed}"),
+        ).training
+    except NoGainError as kept:
+        training, out = kept.training, STARTER
     spent = time.monotonic() - began
     return Turn(
         one.name,
         measured(STARTER, one).fields[0],
         measured(out, one).fields[0],
-        float(manifest.training["share_of_new_weights"]),
+        float(training["share_of_new_weights"]),
         spent,
-        int(manifest.training["steps"]),
+        int(training["steps"]),
     )
 
 
@@ -80,10 +83,12 @@ def by_share(
         settings = replace(settings, least_images=len(images) + 1, most_unproved_share=1.0)
     what = "halves held out" if halves else "whole fields held out"
     out = work / what.replace(" ", "-")
-    manifest = train(images, out, minutes=minutes, settings=settings, progress=tell(what))
-    scores: dict[str, float] = manifest.scores["held out in turns"][
-        "mean_jaccard_by_share_of_new_weights"
-    ]
+    try:
+        made = train(images, out, minutes=minutes, settings=settings, progress=tell(what))
+        held_out = made.scores["held out in turns"]
+    except NoGainError as kept:
+        held_out = kept.scores
+    scores: dict[str, float] = held_out["mean_jaccard_by_share_of_new_weights"]
     return scores
 
 

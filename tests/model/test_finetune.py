@@ -14,7 +14,15 @@ from PIL import Image
 from model.checkpoint import Manifest, Model, ModelError, load_model, save_model
 from model.dataset import DataError, LabelledImage, TrainingField
 from model.evaluate import evaluate_folder
-from model.finetune import USUAL_SETTINGS, TuningProgress, TuningSettings, folds_of, mixed, train
+from model.finetune import (
+    USUAL_SETTINGS,
+    NoGainError,
+    TuningProgress,
+    TuningSettings,
+    folds_of,
+    mixed,
+    train,
+)
 from model.network import PmfCNN, PmfCNNConfig
 from model.predict import Segmenter
 from model.train import TrainingSettings
@@ -116,14 +124,32 @@ def test_of_what_no_whole_image_vouches_for_half_is_kept_at_most(
 def test_weights_that_do_not_help_are_not_taken(
     better: tuple[Path, Manifest, list[TuningProgress]], tmp_path: Path
 ) -> None:
-    """Steps so large that they wreck the network: the old weights stay."""
+    """Steps so large that they wreck the network: the old model stays, to the byte. Another
+    temperature would be another model, with other plans.
+    """
+    before = {path.name: path.read_bytes() for path in better[0].iterdir()}
     wild = replace(QUICK, training=replace(QUICK.training, learning_rate=3.0))
-    manifest = tuned(tmp_path / "tuned", better[0], settings=wild)
-    scores = manifest.scores["held out in turns"]
-    assert manifest.training["share_of_new_weights"] == 0
+    with pytest.raises(NoGainError, match="did not help") as raised:
+        tuned(tmp_path / "tuned", better[0], settings=wild)
+    scores, training = raised.value.scores, raised.value.training
+    assert training["share_of_new_weights"] == 0
     assert scores["mean_jaccard_by_share_of_new_weights"]["1"] < scores["mean_jaccard"] - 0.1
-    assert manifest.weights_sha256 == better[1].weights_sha256
-    assert "did not help" in (tmp_path / "tuned" / "card.md").read_text()
+    assert scores["mean_jaccard"] == scores["before"]["mean_jaccard"]
+    assert raised.value.start.weights_sha256 == better[1].weights_sha256
+    assert raised.value.start.sha256 == better[1].sha256
+    assert not (tmp_path / "tuned").exists()
+    assert {path.name: path.read_bytes() for path in better[0].iterdir()} == before
+
+
+def test_a_folder_that_was_there_before_is_left_as_it_was(
+    better: tuple[Path, Manifest, list[TuningProgress]], tmp_path: Path
+) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "notes.txt").write_text("mine")
+    wild = replace(QUICK, training=replace(QUICK.training, learning_rate=3.0))
+    with pytest.raises(NoGainError):
+        tuned(tmp_path / "tuned", better[0], settings=wild)
+    assert [path.name for path in (tmp_path / "tuned").iterdir()] == ["notes.txt"]
 
 
 def test_the_manifest_and_the_card_tell_everything(base: Path, tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from model.checkpoint import Manifest, Model, save_model
+from model.finetune import train as fine_tune
 from model.network import PmfCNN, PmfCNNConfig
+from tests.model.test_finetune import QUICK, practised, two_textures
+from tests.model.test_finetune import SMALL as LARGER
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
@@ -73,6 +76,41 @@ def test_a_model_is_trained_and_measured(
     assert answer.document["images"] == 2
     assert sorted(p.name for p in report.iterdir()) == ["fields.csv", "report.html", "report.json"]
     assert (report / "report.html").read_text().count("data:image/jpeg") == 6
+
+
+def test_training_that_does_not_help_writes_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third field is labelled the other way round: what is learnt with it is wrong for the
+    others, and what is learnt from them is wrong for it.
+    """
+    monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    blank = tmp_path / "blank"
+    save_model(blank, Model(PmfCNN(LARGER), Manifest("blank", LARGER, 2.5)), "")
+    base = tmp_path / "base"
+    fields = [two_textures(seed, 208) for seed in range(3)]
+    fine_tune(fields[:2], base, base=blank, steps=50, seed=1, settings=QUICK, rehearsal=practised)
+    before = {path.name: path.read_bytes() for path in base.iterdir()}
+    data = tmp_path / "lab"
+    for part in ("images", "labels"):
+        (data / part).mkdir(parents=True)
+    for number, one in enumerate(fields):
+        labels = one.labels if number < 2 else np.array([1, 0] + [255] * 254, np.uint8)[one.labels]
+        cv2.imwrite(str(data / "images" / one.name), one.image)
+        cv2.imwrite(str(data / "labels" / one.name), labels)
+    rows = "".join(f"{one.name},2.5\n" for one in fields)
+    (data / "pixel_size_um.csv").write_text("file,pixel_size_um\n" + rows)
+    out = tmp_path / "tuned"
+    words = ("train", data, "--out", out, "--from", base, "--steps", "30", "--labels-are-right")
+    answer = call(*words, "--json")
+    assert answer.code == FAILED, answer.out
+    assert "did not help" in answer.err
+    assert "Nothing was written" in answer.err
+    assert (answer.document["model"], answer.document["helped"]) == (None, False)
+    assert not out.exists()
+    assert {path.name: path.read_bytes() for path in base.iterdir()} == before
 
 
 def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_path: Path) -> None:
