@@ -4,15 +4,19 @@
     manifest.json         sizes, classes, um a pixel, normalisation, data, scores, hash, canary
     card.md               what a person should know before trusting it
 
-Whoever loads a model checks the hash of the weights and runs the canary: a small picture drawn by a
+A manifest may say anything, with its hash right: its sizes are held against limits, and the head of
+the weights' file against them, before anything is built or read by them. Whoever loads a model then
+checks the hash of the weights and runs the canary: a small picture drawn by a
 formula, whose expected probabilities stand in the manifest. A library that computes something else
 than it did at training time is so found out before it judges a dish.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +37,14 @@ FORMAT: Final = 1
 WEIGHTS: Final = "weights.safetensors"
 MANIFEST: Final = "manifest.json"
 CARD: Final = "card.md"
+LARGEST_MANIFEST_BYTES: Final = 64 << 20
+LARGEST_HEADER_BYTES: Final = 1 << 20
+LARGEST_PARAMETERS: Final = 50_000_000
+LARGEST_WINDOW_PX: Final = 1024
+MOST_CHANNELS: Final = 2048
+MOST_GRIDS: Final = 16
+MOST_CANARY_OPERATIONS: Final = 200_000_000_000
+"""Of the network on the canary: some seconds on one core. The starter's takes 10^9."""
 CANARY_TOLERANCE: Final = 5e-3
 """Largest difference of a probability that is put down to another processor's rounding."""
 
@@ -191,6 +203,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{classes}; use a model trained on these classes"
         )
     try:
+        _check_sizes(values)
         normalisation = Normalisation(**values["normalisation"])
         assumed = values.get("assumed_pixel_size_um")
         manifest = Manifest(
@@ -231,20 +244,136 @@ def _text(value: object) -> str:
 
 
 def _check_ranges(manifest: Manifest) -> None:
-    """Raises ValueError for numbers with which nothing can be computed."""
-    sizes = {"um_per_pixel": manifest.um_per_pixel, "temperature": manifest.temperature}
-    if manifest.assumed_pixel_size_um is not None:
-        sizes["assumed_pixel_size_um"] = manifest.assumed_pixel_size_um
+    """Raises ValueError for numbers with which nothing can be computed in useful time."""
     rule = manifest.normalisation
-    sizes |= {"background_um": rule.background_um}
-    sizes |= {"texture_px": rule.texture_px, "block_px": rule.block_px}
-    for name, value in sizes.items():
-        if not 0.01 <= value <= 10_000:
-            raise ValueError(f"{name} is {value}; it must lie between 0.01 and 10,000")
+    limits: dict[str, tuple[float, float, float]] = {
+        "um_per_pixel": (manifest.um_per_pixel, 0.2, 50),
+        "temperature": (manifest.temperature, 0.01, 100),
+        "background_um": (rule.background_um, 0.1, 10_000),
+        "background_um / um_per_pixel": (rule.background_um / manifest.um_per_pixel, 1, 4096),
+        "texture_px": (rule.texture_px, 1, 1024),
+        "block_px": (rule.block_px, 1, 1024),
+    }
+    if manifest.assumed_pixel_size_um is not None:
+        size = manifest.assumed_pixel_size_um
+        limits["assumed_pixel_size_um"] = (size, 0.01, 1000)
+        limits["assumed_pixel_size_um / um_per_pixel"] = (size / manifest.um_per_pixel, 0.01, 20)
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
     if not isinstance(rule.texture_px, int) or not isinstance(rule.block_px, int):
         raise ValueError("texture_px and block_px must be whole numbers")
     if not 0 < rule.quantile <= 1:
         raise ValueError(f"quantile is {rule.quantile}; it must lie between 0 and 1")
+
+
+def _check_sizes(values: Mapping[str, Any]) -> None:
+    """Before anything is built by them: sizes of the network and of the canary.
+
+    Raises ValueError for sizes that no model here has, KeyError where one is missing.
+    """
+    network = values["network"]
+    if not isinstance(network, Mapping):
+        raise ValueError("network is no table of sizes")
+    limits = {
+        "window_px": LARGEST_WINDOW_PX,
+        "stride_px": 64,
+        "vote_margin_px": LARGEST_WINDOW_PX,
+        "context_channels": MOST_CHANNELS,
+        "view_channels": MOST_CHANNELS,
+        "classes": 64,
+    }
+    lists = {
+        "grids": LARGEST_WINDOW_PX,
+        "voting_grids": LARGEST_WINDOW_PX,
+        "widths": MOST_CHANNELS,
+    }
+    for name, value in network.items():
+        if name in limits:
+            _check_size(name, value, limits[name])
+        elif name in lists:
+            if not isinstance(value, list) or len(value) > MOST_GRIDS:
+                raise ValueError(f"{name} is no list of up to {MOST_GRIDS} sizes")
+            for one in value:
+                _check_size(name, one, lists[name])
+    canary = values["canary"]
+    if not isinstance(canary, list) or len(canary) > 100_000:
+        raise ValueError("the canary is no list of up to 100,000 numbers")
+
+
+def _check_size(name: str, value: object, largest: int) -> None:
+    least = 0 if name in ("view_channels", "vote_margin_px") else 1
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= largest:
+        raise ValueError(
+            f"{name} is {str(value)[:40]}; it must be a whole number from {least} to {largest:,}"
+        )
+
+
+def _shapes_of(config: PmfCNNConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Names, types and shapes of the weights of such a network, without memory for them.
+
+    Raises ValueError for a network that is larger, or works longer, than any here.
+    """
+    with torch.device("meta"):
+        network = PmfCNN(config).eval()
+    state = network.state_dict()
+    parameters = sum(value.numel() for value in state.values())
+    if parameters > LARGEST_PARAMETERS:
+        raise ValueError(
+            f"a network of {parameters:,} weights; models here have up to {LARGEST_PARAMETERS:,}"
+        )
+    # No layer is asked for more places than half the canary's sides give.
+    places = (max(SMALLEST_CANARY_PX, config.window_px) // 2) ** 2
+    if parameters * places > MOST_CANARY_OPERATIONS:
+        raise ValueError(
+            f"a network of {parameters:,} weights on windows of {config.window_px} pixels takes "
+            "too long"
+        )
+    return {name: (_DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items()}
+
+
+_DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
+
+
+def _checked_weights(path: Path, config: PmfCNNConfig) -> bytes:
+    """The weights' file, read only if its head holds what such a network needs.
+
+    Raises OSError, or ValueError where it holds something else.
+    """
+    expected = _shapes_of(config)
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(LARGEST_HEADER_BYTES, size - 8):
+            raise ValueError(f"its head claims {length:,} bytes of {size:,}")
+        try:
+            head = json.loads(file.read(length))
+            found = {
+                name: (str(one["dtype"]), tuple(one["shape"]))
+                for name, one in head.items()
+                if name != "__metadata__"
+            }
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError("its head is none") from error
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(
+                f"{name[:80]}: {_told(found.get(name))} in the file, "
+                f"{_told(expected.get(name))} by the manifest"
+            )
+    needed = 8 + length + sum(_BYTES[kind] * math.prod(shape) for kind, shape in expected.values())
+    if size != needed:
+        raise ValueError(f"{size:,} bytes, of which its head speaks of {needed:,}")
+    return path.read_bytes()
+
+
+_BYTES: Final = {"F32": 4, "I64": 8}
+
+
+def _told(one: tuple[str, tuple[int, ...]] | None) -> str:
+    return "nothing" if one is None else f"{one[0]} {' x '.join(map(str, one[1])) or 'alone'}"[:80]
 
 
 def load_model(folder: Path) -> Model:
@@ -254,7 +383,12 @@ def load_model(folder: Path) -> Model:
     """
     manifest = read_manifest(folder)
     try:
-        content = (folder / WEIGHTS).read_bytes()
+        content = _checked_weights(folder / WEIGHTS, manifest.network)
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / WEIGHTS}: the weights do not fit the sizes in {MANIFEST} ({error}); "
+            "take the model folder anew from where it came"
+        ) from error
     except OSError as error:
         raise ModelError(
             f"{folder / WEIGHTS}: cannot be read ({error.strerror}); "
@@ -268,9 +402,6 @@ def load_model(folder: Path) -> Model:
         )
     try:
         tensors = load_tensors(content)
-        # Compared before memory is taken: sizes in a manifest may be anything.
-        with torch.device("meta"):
-            PmfCNN(manifest.network).load_state_dict(tensors, assign=True)
         network = PmfCNN(manifest.network)
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
@@ -305,7 +436,15 @@ def check_canary(model: Model, folder: Path) -> None:
 
 def _read_json(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        path = folder / MANIFEST
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: is no file; give the folder of a model")
+        if path.stat().st_size > LARGEST_MANIFEST_BYTES:
+            raise ModelError(
+                f"{path}: has {path.stat().st_size:,} bytes, far more than any manifest; take the "
+                "model folder anew from where it came"
+            )
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(
             f"{folder / MANIFEST}: cannot be read ({error.strerror}); "

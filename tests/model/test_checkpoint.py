@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,99 @@ def test_a_forged_manifest_is_refused(folder: Path, values: dict[str, Any]) -> N
     """Its hashes are right; what it says cannot be."""
     forge(folder, **values)
     with pytest.raises(ModelError):
+        load_model(folder)
+
+
+ABSURD: dict[str, dict[str, Any]] = {
+    "a window of a billion": {"network": {**NETWORK, "window_px": 8 * 10**9}},
+    "a window of ten thousand": {"network": {**NETWORK, "window_px": 10_240}},
+    "a window below nothing": {"network": {**NETWORK, "window_px": -64}},
+    "half a window": {"network": {**NETWORK, "window_px": 64.5}},
+    "no number": {"network": {**NETWORK, "window_px": float("nan")}},
+    "yes": {"network": {**NETWORK, "stride_px": True}},
+    "a grid of a billion": {"network": {**NETWORK, "grids": [8, 10**9], "voting_grids": [8]}},
+    "a million grids": {"network": {**NETWORK, "grids": [8] * 10**6}},
+    "a grid of nothing": {"network": {**NETWORK, "grids": [0, 8]}},
+    "a billion channels": {"network": {**NETWORK, "context_channels": 10**9}},
+    "many views": {"network": {**NETWORK, "view_channels": 10**12}},
+    "wide": {"network": {**NETWORK, "widths": [2048, 2048, 2048]}},
+    "channels below nothing": {"network": {**NETWORK, "widths": [4, -6, 8]}},
+    "channels of nothing": {"network": {**NETWORK, "widths": [0, 0, 0]}},
+    "a margin of a billion": {"network": {**NETWORK, "vote_margin_px": 10**9}},
+    "a canary without end": {"canary": [0.5] * 10**6},
+    "a canary that is a text": {"canary": "0.5" * 10},
+    "a background of kilometres": {
+        "normalisation": {**RULE, "block_px": 16, "background_um": 9_999.0}, "um_per_pixel": 0.25,
+    },
+    "texture of thousands": {"normalisation": {**RULE, "block_px": 16, "texture_px": 9_999}},
+    "far too fine": {"um_per_pixel": 0.01},
+    "assumed far too coarse": {"assumed_pixel_size_um": 900.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ABSURD)
+def test_absurd_sizes_are_refused_before_anything_is_built_of_them(folder: Path, name: str) -> None:
+    """Their hashes are right. What was allocated is bounded, whatever they say."""
+    forge(folder, **ABSURD[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="manifest"):
+            load_model(folder)
+        assert tracemalloc.get_traced_memory()[1] < 300_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def header_of(tensors: dict[str, Any], **more: Any) -> bytes:
+    text = json.dumps(tensors | more).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+def test_weights_of_other_sizes_than_the_manifests_are_refused_by_their_head(
+    folder: Path,
+) -> None:
+    """Not a byte of the numbers is read: a file may be larger than the memory."""
+    content = (folder / WEIGHTS).read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    head = json.loads(content[8 : 8 + length])
+    name = next(one for one in head if one.endswith("weight"))
+    more = {**head, "extra": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}
+    other = {**head, name: {**head[name], "shape": [10**6, 10**6]}}
+    halves = {**head, name: {**head[name], "dtype": "F16"}}
+    for wrong in (
+        header_of(more),
+        header_of(other),
+        header_of(halves),
+        header_of({}),
+        content + b"\0" * 1000,
+        (10**8).to_bytes(8, "little") + b"{" * 1000,
+        (8).to_bytes(8, "little") + b"[[[[[[[[",
+    ):
+        forge(folder, wrong)
+        with pytest.raises(ModelError, match="do not fit the sizes"):
+            load_model(folder)
+
+
+def test_weights_larger_than_the_memory_are_not_read(folder: Path) -> None:
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: it takes no room on the disk
+    with pytest.raises(ModelError, match="do not fit the sizes"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, MANIFEST])
+def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, name: str) -> None:
+    """A named pipe would be read for ever."""
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelError, match=name):
+        load_model(folder)
+
+
+def test_a_manifest_larger_than_any_is_not_read(folder: Path) -> None:
+    with (folder / MANIFEST).open("r+b") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(ModelError, match="far more than any manifest"):
         load_model(folder)
 
 
