@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import tifffile
 
+from model.simulation.fields import simulate_field
 from tests.monitor.commands.calls import (
     DONE,
     FAILED,
@@ -313,3 +315,67 @@ def test_what_waits_is_told_with_its_reason_also_in_the_json_form(captures, conf
             assert "No space left" in one["message"]
     finally:
         subprocess.run(["umount", "-l", str(overlays)], check=False)
+
+
+def metamorph(path: Path, light: str, *, second: int, seed: int) -> None:
+    said = (
+        f'<prop id="acquisition-time-local" type="time" value="20261129 10:41:{second}.561"/>'
+        '<prop id="spatial-calibration-state" type="bool" value="on"/>'
+        '<prop id="spatial-calibration-x" type="float" value="2.0"/>'
+        '<prop id="spatial-calibration-units" type="string" value="um"/>'
+        f'<prop id="_IllumSetting_" type="string" value="{light}"/>'
+    )
+    field = simulate_field(seed, shape=(256, 256), pixel_size_um=2.0, modality="phase")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = f"<MetaData><PlaneInfo>{said}</PlaneInfo></MetaData>"
+    tifffile.imwrite(path, field.image, description=text, metadata=None)
+
+
+def test_of_a_fields_wavelengths_the_transmitted_one_is_read_and_the_others_are_counted(tmp_path):
+    """Names say just w1 to w3, seconds apart: they were three scans, two of them of stains."""
+    folder, state = tmp_path / "exp7" / "2026-11-29" / "1697", tmp_path / "state"
+    lights = {"w1": "DAPI", "w2": "TL 50", "w3": "Cy5"}
+    for number, (name, light) in enumerate(lights.items()):
+        path = folder / f"exp7_B02_s1_{name}.tif"
+        metamorph(path, light, second=50 + number, seed=10 + number)
+    answer = spawn("process", tmp_path / "exp7", "--state", state, "--json")
+    assert answer.code == DONE, answer.err
+    found = answer.document
+    assert (found["recorded"], found["unreadable"], found["left_out"]) == (1, 0, 2)
+    assert found["left_out_of"] == {"channel w1 (DAPI)": 1, "channel w3 (Cy5)": 1}
+    assert found["dishes"] == ["exp7/B2"]
+    history = call("history", "exp7/B2", "--format", "json", "--state", state, "--all").document
+    (reading,) = history["readings"]
+    assert reading["at"].startswith("2026-11-29T10:41:51")
+    again = call("process", tmp_path / "exp7", "--state", state, "--json")
+    assert (again.code, again.document["known"], again.document["left_out"]) == (DONE, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"e_B02_s1_w1.tif": "DAPI", "e_B02_s1_w2.tif": "FITC"}, "1 of channel w2 (FITC) left out"),
+        ({"e/TimePoint_1/ZStep_2/e_B02_s1_w1.tif": "TL 50"}, "1 of plane 2 left out"),
+        ({"VID_Green_B2_1_2026y11m29d_03h00m.tif": "Green"}, "1 of channel Green left out"),
+    ],
+)
+def test_a_folder_of_which_all_is_left_out_is_no_success(files, said, tmp_path):
+    for name, light in files.items():
+        metamorph(tmp_path / "scans" / name, light, second=50, seed=10)
+    words = ["process", tmp_path / "scans", "--state", tmp_path / "state"]
+    for _ in range(2):
+        answer = call(*words)
+        assert answer.code == FAILED
+        assert said in answer.err and "`channel`" in answer.err
+        assert call(*words, "--json").document["left_out"] == len(files)
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_no_success(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / FIRST).write_bytes(b"x" * 1000)
+    (folder / "holiday.png").write_bytes(b"y" * 1000)
+    answer = spawn("process", folder, "--state", tmp_path / "state")
+    assert answer.code == FAILED
+    assert "no reading comes of it: 2 unreadable" in answer.err
+    assert "name-test" not in answer.err.split("no reading comes of it")[1]
