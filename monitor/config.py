@@ -29,7 +29,7 @@ from monitor.config_values import Section as _Section
 from monitor.config_values import TimeOfDay as _TimeOfDay
 from monitor.config_values import named_zone
 from monitor.culture import UNLISTED, Aiming, ToolKind
-from monitor.decision_config import VerificationConfig
+from monitor.decision_config import ClockConfig, VerificationConfig
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
 from monitor.outlet_config import (
@@ -561,6 +561,7 @@ class DecisionsConfig(_Section):
     differentiation: DifferentiationConfig = DifferentiationConfig()
     overrides: tuple[OverrideConfig, ...] = Field(default=(), strict=False)
     silence: SilenceConfig = SilenceConfig()
+    clock: ClockConfig = ClockConfig()
     removal: RemovalConfig = RemovalConfig()
     verification: VerificationConfig = VerificationConfig()
 

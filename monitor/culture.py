@@ -513,6 +513,11 @@ class Summary:
     colony_um2: float | None = None
 
 
+DATED_AHEAD: Final = "dated-ahead"
+DATED_LONG_AGO: Final = "dated-before-1990"
+MISDATED: Final = frozenset({DATED_AHEAD, DATED_LONG_AGO})
+"""Doubts that lie in the date alone: nobody knows where in the series such a scan belongs."""
+
 UNSURE: Final = 0.35
 """From here on somebody should look at the pictures; how it was chosen: docs/series.md."""
 

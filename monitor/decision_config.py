@@ -1,4 +1,4 @@
-"""Sections of the configuration on what is decided after a plan was carried out."""
+"""Sections of the configuration on clocks, and on what is decided after a plan was carried out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from pydantic import Field, model_validator
 from monitor.config_values import Positive, Section
 
 _Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ClockConfig(Section):
+    """What dates of captures are held against: when they arrive.
+
+    ahead_min : a capture that is dated so many minutes after it was first seen is in doubt
+    behind_min : captures that keep arriving so many minutes late, always by the same, are said to
+        come from a clock that is behind; None = that is not watched
+    """
+
+    ahead_min: Annotated[float, Field(gt=0, le=1440)] = 15.0
+    behind_min: Annotated[float, Field(ge=5, le=10_000_000)] | None = 45.0
 
 
 class VerificationConfig(Section):

@@ -344,6 +344,7 @@ class Pipeline:
             named=work.named.identity(work.capture.source),
             key=work.named.scan,
             gap_s=self.settings(work.capture.source).scan_gap_s,
+            ahead_s=60 * self._config.decisions.clock.ahead_min,
         )
 
     def _compared(self, measured: FieldMeasurement, source: str) -> FieldMeasurement:

@@ -109,6 +109,8 @@ def step(
         severity = judgement.severity or Severity.WARNING
         ahead = next_limit(series, limits)
         forecast = None if ahead is None else f"At the present rate it {forecast_text(ahead)}."
+        if judgement.alert is AlertKind.CLEARED:
+            forecast = None
         changes.append(
             Change(newest, AlertTopic.DIFFERENTIATION, judgement.alert, severity, forecast)
         )

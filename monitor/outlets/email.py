@@ -584,7 +584,7 @@ def _headline(story: AlertStory, fraction: float | None) -> str:
 
 def _reason(story: AlertStory) -> str:
     alert, limits = story.alert, story.limits
-    if alert.topic in _NOTICES:
+    if alert.topic in _NOTICES or (alert.kind is AlertKind.CLEARED and alert.text):
         return clean(alert.text or "")
     votes, needed = considered(story.readings, limits)
     scans = _scans(needed, max(len(votes), limits.scans_considered))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, AlertTopic, DishStory, Reading
+from monitor.culture import MISDATED, AlertKind, AlertTopic, DishStory, Reading
 
 _DIFFERENTIATED = "#d55e00"
 _CELLS = "#0072b2"
@@ -70,6 +70,9 @@ def plot_story(story: DishStory, limits: DifferentiationConfig, *, zone: ZoneInf
 
     Returns a PNG, 960 px wide and 720 px high, higher where there is something to explain.
     """
+    # One of 2099 would leave no room for the others.
+    dated = tuple(one for one in story.readings if not MISDATED & set(one.doubts))
+    story = replace(story, readings=dated)
     readings = story.readings
     events = _events(story)
     key = _key(events, zone)

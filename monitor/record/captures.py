@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, joinedload
 
 from monitor.culture import (
+    DATED_AHEAD,
+    DATED_LONG_AGO,
     Capture,
     CaptureState,
     Colony,
@@ -108,11 +110,13 @@ class ScanPlace:
 
     named : what its name says
     gap_s : fields of one scan without a key are at most so far apart
+    ahead_s : dated so much after it was first seen, a capture is misdated; None = never
     """
 
     named: FieldIdentity
     key: str | None
     gap_s: float
+    ahead_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -647,6 +651,21 @@ _DUE = (
 )
 
 
+# No imager that writes files is older; a clock whose battery is empty begins before.
+_OLDEST = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+def is_misdated(acquired_at: datetime, first_seen_at: datetime, ahead_s: float) -> bool:
+    """Can a capture not have been taken when it says, going by when it arrived?"""
+    return acquired_at < _OLDEST or acquired_at > first_seen_at + timedelta(seconds=ahead_s)
+
+
+def _doubts_on_date(capture: CaptureRow) -> tuple[str, ...]:
+    if not capture.is_misdated or capture.acquired_at is None:
+        return ()
+    return (DATED_LONG_AGO if capture.acquired_at < _OLDEST else DATED_AHEAD,)
+
+
 def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:
     """The row as a value of the field."""
     detail = row.detail
@@ -694,7 +713,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         overlay=detail.get("overlay"),
         label_map=detail.get("label_map"),
         quality=detail["quality"],
-        doubts=tuple(detail["doubts"]),
+        doubts=(*detail["doubts"], *_doubts_on_date(capture)),
         took_s=detail["took_s"],
         fingerprint=capture.fingerprint,
         aims=tuple(aim_of(one) for one in detail.get("aims", ())),
@@ -751,6 +770,9 @@ def _record(
     dish = _line_of(session, row, place, measured.acquired_at, now)
     was_measured = row.acquired_at is not None
     row.finished_at, row.acquired_at = now, measured.acquired_at
+    row.is_misdated = place.ahead_s is not None and is_misdated(
+        measured.acquired_at, row.first_seen_at, place.ahead_s
+    )
     row.fingerprint = _short_print(measured.fingerprint)
     row.identity = digest_of(place.named)
     row.field, row.channel = place.named.field, place.named.channel
@@ -908,6 +930,7 @@ _SCANS_NEAR = (
     .where(
         ScanRow.dish_id == bindparam("dish"),
         ScanRow.key.is_(None),
+        ScanRow.is_misdated == bindparam("misdated"),
         ScanRow.first_at <= bindparam("latest"),
         ScanRow.last_at >= bindparam("earliest"),
     )
@@ -933,7 +956,13 @@ def _put_into_scan(
     else:
         gap = timedelta(seconds=place.gap_s)
         near: Sequence[ScanRow] = session.scalars(
-            _SCANS_NEAR, {"dish": dish.id, "latest": at + gap, "earliest": at - gap}
+            _SCANS_NEAR,
+            {
+                "dish": dish.id,
+                "latest": at + gap,
+                "earliest": at - gap,
+                "misdated": row.is_misdated,
+            },
         ).all()
         if near:
             session.flush()  # what was measured in this transaction before
@@ -949,6 +978,7 @@ def _put_into_scan(
                 "last_at": at,
                 "last_taken_at": now,
                 "dirty": True,
+                "is_misdated": row.is_misdated,
             },
         )
         return int(new.inserted_primary_key[0])  # type: ignore[attr-defined]

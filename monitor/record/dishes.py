@@ -38,6 +38,7 @@ from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.series import (
     THAT_COUNTS,
     last_taken_at,
+    newest_reading,
     reading_of,
     readings_numbered,
     scans_read,
@@ -336,6 +337,7 @@ class DishRecord:
                 if follow is not None:
                     follow_colonies(session, dish, scan, row, follow)
                 scan.reading_id, scan.dirty, scan.stand = row.id, False, None
+                scan.is_misdated = any(capture.is_misdated for _, capture in rows)
                 for _, capture in rows:
                     capture.state = CaptureState.RECORDED
                 set_aside = _finish_others(session, measured, rows, choices, now)
@@ -345,6 +347,9 @@ class DishRecord:
                 decision = decide(facts, reading)
                 if facts.is_newest:
                     _note_what_is_new(session, dish, facts, reading, now)
+                elif scan.is_misdated:
+                    # It says that something comes, whenever that was taken.
+                    dish.repeats, dish.last_new_at = 0, now
                 session.flush()
             about = reading if facts.latest is None else facts.latest.reading
             _carry_out(session, dish, about, decision, now, self._take_back)
@@ -354,12 +359,8 @@ class DishRecord:
         """When its last reading was taken. Raises UsageError for a dish that is not known."""
         with self._database.reading() as session:
             row = dish_called(session, dish)
-            return session.scalar(
-                select(ReadingRow.at)
-                .where(ReadingRow.dish_id == row.id)
-                .order_by(ReadingRow.at.desc())
-                .limit(1)
-            )
+            newest = newest_reading(session, row)
+            return None if newest is None else newest.at
 
     def history(
         self,
@@ -394,7 +395,7 @@ class DishRecord:
                     .where(ReadingRow.dish_id == dish.id)
                 )
                 first = session.scalar(series.order_by(ReadingRow.at).limit(1))
-                last = session.scalar(series.order_by(ReadingRow.at.desc()).limit(1))
+                last = newest_reading(session, dish)
                 found.append(
                     DishSummary(
                         name=dish.name,
@@ -812,7 +813,7 @@ _TIMED = (
         ScanRow.stand,
     )
     .join(ScanRow, THAT_COUNTS)
-    .where(ReadingRow.dish_id == bindparam("dish"), ~ScanRow.is_ahead)
+    .where(ReadingRow.dish_id == bindparam("dish"), ~ScanRow.is_misdated)
 )
 _LAST = (
     _TIMED.where(ScanRow.id != bindparam("scan"))
@@ -920,7 +921,7 @@ def _with_course(
 
     former : where the scan stood before it was read anew
     """
-    times = [dish.undecided_since, former, None if scan.is_ahead else reading.at]
+    times = [dish.undecided_since, former, None if scan.is_misdated else reading.at]
     known = [at for at in times if at is not None]
     if not known:
         return replace(facts, is_newest=False)
@@ -930,7 +931,7 @@ def _with_course(
         found = [*session.execute(_UNTIL, meant), *session.execute(_SINCE, meant)]
         others = sorted((_timed(row) for row in found), key=_place)
     series = others
-    if not scan.is_ahead:
+    if not scan.is_misdated:
         share = -1.0 if reading.differentiated_fraction is None else reading.differentiated_fraction
         own = _Timed(reading.id, scan.id, (reading.at, scan.key or "", share, reading.id), None)
         series = sorted([*others, own], key=_place)

@@ -31,7 +31,11 @@ _NEWEST = (
     select(ReadingRow.id)
     .join(ScanRow, THAT_COUNTS)
     .join(DishRow, DishRow.id == ReadingRow.dish_id)
-    .where(DishRow.name == bindparam("dish"), ReadingRow.at < bindparam("before"))
+    .where(
+        DishRow.name == bindparam("dish"),
+        ReadingRow.at < bindparam("before"),
+        ~ScanRow.is_misdated,
+    )
     .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
     .limit(bindparam("limit"))
 )

@@ -16,7 +16,7 @@ from monitor.record.captures import unfinished
 from monitor.record.database import Database
 from monitor.record.dishes import alert_of
 from monitor.record.places import dish_called
-from monitor.record.series import THAT_COUNTS, reading_of
+from monitor.record.series import THAT_COUNTS, newest_reading, reading_of
 from monitor.record.tables import (
     AlertRow,
     CaptureRow,
@@ -257,7 +257,7 @@ def _latest(dish: DishRow, limit: int, *columns: Any) -> Select[Any]:
 
 
 def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> DishGlance:
-    last = session.scalar(_latest(dish, 1, ReadingRow))
+    last = newest_reading(session, dish)
     rows: Sequence[Any] = ()
     overlay = None
     if last is not None:

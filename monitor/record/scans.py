@@ -64,7 +64,7 @@ def withdraw(session: Session, scan: ScanRow, now: datetime, take_back: TakeBack
     supersede_plans(session, dish, now, take_back)
     newest = session.scalar(
         select(ScanRow)
-        .where(ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None), ~ScanRow.is_ahead)
+        .where(ScanRow.dish_id == dish.id, ScanRow.reading_id.is_not(None), ~ScanRow.is_misdated)
         .order_by(ScanRow.first_at.desc(), ScanRow.id.desc())
         .limit(1)
     )

@@ -84,11 +84,23 @@ def readings_numbered(session: Session, ids: Sequence[int], dish: str) -> list[R
     return [one if one.dish == dish else replace(one, dish=dish) for one in found]
 
 
+def newest_reading(session: Session, dish: DishRow) -> ReadingRow | None:
+    """Of the dish's newest scan; one that is misdated only where there is no other."""
+    query = (
+        select(ReadingRow)
+        .join(ScanRow, THAT_COUNTS)
+        .where(ReadingRow.dish_id == dish.id)
+        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+        .limit(1)
+    )
+    return session.scalar(query.where(~ScanRow.is_misdated)) or session.scalar(query)
+
+
 def last_taken_at() -> Select[Any]:
     """When the newest scan of a dish ended; to be used with a `DishRow` around it."""
     return (
         select(ScanRow.last_at)
-        .where(ScanRow.dish_id == DishRow.id)
+        .where(ScanRow.dish_id == DishRow.id, ~ScanRow.is_misdated)
         .order_by(ScanRow.first_at.desc())
         .limit(1)
         .correlate(DishRow)

@@ -270,8 +270,8 @@ class ScanRow(Base):
     last_at: Mapped[datetime] = mapped_column(Moment)
     last_taken_at: Mapped[datetime] = mapped_column(Moment)
     dirty: Mapped[bool] = mapped_column(default=True)
-    # Dated after it arrived: nobody knows when it was taken, so it is no part of the course.
-    is_ahead: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Holds a misdated capture: nobody knows when it was taken, so it is no part of the course.
+    is_misdated: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Where the dish stands after it, in short; NULL: not decided.
     stand: Mapped[str | None] = mapped_column(Text)
     reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id", use_alter=True))
@@ -321,6 +321,8 @@ class CaptureRow(Base):
     plane: Mapped[int | None]
     projection: Mapped[str | None] = mapped_column(AnyText)
     acquired_at: Mapped[datetime | None] = mapped_column(Moment)
+    # Dated after it arrived, or long before there was such a camera.
+    is_misdated: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Hash of the decoded pixels: the same picture under new bytes has the same. Eight bytes tell
     # it from all others.
     fingerprint: Mapped[str | None] = mapped_column(Digest(8))

@@ -662,6 +662,8 @@ def series(line, *fractions, first_hour=1, **changes):
     """Scans at consecutive hours, each read when it is complete."""
     outcomes = []
     for hour, fraction in enumerate(fractions, start=first_hour):
+        taken = NOW.replace(hour=hour, minute=0)
+        line.clock.now = max(line.clock.now, taken)  # before that it is not there
         line.worker.says[name_at(hour)] = scanned(fraction, hour, **changes)
         line.take_in(line.drop(name_at(hour)))
         line.run()
@@ -1283,6 +1285,7 @@ def test_claims_for_later_calls_are_handed_out_first(make_line):
 def test_a_picture_of_another_size_is_doubted_also_after_a_restart(make_line):
     """It comes of another objective or binning: shown, and no alert rests on it."""
     line = make_line()
+    line.clock.passes(hours(10))
     for hour in range(6):
         name = f"dish-07_20261102T{hour:02}0000Z_f1.tif"
         line.worker.says[name] = measurement(shape=(25, 40), acquired_at=NOW + hours(hour))
