@@ -703,6 +703,8 @@ PickValue = Literal[
     "plate",
     "well",
     "region_id",
+    "label",
+    "visit",
     "order",
     "hit",
     "hits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
@@ -215,6 +216,15 @@ class OpentronsConfig(PipetteConfig):
         if int(self.api_level.partition(".")[2]) < 16:
             raise ValueError("api_level must be 2.16 or later")
         slots = [self.plate_of_robot, *self.tip_racks_of_robot]
+        if self.robot == "Flex":
+            slots.append(self.trash_slot or "A3")
+        known = r"[A-D][1-4]" if self.robot == "Flex" else r"[1-9]|1[01]"
+        unknown = [slot for slot in slots if not re.fullmatch(known, slot)]
+        if unknown:
+            raise ValueError(
+                f"{', '.join(unknown)}: a {self.robot} has no such slot; "
+                + ("its slots are A1 to D4" if self.robot == "Flex" else "its slots are 1 to 11")
+            )
         if len(set(slots)) < len(slots):
             raise ValueError(f"two things stand in one slot: {', '.join(slots)}")
         return self

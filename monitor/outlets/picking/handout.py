@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from monitor.vessels import Vessel
 # What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
 # one content a capture by the first letters of its hash.
 Contents = Mapping[str, bytes]
+
+# Hits keep their places on the stage; their places in the well follow from the vessel.
+_SAME_PLACE_UM = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,26 @@ class Handout:
                 "known; leave the formats in pixels out",
                 permanent=True,
             ) from None
+
+
+def refuse_other_vessel(handout: Handout) -> None:
+    """Raises OutletError where hits do not lie in their well as the plan says, by the vessel as it
+    is configured now: then one of the two is wrong.
+    """
+    if handout.vessel is None:
+        return
+    plan = handout.plan
+    for _, hit in handout.visits:
+        if hit.well_x_um is None or hit.well_y_um is None:
+            continue
+        now = handout.vessel.offset_um(plan.dish, hit.pick_x_um, hit.pick_y_um)
+        if math.dist(now, (hit.well_x_um, hit.well_y_um)) > _SAME_PLACE_UM:
+            raise OutletError(
+                f"removal plan {plan.id} of {plan.dish}: the source's vessel was changed since it "
+                "was made, so that its places in the well are not those of now; the next scan "
+                "makes a new one",
+                permanent=True,
+            )
 
 
 Writer = Callable[[Handout], Contents]

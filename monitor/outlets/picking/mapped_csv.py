@@ -14,7 +14,7 @@ from monitor.config import ColumnConfig
 from monitor.culture import Hit, RemovalPlan, Target
 from monitor.errors import OutletError
 from monitor.outlet_config import EchoConfig
-from monitor.outlets.picking.handout import Contents, Handout, utc_text
+from monitor.outlets.picking.handout import Contents, Handout, refuse_other_vessel, utc_text
 from monitor.outlets.spreadsheets import as_csv, number_cell, share_cell, text_cell
 from monitor.vessels import well_of
 
@@ -43,8 +43,14 @@ def echo_columns(echo: EchoConfig) -> tuple[ColumnConfig, ...]:
     )
 
 
-def values_of(plan: RemovalPlan, target: Target, hit: Hit) -> dict[str, str | float | int | None]:
-    """Everything that a column can hold; None where it is not known."""
+def values_of(
+    plan: RemovalPlan, target: Target, hit: Hit, handout: Handout | None = None
+) -> dict[str, str | float | int | None]:
+    """Everything that a column can hold; None where it is not known.
+
+    handout : of the plan, where it is one of several in a list
+    """
+    handout = handout or Handout(plan)
     x_um, y_um, z_um = pick_um(plan, target, hit)
     plate, _, _ = plan.dish.rpartition("/")
     return {
@@ -53,6 +59,8 @@ def values_of(plan: RemovalPlan, target: Target, hit: Hit) -> dict[str, str | fl
         "plate": plate or plan.dish,
         "well": well_of(plan.dish),
         "region_id": target.region_id,
+        "label": handout.label(target, hit),
+        "visit": handout.visit(hit),
         "order": hit.order,
         "hit": target.hits.index(hit) + 1,
         "hits": len(target.hits),
@@ -120,6 +128,7 @@ def echo_heading(handout: Handout) -> list[str]:
 
 def echo_rows(handout: Handout) -> list[list[str]]:
     """A row of cells a hit. The instrument reads commas and points, whatever others read."""
+    refuse_other_vessel(handout)
     return _rows(handout, echo_columns(handout.echo), None)
 
 
@@ -127,7 +136,7 @@ def _rows(handout: Handout, columns: tuple[ColumnConfig, ...], mark: str | None)
     return [
         [
             _cell(column, values, handout.plan, mark)
-            for values in (values_of(handout.plan, target, hit),)
+            for values in (values_of(handout.plan, target, hit, handout),)
             for column in columns
         ]
         for target, hit in handout.visits

@@ -8,7 +8,6 @@ before anything moves, and stops where they differ by more than the plan has roo
 
 from __future__ import annotations
 
-import math
 import pprint
 from collections.abc import Sequence
 from importlib.resources import files
@@ -17,14 +16,12 @@ from typing import Any
 from monitor.culture import Hit, RemovalPlan, Target, ToolKind
 from monitor.errors import OutletError
 from monitor.outlet_config import PipetteConfig
-from monitor.outlets.picking.handout import Contents, Handout
+from monitor.outlets.picking.handout import Contents, Handout, refuse_other_vessel
 from monitor.plates import WELL
 from monitor.vessels import Vessel, well_of
 
 # Definitions of labware are rounded to a hundredth of a millimetre along each axis.
 _ROUNDING_UM = 20.0
-# A plan keeps its hits at their places on the stage; their places in the well follow.
-_SAME_PLACE_UM = 1.0
 
 
 def opentrons_protocol(handout: Handout) -> Contents:
@@ -91,6 +88,8 @@ def _plan(handouts: Sequence[Handout], settings: PipetteConfig) -> dict[str, Any
     first = handouts[0]
     if first.vessel is None or first.vessel.config.kind == "dish":
         raise _refusal(first.plan, "the source's vessel must be a plate, so that hits have wells")
+    for one in handouts:
+        refuse_other_vessel(one)
     hits = [_hit(handout, target, hit) for handout in handouts for target, hit in handout.visits]
     errors_um = [
         one.plan.aiming.positional_error_um for one in handouts if one.plan.aiming is not None
@@ -133,21 +132,14 @@ def _geometry(
 
 
 def _hit(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
-    plan, vessel = handout.plan, handout.vessel
+    plan = handout.plan
     well = WELL.fullmatch(well_of(plan.dish) or "")
-    if well is None or vessel is None or hit.well_x_um is None or hit.well_y_um is None:
+    if well is None or hit.well_x_um is None or hit.well_y_um is None:
         raise _refusal(
             plan, "its hits have no place in a well; set the source's vessel, the next scan's has"
         )
     if plan.aiming is not None and plan.aiming.kind is not ToolKind.TIP:
         raise _refusal(plan, f"it is made for a {plan.aiming.kind}, and a pipette has a tip")
-    now = vessel.offset_um(plan.dish, hit.pick_x_um, hit.pick_y_um)
-    if math.dist(now, (hit.well_x_um, hit.well_y_um)) > _SAME_PLACE_UM:
-        raise _refusal(
-            plan,
-            "the source's vessel was changed since it was made, so that its places in the well are "
-            "not those of now; the next scan makes a new one",
-        )
     return {
         "plan": plan.id,
         "name": handout.label(target, hit),

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, shape
 
 from monitor.commands.removals import Format
-from monitor.config import ColumnConfig, ExportFormat, PickValue
+from monitor.config import ColumnConfig, ExportFormat, PickValue, VesselConfig
 from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
 from monitor.outlet_config import CsvConfig, EchoConfig
 from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
 from monitor.outlets.picking.mapped_csv import values_of
+from monitor.vessels import Vessel
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
 
 A, B = "a" * 64, "b" * 64
@@ -552,6 +553,16 @@ def test_a_dispenser_is_told_what_to_take_from_where():
     }
     empty = rows("csv-echo", Handout(in_well(PLAN)))
     assert dict(zip(empty[0], empty[1], strict=True))["Transfer Volume"] == ""
+
+
+def test_a_dispenser_gets_no_places_by_a_vessel_that_is_not_there_any_more():
+    vessel = VesselConfig(kind="96-well", centre_um=(5_079.6, -1_019.9), rows_run="-y")
+    plan = in_well(PLAN)
+    assert rows("csv-echo", Handout(plan, vessel=Vessel(vessel)))[1:]
+    moved = Vessel(vessel.model_copy(update={"centre_um": (5_090.0, -1_019.9)}))
+    with pytest.raises(OutletError, match="vessel was changed since it was made") as raised:
+        only("csv-echo", Handout(plan, vessel=moved))
+    assert raised.value.permanent
 
 
 @pytest.mark.parametrize("volume_nl", [0.0, 1.0, 3.0, 12.4, -2.5, float("inf"), float("nan")])
