@@ -40,7 +40,12 @@ class DishStatus(StrEnum):
 
     UNKNOWN = "unknown"  # nothing with cells was seen yet
     UNDIFFERENTIATED = "undifferentiated"
+    ABOVE_LIMIT = "above-limit"  # the newest scan is; not enough scans agree yet
     DIFFERENTIATING = "differentiating"
+
+    @property
+    def needs_a_look(self) -> bool:
+        return self in (DishStatus.ABOVE_LIMIT, DishStatus.DIFFERENTIATING)
 
 
 class AlertKind(StrEnum):

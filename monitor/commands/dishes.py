@@ -28,6 +28,7 @@ from monitor.commands.overview import as_document
 from monitor.config import Config
 from monitor.culture import DishLine
 from monitor.errors import UsageError
+from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import utc_now
 from monitor.record.dishes import DishSummary
 from monitor.record.store import Store
@@ -82,7 +83,7 @@ def list_(
         say("no dish is on record yet; try: colonywatch process FOLDER")
         return
     if listed:
-        show_table(_table(listed))
+        show_table(_table(sorted(listed, key=_worst_first)))
     if hidden:
         say(f"{hidden} ended; see: colonywatch dishes --all")
 
@@ -101,6 +102,13 @@ def _document(dish: DishSummary) -> dict[str, object]:
     }
 
 
+def _worst_first(dish: DishSummary) -> tuple[int, float]:
+    """What differentiates or is above its limit, by its last share; the others as they come."""
+    if dish.ended_at is not None or not dish.status.needs_a_look:
+        return (1, 0.0)
+    return (0, -((dish.last and dish.last.differentiated_fraction) or 0.0))
+
+
 def _table(dishes: list[DishSummary]) -> Table:
     has_lines = any(dish.passage or dish.ended_at is not None for dish in dishes)
     table = Table("dish", "status", "scans", "last scan (UTC)", "differentiated", "confluence")
@@ -111,7 +119,7 @@ def _table(dishes: list[DishSummary]) -> Table:
         last = dish.last
         row = [
             cell(dish.name),
-            str(dish.status),
+            STATUS_WORDS[dish.status],
             str(dish.scans),
             f"{last.at:%Y-%m-%d %H:%M}" if last else "–",
             percent(last.differentiated_fraction) if last else "–",

@@ -41,6 +41,7 @@ from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.delivery import deliver_due, release_cured
 from monitor.errors import MonitorError, RecordError
 from monitor.late_sidecars import described_anew
+from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
@@ -491,7 +492,8 @@ def _show_dishes(store: Store, dishes: Collection[str]) -> None:
             out.print(
                 f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
                 f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
-                f"differentiated, confluence {percent(last.confluence)}, {dish.status}",
+                f"differentiated, confluence {percent(last.confluence)}, "
+                f"{STATUS_WORDS[dish.status]}",
                 markup=False,
             )
 

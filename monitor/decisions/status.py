@@ -41,7 +41,8 @@ def judge(
 
     raised : above `raise_above`; worsened : above `critical_above` for the first time, or by
     `worse_by` above what was last reported; cleared : below `clear_below`. A dish that falls below
-    `critical_clear_below` is a warning again, without an alert.
+    `critical_clear_below` is a warning again, without an alert. Where the newest reading is above
+    `raise_above` and too few agree yet, the dish is said to be above the limit, without an alert.
     """
     stays = Judgement(before.status, before.severity, None)
     if not readings or not can_be_judged(readings[-1], limits):
@@ -67,8 +68,10 @@ def judge(
         return Judgement(DishStatus.UNDIFFERENTIATED, None, AlertKind.CLEARED)
     is_above = passed(limits.raise_above)
     if not is_differentiating and not is_above:
-        first = before.status is DishStatus.UNKNOWN
-        return Judgement(DishStatus.UNDIFFERENTIATED, None, None) if first else stays
+        newest = readings[-1].differentiated_fraction or 0.0
+        is_waited_for = newest > limits.raise_above
+        status = DishStatus.ABOVE_LIMIT if is_waited_for else DishStatus.UNDIFFERENTIATED
+        return Judgement(status, None, None)
 
     critical = limits.critical_above
     severity = before.severity if is_differentiating else None

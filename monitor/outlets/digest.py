@@ -72,7 +72,7 @@ class DishDay:
 
     @property
     def needs_a_look(self) -> bool:
-        return self.status is DishStatus.DIFFERENTIATING or bool(self.open)
+        return self.status.needs_a_look or bool(self.open)
 
     @property
     def has_news(self) -> bool:
@@ -122,7 +122,7 @@ class DigestStory:
 def worst_first(dish: DishDay) -> tuple[int, float]:
     """Dishes that need a look, then those with news, then the others."""
     last = dish.series[-1].differentiated_fraction if dish.series else None
-    if dish.status is DishStatus.DIFFERENTIATING:
+    if dish.status.needs_a_look:
         place = 0 if dish.severity is Severity.CRITICAL else 1
     else:
         place = 2 if dish.open else 3 if dish.has_news else 4
@@ -204,7 +204,11 @@ def _subject(story: DigestStory) -> tuple[str, str]:
         parts.append(
             f"{len(worse)} of {dishes} {verb}" + (f" ({critical} critical)" if critical else "")
         )
-    silent = [one for one in story.dishes if one.open and one not in worse]
+    above = [one for one in story.dishes if one.status is DishStatus.ABOVE_LIMIT]
+    if above:
+        is_are = "is" if len(above) == 1 else "are"
+        parts.append(f"{len(above)} {is_are} above the limit, not yet confirmed")
+    silent = [one for one in story.dishes if one.open and one not in worse and one not in above]
     if silent:
         verb = "needs" if len(silent) == 1 else "need"
         parts.append(f"{counted(len(silent), 'other dish', 'other dishes')} {verb} a look")
@@ -222,7 +226,7 @@ def _colour(story: DigestStory) -> str:
     is_open = [one for one in alerts if one.closed_at is None]
     if any(one.severity is Severity.CRITICAL for one in is_open):
         return _RED
-    worse = any(one.status is DishStatus.DIFFERENTIATING for one in story.dishes)
+    worse = any(one.status.needs_a_look for one in story.dishes)
     return _AMBER if is_open or worse or story.plans else _GREEN
 
 

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from monitor.culture import DishStatus
+
 _LONGEST_NAME = 80
+STATUS_WORDS = {
+    DishStatus.UNKNOWN: "nothing to judge yet",
+    DishStatus.UNDIFFERENTIATED: "undifferentiated",
+    DishStatus.ABOVE_LIMIT: "above the limit, not yet confirmed",
+    DishStatus.DIFFERENTIATING: "differentiating",
+}
 _COMPARE_WITH = timedelta(hours=12)
 
 

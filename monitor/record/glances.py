@@ -82,6 +82,7 @@ class DishCounts:
     all: int
     critical: int
     differentiating: int
+    above_limit: int
     undifferentiated: int
 
 
@@ -101,6 +102,7 @@ class Glances:
             all=sum(row[2] for row in rows),
             critical=sum(row[2] for row in worse if row[1] == Severity.CRITICAL),
             differentiating=sum(row[2] for row in worse if row[1] != Severity.CRITICAL),
+            above_limit=sum(row[2] for row in rows if row[0] == DishStatus.ABOVE_LIMIT),
             undifferentiated=sum(row[2] for row in rows if row[0] == DishStatus.UNDIFFERENTIATED),
         )
 
@@ -108,6 +110,8 @@ class Glances:
         self, *, first: int = 0, limit: int, since: datetime, points: int, ended: bool = False
     ) -> list[DishGlance]:
         """Dishes that live, the worst first, then by name; those that have ended where `ended`.
+
+        Worst: critical, then those that differentiate or are above the limit, by their last share.
 
         first, limit : so many after the first
         since, points : how far back, and how many scans at most, `series` reaches
@@ -117,8 +121,16 @@ class Glances:
             rows = session.execute(
                 select(DishRow.id, DishRow.name, DishRow.status, DishRow.severity).where(alive)
             ).all()
-            ordered = sorted(rows, key=lambda row: (_badness(row.status, row.severity, ended=ended),
-                                                    _in_order(row.name), row.id))  # fmt: skip
+            shares = {} if ended else _last_shares(session)
+            ordered = sorted(
+                rows,
+                key=lambda row: (
+                    _badness(row.status, row.severity, ended=ended),
+                    -shares.get(row.id, 0.0),
+                    _in_order(row.name),
+                    row.id,
+                ),
+            )
             return [
                 _glance(session, session.get_one(DishRow, row.id), since, points)
                 for row in ordered[first : first + limit]
@@ -234,8 +246,27 @@ _MOST_DIFFERENTIATED = (
 )  # fmt: skip
 
 
+def _last_shares(session: Session) -> dict[int, float]:
+    """Of the dishes that need a look: the differentiated fraction of their last reading."""
+    last = (
+        select(ReadingRow.differentiated_fraction)
+        .join(ScanRow, THAT_COUNTS)
+        .where(ReadingRow.dish_id == DishRow.id)
+        .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(DishRow.id, last).where(DishRow.ended_at.is_(None), DishRow.status.in_(_NEED_A_LOOK))
+    )
+    return {dish: share for dish, share in rows if share is not None}
+
+
+_NEED_A_LOOK = [status for status in DishStatus if status.needs_a_look]
+
+
 def _badness(status: str, severity: str | None, *, ended: bool) -> int:
-    if ended or status != DishStatus.DIFFERENTIATING:
+    if ended or status not in _NEED_A_LOOK:
         return 2
     return 0 if severity == Severity.CRITICAL else 1
 

@@ -14,6 +14,7 @@ from monitor.culture import AlertTopic, DishStatus, Severity
 _SHORT = {
     DishStatus.UNKNOWN: "-",
     DishStatus.UNDIFFERENTIATED: "u",
+    DishStatus.ABOVE_LIMIT: "a",
     DishStatus.DIFFERENTIATING: "d",
 }
 _LONG = {short: status for status, short in _SHORT.items()}

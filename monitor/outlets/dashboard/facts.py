@@ -26,6 +26,7 @@ from monitor.outlets.dashboard.pictures import series_line
 from monitor.outlets.email import alarm_words, notice_words
 from monitor.outlets.links import AnswerLinks, dish_page
 from monitor.outlets.wording import (
+    STATUS_WORDS,
     ago,
     brief,
     change,
@@ -325,9 +326,10 @@ def headline(alert: Alert) -> str:
 
 _STATUS = {
     "critical": "critical",
-    "warning": "differentiating",
-    "fine": "undifferentiated",
-    "unknown": "nothing to judge yet",
+    "warning": STATUS_WORDS[DishStatus.DIFFERENTIATING],
+    "above": STATUS_WORDS[DishStatus.ABOVE_LIMIT],
+    "fine": STATUS_WORDS[DishStatus.UNDIFFERENTIATED],
+    "unknown": STATUS_WORDS[DishStatus.UNKNOWN],
     "ended": "ended",
 }
 
@@ -337,6 +339,8 @@ def _kind(one: DishGlance) -> str:
         return "ended"
     if one.status is DishStatus.DIFFERENTIATING:
         return "critical" if one.severity is Severity.CRITICAL else "warning"
+    if one.status is DishStatus.ABOVE_LIMIT:
+        return "above"
     return "fine" if one.status is DishStatus.UNDIFFERENTIATED else "unknown"
 
 

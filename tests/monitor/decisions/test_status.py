@@ -16,7 +16,7 @@ START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 LIMITS = DifferentiationConfig(scans_needed=2, scans_considered=3)
 THREE_OF_FOUR = DifferentiationConfig()
 ONE_OF_ONE = DifferentiationConfig(scans_needed=1, scans_considered=1)
-UNKNOWN, UNDIFFERENTIATED, DIFFERENTIATING = DishStatus
+UNKNOWN, UNDIFFERENTIATED, ABOVE_LIMIT, DIFFERENTIATING = DishStatus
 RAISED, WORSENED, CLEARED = AlertKind
 WARNING, CRITICAL = Severity
 HIGH, MIDDLE, LOW = 0.2, 0.07, 0.01
@@ -74,7 +74,11 @@ CASES = {
     "nothing was read yet": (UNKNOWN, [], UNKNOWN, None),
     "first reading, low": (UNKNOWN, [LOW], UNDIFFERENTIATED, None),
     "first reading, between the limits": (UNKNOWN, [MIDDLE], UNDIFFERENTIATED, None),
-    "first reading, high: one scan is not enough": (UNKNOWN, [HIGH], UNDIFFERENTIATED, None),
+    "first reading, high: one scan is not enough": (UNKNOWN, [HIGH], ABOVE_LIMIT, None),
+    "above, and then not any more": (ABOVE_LIMIT, [HIGH, LOW], UNDIFFERENTIATED, None),
+    "above, and then between the limits": (ABOVE_LIMIT, [HIGH, MIDDLE], UNDIFFERENTIATED, None),
+    "above, and then confirmed": (ABOVE_LIMIT, [HIGH, HIGH], DIFFERENTIATING, RAISED),
+    "above, and then nothing to go by": (ABOVE_LIMIT, [HIGH, FEW_CELLS], ABOVE_LIMIT, None),
     "unknown, two high at once": (UNKNOWN, [HIGH, HIGH], DIFFERENTIATING, RAISED),
     "second high in a row": (UNDIFFERENTIATED, [LOW, HIGH, HIGH], DIFFERENTIATING, RAISED),
     "two high of three": (UNDIFFERENTIATED, [HIGH, LOW, HIGH], DIFFERENTIATING, RAISED),
@@ -87,7 +91,7 @@ CASES = {
     "the other high is too long ago": (
         UNDIFFERENTIATED,
         [HIGH, LOW, LOW, HIGH],
-        UNDIFFERENTIATED,
+        ABOVE_LIMIT,
         None,
     ),
     "exactly at the upper limit": (UNDIFFERENTIATED, [0.10, 0.10], UNDIFFERENTIATED, None),

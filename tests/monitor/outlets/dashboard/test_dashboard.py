@@ -138,7 +138,15 @@ def site(fresh_database, tmp_path) -> Iterator[Site]:
             assert not thread.is_alive()
 
 
-def scan(site: Site, dish: str = DISH, *, number: int = 1, alert: NewAlert | None = None, **plan):
+def scan(
+    site: Site,
+    dish: str = DISH,
+    *,
+    number: int = 1,
+    alert: NewAlert | None = None,
+    status: DishStatus | None = None,
+    **plan,
+):
     """One more scan of a dish, with its overlay on the disk."""
     name = f"{abs(hash(dish))}-{number}"
     overlay = f"overlays/{name}.jpg"
@@ -151,9 +159,9 @@ def scan(site: Site, dish: str = DISH, *, number: int = 1, alert: NewAlert | Non
     )  # fmt: skip
     where = place(dish, key=f"s{number}")
     scan_id = measure(site.store, f"{name}.tif", where, measured, at=NOW + minutes(number))
-    status = DishStatus.UNDIFFERENTIATED if alert is None else DishStatus.DIFFERENTIATING
+    usual = DishStatus.UNDIFFERENTIATED if alert is None else DishStatus.DIFFERENTIATING
     decision = ScanDecision(
-        status, () if alert is None else (alert,),
+        status or usual, () if alert is None else (alert,),
         severity=None if alert is None else alert.severity, **plan,
     )  # fmt: skip
     return read(site.store, scan_id, decision, at=NOW + minutes(number))
@@ -215,6 +223,20 @@ def test_the_overview_shows_each_dish_the_worst_first(site):
     assert text.index("C3") < text.index("B2") < text.index("A1")
     assert "1 critical" in text
     assert "27 %" in text  # 110 of 410 cell pixels
+
+
+def test_a_dish_above_the_limit_is_no_healthy_one_before_enough_scans_agree(site):
+    """Two scans at 100 % of a new dish are no alert yet, and nothing to be calm about."""
+    scan(site, "P1/A1")
+    scan(site, "P1/B2", alert=RAISED)
+    scan(site, "P1/C3", number=40, status=DishStatus.ABOVE_LIMIT)
+    page = site.look("/").text
+    text = read_page(site.look("/"))
+    assert text.index("C3") < text.index("B2") < text.index("A1")
+    assert "1 above the limit, not yet confirmed" in text
+    assert text.count("above the limit, not yet confirmed") == 2
+    assert 'class="card above"' in page
+    assert "above the limit, not yet confirmed" in read_page(site.look("/dish?name=P1/C3"))
 
 
 def test_wells_come_in_their_order_page_by_page(site):
