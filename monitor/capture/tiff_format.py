@@ -66,7 +66,8 @@ def read_tiff(
         for page in pages:
             _check_page(page, data)
         _check_kind(tiff)
-        check_upright(pages[0].tags.valueof(_ORIENTATION))
+        for page in pages:
+            check_upright(page.tags.valueof(_ORIENTATION))
 
         manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
         if is_ome(description):

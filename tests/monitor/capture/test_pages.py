@@ -270,9 +270,10 @@ def exif_block(orientation: int, order: str = "<") -> bytes:
     return mark + body
 
 
-def jpeg(orientation: int, order: str = "<") -> bytes:
+def jpeg(orientation: int, order: str = "<", *, next_one: bytes = bytes(4)) -> bytes:
+    """next_one : where the directory after the first should be"""
     data = imagecodecs.jpeg_encode(SHARP, level=90)
-    body = b"Exif\0\0" + exif_block(orientation, order)
+    body = b"Exif\0\0" + exif_block(orientation, order)[:-4] + next_one
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
 
 
@@ -287,6 +288,7 @@ def png(orientation: int) -> bytes:
 WRITERS = {
     "jpeg": jpeg,
     "jpeg, big endian": lambda orientation: jpeg(orientation, ">"),
+    "jpeg, a directory that leads nowhere": lambda orientation: jpeg(orientation, next_one=b"!!!!"),
     "png": png,
     "tiff": lambda orientation: tiff(SHARP, extratags=[(274, "H", 1, orientation, True)]),
     "imagej": lambda orientation: tiff(
