@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from monitor.capture.foreign import ForeignRefusedError, Stack, refuse_more_than_one
 from monitor.capture.metadata import Element, XmlRefusedError, elements, in_utc, real
+from monitor.capture.picture import ends_as_jpeg, ends_in_zeros
 
 T = TypeVar("T")
 
@@ -101,6 +102,9 @@ def _decoded(tile: Any, rows: int, columns: int) -> npt.NDArray[Any]:
     if len(packed) < segment.data_size:
         raise ForeignRefusedError("truncated", "ends within a tile")
     if tile.compression in (_JPEG, _JPEG_XR):
+        whole = ends_as_jpeg(packed) if tile.compression == _JPEG else not ends_in_zeros(packed)
+        if not whole:
+            raise ForeignRefusedError("truncated", "has a tile without an end")
         # As pictures of their own they have red first.
         decode = imagecodecs.jpeg_decode if tile.compression == _JPEG else imagecodecs.jpegxr_decode
         pixels = np.asarray(decode(packed))

@@ -161,6 +161,19 @@ def choose_channel(channels: Sequence[Channel], count: int, wanted: str | None) 
     return best_channel(channels)
 
 
+MANY_ZEROS = 64
+
+
+def ends_as_jpeg(packed: bytes) -> bool:
+    """Whether JPEG or JPEG 2000 is there to its end mark; zeros may stand behind it."""
+    return packed.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
+def ends_in_zeros(packed: bytes) -> bool:
+    """Whether the end was never written: what is packed well does not end in so many zeros."""
+    return len(packed) >= MANY_ZEROS and not any(packed[-MANY_ZEROS:])
+
+
 def whole_number(text: str) -> int:
     """A number of planes or the like in a description."""
     if not re.fullmatch(r"[0-9]{1,9}", text.strip()):

@@ -31,10 +31,13 @@ from monitor.capture.micro_manager import MicroManagerPage, page_of, pages_to_re
 from monitor.capture.name_parts import shown_name
 from monitor.capture.ome_xml import Ome, is_ome
 from monitor.capture.picture import (
+    MANY_ZEROS,
     ONE_EACH,
     Picture,
     check_size,
     choose_channel,
+    ends_as_jpeg,
+    ends_in_zeros,
     grey,
     plain,
     refuse,
@@ -206,8 +209,7 @@ def _check_page(page: Any, data: bytes | FileBytes) -> None:
             refuse("truncated", "has strips or tiles that were never written")
         if offset + count > len(data):
             refuse("truncated", f"should have {offset + count} bytes and has {len(data)}")
-        if page.compression in _JPEG_IN_TIFF and not _ends_as_jpeg(data[offset : offset + count]):
-            refuse("truncated", "has a JPEG strip or tile without an end")
+        _check_end(page.compression, data, offset, offset + count)
     if page.compression == 1:
         packed = math.prod(page.shaped) * int(page.bitspersample) // 8
         if sum(byte_counts[:expected]) < packed:
@@ -237,8 +239,19 @@ def _check_kind(tiff: tifffile.TiffFile) -> None:
 _JPEG_IN_TIFF = (6, 7, 34892, 33007)
 
 
-def _ends_as_jpeg(strip: bytes) -> bool:
-    return strip.rstrip(b"\0").endswith(b"\xff\xd9")
+def _check_end(compression: int, data: bytes | FileBytes, start: int, end: int) -> None:
+    """Of a strip or tile whose decoder would go on where it ends too early."""
+    if compression in _ENDING_IN_A_MARK and not ends_as_jpeg(data[start:end]):
+        refuse("truncated", "has a JPEG strip or tile without an end")
+    last = max(start, end - MANY_ZEROS)
+    if compression in _WITHOUT_AN_END and ends_in_zeros(data[last:end]):
+        refuse("truncated", "has a strip or tile that ends in zeros")
+
+
+# JPEG 2000 ends as JPEG does; what its decoder misses it leaves grey.
+_ENDING_IN_A_MARK = (*_JPEG_IN_TIFF, 33003, 33004, 33005, 34712)
+# WebP and JPEG XR have no mark at their end, and their decoders go on with what is there.
+_WITHOUT_AN_END = (34927, 50001, 22610, 34934)
 
 
 def _full_size_pages(pages: Sequence[Any]) -> list[int]:

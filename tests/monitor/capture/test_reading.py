@@ -434,6 +434,33 @@ def test_no_picture_comes_from_a_file_cut_anywhere(data):
         assert reason_of(data[:cut]) in {"truncated", "empty", "corrupt"}, cut
 
 
+PACKED = {
+    # compression: what is told of a strip whose end is zeros
+    "zstd": {"corrupt", "truncated"},
+    "lerc": {"corrupt"},
+    "lzma": {"corrupt"},
+    "png": {"corrupt"},
+    "jpegxl": {"corrupt"},
+    "jpeg2000": {"truncated"},
+    "jpegxr": {"truncated"},
+    "webp": {"truncated"},
+}
+PHOTO = cv2.resize(np.dstack([GREY, GREY, GREY]), None, fx=5, fy=5, interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.mark.parametrize("compression", PACKED)
+def test_a_strip_that_was_not_written_to_its_end_is_missed(compression):
+    """The decoders of JPEG 2000, JPEG XR and WebP go on with grey."""
+    data = bytearray(tiff(PHOTO, photometric="rgb", compression=compression, rowsperstrip=305))
+    np.testing.assert_allclose(read(bytes(data)).pixels, PHOTO[:, :, 0], atol=1)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        (start,), (count,) = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    for share in (0.3, 0.6, 0.9):
+        cut = start + int(count * share)
+        damaged = bytes(data[:cut]) + bytes(start + count - cut) + bytes(data[start + count :])
+        assert reason_of(damaged) in PACKED[compression]
+
+
 @pytest.mark.parametrize(
     "name", [name for name in WHOLE if name not in ("plain", "plain tiles", "BigTIFF", "one pixel")]
 )
