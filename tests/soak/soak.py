@@ -130,10 +130,10 @@ class Stream:
             self.bad += 1
             return
         field = self._fields[number % 3]
-        # Every capture has bytes of its own, as a camera's noise would see to.
-        image = np.clip(
-            field.image.astype(np.int32) + np.random.default_rng(number).integers(0, 2), 0, 255
-        ).astype(field.image.dtype)
+        # Every capture is a picture of its own, as a camera's noise would see to: the same one of
+        # several dishes would be a stuck camera's.
+        noise = np.random.default_rng(number).integers(0, 2, field.image.shape)
+        image = np.clip(field.image.astype(np.int32) + noise, 0, 255).astype(field.image.dtype)
         write_capture(
             type(field)(image, field.labels, field.pixel_size_um, field.modality, field.seed),
             self._folder / f"{name}.ome.tif",

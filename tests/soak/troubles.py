@@ -22,6 +22,7 @@ import psutil
 
 from monitor.commands.process import AHEAD, IN_WORK
 from tests.soak.clock import SettableClock
+from tests.soak.record_faults import record_deleted, reprocessed_beside, restored_backup
 from tests.soak.soak import (
     HERE,
     UNDELIVERED,
@@ -351,6 +352,10 @@ def troubles(captures: int, fuzz_minutes: float) -> tuple[Trouble, ...]:
         Trouble("damaged files", _fuzz(fuzz_minutes)),
         Trouble("clock set", _clock_set),
         Trouble("folder away and back", _away),
+        Trouble("database deleted", record_deleted(with_folder=False)),
+        Trouble("state folder deleted", record_deleted(with_folder=True)),
+        Trouble("reprocess beside the daemon", reprocessed_beside),
+        Trouble("restored backup", restored_backup),
         Trouble("backfill", _backfill(captures)),
         Trouble("memory and open files", _flat(captures)),
     )

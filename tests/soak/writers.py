@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import tifffile
 import yaml
 
@@ -23,14 +24,16 @@ LIMIT_S = 300.0
 
 
 def pictures(count: int) -> list[bytes]:
-    """Plain TIFF files of one dish, each of other bytes."""
+    """Plain TIFF files of one dish, each another picture of it."""
     dish = VirtualDish("dish-01", 3, onset_h=50.0, colony_radius_um=120.0)
     image = dish.field(6.0, shape=(256, 256), pixel_size_um=3.0).image
     found = []
     for number in range(count):
         file = io.BytesIO()
+        noise = np.random.default_rng(number).integers(0, 2, image.shape)
+        noisy = np.clip(image.astype(np.int32) + noise, 0, 255).astype(image.dtype)
         # Compressed and with the directory at its end, as a writer that streams would do it.
-        tifffile.imwrite(file, image, compression="lzw", description=f"capture {number}")
+        tifffile.imwrite(file, noisy, compression="lzw", description=f"capture {number}")
         found.append(file.getvalue())
     return found
 
