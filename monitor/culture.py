@@ -792,11 +792,13 @@ class Handover:
 
     to : "folder" (its files lie where the picker looks) or "sila" (a client took it)
     token : tells one hand-over from another
+    unwritten : (format, why) of those that could not be written; the others were
     """
 
     to: str
     token: str
     at: datetime
+    unwritten: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -846,6 +848,7 @@ class RemovalPlan:
 
     left_out : sentences on what the plan does not hold
     aiming, grounds : None where a plan does not say
+    covered_um2 : what its hits remove; where they overlap, counted once. None as above
     """
 
     id: str
@@ -865,6 +868,7 @@ class RemovalPlan:
     aiming: Aiming | None = None
     refused: tuple[RefusedRegion, ...] = ()
     grounds: Grounds | None = None
+    covered_um2: float | None = None
     handover: Handover | None = None
     picked_at: datetime | None = None
     fates: tuple[RegionFate, ...] = ()
@@ -893,6 +897,7 @@ class RemovalPlan:
 
     @property
     def area_um2(self) -> float:
+        """Of its regions, all that they cover; its hits remove less."""
         return sum(target.area_um2 for target in self.targets)
 
     @property

@@ -33,7 +33,7 @@ from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
 from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
-from monitor.delivery import deliver_due, release_cured
+from monitor.delivery import deliver_due, deliver_late, release_cured
 from monitor.digesting import write_due_digest
 from monitor.errors import (
     CaptureError,
@@ -418,6 +418,7 @@ class Daemon:
     def _upkeep(self) -> None:
         self._store.plans.expire(utc_now())
         end_groundless(self._store, self._config, utc_now())
+        deliver_late(self._store, self._config, utc_now())
         given_back = self._store.processes.bury_dead(utc_now())
         if given_back:
             log.warning("took over %d captures of a program that died", given_back)

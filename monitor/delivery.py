@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.addressing import mail_to
-from monitor.config import Config
+from monitor.config import Config, ExportFormat
 from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
 from monitor.decisions.silence import SILENCES
 from monitor.digesting import digest_mail
@@ -23,6 +23,7 @@ from monitor.outlets.picking import (
     stage_plan,
     staged_before,
     withdraw_plan,
+    write_late,
 )
 from monitor.plan_grounds import groundless
 from monitor.record.outbox import HELD
@@ -445,8 +446,12 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
             formats=config.outlets.removal.formats,
             token=secrets.token_hex(8),
         )
+        for name, why in staged.unwritten.items():
+            log.error("plan=%s dish=%s: %s is not written: %s", plan.id, plan.dish, name, why)
         try:
-            store.plans.hand_out(plan.id, to="folder", token=staged.token, now=now)
+            store.plans.hand_out(
+                plan.id, to="folder", token=staged.token, now=now, unwritten=staged.unwritten
+            )
         except UsageError as problem:
             # It was rejected, superseded or expired while it was being written.
             staged.discard()
@@ -467,6 +472,30 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
         staged.discard()
         raise OutletError(str(problem), permanent=True) from problem
     return str(config.removal_folder / file_stem(plan))
+
+
+def deliver_late(store: Store, config: Config, now: datetime) -> None:
+    """Formats that a plan in the picker's folder lacks, since they could not be written: once they
+    can be, as with corrected settings, they are.
+    """
+    for plan in store.plans.all([PlanStatus.EXPORTED]):
+        if plan.handover is None or not plan.handover.unwritten:
+            continue
+        missing = dict(plan.handover.unwritten)
+        wanted = [name for name in config.outlets.removal.formats if name in missing]
+        handout = handout_of(plan, store, config)
+
+        def publish(
+            _: RemovalPlan,
+            handout: Handout = handout,
+            wanted: Sequence[ExportFormat] = wanted,
+        ) -> dict[str, str]:
+            return write_late(handout, config.removal_folder, wanted)
+
+        try:
+            store.plans.show_late(plan.id, publish=publish, now=now)
+        except OutletError as problem:
+            log.error("%s", problem)
 
 
 def _show(staged: StagedPlan) -> None:

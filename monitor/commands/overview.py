@@ -36,7 +36,15 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishStory, Reading
+from monitor.culture import (
+    Alert,
+    AlertKind,
+    AlertTopic,
+    ColonyPoint,
+    DishStory,
+    PlanStatus,
+    Reading,
+)
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.outlet_config import CsvConfig
@@ -124,6 +132,11 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
             for (state, reason), count in store.captures.troubled_by_reason().items()
         ],
         "pick_logs": _pick_logs(store, alive),
+        "formats_not_written": [
+            {"plan": plan.id, "dish": plan.dish, "format": name, "message": why}
+            for plan in store.plans.all([PlanStatus.EXPORTED])
+            for name, why in (plan.handover.unwritten if plan.handover is not None else ())
+        ],
         "record": shown(config.record.folder),
     }
 
@@ -255,6 +268,10 @@ def _show_status(document: dict[str, Any]) -> None:
         say(f"{capture['state']} ({capture['reason']}){again}: {capture['message']}")
     for one in document["pick_logs"][:20]:
         say(f"pick log {one['file']}: {one['state']} ({one['reason']}): {one['message']}")
+    for one in document["formats_not_written"]:
+        say(
+            f"plan {one['plan']} of {one['dish']}: {one['format']} is not written: {one['message']}"
+        )
     if document["captures"]["unreadable"]:
         say("after the cause is gone: colonywatch retry")
 

@@ -38,7 +38,7 @@ from monitor.commands.common import (
 from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
-from monitor.delivery import deliver_due, release_cured
+from monitor.delivery import deliver_due, deliver_late, release_cured
 from monitor.errors import MonitorError, RecordError
 from monitor.late_sidecars import described_anew
 from monitor.outlets.wording import STATUS_WORDS
@@ -262,6 +262,7 @@ def _line(
         ahead = timedelta(seconds=config.outlets.email.gather_s)
         release_cured(store, config, utc_now())
         end_groundless(store, config, utc_now())
+        deliver_late(store, config, utc_now())
         deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
     finally:
         stopped.set()

@@ -34,6 +34,7 @@ from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.handout import Contents, utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.outlets.picking.whole_plate import plans_of_plate, plate_of, whole_plate
+from monitor.outlets.wording import counted, removal_area
 from monitor.pipeline import utc_now
 from monitor.plan_grounds import end_groundless
 from monitor.record.plans import PickReport, counts_of_fates
@@ -86,6 +87,7 @@ def list_(
                     "expires_at": plan.expires_at.isoformat(),
                     "targets": len(plan.targets),
                     "area_um2": plan.area_um2,
+                    "covered_um2": plan.covered_um2,
                     "approved_by": plan.approved_by,
                 }
                 for plan in plans
@@ -98,13 +100,16 @@ def list_(
             "calibration"
         )
         return
-    table = Table("plan", "dish", "status", "regions", "area", "made (UTC)", "expires (UTC)")
+    table = Table(
+        "plan", "dish", "status", "regions", "hits remove", "of", "made (UTC)", "expires (UTC)"
+    )
     for plan in plans:
         table.add_row(
             plan.id,
             cell(plan.dish),
             str(plan.status),
             str(len(plan.targets)),
+            "" if plan.covered_um2 is None else f"{plan.covered_um2 / 1e6:.3f} mm2",
             f"{plan.area_um2 / 1e6:.3f} mm2",
             f"{plan.created_at:%Y-%m-%d %H:%M}",
             f"{plan.expires_at:%Y-%m-%d %H:%M}",
@@ -157,13 +162,14 @@ def show(
             f"um, set down within {aiming.positional_error_um:g} um"
             + (f", in steps of {aiming.step_um:g} um" if aiming.step_um else "")
         )
+    say(f"{counted(len(found.targets), 'region')}, {removal_area(found)}")
     wells = any(hit.well_x_um is not None for _, hit in found.visits)
     table = Table("order", "region", "stage x, y um")
     if wells:
         table.add_column("well x, y um")
     if found.frame == "picker":
         table.add_column("picker x, y um")
-    for name in ("area um2", "probability", "clear radius um"):
+    for name in ("region um2", "removed um2", "probability", "clear radius um"):
         table.add_column(name)
     snapped = any(hit.snap_um is not None for _, hit in found.visits)
     if snapped:
@@ -183,6 +189,7 @@ def show(
             target.region_id,
             *places,
             f"{target.area_um2:,.0f}",
+            "" if target.covered_um2 is None else f"{target.covered_um2:,.0f}",
             percent(target.mean_probability),
             f"{hit.clearance_um:.0f}",
             *(("" if hit.snap_um is None else f"{hit.snap_um:.1f}",) if snapped else ()),
@@ -191,6 +198,7 @@ def show(
     show_table(table)
     for sentence in found.left_out:
         say(f"left out: {sentence}")
+    _say_unwritten(found)
     for event in events:
         note = f": {event.note}" if event.note else ""
         say(f"{event.at:%Y-%m-%d %H:%M} UTC  {event.what}, by {event.who}{note}")
@@ -245,8 +253,14 @@ def approve(
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
     if now.status is PlanStatus.EXPORTED:
         say(f"handed to the picker in {settings.removal_folder}")
+        _say_unwritten(now)
     elif settings.outlets.removal.handover == "sila":
         say("waits for a SiLA 2 client to take it (colonywatch sila)")
+
+
+def _say_unwritten(plan: RemovalPlan) -> None:
+    for name, why in plan.handover.unwritten if plan.handover is not None else ():
+        say(f"{name} is not written: {shown(why)}")
 
 
 def _end_groundless(store: Store, config: Config) -> None:

@@ -152,6 +152,7 @@ def plan_removal(
         aiming=limits.aiming,
         refused=tuple(refused),
         grounds=grounds_of(calibration, picker, place.settings),
+        covered_um2=_covered_um2([hit for one in chosen for hit in one.target.hits], limits.aiming),
     )
 
 
@@ -320,10 +321,12 @@ def _within(found: Sequence[_Found], max_hits: int) -> tuple[list[_Found], int]:
 
 def _with_cover(target: Target, aiming: Aiming) -> Target:
     """The target with what its hits remove: they lie inside it, so that this is their union."""
-    discs = unary_union(
-        [Point(hit.pick_x_um, hit.pick_y_um).buffer(aiming.removes_um / 2) for hit in target.hits]
-    )
-    return replace(target, covered_um2=float(discs.area))
+    return replace(target, covered_um2=_covered_um2(target.hits, aiming))
+
+
+def _covered_um2(hits: Sequence[Hit], aiming: Aiming) -> float:
+    discs = [Point(hit.pick_x_um, hit.pick_y_um).buffer(aiming.removes_um / 2) for hit in hits]
+    return float(unary_union(discs).area)
 
 
 def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:

@@ -31,8 +31,8 @@ from monitor.outlets.wording import (
     clean,
     counted,
     percent,
+    removal_area,
     shown_name,
-    square_mm,
     where_of,
 )
 from monitor.record.glances import SeriesPoint
@@ -334,7 +334,7 @@ def _plan(plan: RemovalPlan, story: DigestStory) -> dict[str, Any]:
     waits = plan.status is PlanStatus.DRAFT
     return {
         "where": where_of(plan.dish),
-        "summary": f"{counted(len(plan.targets), 'region')}, {square_mm(plan.area_um2)}; good "
+        "summary": f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}; good "
         f"until {brief(plan.expires_at, story.zone)}",
         "command": f"colonywatch removals approve {clean(plan.id)}" if waits else None,
     }

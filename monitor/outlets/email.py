@@ -42,6 +42,7 @@ from monitor.outlets.wording import (
     local,
     percent,
     plain_id,
+    removal_area,
     shown_name,
     square_mm,
     well_and_plate,
@@ -697,7 +698,7 @@ def _plan_facts(plan: RemovalPlan, zone: ZoneInfo) -> dict[str, Any]:
     }.get(plan.status, plan.status.value)
     return {
         "id": clean(plan.id),
-        "summary": f"{counted(count, 'region')}, {square_mm(plan.area_um2)} in all; {status}; "
+        "summary": f"{counted(count, 'region')}, {removal_area(plan)}; {status}; "
         f"ends {local(plan.expires_at, zone)}",
         "left_out": [clean(sentence) for sentence in plan.left_out],
     }

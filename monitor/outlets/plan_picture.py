@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from monitor.culture import RemovalPlan, Ring, Target
 from monitor.outlets.rings import turned
+from monitor.outlets.wording import counted, removal_area
 
 _TARGET = "#ffd400"
 _COLONY = "#ff7bac"
@@ -105,13 +106,9 @@ def _write_head(figure: Figure, plan: RemovalPlan, height: float, not_shown: int
         0.015, 1 - 0.3 / height, f"{_printable(plan.dish)}: removal plan {plan.id}", size=15,
         weight="bold", color=_INK, parse_math=False, va="center",
     )  # fmt: skip
-    covered = sum(target.covered_um2 or 0.0 for target in plan.targets) / 1e6
-    count = len(plan.visits)
     facts = [
         str(plan.status),
-        f"{count} hit{'s' * (count != 1)} in {len(plan.targets)} region"
-        f"{'s' * (len(plan.targets) != 1)}",
-        f"{covered:.3f} of {plan.area_um2 / 1e6:.3f} mm² removed",
+        f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}",
         f"good until {plan.expires_at:%Y-%m-%d %H:%M} UTC",
     ]
     if not_shown:

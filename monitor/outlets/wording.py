@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from monitor.culture import DishStatus
+from monitor.culture import DishStatus, RemovalPlan
 
 _LONGEST_NAME = 80
 STATUS_WORDS = {
@@ -78,6 +78,17 @@ def percent(fraction: float | None) -> str:
         return "undefined"
     percent = fraction * 100
     return f"{percent:.1f} %" if 0 < percent < 9.95 and percent % 1 else f"{percent:.0f} %"
+
+
+def removal_area(plan: RemovalPlan) -> str:
+    """What a plan's hits remove, which is less than its regions cover."""
+    if plan.covered_um2 is None:
+        return f"{square_mm(plan.area_um2)} in all"
+    remove = "removes" if len(plan.visits) == 1 else "remove"
+    return (
+        f"{counted(len(plan.visits), 'hit')} that {remove} {square_mm(plan.covered_um2)} of their "
+        f"{square_mm(plan.area_um2)}"
+    )
 
 
 def square_mm(area_um2: float | None) -> str:

@@ -46,6 +46,7 @@ def detail_of(plan: RemovalPlan) -> dict[str, Any]:
         "calibration_id": plan.calibration_id,
         "picker_calibration_id": plan.picker_calibration_id,
         "left_out": list(plan.left_out),
+        "covered_um2": plan.covered_um2,
         "aiming": None if plan.aiming is None else asdict(plan.aiming),
         "grounds": None if plan.grounds is None else asdict(plan.grounds),
         "targets": [
@@ -76,6 +77,7 @@ def plan_of(row: RemovalPlanRow, dish: str, fates: tuple[RegionFate, ...] = ()) 
         approved_at=row.approved_at,
         aiming=aiming_of(detail.get("aiming")),
         grounds=None if detail.get("grounds") is None else Grounds(**detail["grounds"]),
+        covered_um2=detail.get("covered_um2"),
         handover=None if row.handover is None else _handover(row.handover),
         picked_at=row.picked_at,
         fates=fates,
@@ -137,4 +139,9 @@ def _points(detail: list[list[float]]) -> Ring:
 
 
 def _handover(detail: Mapping[str, Any]) -> Handover:
-    return Handover(detail["to"], detail["token"], datetime.fromisoformat(detail["at"]))
+    return Handover(
+        detail["to"],
+        detail["token"],
+        datetime.fromisoformat(detail["at"]),
+        tuple(detail.get("unwritten", {}).items()),
+    )

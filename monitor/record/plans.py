@@ -194,12 +194,21 @@ class PlanRecord:
 
     # --- handing out ---------------------------------------------------------------------------
 
-    def hand_out(self, plan_id: str, *, to: str, token: str, now: datetime) -> RemovalPlan:
+    def hand_out(
+        self,
+        plan_id: str,
+        *,
+        to: str,
+        token: str,
+        now: datetime,
+        unwritten: Mapping[str, str] | None = None,
+    ) -> RemovalPlan:
         """An approved plan becomes exported: given to one picker, and to nobody else.
 
         to : "folder" or "sila"
         token : of this hand-over; the same one again changes nothing and is answered the same, so
             that one who did not hear the answer may ask again
+        unwritten : why a format is not among the files, by its name
 
         Raises UsageError where the plan is not approved any more, has expired, or was given to
         another token.
@@ -214,8 +223,14 @@ class PlanRecord:
             if row.status != PlanStatus.APPROVED:
                 raise UsageError(f"{plan_id}: is {row.status}, not approved")
             _refuse_old(row, now)
-            _move(session, row, PlanStatus.EXPORTED, who=US, now=now, why=f"handed to the {to}")
+            missing = "".join(
+                f"; {name} not written: {why}" for name, why in (unwritten or {}).items()
+            )
+            why = f"handed to the {to}{missing}"
+            _move(session, row, PlanStatus.EXPORTED, who=US, now=now, why=why)
             row.handover = {"to": to, "token": token, "at": now.isoformat()}
+            if unwritten:
+                row.handover = {**row.handover, "unwritten": dict(unwritten)}
             session.flush()
             return _told(session, row)
 
@@ -231,6 +246,36 @@ class PlanRecord:
                 raise UsageError(f"{plan_id}: is {row.status}, not exported")
             _refuse_old(row, now)
             publish(_told(session, row))
+
+    def show_late(
+        self,
+        plan_id: str,
+        *,
+        publish: Callable[[RemovalPlan], Mapping[str, str]],
+        now: datetime,
+    ) -> None:
+        """Show what of an exported plan could not be written before, while nobody can end it.
+
+        publish : shows it, and says which formats cannot be written still, and why
+        """
+        with self._database.writing() as session:
+            row = _plan_row(session, plan_id, lock=True)
+            if row.status != PlanStatus.EXPORTED or row.expires_at <= now or row.handover is None:
+                return
+            before = row.handover.get("unwritten", {})
+            left = dict(publish(_told(session, row)))
+            if left != before:
+                row.handover = {**row.handover, "unwritten": left}
+            for name in before:
+                if name not in left:
+                    _audit(
+                        session,
+                        row.id,
+                        US,
+                        f"plan exported, {name} not missing any more",
+                        None,
+                        now,
+                    )
 
     # --- closing the loop ----------------------------------------------------------------------
 

@@ -494,7 +494,8 @@ class RemovalPlanRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     approved_by: Mapped[str | None] = mapped_column(AnyText)
     approved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # To whom it was given, under which token, when: {"to": ..., "token": ..., "at": ...}
+    # To whom it was given, under which token, when: {"to": ..., "token": ..., "at": ...}, and
+    # "unwritten": {format: why} where some could not be written
     handover: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     picked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -10,15 +10,19 @@ import select
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from monitor.commands.overview import describe
 from monitor.config import ColumnConfig, Config, OutletsConfig, RecordConfig, RemovalOutletConfig
 from monitor.culture import DishStatus, PickOutcome, PlanStatus
-from monitor.delivery import deliver_due, take_back_from
+from monitor.delivery import deliver_due, deliver_late, take_back_from
 from monitor.errors import OutletError
 from monitor.outlets.picking import FORMATS, Handout, Picture, file_stem, stage_plan
+from monitor.outlets.picking.formats import write_what_can_be
+from monitor.outlets.picking.json_plan import plan_document
 from monitor.record.dishes import ScanDecision
 from monitor.record.plans import PickReport
 from monitor.record.store import Store
@@ -266,15 +270,76 @@ def test_files_of_a_format_that_is_not_configured_any_more_are_withdrawn_too(lin
     assert seen(config.removal_folder) == []
 
 
-def test_a_format_that_cannot_say_what_the_plan_says_shows_nothing(line, config):
-    outlets = OutletsConfig(removal=RemovalOutletConfig(formats=("csv", "stg")))
-    asking = config.model_copy(update={"outlets": outlets})
+def asking(config, *formats, **settings):
+    removal = RemovalOutletConfig(formats=formats, **settings)
+    return config.model_copy(update={"outlets": OutletsConfig(removal=removal)})
+
+
+def test_where_no_format_can_say_what_the_plan_says_nothing_is_shown(line, config):
     next_plan(line, "a")
-    assert deliver(line, asking) == 0
+    assert deliver(line, asking(config, "stg")) == 0
     (message,) = line.outbox.undelivered()
     assert "a .stg list needs one" in message.last_error
     assert message.failed_at is not None
     assert seen(config.removal_folder) == []
+
+
+def test_a_format_that_cannot_be_written_takes_no_other_down(line, config, caplog):
+    """The imager gives no heights, and a stage list needs them."""
+    plan_id = next_plan(line, "a")
+    assert deliver(line, asking(config, "csv", "stg", "json")) == 1
+    plan = line.plans.plan(plan_id)
+    files = {path.name.removeprefix(file_stem(plan)): path for path in seen(config.removal_folder)}
+    assert set(files) == {".csv", ".json", ".sha256"}
+    assert "stg" not in files[".sha256"].read_text()
+    assert plan.status is PlanStatus.EXPORTED
+    ((name, why),) = plan.handover.unwritten
+    assert (name, "a .stg list needs one" in why) == ("stg", True)
+    assert "stg not written" in line.plans.events(plan_id)[-1].note
+    assert "stg is not written" in caplog.text
+    (told,) = describe(line, config)["formats_not_written"]
+    assert (told["plan"], told["format"]) == (plan_id, "stg")
+    assert plan_document(plan)["handover"]["not_written"][0]["format"] == "stg"
+
+
+def test_a_fault_in_one_writer_takes_no_other_down():
+    """A bug of ours in one format is not to keep a picker from the others."""
+    odd = replace(removal_plan(status=PlanStatus.APPROVED), model_sha256=object())
+    handout = Handout(odd, {"a" * 64: Picture("f.tif", (10, 10))})
+    written = write_what_can_be(handout, ["csv", "json"])
+    assert list(written.contents) == [".csv"]
+    assert "unexpected fault" in written.unwritten["json"]
+
+
+def test_what_could_not_be_written_comes_when_it_can_be(line, config):
+    """The settings asked for wells where none are known; put right, the file appears, and the
+    others are not shown a second time.
+    """
+    in_well = (ColumnConfig(header="X", value="well_x_um"),)
+    plan_id = next_plan(line, "a")
+    deliver(line, asking(config, "csv", "csv-mapped", columns=in_well))
+    before = {path.name for path in seen(config.removal_folder)}
+    for path in seen(config.removal_folder):
+        path.unlink()  # taken by the picker
+    deliver_late(line, asking(config, "csv", "csv-mapped", columns=in_well), NOW)
+    assert seen(config.removal_folder) == []
+    on_stage = (ColumnConfig(header="X", value="pick_x_um"),)
+    corrected = asking(config, "csv", "csv-mapped", columns=on_stage)
+    for _ in range(2):
+        deliver_late(line, corrected, NOW)
+        (late,) = seen(config.removal_folder)
+        assert late.name.endswith(".mapped.csv")
+        assert late.name not in before
+    assert line.plans.plan(plan_id).handover.unwritten == ()
+    line.plans.reject(plan_id, who="A", now=NOW)
+    assert seen(config.removal_folder) == []
+
+
+def test_a_format_that_is_not_asked_for_any_more_is_not_missed(line, config):
+    plan_id = next_plan(line, "a")
+    deliver(line, asking(config, "csv", "stg"))
+    deliver_late(line, asking(config, "csv"), NOW)
+    assert line.plans.plan(plan_id).handover.unwritten == ()
 
 
 def test_a_record_that_fails_in_the_middle_shows_nothing(line, config, caplog):
@@ -328,6 +393,8 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
         {TARGET.capture_sha256: Picture("a.tif", (500, 500))},
         columns=(ColumnConfig(header="X", value="pick_x_um"),),
     )
+    # Protocols need a deck of a robot, which is not described here.
+    formats = tuple(name for name in FORMATS if name not in ("opentrons", "pylabrobot"))
     folder = small_disk / "removal"
     folder.mkdir()
     filler = small_disk / "filler"
@@ -337,9 +404,7 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
         room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
         filler.write_bytes(b"\0" * max(room - free_kb * 1024, 0))
         try:
-            files = stage_plan(
-                handout, folder, now=NOW, token="t", formats=tuple(FORMATS)
-            ).publish()
+            files = stage_plan(handout, folder, now=NOW, token="t", formats=formats).publish()
         except OutletError as problem:
             assert not problem.permanent
             assert "No space left on device" in str(problem)
@@ -347,7 +412,7 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
             outcomes.append(False)
         else:
             assert set(folder.iterdir()) == set(files)
-            assert len(files) == len(FORMATS) + 1
+            assert len(files) == len(formats) + 1
             outcomes.append(True)
             for path in files:
                 path.unlink()

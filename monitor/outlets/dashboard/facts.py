@@ -34,6 +34,7 @@ from monitor.outlets.wording import (
     counted,
     local,
     percent,
+    removal_area,
     shown_name,
     square_mm,
     well_and_plate,
@@ -285,8 +286,7 @@ class Facts:
                 PlanStatus.APPROVED: f"approved by {clean(plan.approved_by or 'somebody')}",
                 PlanStatus.EXPORTED: "handed to the picker",
             }.get(plan.status, str(plan.status)),
-            "summary": f"{counted(len(plan.targets), 'region')}, "
-            f"{counted(len(plan.visits), 'hit')}, {square_mm(plan.area_um2)} in all",
+            "summary": f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}",
             "ends": f"{local(plan.expires_at, zone)}, {ago(now - plan.expires_at)}",
             "left_out": [clean(sentence) for sentence in plan.left_out],
             "command": f"colonywatch removals approve {shlex.quote(clean(plan.id))}",

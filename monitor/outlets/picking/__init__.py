@@ -13,9 +13,9 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from monitor.config import ExportFormat
 from monitor.culture import PlanStatus, RemovalPlan
 from monitor.errors import OutletError
 from monitor.outlets.picking.csv_list import plan_as_csv
-from monitor.outlets.picking.formats import FORMATS, write_formats
+from monitor.outlets.picking.formats import FORMATS, write_formats, write_what_can_be
 from monitor.outlets.picking.handout import Handout, Picture
 from monitor.outlets.picking.json_plan import plan_as_json
-from monitor.whole_files import HIDDEN_SUFFIX, hidden_prefix, hide_whole, sync_folder
+from monitor.whole_files import HIDDEN_SUFFIX, hidden_prefix, hide_whole, sync_folder, write_whole
 
 __all__ = [
     "DEFAULT_FORMATS",
@@ -41,6 +41,7 @@ __all__ = [
     "staged_before",
     "withdraw_plan",
     "write_formats",
+    "write_late",
 ]
 
 DEFAULT_FORMATS: tuple[ExportFormat, ...] = ("csv", "json")
@@ -54,12 +55,14 @@ class StagedPlan:
 
     token : of the hand-over; part of the hidden names, so that it can be told later what is hidden
     files : (hidden name, name), in the order in which to show them
+    unwritten : why a format is not among them, by its name
     """
 
     plan: RemovalPlan
     folder: Path
     token: str
     files: tuple[tuple[Path, Path], ...]
+    unwritten: Mapping[str, str] = field(default_factory=dict)
 
     def publish(self) -> list[Path]:
         """Show what is hidden, the checksums last. Returns the files of the plan in that order.
@@ -104,20 +107,25 @@ def stage_plan(
 ) -> StagedPlan:
     """All the slow work: the files of a plan, on the disk in the folder, under hidden names.
 
+    A format that cannot say what the plan says is left out, and named in `unwritten`.
+
     Raises OutletError; permanent where the plan may not be carried out (not approved, expired, no
-    target) or a format cannot say what it says; else the folder could not be written, and nothing
-    is left there.
+    target) or no format is left; else the folder could not be written, and nothing is left there.
     """
     plan = handout.plan
     _refuse_unfit(plan, now)
     stem = file_stem(plan)
-    contents = write_formats(handout, formats)
+    written = write_what_can_be(handout, formats)
+    contents = written.contents
+    if not contents:
+        raise OutletError("; ".join(written.unwritten.values()), permanent=True)
     contents[CHECKSUMS] = "".join(
         f"{hashlib.sha256(content).hexdigest()}  {stem}{ending}\n"
         for ending, content in contents.items()
     ).encode()
     paths = [folder / (stem + ending) for ending in contents]
-    staged = StagedPlan(plan, folder, token, tuple((_hidden(path, token), path) for path in paths))
+    files = tuple((_hidden(path, token), path) for path in paths)
+    staged = StagedPlan(plan, folder, token, files, written.unwritten)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for (hidden, _), content in zip(staged.files, contents.values(), strict=True):
@@ -134,6 +142,21 @@ def staged_before(plan: RemovalPlan, folder: Path, token: str) -> StagedPlan:
     """What `stage_plan` made under a token, perhaps in another process, shown already or not."""
     paths = [*reversed(_files_of(plan, folder))]
     return StagedPlan(plan, folder, token, tuple((_hidden(path, token), path) for path in paths))
+
+
+def write_late(handout: Handout, folder: Path, formats: Sequence[ExportFormat]) -> dict[str, str]:
+    """Formats that could not be written when the plan was shown, as far as they can be now.
+
+    Each file appears whole. The checksums stay as they are: a picker that took the plan by them is
+    not shown it a second time. Returns why a format cannot be written still, by its name.
+    """
+    written = write_what_can_be(handout, formats)
+    try:
+        for ending, content in written.contents.items():
+            write_whole(folder / (file_stem(handout.plan) + ending), content)
+    except OSError as problem:
+        raise _unwritten(handout.plan, folder, problem) from problem
+    return written.unwritten
 
 
 def withdraw_plan(plan: RemovalPlan, folder: Path) -> list[Path]:

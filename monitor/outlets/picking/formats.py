@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.config import ExportFormat
+from monitor.errors import OutletError
 from monitor.outlets.picking.csv_list import plan_as_csv
 from monitor.outlets.picking.handout import Contents, Handout, Writer
 from monitor.outlets.picking.imagej_rois import imagej_rois
@@ -17,6 +19,8 @@ from monitor.outlets.picking.ome_rois import ome_xml_rois
 from monitor.outlets.picking.pipetting import opentrons_protocol, pylabrobot_protocol
 from monitor.outlets.picking.qupath import qupath_geojson
 from monitor.outlets.picking.useq_yaml import useq_sequence
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,39 @@ FORMATS: dict[ExportFormat, Format] = {
 }
 
 
-def write_formats(handout: Handout, formats: Sequence[ExportFormat]) -> dict[str, bytes]:
-    """The files of a plan: how each one's name goes on after the stem -> its content.
-
-    In the order of writing. Raises OutletError where a format cannot say what the plan says.
+@dataclass(frozen=True)
+class Written:
+    """contents : how each file's name goes on after the stem -> its content, in the order of
+        writing
+    unwritten : why a format cannot say what the plan says, by its name
     """
-    return {
-        (f".{part}" if part else "") + known.suffix: content
-        for name, known in FORMATS.items()
-        if name in formats
-        for part, content in known.write(handout).items()
-    }
+
+    contents: dict[str, bytes]
+    unwritten: dict[str, str]
+
+
+def write_formats(handout: Handout, formats: Sequence[ExportFormat]) -> dict[str, bytes]:
+    """As `write_what_can_be`. Raises OutletError where a format cannot say what the plan says."""
+    written = write_what_can_be(handout, formats)
+    for why in written.unwritten.values():
+        raise OutletError(why, permanent=True)
+    return written.contents
+
+
+def write_what_can_be(handout: Handout, formats: Sequence[ExportFormat]) -> Written:
+    """The files of a plan. A format that cannot be written takes no other down."""
+    written = Written({}, {})
+    for name, known in FORMATS.items():
+        if name not in formats:
+            continue
+        try:
+            contents = known.write(handout)
+        except OutletError as problem:
+            written.unwritten[name] = str(problem)
+        except Exception as problem:
+            log.exception("plan=%s: unexpected fault in writing %s", handout.plan.id, name)
+            written.unwritten[name] = f"unexpected fault in colonywatch: {problem!r}; see the log"
+        else:
+            for part, content in contents.items():
+                written.contents[(f".{part}" if part else "") + known.suffix] = content
+    return written

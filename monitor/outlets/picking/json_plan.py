@@ -52,7 +52,13 @@ def plan_document(plan: RemovalPlan, *, calibration_rms_um: float | None = None)
         # Without its token: who has that can speak for the picker.
         "handover": None
         if plan.handover is None
-        else {"to": plan.handover.to, "at": utc_text(plan.handover.at)},
+        else {
+            "to": plan.handover.to,
+            "at": utc_text(plan.handover.at),
+            "not_written": [
+                {"format": name, "reason": why} for name, why in plan.handover.unwritten
+            ],
+        },
         "picked_at": None if plan.picked_at is None else utc_text(plan.picked_at),
         "model_sha256": plan.model_sha256,
         "settings_sha256": plan.settings_sha256,
@@ -61,6 +67,7 @@ def plan_document(plan: RemovalPlan, *, calibration_rms_um: float | None = None)
         if plan.picker_calibration_id is None
         else {"id": plan.picker_calibration_id},
         "area_um2": round(plan.area_um2, 1),
+        "covered_um2": _rounded(plan.covered_um2, 1),
         "left_out": list(plan.left_out),
         "tool": None if plan.aiming is None else _tool(plan.aiming),
         "targets": [

@@ -196,3 +196,11 @@ def test_a_format_that_cannot_say_it_names_the_setting(plate, tmp_path):
     )
     assert answer.code == FAILED
     assert "set outlets.removal.opentrons.labware" in answer.err
+
+
+def test_the_list_tells_what_hits_remove_from_what_regions_cover(state):
+    """A tenth of an area is not to be read as all of it."""
+    (listed,) = call("removals", "list", "--json", "--state", state).document
+    assert {"area_um2", "covered_um2"} <= set(listed)
+    text = call("removals", "list", "--state", state).out
+    assert "hits remove" in text

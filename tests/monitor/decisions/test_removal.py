@@ -568,3 +568,33 @@ def test_without_a_step_nothing_is_moved():
 def test_a_step_that_cannot_be_is_refused(step_um):
     with pytest.raises(ValueError):
         stepping(step_um)
+
+
+def test_the_plan_says_what_its_hits_remove_in_all_and_counts_what_overlaps_once():
+    """Two hits of 100 um, 50 um apart; a third by itself. The regions cover more."""
+    near = tuple(AimPoint(100.0, column, 60.0) for column in (100.0, 125.0))
+    one, two = region(side=120), region(label=2, row=300, column=300)
+    aims = (aim(one, points=near), aim(two))
+    result = plan(field(one, two, aims=aims))
+    disc = np.pi * 50.0**2
+    lens = 2 * 50.0**2 * np.arccos(0.5) - 25.0 * np.sqrt(4 * 50.0**2 - 50.0**2)
+    assert result.covered_um2 == pytest.approx(3 * disc - lens, rel=0.01)
+    assert result.covered_um2 < result.area_um2 == (120**2 + 60**2) * 4
+
+
+def test_a_target_keeps_the_holes_of_its_region():
+    one = region(side=120)
+    hole = ((90.0, 90.0), (90.0, 110.0), (110.0, 110.0), (110.0, 90.0))
+    result = plan(field(one, aims=(aim(one, holes=(hole,)),)))
+    assert result.targets[0].holes_px == (hole,)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_plan_does_not_depend_on_the_order_of_its_captures(seed):
+    """Fields arrive in any order; equal ones decide nothing by it."""
+    fields = [
+        field(region(label=n, row=100 + 3 * n), sha256=letter * 64)
+        for n, letter in enumerate("abcdef", start=1)
+    ]
+    shuffled = [fields[n] for n in np.random.default_rng(seed).permutation(len(fields))]
+    assert plan(*shuffled) == plan(*fields)

@@ -237,6 +237,10 @@ def test_both_forms_say_the_facts_in_the_time_of_the_lab(body):
             "colonywatch removals approve 20261103T093000-17",
         ),
         (replace(PLAN, status=PlanStatus.DRAFT), "2 regions, 0.034 mm² in all; waits for a person"),
+        (
+            replace(PLAN, status=PlanStatus.DRAFT, covered_um2=15_200.0),
+            "2 regions, 2 hits that remove 0.015 mm² of their 0.034 mm²; waits for a person",
+        ),
         (PLAN, "colonywatch removals reject 20261103T093000-17"),
         (PLAN, "3 regions are too small"),
         (replace(PLAN, status=PlanStatus.SUPERSEDED), "removal plan is superseded"),

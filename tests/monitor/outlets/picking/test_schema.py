@@ -91,7 +91,11 @@ def test_what_became_of_a_region_stands_beside_it():
 def test_the_token_of_the_hand_over_stays_with_the_picker():
     text = plan_as_json(FULL)
     assert "a secret token" not in text
-    assert json.loads(text)["handover"] == {"to": "sila", "at": "2026-11-03T09:30:00Z"}
+    assert json.loads(text)["handover"] == {
+        "to": "sila",
+        "at": "2026-11-03T09:30:00Z",
+        "not_written": [],
+    }
 
 
 def objects(value, path=()):
