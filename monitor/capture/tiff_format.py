@@ -64,39 +64,52 @@ def read_tiff(
     with tifffile.TiffFile(source, _multifile=False) as tiff:
         tiff.pages.useframes = False
         pages: list[Any] = list(tiff.pages)
-        description = str(pages[0].description or "")
-        name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
         for page in pages:
             _check_page(page, data)
         _check_kind(tiff)
         for page in pages:
             check_upright(page.tags.valueof(_ORIENTATION))
 
-        manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
-        if is_ome(description):
-            picture = _ome(Ome(description, zone, path), pages, channel, decode)
-            return picture if manager is None else _completed(picture, manager)
-        said = _said(pages[0], zone)
-        if said is not None:
-            # Gen5 writes a page a channel, MetaMorph a page a file.
-            chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
-            pixels = _sharpest(chosen, pages, decode)[1]
-            of_channel = (_said(pages[chosen[0]], zone) or said).channel
-            return Picture(
-                pixels, said.pixel_size_um, said.acquired_at, said.stage, name, of_channel
-            )
-        if manager is not None:
-            return _micro_manager(tiff, pages, zone, channel, decode, name)
-        acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
-        if description.startswith("ImageJ="):
-            settings = _imagej_settings(description)
-            chosen = _imagej_pages(settings, len(pages), channel)
-            size_um = _imagej_pixel_size_um(settings, pages[0])
-            name = "ImageJ TIFF"
-        else:
-            chosen = _plain_pages(pages, channel)
-            size_um = _nikon_pixel_size_um(pages[0])
-        return Picture(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
+        picture = _described(tiff, pages, zone, channel, path, decode)
+        if picture.pixel_size_um is None:
+            # NIS-Elements writes its private tag beside any description.
+            return replace(picture, pixel_size_um=_nikon_pixel_size_um(pages[0]))
+        return picture
+
+
+def _described(
+    tiff: tifffile.TiffFile,
+    pages: Sequence[Any],
+    zone: tzinfo,
+    channel: str | None,
+    path: Path,
+    decode: Callable[[Any], _Pixels],
+) -> Picture:
+    """The picture, as the first page's description or private tag says, in this order of trust."""
+    description = str(pages[0].description or "")
+    name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
+    manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
+    if is_ome(description):
+        picture = _ome(Ome(description, zone, path), pages, channel, decode)
+        return picture if manager is None else _completed(picture, manager)
+    said = _said(pages[0], zone)
+    if said is not None:
+        # Gen5 writes a page a channel, MetaMorph a page a file.
+        chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
+        pixels = _sharpest(chosen, pages, decode)[1]
+        of_channel = (_said(pages[chosen[0]], zone) or said).channel
+        return Picture(pixels, said.pixel_size_um, said.acquired_at, said.stage, name, of_channel)
+    if manager is not None:
+        return _micro_manager(tiff, pages, zone, channel, decode, name)
+    acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
+    size_um = None
+    if description.startswith("ImageJ="):
+        settings = _imagej_settings(description)
+        chosen = _imagej_pages(settings, len(pages), channel)
+        size_um, name = _imagej_pixel_size_um(settings, pages[0]), "ImageJ TIFF"
+    else:
+        chosen = _plain_pages(pages, channel)
+    return Picture(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
 
 
 _ORIENTATION = 274

@@ -261,6 +261,20 @@ def test_nikons_private_tag_is_the_pixel_size(kind, value, size_um):
     assert read(data).pixel_size_um == size_um
 
 
+@pytest.mark.parametrize(
+    ("description", "size_um"),
+    [
+        ("NIS-Elements", 0.8708),
+        ("ImageJ=1.53t\nimages=1", 0.8708),
+        ("ImageJ=1.53t\nimages=1\nunit=um", 0.5),
+    ],
+)
+def test_nikons_tag_gives_way_to_a_description_that_says_a_size(description, size_um):
+    how = {"description": description, "resolution": (2.0, 2.0)}
+    data = tiff(SHARP, extratags=[(65326, "d", 1, 0.8708, True)], **how)
+    assert read(data).pixel_size_um == size_um
+
+
 # --- how a picture lies -------------------------------------------------------------------------
 
 

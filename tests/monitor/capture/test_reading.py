@@ -241,6 +241,16 @@ def test_imagej_calibration(unit, factor):
     assert picture.pixel_size_um == pytest.approx(0.65, rel=1e-5)
 
 
+def test_imagej_writes_the_micro_sign_as_one_byte():
+    data = tiff(
+        GREY,
+        description=b"ImageJ=1.53t\nimages=1\nunit=\xb5m\n",
+        metadata=None,
+        resolution=(1 / 0.65, 1 / 0.65),
+    )
+    assert read(data).pixel_size_um == pytest.approx(0.65, rel=1e-5)
+
+
 @pytest.mark.parametrize("unit", ["pixel", "pixels", "", "Mm", "furlong"])
 def test_imagej_without_a_unit_of_length_is_not_calibrated(unit):
     data = tiff(GREY, imagej=True, resolution=(1 / 0.65, 1 / 0.65), metadata={"unit": unit})
