@@ -32,6 +32,7 @@ from monitor.culture import UNLISTED, Aiming, ToolKind
 from monitor.decision_config import ClockConfig, VerificationConfig
 from monitor.errors import ConfigError
 from monitor.live_config import SilaConfig
+from monitor.local_times import by_zone
 from monitor.outlet_config import (
     Addressed,
     ChannelConfig,
@@ -271,7 +272,7 @@ class SourceSettings(_Section):
         start = self.experiment_start
         if start is None:
             return None
-        return (start if start.tzinfo else start.replace(tzinfo=self.zone)).astimezone(UTC)
+        return start.astimezone(UTC) if start.tzinfo else by_zone(start, self.zone)
 
 
 class UnlistedSettings(SourceSettings):

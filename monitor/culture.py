@@ -382,6 +382,7 @@ class FieldMeasurement:
     pixel_size_from : "metadata", "side-car", "name", "source", "well" or None (lengths stay in
         pixels)
     acquired_at_from : "metadata", "side-car", "name" or "mtime"
+    zone : the source's time zone, where the time rests on that
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
     aims : how to remove regions with the tool of `aiming`; where a pixel size is known
@@ -411,6 +412,7 @@ class FieldMeasurement:
     fingerprint: str | None = None
     aims: tuple[Aim, ...] = ()
     aiming: Aiming | None = None
+    zone: str | None = None
     beside: str = ""
 
 

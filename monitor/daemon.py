@@ -224,6 +224,7 @@ class Daemon:
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
+            pipeline.put_zones_right()
             self._schedule(scheduler)
             scheduler.start()
             systemd.notify("READY=1", f"STATUS=watching {len(self._sources)} sources")

@@ -11,6 +11,7 @@ import tifffile
 
 from monitor.capture.ifd_chain import check_ifd_chain
 from monitor.capture.picture import refuse
+from monitor.local_times import by_zone
 
 _UPRIGHT = 1
 _HOW_IT_LIES = {
@@ -92,6 +93,6 @@ def time_from_exif(exif: object, zone: tzinfo) -> datetime | None:
         offset = str(exif.get("OffsetTimeOriginal", "")).strip("\0 ")
         if offset:
             at = datetime.fromisoformat(at.isoformat() + offset)
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+        return at.astimezone(UTC) if at.tzinfo else by_zone(at, zone)
     except (KeyError, ValueError, OverflowError):
         return None

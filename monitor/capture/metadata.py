@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from monitor.capture.light import NO_CHANNEL, Channel
 from monitor.culture import StagePosition
+from monitor.local_times import by_zone
 
 UM = {
     "µm": 1.0,
@@ -103,7 +104,7 @@ def square_pixel_um(x: float | None, y: float | None) -> float | None:
 def in_utc(moment: datetime, zone: tzinfo) -> datetime | None:
     """A time of the instrument, in `zone` unless it says otherwise."""
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else by_zone(moment, zone)
     except OverflowError:
         return None
 

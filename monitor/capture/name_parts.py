@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.config import IMAGE_EXTENSIONS
 from monitor.errors import CaptureError
+from monitor.local_times import by_zone
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def well_at(row: int, column: int) -> str | None:
 
 def as_utc(path: PurePath, zone: tzinfo, *parts: int) -> datetime:
     try:
-        return datetime(*parts, tzinfo=zone).astimezone(UTC)  # type: ignore[arg-type, misc]
+        return by_zone(datetime(*parts), zone)  # type: ignore[arg-type]  # noqa: DTZ001
     except (ValueError, OverflowError) as problem:
         raise bad_name(path, f"its date or time does not exist ({problem})") from problem
 

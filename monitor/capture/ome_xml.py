@@ -25,6 +25,7 @@ from monitor.capture.picture import (
     whole_number,
 )
 from monitor.culture import StagePosition
+from monitor.local_times import by_zone
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0}
 
@@ -228,7 +229,7 @@ class Ome:
         seconds = real(delta)
         try:
             at = datetime.fromisoformat(text.strip())
-            at = (at if at.tzinfo else at.replace(tzinfo=self._zone)).astimezone(UTC)
+            at = at.astimezone(UTC) if at.tzinfo else by_zone(at, self._zone)
             if seconds is not None and unit in _SECONDS:
                 at += timedelta(seconds=seconds * _SECONDS[unit])
         except (ValueError, OverflowError):

@@ -257,7 +257,9 @@ def _line(
     beating.start()
     try:
         with show_rate(err, quiet=quiet) as rate:
-            yield Pipeline(config, store, worker, owner=owner, patient=False), worker, rate
+            pipeline = Pipeline(config, store, worker, owner=owner, patient=False)
+            pipeline.put_zones_right()
+            yield pipeline, worker, rate
         worker.stop()  # nothing is in work; by itself it leaves nothing behind
         ahead = timedelta(seconds=config.outlets.email.gather_s)
         release_cured(store, config, utc_now())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +43,7 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.fields import same_but_format
+from monitor.local_times import moved
 from monitor.record.database import Database
 from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
 from monitor.record.memory import hold
@@ -660,7 +661,7 @@ def is_misdated(acquired_at: datetime, first_seen_at: datetime, ahead_s: float) 
     return acquired_at < _OLDEST or acquired_at > first_seen_at + timedelta(seconds=ahead_s)
 
 
-def _doubts_on_date(capture: CaptureRow) -> tuple[str, ...]:
+def doubts_on_date(capture: CaptureRow) -> tuple[str, ...]:
     if not capture.is_misdated or capture.acquired_at is None:
         return ()
     return (DATED_LONG_AGO if capture.acquired_at < _OLDEST else DATED_AHEAD,)
@@ -713,7 +714,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         overlay=detail.get("overlay"),
         label_map=detail.get("label_map"),
         quality=detail["quality"],
-        doubts=(*detail["doubts"], *_doubts_on_date(capture)),
+        doubts=(*detail["doubts"], *doubts_on_date(capture)),
         took_s=detail["took_s"],
         fingerprint=capture.fingerprint,
         aims=tuple(aim_of(one) for one in detail.get("aims", ())),
@@ -768,6 +769,13 @@ def _record(
         return None
     place, measured = new.place, new.measured
     dish = _line_of(session, row, place, measured.acquired_at, now)
+    row.is_local = measured.zone is not None
+    if measured.zone is not None:
+        dish.zone = dish.zone or measured.zone
+        if dish.zone != measured.zone:
+            # Another program goes by another setting; a dish has one, which can be put right.
+            at = moved(measured.acquired_at, measured.zone, dish.zone)
+            measured = replace(measured, acquired_at=at)
     was_measured = row.acquired_at is not None
     row.finished_at, row.acquired_at = now, measured.acquired_at
     row.is_misdated = place.ahead_s is not None and is_misdated(

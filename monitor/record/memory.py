@@ -61,4 +61,18 @@ def known_readings(session: Session) -> tuple[Mapping[int, Reading], dict[int, R
     return session.info.get(_KNOWN, {}), session.info.setdefault(_OWN, {})
 
 
-__all__ = ["MOST_READINGS", "Readings", "hold", "known_readings", "remember", "remembered"]
+def forget_readings(session: Session) -> None:
+    """After the one thing that changes readings: their times were put right."""
+    session.info.get(_KNOWN, {}).clear()
+    session.info.get(_OWN, {}).clear()
+
+
+__all__ = [
+    "MOST_READINGS",
+    "Readings",
+    "forget_readings",
+    "hold",
+    "known_readings",
+    "remember",
+    "remembered",
+]

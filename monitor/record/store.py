@@ -25,6 +25,7 @@ from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
 from monitor.record.sources import SourceRecord
 from monitor.record.stories import StoryRecord
+from monitor.record.zones import ZoneRecord
 
 
 class Store:
@@ -48,6 +49,7 @@ class Store:
         self.dishes = DishRecord(self.database, take_back=take_back)
         self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)
+        self.zones = ZoneRecord(self.database, take_back=take_back)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.sources = SourceRecord(self.database)
         self.stories = StoryRecord(self.database)

@@ -183,6 +183,8 @@ class DishRow(Base):
     # The last scan that showed something else than the one before, and how many did not since.
     last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     repeats: Mapped[int] = mapped_column(default=0, server_default="0")
+    # By which zone those of its captures' times were read that name none.
+    zone: Mapped[str | None] = mapped_column(String(64))
     # From here on its scans are to be decided on (again): something came late, or was put right.
     undecided_since: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -322,6 +324,8 @@ class CaptureRow(Base):
     plane: Mapped[int | None]
     projection: Mapped[str | None] = mapped_column(AnyText)
     acquired_at: Mapped[datetime | None] = mapped_column(Moment)
+    # Its time names no zone.
+    is_local: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Dated after it arrived, or long before there was such a camera.
     is_misdated: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Hash of the decoded pixels: the same picture under new bytes has the same. Eight bytes tell

@@ -33,6 +33,7 @@ from monitor.capture.vessel import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
+from monitor.local_times import is_by_zone
 from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
@@ -208,8 +209,9 @@ def _measure(
         model_name=segmenter.name,
         model_sha256=segmenter.sha256,
         settings_sha256=request.settings_sha256,
-        acquired_at=acquired_at,
+        acquired_at=acquired_at.astimezone(UTC),
         acquired_at_from=acquired_at_from,
+        zone=settings.timezone if is_by_zone(acquired_at) else None,
         pixel_size_um=size,
         pixel_size_from=field.pixel_size_from,
         assumed_pixel_size_um=field.segmentation.assumed_pixel_size_um,
