@@ -355,7 +355,7 @@ def _reports(
 def export(
     target: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
     plan: Annotated[
-        str | None, typer.Argument(metavar="[PLAN]", help="Id, as `list` shows it.")
+        str | None, typer.Argument(metavar="PLAN", help="Id, as `list` shows it; or --plate.")
     ] = None,
     form: Annotated[Format, typer.Option("--format")] = Format.CSV,
     plate: Annotated[

@@ -8,7 +8,6 @@ before anything moves, and stops where they differ by more than the plan has roo
 
 from __future__ import annotations
 
-import pprint
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -79,9 +78,21 @@ def pylabrobot_text(handouts: Sequence[Handout]) -> bytes:
 def _filled(template: str, **values: Any) -> bytes:
     text = (files("monitor.outlets.picking") / template).read_text("utf-8")
     for name, value in values.items():
-        shown = pprint.pformat(value, width=96, sort_dicts=False)
-        text = text.replace(f"__{name}__", shown)
+        text = text.replace(f"__{name}__", _literal(value))
     return text.encode()
+
+
+def _literal(value: dict[str, Any]) -> str:
+    """The dict as Python, to be read by people: a line an entry, and a line an element of lists of
+    dicts.
+    """
+    lines = ["{"]
+    for key, one in value.items():
+        if isinstance(one, list) and one and isinstance(one[0], dict):
+            lines += [f"    {key!r}: [", *(f"        {element!r}," for element in one), "    ],"]
+        else:
+            lines.append(f"    {key!r}: {one!r},")
+    return "\n".join([*lines, "}"])
 
 
 def _plan(handouts: Sequence[Handout], settings: PipetteConfig) -> dict[str, Any]:
