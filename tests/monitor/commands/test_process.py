@@ -191,12 +191,10 @@ def test_a_capture_that_may_not_be_read_waits_and_a_locked_source_is_no_fault(
     assert unreadable(state) == {closed.name: "no-permission"}
 
 
-def test_copies_without_a_dish_in_their_names_stay_unreadable_until_one_says_it(
-    captures, state, tmp_path
-):
-    content = (captures / FIRST).read_bytes() + b"\0"
+def test_copies_without_a_dish_in_their_names_stay_unreadable_until_one_says_it(state, tmp_path):
+    field = simulate_field(31, shape=(256, 256), pixel_size_um=2.0, modality="phase")
     for name in ("one.tif", "two.tif", "dish-08_20261102T030000Z.tif"):
-        (tmp_path / name).write_bytes(content)
+        tifffile.imwrite(tmp_path / name, field.image)
     nameless = [tmp_path / "one.tif", tmp_path / "two.tif"]
     for known in (1, 2):
         answer = spawn("process", *nameless, "--state", state, "--json")
