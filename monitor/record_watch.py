@@ -52,6 +52,7 @@ class RecordWatch:
                 self.gone_since = self._clock()
                 self._why = str(problem)
                 log.critical("%s", problem)
+                self._store.database.note_gone(self._why)
 
     def look(self) -> bool:
         """Look whether it is in its place. True: it was gone and is back."""

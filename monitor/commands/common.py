@@ -82,9 +82,14 @@ def open_config(config: Path | None, state: Path | None) -> Config:
     return found
 
 
-def open_store(config: Config) -> Store:
-    """The record, its schema up to date. Raises RecordError."""
-    return Store(config.record.database_url, take_back=take_back_from(config))
+def open_store(config: Config, *, begins_anew: bool = False) -> Store:
+    """The record, its schema up to date. Raises RecordError.
+
+    begins_anew : an empty one also in place of one that is gone
+    """
+    return Store(
+        config.record.database_url, take_back=take_back_from(config), begins_anew=begins_anew
+    )
 
 
 def settle_sources(store: Store, config: Config, now: datetime) -> list[str]:

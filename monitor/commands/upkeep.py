@@ -47,7 +47,7 @@ def run(config: ConfigOption = None, state: StateOption = None) -> None:
             )
     gone_since = None
     while True:
-        with open_store(settings) as store:
+        with open_store(settings, begins_anew=True) as store:
             try:
                 gone_since = run_daemon(settings, store, gone_since=gone_since)
             except ModelRefusedError as problem:

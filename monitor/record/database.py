@@ -22,7 +22,14 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLA
 from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError, RecordGoneError
-from monitor.record.in_place import InPlace, existing, why_not_ours
+from monitor.record.in_place import (
+    InPlace,
+    existing,
+    forget_note,
+    leave_note,
+    refuse_to_begin_anew,
+    why_not_ours,
+)
 from monitor.record.memory import Readings
 from monitor.record.tables import RecordRow
 
@@ -58,11 +65,14 @@ class Database:
     follows : where its file is replaced by a backup of the same record, go on with that. For
         programs that keep nothing of it in hand
 
+    begins_anew : make an empty record also where a daemon has noted that there was one and it is
+        gone
+
     Raises RecordError where the database cannot be opened, migrated or written, and RecordGoneError
     where its file was deleted or replaced.
     """
 
-    def __init__(self, url: str, *, follows: bool = False) -> None:
+    def __init__(self, url: str, *, follows: bool = False, begins_anew: bool = False) -> None:
         try:
             self.url = make_url(url)
         except ArgumentError as problem:
@@ -73,6 +83,12 @@ class Database:
         self._here = threading.local()
         self._readings = Readings()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        file = self.file
+        if file is not None:
+            if begins_anew:
+                forget_note(file)
+            else:
+                refuse_to_begin_anew(file)
         if self.is_sqlite:
             if self.url.database and self.url.database != ":memory:":
                 folder = Path(self.url.database).parent
@@ -98,7 +114,6 @@ class Database:
         with _as_record_error(self._where, self._busy_s):
             self.revision = self._migrate()
             self.key = self._name_it()
-        file = self.file
         if file is not None:
             self._in_place = InPlace(file)
 
@@ -139,6 +154,11 @@ class Database:
             if not self._follows or self.why_not_back() is not None:
                 raise
             self._take_up()
+
+    def note_gone(self, text: str) -> None:
+        """For other programs, which would make an empty record in its place."""
+        if self._in_place is not None:
+            leave_note(self._in_place.path, text)
 
     def why_not_back(self) -> str | None:
         """Why what lies in the record's place now cannot be gone on with; None where it can."""

@@ -7,7 +7,7 @@ to what nobody will ever see again. So each transaction looks at the file's name
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -46,6 +46,34 @@ class InPlace:
     def _look(self) -> tuple[int, int]:
         about = self.path.stat()
         return about.st_dev, about.st_ino
+
+
+def leave_note(path: Path, text: str) -> None:
+    """Beside where the record was, that it is gone: for whoever would make an empty one there."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _note_beside(path).write_text(text + "\n", encoding="utf-8")
+
+
+def forget_note(path: Path) -> None:
+    with suppress(OSError):
+        _note_beside(path).unlink(missing_ok=True)
+
+
+def refuse_to_begin_anew(path: Path) -> None:
+    """Raises RecordGoneError where a daemon has left a note that the record is gone."""
+    note = _note_beside(path)
+    if path.exists() or not note.exists():
+        return
+    try:
+        text = note.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        text = f"{path}: the record is gone. {_NOW}"
+    raise RecordGoneError(f"{text}. To begin a new, empty one instead, start the daemon again")
+
+
+def _note_beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gone")
 
 
 def existing(path: str) -> str:

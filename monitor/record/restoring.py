@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from monitor.culture import CaptureState, PlanStatus
 from monitor.errors import RecordError
 from monitor.record.database import is_known_revision
-from monitor.record.in_place import existing
+from monitor.record.in_place import existing, forget_note
 from monitor.record.plans import LIVE_PLANS, US, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow, CaptureRow, ProcessRow, RecordRow, RemovalPlanRow
@@ -129,6 +129,7 @@ def put_in_place(ready: Ready, file: Path, now: datetime) -> Path | None:
     try:
         kept = _keep(file, aside)
         ready.made_ready.replace(file)
+        forget_note(file)
         sync_folder(file.parent)
     except OSError as problem:
         raise RecordError(

@@ -34,15 +34,20 @@ class Store:
     take_back : called with each plan that ends (superseded, expired, rejected, picked), before that
         is on record, so that the picker's folder never holds a plan that has ended
 
-    follows : as of `Database`
+    follows, begins_anew : as of `Database`
 
     Raises RecordError where it cannot be opened or was written by a newer version.
     """
 
     def __init__(
-        self, url: str, *, take_back: TakeBack | None = None, follows: bool = False
+        self,
+        url: str,
+        *,
+        take_back: TakeBack | None = None,
+        follows: bool = False,
+        begins_anew: bool = False,
     ) -> None:
-        self.database = Database(url, follows=follows)
+        self.database = Database(url, follows=follows, begins_anew=begins_anew)
         self.captures = CaptureRecord(self.database, take_back=take_back)
         self.again = AgainRecord(self.database)
         self.beside = BesideRecord(self.database)

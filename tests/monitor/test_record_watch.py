@@ -11,7 +11,9 @@ import pytest
 
 from monitor.config import Config, EmailConfig, OutletsConfig, RecordConfig
 from monitor.daemon import Daemon
+from monitor.record.store import Store
 from monitor.record_watch import RecordWatch, say_back
+from tests.monitor.commands.calls import DONE, FAILED, call
 from tests.monitor.facts import NOW, take
 
 
@@ -50,13 +52,26 @@ def test_another_record_in_its_place_is_not_gone_on_with(store, database_file, c
     watch = RecordWatch(config, store, lambda: NOW)
     database_file.unlink()
     shutil.rmtree(database_file.parent)
-    from monitor.record.store import Store
-
     Store(f"sqlite:///{database_file}").close()
     assert watch.look() is False and watch.is_gone
     assert "another record" in caplog.text
     assert watch.look() is False
     assert caplog.text.count("another record") == 1
+
+
+def test_no_command_makes_an_empty_record_in_its_place(store, database_file, config):
+    """`status` would, and the daemon would then wait beside it for ever."""
+    watch = RecordWatch(config, store, lambda: NOW)
+    shutil.rmtree(database_file.parent)
+    watch.look()
+    answer = call("status", "--state", database_file.parent)
+    assert answer.code == FAILED
+    assert "the record is gone" in answer.err and "start the daemon again" in answer.err
+    assert not database_file.exists()
+    # Who starts the daemon again has decided to begin anew.
+    Store(f"sqlite:///{database_file}", begins_anew=True).close()
+    assert call("status", "--state", database_file.parent).code == DONE
+    assert {one.name for one in database_file.parent.iterdir()} == {database_file.name}
 
 
 def test_where_nobody_could_be_told_it_is_tried_again(store, database_file, config, tmp_path):

@@ -13,6 +13,7 @@ from monitor.config import Config, RecordConfig
 from monitor.culture import PlanStatus
 from monitor.delivery import deliver_due, take_back_from
 from monitor.pipeline import utc_now
+from monitor.record.in_place import leave_note
 from monitor.record.store import Store
 from monitor.stray_plans import withdraw_strays
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, FAILED, call
@@ -187,9 +188,11 @@ def test_a_deleted_state_folder_is_made_anew(state, tmp_path):
         take(store, "/in/a.tif")
     copy = backup(state, tmp_path / "copy.sqlite")
     shutil.rmtree(state)
+    leave_note(state / "colonywatch.sqlite", "the record is gone")  # as a daemon that waits does
     answer = call("restore", copy, "--state", state)
     assert answer.code == DONE
     assert "there is no present record" in answer.err
+    assert [one.name for one in state.iterdir()] == ["colonywatch.sqlite"]
     assert call("status", "--json", "--state", state).document["captures"]["waiting"] == 1
 
 

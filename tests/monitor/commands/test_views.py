@@ -474,3 +474,31 @@ def test_an_account_without_a_name_is_asked_who_it_is(monkeypatch):
     for who in (None, " "):
         with pytest.raises(UsageError, match="--who NAME"):
             person(who)
+
+
+def test_status_tells_what_is_mounted_in_a_source_and_how_it_is_watched(tmp_path):
+    source = tmp_path / "captures"
+    (source / "disk").mkdir(parents=True)
+    (source / "again").mkdir()
+    (source / "plate").mkdir()
+    (tmp_path / "config.yaml").write_text("sources: [{name: incubator, path: captures}]")
+    for words in (
+        ["-t", "tmpfs", "tmpfs", source / "disk"],
+        ["--bind", source / "plate", source / "again"],
+    ):
+        made = subprocess.run(["mount", *map(str, words)], check=False, capture_output=True)
+        if made.returncode != 0:
+            pytest.skip("this account may not mount")
+    try:
+        answer = call("status", "--state", tmp_path / "state", folder=tmp_path)
+        document = call("status", "--json", "--state", tmp_path / "state", folder=tmp_path).document
+    finally:
+        for name in ("disk", "again"):
+            subprocess.run(["umount", "-l", str(source / name)], check=True)
+    (told,) = document["sources"]
+    assert [(Path(one["path"]).name, one["watched_by"]) for one in told["mounts_below"]] == [
+        ("again", "not"),
+        ("disk", "events"),
+    ]
+    assert f"incubator: {source}/disk is a mount in it (tmpfs), watched by events" in answer.err
+    assert "is a mount in it, and left out: it shows once more what is in" in answer.err
