@@ -132,6 +132,8 @@ def release_cured(
     settings = settings_of(config)
     if settings == known:
         return settings
+    # Also what found nobody: at a wrong port, say, or before the machine had its network.
+    store.outbox.hurry(list(settings), now)
     for channel, fingerprint in settings.items():
         released = store.outbox.release(channel, None if whatever else fingerprint, now)
         if released:

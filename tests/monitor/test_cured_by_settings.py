@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -186,6 +187,24 @@ def test_without_a_change_nothing_is_released(store, base):
         for known in (seen, None):  # this program goes on, another one starts
             assert release_cured(store, config, NOW, known=known) == seen
             assert states(store) == {A: "given up"}
+
+
+def test_what_found_nobody_goes_at_once_by_another_port(store, base):
+    """After some tries the next one is far away; with new settings nobody waits for that."""
+    raise_alert(store)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wrong = through(base, listener.getsockname()[1])
+    seen, now = release_cured(store, wrong, NOW), NOW
+    for _ in range(6):
+        assert deliver(store, wrong, now) == 0
+        now = store.outbox.undelivered()[0].next_try_at
+    now -= minutes(5)
+    assert "outlets.email.server and port" in store.outbox.undelivered()[0].last_error
+    with mail_server(opinions := Opinions()) as port:
+        right = through(base, port)
+        release_cured(store, right, now, known=seen)
+        assert deliver(store, right, now) == 1
+    assert len(opinions.taken) == 1
 
 
 def test_what_was_given_up_long_ago_is_of_no_use_any_more(store, base):
