@@ -269,7 +269,7 @@ def test_nothing_runs_on_a_record_inside_a_source(words, tmp_path):
 def test_doctor_says_whose_silence_is_not_watched(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "config.yaml").write_text(
-        "sources: [{name: a, path: in}, {name: b, path: in, expected_interval_h: 4}]"
+        "sources: [{name: a, path: in}, {name: b, path: in2, expected_interval_h: 4}]"
     )
     answer = call("doctor", "--json", folder=tmp_path)
     silent = [one for one in json.loads(answer.out) if "silence is not watched" in one["text"]]
