@@ -403,9 +403,13 @@ def export(
 def _of_plan(plan: str, form: Format, store: Store, settings: Config) -> Contents:
     found = store.plans.plan(plan)
     if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
+        what_now = (
+            f"colonywatch removals approve {plan}"
+            if found.status is PlanStatus.DRAFT
+            else "the dish's next scan makes a new one"
+        )
         raise UsageError(
-            f"{plan}: is {found.status}; only an approved plan is exported "
-            f"(colonywatch removals approve {plan})"
+            f"{plan}: is {found.status}; only an approved plan is exported ({what_now})"
         )
     return FORMATS[form.value].write(handout_of(found, store, settings))
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from monitor.culture import RemovalPlan, Ring, Target
 from monitor.outlets.rings import turned
-from monitor.outlets.wording import counted, removal_area
+from monitor.outlets.wording import counted
 
 _TARGET = "#ffd400"
 _COLONY = "#ff7bac"
@@ -106,9 +106,13 @@ def _write_head(figure: Figure, plan: RemovalPlan, height: float, not_shown: int
         0.015, 1 - 0.3 / height, f"{_printable(plan.dish)}: removal plan {plan.id}", size=15,
         weight="bold", color=_INK, parse_math=False, va="center",
     )  # fmt: skip
+    where = f"{counted(len(plan.visits), 'hit')} in {counted(len(plan.targets), 'region')}"
+    area = f"{plan.area_um2 / 1e6:.3f} mm²"
+    if plan.covered_um2 is not None:
+        area = f"{plan.covered_um2 / 1e6:.3f} of {area} to be removed"
     facts = [
         str(plan.status),
-        f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}",
+        f"{where}, {area}",
         f"good until {plan.expires_at:%Y-%m-%d %H:%M} UTC",
     ]
     if not_shown:
