@@ -16,8 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
 from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
+from monitor.decisions.clock import Arrival
 from monitor.delivery import deliver_due, deliver_late, release_cured
 from monitor.digesting import write_due_digest
 from monitor.errors import (
@@ -676,9 +678,28 @@ class Daemon:
             self._pace.answers(*_time_taken(works))
             if any(_is_answer(work.future) for work in works):
                 self._vigil.worker_answered()
+            for work in works:
+                self._note_arrival(work)
             pipeline.finish_all(works)
             self._progress["captures"] += len(works)
             self._progress["last_capture_at"] = _iso(utc_now())
+
+    def _note_arrival(self, work: InWork) -> None:
+        """For the watch on the imager's clock: only what is measured for the first time."""
+        capture, future = work.capture, work.future
+        if future.cancelled() or future.exception() is not None:
+            return
+        measured = future.result()
+        if capture.scan_id is not None or capture.first_seen_at is None:
+            return
+        if measured.acquired_at_from == "mtime":
+            return  # that is the clock of the disk
+        look, written = _size_and_time(capture.path), None
+        if look is not None:
+            with suppress(OverflowError, OSError, ValueError):  # no year that there is
+                written = datetime.fromtimestamp(look[1] / 1e9, UTC)
+        arrival = Arrival(measured.acquired_at, capture.first_seen_at, written)
+        self._vigil.arrived(capture.source, arrival)
 
     def _read_scans(self, pipeline: Pipeline) -> None:
         began = time.monotonic()

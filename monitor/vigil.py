@@ -14,6 +14,7 @@ from pathlib import Path
 from monitor.addressing import channels_to, mail_to, not_before
 from monitor.config import Config
 from monitor.culture import Alert, AlertKind, AlertTopic, EqualPicture
+from monitor.decisions.clock import KEPT, Arrival, clock_off
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.silence import (
     SILENCES,
@@ -76,6 +77,7 @@ class Vigil:
         self._gone_since: dict[str, datetime] = {}
         self._last = clock(), steady()
         self._jump: tuple[datetime, float] | None = None
+        self._arrivals: dict[str, tuple[Arrival, ...]] = {}
         self._worker = _Worker()
         self._worker_lock = threading.Lock()
 
@@ -91,6 +93,14 @@ class Vigil:
         """The segmentation process gave an answer on a capture. From any thread."""
         with self._worker_lock:
             self._worker = replace(self._worker, answered=True)
+
+    def arrived(self, source: str, arrival: Arrival) -> None:
+        """A capture was measured: when it says it was taken, when it came. From any thread."""
+        with self._worker_lock:
+            kept = self._arrivals.get(source, ())
+            # Of the fields of one scan one is enough.
+            if not kept or abs(arrival.dated - kept[-1].dated) >= timedelta(minutes=5):
+                self._arrivals[source] = (*kept, arrival)[-KEPT:]
 
     def look(self, present: Mapping[str, bool]) -> list[Alert]:
         """Raise what is wrong, clear what is over. Returns what was written.
@@ -171,6 +181,10 @@ class Vigil:
                 self._gone_since.get(source.name),
                 in_hand=source.name in in_hand,
                 has_ended=source.name in has_ended,
+                clock_off=clock_off(
+                    self._arrivals.get(source.name, ()), self._config.decisions.clock
+                ),
+                clock_seen=source.name in self._arrivals,
             )
             for source in self._config.sources
         ]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from monitor.config import SilenceConfig
 from monitor.culture import Alert, AlertTopic, EqualPicture, Severity
+from monitor.decisions.clock import off_text
 
 GIB = 2**30
 SILENCES = frozenset(
@@ -26,6 +27,7 @@ SILENCES = frozenset(
         AlertTopic.MODEL_REFUSED,
         AlertTopic.WORKER_STUCK,
         AlertTopic.CLOCK_JUMPED,
+        AlertTopic.IMAGER_CLOCK,
     }
 )
 # A source that gave another dish's capture within so many intervals is alive.
@@ -45,6 +47,7 @@ OVER = {
     AlertTopic.MODEL_REFUSED: "No capture waits for the model any more.",
     AlertTopic.WORKER_STUCK: "The segmentation process measures captures again.",
     AlertTopic.CLOCK_JUMPED: "The clock has run evenly for an hour.",
+    AlertTopic.IMAGER_CLOCK: "Captures are dated as they arrive again.",
 }
 
 
@@ -71,6 +74,8 @@ class SourceLife:
     gone_since : when its folder was found missing
     in_hand : captures of any of its dishes wait to be judged
     has_ended : it had dishes, and people have said of all that they are gone
+    clock_off : how far its clock is ahead (above 0) or behind; None = not known to be
+    clock_seen : a capture has come since anybody looks
     """
 
     name: str
@@ -79,6 +84,8 @@ class SourceLife:
     gone_since: datetime | None = None
     in_hand: bool = False
     has_ended: bool = False
+    clock_off: timedelta | None = None
+    clock_seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,7 @@ def what_is_wrong(
     """
     found: list[Alarm] = list(equal_alarms(equal))
     for source in sources:
+        found += _clock_alarms(source, open_now)
         own = [dish for dish in dishes if dish.source == source.name]
         alarms = _source_alarms(now, source, own, limits, open_now)
         # While nothing can be judged, nobody can say that none are new.
@@ -159,6 +167,23 @@ def what_is_wrong(
                 )
             )
     return (*found, *_machine_alarms(now, machine, limits, open_now))
+
+
+def _clock_alarms(source: SourceLife, open_now: Collection[AlarmKey]) -> list[Alarm]:
+    if source.clock_off is None:
+        alarm = Alarm(AlertTopic.IMAGER_CLOCK, OVER[AlertTopic.IMAGER_CLOCK], source=source.name)
+        # A daemon that starts anew has seen nothing that says otherwise.
+        return [alarm] if alarm.key in open_now and not source.clock_seen else []
+    is_ahead = source.clock_off > timedelta()
+    return [
+        Alarm(
+            AlertTopic.IMAGER_CLOCK,
+            off_text(source.name, source.clock_off),
+            source=source.name,
+            # While it lasts, nothing is decided.
+            severity=Severity.CRITICAL if is_ahead else Severity.WARNING,
+        )
+    ]
 
 
 def equal_alarms(equal: Sequence[EqualPicture]) -> tuple[Alarm, ...]:

@@ -480,6 +480,11 @@ _ALARMS = {
         "the segmentation answers again",
         "Look at colonywatch status and the log; does the machine have memory and its disks?",
     ),
+    AlertTopic.IMAGER_CLOCK: (
+        "the imager's clock is off",
+        "the imager's clock is right",
+        "Compare the imager's clock with this machine's, and look at the source's timezone.",
+    ),
     AlertTopic.CLOCK_JUMPED: (
         "the clock jumped",
         "the clock runs evenly",
