@@ -851,6 +851,7 @@ class RemovalPlan:
     left_out : sentences on what the plan does not hold
     aiming, grounds : None where a plan does not say
     covered_um2 : what its hits remove; where they overlap, counted once. None as above
+    source, label : of its dish; empty before the plan is on record
     """
 
     id: str
@@ -874,6 +875,13 @@ class RemovalPlan:
     handover: Handover | None = None
     picked_at: datetime | None = None
     fates: tuple[RegionFate, ...] = ()
+    source: str = field(default="", compare=False)
+    label: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> str:
+        """What the source's names call the dish, whatever people do: a plate's barcode and well."""
+        return self.label or self.dish
 
     @property
     def to_check(self) -> tuple[str, ...]:

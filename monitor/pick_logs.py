@@ -218,7 +218,7 @@ def plan_picked(
     found = [
         (plan.handover.at, plan)
         for plan in plans
-        if plan.dish in names
+        if plan.place in names
         and plan.handover is not None
         and (run_at is None or plan.handover.at <= run_at + CLOCKS_APART)
     ]
@@ -228,6 +228,14 @@ def plan_picked(
             f"{'/'.join(part for part in (barcode, region) if part)}: no plan of this dish was "
             f"handed out{when}",
             reason="unknown-plan",
+        )
+    sources = sorted({plan.source for _, plan in found})
+    if len(sources) > 1:
+        raise PickLogError(
+            f"{sorted(names)[0]}: plans of {len(sources)} dishes of this name were handed out, of "
+            f"sources {', '.join(sources)}, and the log does not say which one this was; say it "
+            "with colonywatch removals done",
+            reason="several-dishes",
         )
     return max(found, key=lambda one: one[0])[1]
 

@@ -22,7 +22,7 @@ from monitor.culture import (
     Target,
     ToolKind,
 )
-from monitor.record.tables import RemovalPlanRow
+from monitor.record.tables import DishRow, RemovalPlanRow
 
 _OF_A_HIT = (
     "order",
@@ -57,12 +57,14 @@ def detail_of(plan: RemovalPlan) -> dict[str, Any]:
     }
 
 
-def plan_of(row: RemovalPlanRow, dish: str, fates: tuple[RegionFate, ...] = ()) -> RemovalPlan:
+def plan_of(row: RemovalPlanRow, dish: DishRow, fates: tuple[RegionFate, ...] = ()) -> RemovalPlan:
     """The row as a value of the field."""
     detail = row.detail
     return RemovalPlan(
         id=row.id,
-        dish=dish,
+        dish=dish.name,
+        source=dish.source,
+        label=dish.label,
         reading_id=row.reading_id,
         status=PlanStatus(row.status),
         created_at=row.created_at,

@@ -101,7 +101,7 @@ class PlanRecord:
         """Newest first; `statuses` : only those that stand there."""
         with self._database.reading() as session:
             query = (
-                select(RemovalPlanRow, DishRow.name)
+                select(RemovalPlanRow, DishRow)
                 .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
                 .order_by(RemovalPlanRow.created_at.desc(), RemovalPlanRow.id)
             )
@@ -109,7 +109,7 @@ class PlanRecord:
                 query = query.where(RemovalPlanRow.status.in_(list(statuses)))
             rows = session.execute(query).all()
             fates = _fates(session, None if statuses is None else [row.id for row, _ in rows])
-            return [plan_of(row, name, fates.get(row.id, ())) for row, name in rows]
+            return [plan_of(row, dish, fates.get(row.id, ())) for row, dish in rows]
 
     def plan(self, plan_id: str) -> RemovalPlan:
         """Raises UsageError where there is none of this id."""
@@ -642,8 +642,8 @@ def _fates(session: Session, plan_ids: Sequence[str] | None) -> dict[str, tuple[
 
 
 def _told(session: Session, row: RemovalPlanRow) -> RemovalPlan:
-    name = session.get_one(DishRow, row.dish_id).name
-    return plan_of(row, name, _fates(session, [row.id]).get(row.id, ()))
+    dish = session.get_one(DishRow, row.dish_id)
+    return plan_of(row, dish, _fates(session, [row.id]).get(row.id, ()))
 
 
 # --- the picker's outbox --------------------------------------------------------------------------
@@ -688,9 +688,9 @@ def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
 def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
     """Raises UsageError where a plan that the picker may be at work on aims at the same cells."""
     dish = session.get_one(DishRow, row.dish_id)
-    plan = plan_of(row, dish.name)
+    plan = plan_of(row, dish)
     others = session.execute(
-        select(RemovalPlanRow, DishRow.name)
+        select(RemovalPlanRow, DishRow)
         .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
         .where(
             RemovalPlanRow.status.in_([PlanStatus.APPROVED, PlanStatus.EXPORTED]),
@@ -698,8 +698,8 @@ def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
             DishRow.source == dish.source,
         )
     )
-    for other, name in others:
-        why = why_overlapping(plan, plan_of(other, name))
+    for other, its_dish in others:
+        why = why_overlapping(plan, plan_of(other, its_dish))
         if why is not None:
             raise UsageError(f"{row.id}: {why}; say that {other.id} is done, or reject it, first")
 

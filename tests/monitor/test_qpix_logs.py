@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config import PickLogsConfig
-from monitor.culture import PickOutcome, PlanStatus
+from monitor.culture import Handover, PickOutcome, PlanStatus
 from monitor.errors import PickLogError
 from monitor.outlet_config import QPixLogConfig
 from monitor.outlets.picking.qpix_log import is_qpix_log, read_qpix_log
-from monitor.pick_logs import PickLogFolder
+from monitor.pick_logs import PickLogFolder, plan_picked
 from monitor.record.pick_logs import PickLogState
-from tests.monitor.facts import HIT, NOW, TARGET, hours, minutes
+from tests.monitor.facts import HIT, NOW, TARGET, hours, minutes, removal_plan
 from tests.monitor.record.test_plans import out, with_plan
 
 HEAD = (
@@ -212,3 +212,21 @@ def test_no_bytes_bring_the_reader_down(garbage, at, cut):
 def test_our_own_logs_are_not_taken_for_one():
     assert not is_qpix_log(b"plan,target,outcome\np1,1,picked\n")
     assert not is_qpix_log(b"\xff\xfe\x00")
+
+
+def handed_out(dish, source, label="3500003816/A1", at=NOW):
+    handover = Handover("folder", "t", at)
+    return removal_plan(f"p-{source}", dish=dish, source=source, label=label, handover=handover)
+
+
+@pytest.mark.parametrize("dish", ["a:3500003816/A1", "donor 7"])
+def test_a_run_is_of_the_plate_that_its_barcode_says_whatever_people_call_the_dish(dish):
+    plan = handed_out(dish, "a")
+    assert plan_picked([plan], "3500003816", "A01", None) is plan
+
+
+def test_a_run_on_a_name_that_two_sources_use_is_of_neither():
+    plans = [handed_out(f"{source}:3500003816/A1", source) for source in "ab"]
+    with pytest.raises(PickLogError, match="of sources a, b") as refused:
+        plan_picked(plans, "3500003816", "A1", None)
+    assert refused.value.reason == "several-dishes"

@@ -93,7 +93,7 @@ def csv_rows(handout: Handout) -> list[list[str]]:
 
 def _cells(handout: Handout, target: Target, hit: Hit) -> dict[str, str]:
     plan, mark = handout.plan, handout.csv.decimal_mark
-    well = well_of(plan.dish)
+    well = well_of(plan.place)
     x_um, y_um, z_um = pick_um(plan, target, hit)
     # Hundredths are far below what any stage can do. Of whole numbers no country reads another one.
     fine = 0 if mark is None else 2

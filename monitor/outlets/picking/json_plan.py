@@ -39,7 +39,7 @@ def plan_document(plan: RemovalPlan, *, calibration_rms_um: float | None = None)
         "schema": SCHEMA,
         "id": plan.id,
         "dish": plan.dish,
-        "well": well_of(plan.dish),
+        "well": well_of(plan.place),
         "status": plan.status.value,
         "action": "remove",
         "class": "differentiated",

@@ -52,12 +52,12 @@ def values_of(
     """
     handout = handout or Handout(plan)
     x_um, y_um, z_um = pick_um(plan, target, hit)
-    plate, _, _ = plan.dish.rpartition("/")
+    plate, _, _ = plan.place.rpartition("/")
     return {
         "export_id": plan.id,
         "dish_id": plan.dish,
-        "plate": plate or plan.dish,
-        "well": well_of(plan.dish),
+        "plate": plate or plan.place,
+        "well": well_of(plan.place),
         "region_id": target.region_id,
         "label": handout.label(target, hit),
         "visit": handout.visit(hit),

@@ -144,7 +144,7 @@ def _geometry(
 
 def _hit(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
     plan = handout.plan
-    well = WELL.fullmatch(well_of(plan.dish) or "")
+    well = WELL.fullmatch(well_of(plan.place) or "")
     if well is None or hit.well_x_um is None or hit.well_y_um is None:
         raise _refusal(
             plan, "its hits have no place in a well; set the source's vessel, the next scan's has"

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 from monitor.culture import Aiming, DishStatus, RefusedRegion, ToolKind
 from monitor.record.dishes import ScanDecision
 from monitor.record.plan_documents import detail_of, plan_of
-from monitor.record.tables import RemovalPlanRow
+from monitor.record.tables import DishRow, RemovalPlanRow
 from tests.monitor.facts import DISH, HIT, TARGET, measure, place, read, removal_plan
 
 AIMING = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
@@ -49,6 +49,6 @@ def test_a_plan_of_an_earlier_version_is_read_with_one_hit_a_region():
         approved_at=None,
         detail=detail,
     )
-    found = plan_of(row, DISH)
+    found = plan_of(row, DishRow(name=DISH, label=DISH, source="incubator"))
     assert found.targets == (TARGET,)
     assert (found.aiming, found.refused) == (None, ())

@@ -570,3 +570,11 @@ def test_a_volume_that_is_no_number_of_droplets_is_refused(volume_nl):
     with pytest.raises(ValueError):
         EchoConfig(volume_nl=volume_nl)
     assert EchoConfig(volume_nl=2.5).volume_nl == 2.5
+
+
+@pytest.mark.parametrize("dish", ["a:3500003816/A1", "donor 7"])
+def test_a_picker_reads_the_plates_own_barcode_whatever_people_call_the_dish(dish):
+    """Where two sources use a name, the dish is called by both; the plate in the picker is not."""
+    plan = replace(PLAN, dish=dish, source="a", label="3500003816/A1")
+    said = values_of(plan, TARGET, TARGET.hits[0])
+    assert (said["dish_id"], said["plate"], said["well"]) == (dish, "3500003816", "A1")
