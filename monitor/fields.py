@@ -25,7 +25,8 @@ _SAME_PICTURE = 0.1
 class FieldFile:
     """One measured capture of a scan.
 
-    number : tells it from the others; a later one of the same path was written over it
+    number : tells it from the others
+    lies_there : False where its path holds other bytes by now
     knows_scale, knows_place : pixel size and stage position stand in the file or beside it
     """
 
@@ -39,6 +40,7 @@ class FieldFile:
     knows_scale: bool = False
     knows_place: bool = False
     fingerprint: str | None = None
+    lies_there: bool = True
 
     @property
     def place(self) -> tuple[str, str]:
@@ -58,7 +60,7 @@ class FieldChoice:
 def one_of_each(files: Sequence[FieldFile]) -> list[FieldChoice]:
     """Of each field of a scan the file that counts, in the order of the fields."""
     by_path: dict[Hashable, FieldFile] = {}
-    for file in sorted(files, key=lambda one: one.number):
+    for file in sorted(files, key=lambda one: (one.lies_there, one.number)):
         by_path[file.path] = file
     by_place: dict[Hashable, list[FieldFile]] = {}
     for file in by_path.values():

@@ -56,6 +56,7 @@ from monitor.record.sightings import (
     digest_of,
     follow,
     is_badly_named,
+    is_overwritten,
     lay,
     sighted,
     was_never_read,
@@ -247,7 +248,7 @@ class CaptureRecord:
                 return None
             if _is_in_a_reading(session, claimed):
                 _keep_reading(claimed)
-            elif claimed.scan_id is not None:
+            elif claimed.scan_id is not None or claimed.acquired_at is not None:
                 gone = f"{claimed.path.name}: was written over before a reading held it"
                 _make_unreadable(claimed, "changed", gone, now)
             else:
@@ -256,6 +257,8 @@ class CaptureRecord:
             _, row = _take_in(session, seen, now, self._take_back)
             if row is not claimed:
                 _forget_if_replaced(session, claimed)
+            elif row.state == CaptureState.UNREADABLE and row.reason == "changed":
+                _set_fate(row, seen, now)  # it is what it was after all
             return capture_of(row)
 
     # --- claims --------------------------------------------------------------------------------
@@ -789,6 +792,14 @@ def _record(
     _store_measurement(session, row.id, measured, now, again=was_measured)
     same = twins.setdefault(row.fingerprint, []) if row.fingerprint is not None else []
     elsewhere = [one for one in same if one is not row and _shows_another(session, one, dish)]
+    for one in elsewhere[:]:
+        if one.sha256 == row.sha256 and is_overwritten(session, one):
+            # Names were exchanged: these bytes lie under this capture's name now.
+            elsewhere.remove(one)
+            one.named_dish = _place_of(session, one)[1]
+            if one.scan_id is not None:
+                leave_scan(session, one, now, take_back)
+            _make_unreadable(one, "renamed", f"{one.path.name}: is called {row.path.name} now", now)
     if row not in same:
         same.append(row)
     if elsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -44,6 +45,7 @@ from monitor.record.series import (
     scans_read,
     series_of,
 )
+from monitor.record.sightings import is_overwritten
 from monitor.record.stands import in_short, stand_of
 from monitor.record.tables import (
     AlertRow,
@@ -300,7 +302,7 @@ class DishRecord:
                     return None
                 dish = session.get_one(DishRow, scan.dish_id)
                 measured = _measured(session, scan_id)
-                choices = _choices(measured)
+                choices = _choices(session, measured)
                 rows = _latest(measured, choices)
                 if not rows:
                     scan.dirty = False  # what it held was written over
@@ -418,7 +420,7 @@ class DishRecord:
     def fields_of_scan(self, scan_id: int) -> list[ScanField]:
         """What a reading of the scan would rest on, as it stands now."""
         with self._database.reading() as session:
-            return list(_scan_fields(_measured(session, scan_id)))
+            return list(_scan_fields(session, _measured(session, scan_id)))
 
     def fetch(self, scan_ids: Sequence[int]) -> None:
         """Ask in one go for what the rest of this transaction asks of each of these scans."""
@@ -713,9 +715,10 @@ def _measured(session: Session, scan_id: int) -> _Measured:
     )
 
 
-def _choices(measured: _Measured) -> list[FieldChoice]:
+def _choices(session: Session, measured: _Measured) -> list[FieldChoice]:
     """Of each field the file that counts, whatever model measured it."""
     files = {}
+    paths = Counter({capture.id: capture.path for _, capture in measured}.values())
     for measurement, capture in measured:
         if capture.state not in (*_READABLE, CaptureState.WAITING, CaptureState.WORKING) and not (
             capture.state == CaptureState.UNREADABLE and capture.reason in SET_ASIDE
@@ -737,6 +740,7 @@ def _choices(measured: _Measured) -> list[FieldChoice]:
             knows_scale=detail["pixel_size_from"] in ("metadata", "side-car"),
             knows_place=measurement.stage_x_um is not None,
             fingerprint=capture.fingerprint,
+            lies_there=paths[capture.path] == 1 or not is_overwritten(session, capture),
         )
     return one_of_each(list(files.values()))
 
@@ -878,11 +882,10 @@ def _facts(
     meant = {"dish": dish.id, "scan": scan.id}
     others = sorted((_timed(row) for row in session.execute(_LAST, meant)), key=_place)
     alerts = session.scalars(_LAST_ALERTS, {"dish": dish.id}).all()
-    version = None
-    if scan.reading_id is not None:
-        version = session.scalar(
-            select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
-        )
+    # Also of a scan whose reading was taken back: its versions stay on record.
+    version = session.scalar(
+        select(func.max(ReadingRow.version)).where(ReadingRow.scan_id == scan.id)
+    )
     facts = ScanFacts(
         scan_id=scan.id,
         dish=dish.name,
@@ -956,7 +959,7 @@ def _with_course(
     latest = replace(
         facts,
         scan_id=newest,
-        fields=_scan_fields(_measured(session, newest)),
+        fields=_scan_fields(session, _measured(session, newest)),
         history=readings[:-1][-LOOK_BACK:],
         course=course,
     )
@@ -968,8 +971,8 @@ def place_of(field: ScanField) -> tuple[str, datetime, str]:
     return field.field, field.measurement.acquired_at, field.capture_sha256
 
 
-def _scan_fields(measured: _Measured) -> tuple[ScanField, ...]:
-    choices = _choices(measured)
+def _scan_fields(session: Session, measured: _Measured) -> tuple[ScanField, ...]:
+    choices = _choices(session, measured)
     return _in_place(_latest(measured, choices), choices)
 
 

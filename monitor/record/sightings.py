@@ -70,7 +70,7 @@ def sighted(session: Session, seen: SeenFile) -> CaptureRow | None:
     ).all()
     if not same:
         return None
-    here = [one for one in same if one.path == seen.path and not _is_overwritten(session, one)]
+    here = [one for one in same if one.path == seen.path and not is_overwritten(session, one)]
     equal = [one for one in same if _says_the_same(one, seen)]
     nameless = [one for one in same if seen.identity is None or lacks_a_dish(one)]
     by_hand = [one for one in same if _differs_by_hand_alone(one, seen)]
@@ -149,22 +149,26 @@ def _says_the_same(row: CaptureRow, seen: SeenFile) -> bool:
 
 
 def _is_gone(session: Session, row: CaptureRow) -> bool:
-    return _is_overwritten(session, row) or not row.path.exists()
+    return is_overwritten(session, row) or not row.path.exists()
 
 
-def _is_overwritten(session: Session, row: CaptureRow) -> bool:
+def is_overwritten(session: Session, row: CaptureRow) -> bool:
+    """Its path holds another capture by now."""
     file = file_at(session, row.path)
     return file is not None and file.capture_id != row.id
 
 
 def _was_moved(session: Session, row: CaptureRow, seen: SeenFile) -> bool:
     """Its file is gone, and this one is as old: it was renamed. What an imager writes anew has a
-    new time, also where the file before it was cleared away.
+    new time, also where the file before it was cleared away. Where its path holds other bytes by
+    now, names were exchanged.
     """
-    if row.identity is None or not _is_gone(session, row):
+    if row.identity is None:
         return False
     file = file_at(session, row.path)
-    return file is not None and file.mtime_ns == seen.mtime_ns
+    if file is not None and file.capture_id != row.id:
+        return True
+    return file is not None and file.mtime_ns == seen.mtime_ns and not row.path.exists()
 
 
 def _differs_by_hand_alone(row: CaptureRow, seen: SeenFile) -> bool:
@@ -188,6 +192,7 @@ __all__: Sequence[str] = [
     "digest_of",
     "follow",
     "is_badly_named",
+    "is_overwritten",
     "lacks_a_dish",
     "lay",
     "sighted",

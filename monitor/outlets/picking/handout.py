@@ -111,7 +111,7 @@ def refuse_other_vessel(handout: Handout) -> None:
     for _, hit in handout.visits:
         if hit.well_x_um is None or hit.well_y_um is None:
             continue
-        now = handout.vessel.offset_um(plan.dish, hit.pick_x_um, hit.pick_y_um)
+        now = handout.vessel.offset_um(plan.place, hit.pick_x_um, hit.pick_y_um)
         if math.dist(now, (hit.well_x_um, hit.well_y_um)) > _SAME_PLACE_UM:
             raise OutletError(
                 f"removal plan {plan.id} of {plan.dish}: the source's vessel was changed since it "

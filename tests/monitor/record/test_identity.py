@@ -350,6 +350,43 @@ def test_what_was_given_by_hand_belongs_to_the_source_that_has_it(store, tmp_pat
     assert dish.source == "incubator"
 
 
+@pytest.mark.parametrize("was_read", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_names_that_were_exchanged_are_exchanged_on_record(store, tmp_path, was_read, backwards):
+    """Somebody put right that two wells were called by each other's name."""
+    paths = [file_of(tmp_path, f"{number}.tif", mtime_s=1000 + number) for number in range(2)]
+    content = {path: path.name for path in paths}
+
+    def look(path):
+        number = paths.index(path)
+        return take_file(store, path, content[path], dish=WELLS[number])[1]
+
+    def all_read():
+        for capture in captures(store):
+            if capture.state is CaptureState.WAITING:
+                number = paths.index(capture.path)
+                shows = sha256_of(content[capture.path])
+                where = place(WELLS[number])
+                scan = measured_as(store, capture, where, fingerprint=shows)
+                if scan is not None:
+                    read(store, scan)
+
+    for path in paths:
+        look(path)
+    if was_read:
+        all_read()
+    content = dict(zip(paths, reversed(content.values()), strict=True))
+    for path in reversed(paths) if backwards else paths:
+        look(path)
+    all_read()
+    assert store.captures.equal_pictures(NOW - hours(1)) == []
+    for path, well in zip(paths, WELLS, strict=False):
+        (reading,) = store.dishes.history(well)
+        (field,) = store.dishes.scan_fields(reading.id)
+        assert field.capture_sha256 == sha256_of(content[path])
+    assert not store.captures.any_due(NOW)
+
+
 # --- two files of one field ---------------------------------------------------------------------
 
 
