@@ -22,7 +22,7 @@ from monitor.capture.bundles import (
     is_part_folder,
     look_at_file,
 )
-from monitor.capture.mounts import is_within
+from monitor.capture.mounts import is_within, mounts_below, read_mounts
 from monitor.capture.names import shown_name
 from monitor.config import IMAGE_EXTENSIONS
 
@@ -113,10 +113,13 @@ def list_captures(folder: Path, *, complain: Complain = log.warning) -> Iterator
     """Every capture file below `folder`, folder by folder, each sorted by name.
 
     Regular files only. Links to files within the folder count, links that lead out of it do not,
-    and links to folders are not followed (what is in the folder is found without them). A folder
-    that cannot be read is left out with a word to `complain`; nothing is raised.
+    and links to folders are not followed (what is in the folder is found without them). What a
+    mount shows once more is left out. A folder that cannot be read is left out with a word to
+    `complain`; nothing is raised.
     """
-    return (found.path for found in walk(folder, complain=complain))
+    below = mounts_below(os.path.realpath(folder), read_mounts())
+    again = [one.place for one in below if one.shows is not None]
+    return (found.path for found in walk(folder, left_out=again, complain=complain))
 
 
 def walk(

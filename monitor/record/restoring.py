@@ -31,7 +31,7 @@ _COUNTED = (
     ("alert", "alert", "alerts", "id || '/' || created_at"),
     ("removal_plan", "removal plan", "removal plans", "id"),
     ("audit", "decision or note in the audit trail", "decisions and notes in the audit trail",
-     "id || '/' || at"),
+     "CASE what WHEN 'record restored' THEN NULL ELSE id || '/' || at END"),
     ("calibration", "calibration", "calibrations", "id"),
 )  # fmt: skip
 

@@ -78,6 +78,8 @@ def test_a_backup_is_the_record_again_and_the_former_one_is_kept(state, tmp_path
     assert call("status", "--json", "--state", state).document["captures"]["waiting"] == 1
     with closing(sqlite3.connect(answer.document["former_kept_as"])) as former:
         assert former.execute("SELECT count(*) FROM capture").fetchone() == (3,)
+    again = call("restore", copy, "--dry-run", "--json", "--state", state).document
+    assert (again["restored"], again["lost"]) == (False, {})
     left = {path.name for path in state.iterdir()} - {"removal", "withdrawn"}
     assert left == {"colonywatch.sqlite", Path(answer.document["former_kept_as"]).name}
     assert copy.exists()
