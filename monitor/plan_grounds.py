@@ -41,9 +41,14 @@ def groundless(plan: RemovalPlan, store: Store, config: Config, now: datetime) -
             return None
         return f"its source {source} is not in the configuration any more"
     try:
+        camera = _used(CalibrationKind.CAMERA, source, settings, store, now)
+        if camera is None and source == UNLISTED:
+            # Paths given by hand, perhaps with a configuration of their own: that another one says
+            # nothing of how they were taken takes nothing back.
+            return None
         return why_groundless(
             plan,
-            _used(CalibrationKind.CAMERA, source, settings, store, now),
+            camera,
             _used(CalibrationKind.PICKER, source, settings, store, now),
             settings,
         )

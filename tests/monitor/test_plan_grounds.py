@@ -6,13 +6,20 @@ from datetime import timedelta
 import pytest
 
 from monitor.calibration import configured_calibration, grounds_of
-from monitor.config import CalibrationConfig, Config, RecordConfig, SourceConfig, VesselConfig
-from monitor.culture import Calibration, CalibrationKind, DishStatus, PlanStatus
+from monitor.config import (
+    CalibrationConfig,
+    Config,
+    RecordConfig,
+    SourceConfig,
+    UnlistedSettings,
+    VesselConfig,
+)
+from monitor.culture import UNLISTED, Calibration, CalibrationKind, DishStatus, PlanStatus
 from monitor.delivery import deliver_due, take_back_from
 from monitor.plan_grounds import end_groundless
 from monitor.record.dishes import ScanDecision
 from monitor.record.store import Store
-from tests.monitor.facts import NOW, hours, measure, place, read, removal_plan
+from tests.monitor.facts import NOW, hours, measure, measurement, place, read, removal_plan, seen
 
 SCOPE = CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, 1.0)))
 DISH = VesselConfig(kind="dish", well_diameter_mm=35.0, centre_um=(0.0, 0.0))
@@ -181,3 +188,24 @@ def test_a_first_picker_calibration_ends_plans_in_the_stages_frame(configured):
         store.calibrations.add(PICKER, supersedes=False)
         ((_, why),) = end_groundless(store, config, NOW)
         assert why == "it rests on no calibration, and picker-1 holds now"
+
+
+def test_a_configuration_that_says_nothing_of_paths_given_by_hand_takes_nothing_back(tmp_path):
+    """They are analysed with a file of their own, and approved without naming it again."""
+    by_hand = UnlistedSettings(calibration=SCOPE)
+    record = RecordConfig(folder=tmp_path / "state")
+    with open_store(Config(record=record)) as store:
+        plan = removal_plan(
+            grounds=grounds_of(configured_calibration(UNLISTED, by_hand), None, by_hand)
+        )
+        take_in = seen("/1", source=UNLISTED)
+        capture = store.captures.take_in(take_in, NOW)[1]
+        (claimed,) = store.captures.claim_due("me", NOW, limit=1, only=[capture.id])
+        where = place(source=UNLISTED)
+        scan = store.captures.record_measurement(claimed.id, "me", where, measurement(), NOW)
+        read(store, scan, ScanDecision(DishStatus.DIFFERENTIATING, plan=plan))
+        assert store.dishes.source_of(plan.dish) == UNLISTED
+        assert end_groundless(store, Config(record=record), NOW) == []
+        other = UnlistedSettings(calibration=CalibrationConfig(id="scope-2"))
+        ((_, why),) = end_groundless(store, Config(record=record, unlisted=other), NOW)
+        assert why == "it rests on calibration scope-1, and scope-2 holds now"
