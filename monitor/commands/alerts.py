@@ -260,6 +260,8 @@ def _send_what_waited(config: Config) -> None:
 
 
 def _rest(alert: Alert) -> str:
+    if alert.role == "replaced":
+        return " (taken back: scans that came late show otherwise)"
     if alert.closed_at is not None:
         return f" (closed{', ' if alert.held_back else ''}{_held(alert)})"
     if alert.snoozed_until is not None and alert.snoozed_until > utc_now():
@@ -286,6 +288,7 @@ def alert_document(alert: Alert) -> dict[str, object]:
         "severity": str(alert.severity),
         "text": alert.text,
         "held_back": alert.held_back,
+        "role": alert.role,
         "status": str(alert.status),
         "at": iso(alert.at),
         "differentiated_fraction": alert.fraction,

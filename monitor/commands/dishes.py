@@ -26,7 +26,7 @@ from monitor.commands.common import (
 )
 from monitor.commands.overview import as_document
 from monitor.config import Config
-from monitor.culture import DishLine
+from monitor.culture import DishLine, Reading
 from monitor.errors import UsageError
 from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import utc_now
@@ -121,7 +121,7 @@ def _table(dishes: list[DishSummary]) -> Table:
             cell(dish.name),
             STATUS_WORDS[dish.status],
             str(dish.scans),
-            f"{last.at:%Y-%m-%d %H:%M}" if last else "–",
+            f"{last.at:%Y-%m-%d %H:%M}{_doubts(last)}" if last else "–",
             percent(last.differentiated_fraction) if last else "–",
             percent(last.confluence) if last else "–",
         ]
@@ -131,6 +131,10 @@ def _table(dishes: list[DishSummary]) -> Table:
             row.append(f"{dish.ended_at:%Y-%m-%d %H:%M}" if dish.ended_at else "–")
         table.add_row(*row)
     return table
+
+
+def _doubts(last: Reading) -> str:
+    return f" (in doubt: {', '.join(last.doubts)})" if last.doubts else ""
 
 
 @app.command()

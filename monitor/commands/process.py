@@ -496,7 +496,8 @@ def _show_dishes(store: Store, dishes: Collection[str]) -> None:
                 f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
                 f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
                 f"differentiated, confluence {percent(last.confluence)}, "
-                f"{STATUS_WORDS[dish.status]}",
+                f"{STATUS_WORDS[dish.status]}"
+                + (f"; in doubt: {', '.join(last.doubts)}" if last.doubts else ""),
                 markup=False,
             )
 

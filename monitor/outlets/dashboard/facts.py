@@ -250,6 +250,8 @@ class Facts:
             state.append(f"{clean(alert.acknowledged_by)} knows of it since {at}")
         if alert.snoozed_until is not None and alert.snoozed_until > now:
             state.append(f"no mails until {local(alert.snoozed_until, zone)}, unless critical")
+        if alert.role == "replaced":
+            state.append("taken back: scans that came late show otherwise")
         if alert.held_back:
             state.append(f"not mailed: {alert.held_back}")
         if alert.closed_at is not None and alert.kind is not AlertKind.CLEARED:
