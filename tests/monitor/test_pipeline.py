@@ -194,7 +194,7 @@ def test_a_settled_file_becomes_a_reading(line):
     assert line.capture(capture.id).state is CaptureState.MEASURED
     (outcome,) = line.read_all()
     assert outcome.reading.dish == "dish-07"
-    assert outcome.decision.status is DishStatus.UNDIFFERENTIATED
+    assert outcome.decision.status is DishStatus.ABOVE_LIMIT
     assert line.capture(capture.id).state is CaptureState.RECORDED
     assert line.pipeline.complete_scans() == []
 
@@ -1106,7 +1106,8 @@ def test_scans_read_together_say_what_they_say_one_by_one(make_line, store):
     assert [outcome.decision.alert for outcome in outcomes] == raised
     assert [outcome.status_before for outcome in outcomes] == [
         DishStatus.UNKNOWN,
-        *[DishStatus.UNDIFFERENTIATED] * 2,
+        DishStatus.UNDIFFERENTIATED,
+        DishStatus.ABOVE_LIMIT,
         *[DishStatus.DIFFERENTIATING] * 2,
     ]
     (alert,) = store.dishes.alerts()
