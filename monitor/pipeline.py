@@ -467,19 +467,26 @@ class Pipeline:
 
     # --- record and decisions ------------------------------------------------------------------
 
-    def put_zones_right(self) -> None:
-        """Where a source's `timezone` was changed, what is on record goes by it from now on."""
+    def put_zones_right(self) -> list[str]:
+        """Where a source's `timezone` was changed, what is on record goes by it from now on.
+
+        Returns a sentence for each such source.
+        """
+        said = []
         zones = {name: one.timezone for name, one in self._sources.items()}
         for source, zone in (zones | {UNLISTED: self._config.unlisted.timezone}).items():
             scans = self._store.zones.put_right(
                 source, zone, ahead_s=60 * self._config.decisions.clock.ahead_min, now=self._clock()
             )
             if scans:
-                log.warning(
-                    "source=%s: its time zone is %s now; the times of %d dishes that rest on it "
-                    "are put right", source, zone, len(scans),
-                )  # fmt: skip
+                dishes = "1 dish is" if len(scans) == 1 else f"{len(scans)} dishes are"
+                said.append(
+                    f"source {source}: its time zone is {zone} now; {dishes} put right in times "
+                    "that name no zone"
+                )
+                log.warning("%s", said[-1])
                 self.read_scans(scans)
+        return said
 
     def complete_scans(self) -> list[int]:
         """Scans that nothing more is expected of."""

@@ -258,7 +258,8 @@ def _line(
     try:
         with show_rate(err, quiet=quiet) as rate:
             pipeline = Pipeline(config, store, worker, owner=owner, patient=False)
-            pipeline.put_zones_right()
+            for sentence in pipeline.put_zones_right():
+                say(sentence)
             yield pipeline, worker, rate
         worker.stop()  # nothing is in work; by itself it leaves nothing behind
         ahead = timedelta(seconds=config.outlets.email.gather_s)
