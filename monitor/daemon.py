@@ -208,11 +208,12 @@ class Daemon:
             executors={"default": ThreadPoolExecutor(10), DRAWING: ThreadPoolExecutor(1)},
         )
         try:
-            # First of all: a picker may be reading them now.
-            end_groundless(self._store, self._config, utc_now())
-            worker.begin()
+            # First of all: a picker may be reading them now. Before that, sources get their new
+            # names: their plans go on.
             for change in self._store.sources.settle(configured, utc_now()):
                 log.warning("%s", change.text)
+            end_groundless(self._store, self._config, utc_now(), of_gone_sources=True)
+            worker.begin()
             self._begin_watching()
             # What lay there already is old enough to be taken in when the model is loaded.
             self._sort_notices()
@@ -420,7 +421,7 @@ class Daemon:
 
     def _upkeep(self) -> None:
         self._store.plans.expire(utc_now())
-        end_groundless(self._store, self._config, utc_now())
+        end_groundless(self._store, self._config, utc_now(), of_gone_sources=True)
         deliver_late(self._store, self._config, utc_now())
         given_back = self._store.processes.bury_dead(utc_now())
         if given_back:

@@ -25,7 +25,7 @@ from monitor.outlets.picking import (
     withdraw_plan,
     write_late,
 )
-from monitor.plan_grounds import groundless
+from monitor.plan_grounds import foreign, groundless
 from monitor.record.outbox import HELD
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
@@ -434,6 +434,10 @@ def _hand_to_picker(message: Message, store: Store, config: Config, now: datetim
     written again, only shown as far as it is not.
     """
     plan = store.plans.plan(message.subject_id)
+    if plan.status in LIVE_PLANS:
+        unknown = foreign(plan, store, config)
+        if unknown is not None:
+            raise OutletError(f"{plan.id}: is not handed to the picker: {unknown}")
     why = groundless(plan, store, config, now) if plan.status in LIVE_PLANS else None
     if why is not None:
         store.plans.supersede(plan.id, now=now, why=why)

@@ -16,7 +16,7 @@ from monitor.culture import PlanStatus, RemovalPlan
 from monitor.delivery import document_of
 from monitor.errors import PickingError, UsageError
 from monitor.pick_logs import why_too_early
-from monitor.plan_grounds import end_groundless
+from monitor.plan_grounds import end_groundless, foreign
 from monitor.record.dishes import DishSummary
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.record.store import Store
@@ -51,7 +51,8 @@ class PickingDesk:
         end_groundless(self._store, self._config, now)
         plans = self._store.plans.all([PlanStatus.APPROVED])
         return sorted(
-            (plan for plan in plans if plan.expires_at > now), key=lambda plan: plan.expires_at
+            (plan for plan in plans if plan.expires_at > now and self._foreign(plan) is None),
+            key=lambda plan: plan.expires_at,
         )
 
     def take(self, plan_id: str, token: str) -> bytes:
@@ -59,12 +60,15 @@ class PickingDesk:
 
         Raises PickingError: unknown-plan, not-available.
         """
-        self._plan(plan_id)
+        wanted = self._plan(plan_id)
         if not self.hands_out:
             raise PickingError(
                 f"{plan_id}: plans are handed out as files here (outlets.removal.handover: folder)",
                 reason="not-available",
             )
+        unknown = self._foreign(wanted)
+        if unknown is not None:
+            raise PickingError(f"{plan_id}: {unknown}", reason="not-available")
         end_groundless(self._store, self._config, self._clock())
         try:
             plan = self._store.plans.hand_out(plan_id, to="sila", token=token, now=self._clock())
@@ -80,7 +84,11 @@ class PickingDesk:
         """
         end_groundless(self._store, self._config, self._clock())
         plan = self._taken(plan_id, token)
-        may = plan.status is PlanStatus.EXPORTED and self._clock() < plan.expires_at
+        may = (
+            plan.status is PlanStatus.EXPORTED
+            and self._clock() < plan.expires_at
+            and self._foreign(plan) is None
+        )
         return may, plan.status
 
     def acknowledge(
@@ -125,6 +133,9 @@ class PickingDesk:
             "plan=%s dish=%s: told by a SiLA client: %s", done.id, done.dish, counts_of_fates(done)
         )
         return done
+
+    def _foreign(self, plan: RemovalPlan) -> str | None:
+        return foreign(plan, self._store, self._config)
 
     def _plan(self, plan_id: str) -> RemovalPlan:
         try:

@@ -36,7 +36,7 @@ from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.outlets.picking.whole_plate import plans_of_plate, plate_of, whole_plate
 from monitor.outlets.wording import counted, removal_area
 from monitor.pipeline import utc_now
-from monitor.plan_grounds import end_groundless
+from monitor.plan_grounds import end_groundless, foreign
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.record.store import Store
 from monitor.whole_files import write_whole
@@ -246,6 +246,7 @@ def approve(
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
+        _refuse_foreign(store.plans.plan(plan), store, settings)
         _end_groundless(store, settings)
         done = store.plans.approve(plan, who=person(who), now=utc_now())
         deliver_due(store, settings, utc_now, stopping=lambda: False)
@@ -261,6 +262,13 @@ def approve(
 def _say_unwritten(plan: RemovalPlan) -> None:
     for name, why in plan.handover.unwritten if plan.handover is not None else ():
         say(f"{name} is not written: {shown(why)}")
+
+
+def _refuse_foreign(plan: RemovalPlan, store: Store, config: Config) -> None:
+    """Nothing is decided of a plan by a configuration that does not mean its source."""
+    why = foreign(plan, store, config)
+    if why is not None:
+        raise UsageError(f"{plan.id}: {why}")
 
 
 def _end_groundless(store: Store, config: Config) -> None:
@@ -402,6 +410,7 @@ def export(
 
 def _of_plan(plan: str, form: Format, store: Store, settings: Config) -> Contents:
     found = store.plans.plan(plan)
+    _refuse_foreign(found, store, settings)
     if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
         what_now = (
             f"colonywatch removals approve {plan}"
@@ -427,6 +436,8 @@ def _of_plate(plate: str, form: Format, store: Store, settings: Config, now: dat
             f"{plate}: no well of such a plate has a plan; "
             f"plates that have: {', '.join(known) or 'none'}"
         )
+    for one in found.plans:
+        _refuse_foreign(one, store, settings)
     contents = whole_plate([handout_of(one, store, settings) for one in found.plans], form.value)
     hits = sum(len(one.visits) for one in found.plans)
     say(f"plate {plate}: {hits} hits in {len(found.plans)} wells")

@@ -82,6 +82,12 @@ class SourceRecord:
         with self._database.reading() as session:
             return _changes(sources, _known(session))
 
+    def place_of(self, name: str) -> tuple[str, Path] | None:
+        """(machine, folder) of a source as it was watched last; None for one never seen."""
+        with self._database.reading() as session:
+            row = session.get(SourceRow, name)
+            return None if row is None else (row.host, row.path)
+
     def settle(self, sources: Sequence[ConfiguredSource], now: datetime) -> list[SourceChange]:
         """Note the sources as they are configured now. One whose folder another name had before, or
         that says so (`formerly`), takes over the dishes, captures, calibrations and alerts of that

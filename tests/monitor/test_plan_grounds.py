@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,9 @@ from monitor.culture import UNLISTED, Calibration, CalibrationKind, DishStatus, 
 from monitor.delivery import deliver_due, take_back_from
 from monitor.plan_grounds import end_groundless
 from monitor.record.dishes import ScanDecision
+from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
+from tests.monitor.commands.calls import MISUSED, call
 from tests.monitor.facts import NOW, hours, measure, measurement, place, read, removal_plan, seen
 
 SCOPE = CalibrationConfig(id="scope-1", pixel_to_stage=((1.0, 0.0), (0.0, 1.0)))
@@ -116,13 +119,13 @@ def test_what_is_changed_in_the_configuration_ends_the_plans_that_rest_on_it(
             assert files(before)
     after = configured(**changes)
     with open_store(after) as store:
-        ((ended, said),) = end_groundless(store, after, NOW)
+        ((ended, said),) = end_groundless(store, after, NOW, of_gone_sources=True)
         assert ended.id == plan
         assert said.startswith(why)
         assert store.plans.plan(plan).status is PlanStatus.SUPERSEDED
         assert why in (store.plans.events(plan)[-1].note or "")
         assert files(after) == []
-        assert end_groundless(store, after, NOW) == []
+        assert end_groundless(store, after, NOW, of_gone_sources=True) == []
 
 
 def test_what_did_not_change_ends_nothing(configured):
@@ -209,3 +212,56 @@ def test_a_configuration_that_says_nothing_of_paths_given_by_hand_takes_nothing_
         other = UnlistedSettings(calibration=CalibrationConfig(id="scope-2"))
         ((_, why),) = end_groundless(store, Config(record=record, unlisted=other), NOW)
         assert why == "it rests on calibration scope-1, and scope-2 holds now"
+
+
+def watched(store, name, path):
+    store.sources.settle([ConfiguredSource(name, path)], NOW)
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"path": Path("/elsewhere")}])
+def test_a_program_with_another_configuration_changes_nothing_of_a_plan(configured, other):
+    """A forgotten --config is the usual case: its built-in source may have the same name."""
+    before = configured()
+    strange = configured(**other, calibration=None)
+    with open_store(before) as store:
+        watched(store, "incubator", before.sources[0].path)
+        plan = approved(store, before)
+        assert end_groundless(store, strange, NOW) == []
+        deliver(store, strange)
+        assert store.plans.plan(plan).status is PlanStatus.APPROVED
+        assert files(strange) == []
+        deliver(store, before, NOW + hours(1))
+        assert store.plans.plan(plan).status is PlanStatus.EXPORTED
+        assert files(before)
+
+
+@pytest.mark.parametrize("words", [("approve",), ("export", "--out", "p.csv")])
+@pytest.mark.parametrize("other", ["name: other", "name: incubator"])
+def test_a_command_refuses_a_plan_whose_source_its_configuration_does_not_mean(
+    configured, tmp_path, words, other
+):
+    before = configured()
+    with open_store(before) as store:
+        watched(store, "incubator", before.sources[0].path)
+        plan = approved(store, before)
+    file = tmp_path / "else.yaml"
+    file.write_text(f"sources: [{{{other}, path: /elsewhere}}]\n")
+    answer = call(
+        "removals", words[0], plan, *words[1:], "--config", file, "--state", tmp_path / "state",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert answer.code == MISUSED
+    assert f"{plan}: its source incubator is" in answer.err
+    assert "give the daemon's with --config FILE" in answer.err
+    assert not (tmp_path / "p.csv").exists()
+    with open_store(before) as store:
+        assert store.plans.plan(plan).status is not PlanStatus.SUPERSEDED
+
+
+def test_plans_of_a_source_that_another_machine_watches_are_not_ended(configured):
+    config = configured(name="other")
+    with open_store(config) as store:
+        before = configured()
+        store.sources.settle([ConfiguredSource("incubator", Path("/data"), host="far")], NOW)
+        approved(store, before)
+        assert end_groundless(store, config, NOW, of_gone_sources=True) == []
