@@ -74,30 +74,30 @@ bench-accuracy: $(STAMP)  ## the pmf-CNN beside its rivals; hours, resumable; wr
 	$(BIN)/colonywatch benchmark accuracy --report docs
 
 soak: $(STAMP)  ## kill the daemon, fill its disk, lock its database, take its folder away; count what is left
-	$(BIN)/python -m tests.soak --kills 300
+	$(BIN)/python -m tools.soak --kills 300
 
 bench-alerts: $(STAMP)  ## how late and how often wrongly alerts come, on simulated series; writes docs/alerts.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.alerts
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.alerts
 
 bench-removal: $(STAMP)  ## how safely plans remove, on simulated dishes; writes docs/removal.md
 	$(PIP) --editable ".[bench]"
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.removal
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.removal
 
 bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; writes docs/fine-tuning.md
-	$(BIN)/python -m tests.bench.finetuning
+	$(BIN)/python -m tools.bench.finetuning
 
 bench-scale: $(STAMP)  ## a record of five years: its size and how fast it answers; 4 GB of disk in /tmp
-	OMP_NUM_THREADS=1 nice $(BIN)/python -m tests.bench.history_scale
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m tools.bench.history_scale
 
 bench-mosaics: $(STAMP)  ## how time and memory grow with a picture, up to 400 megapixels
-	$(BIN)/python -m tests.bench.mosaics
+	$(BIN)/python -m tools.bench.mosaics
 
 bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a minute, a burst of 5,000
-	$(BIN)/python -m tests.bench.daemon
+	$(BIN)/python -m tools.bench.daemon
 
 bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(PIP) --editable ".[bench]"
-	$(BIN)/python -m tests.bench.training
+	$(BIN)/python -m tools.bench.training
 
 clean:  ## remove what was made here
 	rm -rf .venv .venv-opentrons demo build dist

@@ -391,7 +391,7 @@ configured() {  # configured PYTHON-EXPRESSION: of `config`, read as the daemon 
     as_account "$release/bin/python" -c "
 import sys
 from pathlib import Path
-from monitor.config import load_config
+from monitor.config.schema import load_config
 from monitor.errors import ConfigError
 try:
     config = load_config(Path(sys.argv[1]))

@@ -26,17 +26,15 @@ from typing import Any
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor import systemd
-from monitor.capture.bundles import BundleTooLargeError, look_at_file, look_at_open_file
-from monitor.capture.bundles import Look as FileLook
-from monitor.capture.names import shown_name
+from monitor.capture.filesets import BundleTooLargeError, look_at_file, look_at_open_file
+from monitor.capture.filesets import Look as FileLook
+from monitor.capture.known_files import KnownLooks, Look
+from monitor.capture.names.patterns import shown_name
 from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
 from monitor.capture.watching import LONGEST_LOOK_S, Watcher
 from monitor.config import Config, SourceConfig
 from monitor.decisions.clock import Arrival
-from monitor.delivery import deliver_due, deliver_late, release_cured
-from monitor.digesting import write_due_digest
 from monitor.errors import (
     CaptureError,
     ModelRefusedError,
@@ -44,18 +42,20 @@ from monitor.errors import (
     RecordError,
     RecordGoneError,
 )
-from monitor.late_sidecars import LateSidecars
-from monitor.looks import KnownLooks, Look
-from monitor.outlets.check_in import CheckIn
-from monitor.pick_logs import PickLogFolder
+from monitor.host import systemd
+from monitor.jobs.daily_digest import write_due_digest
+from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
+from monitor.jobs.late_sidecars import LateSidecars
+from monitor.jobs.picker_logs import PickLogFolder
+from monitor.jobs.plan_grounds import end_groundless
+from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all
+from monitor.jobs.stray_plans import withdraw_strays
+from monitor.jobs.watch_silence import Vigil
+from monitor.outlets.heartbeat import CheckIn
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
-from monitor.plan_grounds import end_groundless
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
-from monitor.record_watch import RecordWatch, say_back, say_to_all
 from monitor.segmentation.worker import SegmentationWorker
-from monitor.stray_plans import withdraw_strays
-from monitor.vigil import Vigil
 
 log = logging.getLogger(__name__)
 

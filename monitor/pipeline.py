@@ -22,12 +22,10 @@ from math import pi, prod
 from pathlib import Path
 from typing import Protocol
 
-from monitor.addressing import channels_to, mail_to, not_before
-from monitor.calibration import calibration_to_use, why_other_pixels
-from monitor.capture.bundles import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
-from monitor.capture.choosing import FieldChooser
-from monitor.capture.names import shown_name
-from monitor.capture.usual import KEPT, Look, unlike
+from monitor.capture.filesets import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
+from monitor.capture.names.choosing import FieldChooser
+from monitor.capture.names.patterns import shown_name
+from monitor.capture.quality.consistency import KEPT, Look, unlike
 from monitor.config import (
     Config,
     DifferentiationConfig,
@@ -57,12 +55,11 @@ from monitor.culture import (
     Severity,
 )
 from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
-from monitor.decisions.following import follow
 from monitor.decisions.mailing import OVERTAKEN, due_again, mailing, open_topics, told
+from monitor.decisions.recipients import channels_to, mail_to, not_before
 from monitor.decisions.removal import MeasuredField, Scan, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged
-from monitor.decisions.summary import sum_up
 from monitor.decisions.verification import give_up, verify_removal
 from monitor.errors import (
     CalibrationError,
@@ -72,8 +69,7 @@ from monitor.errors import (
     MonitorError,
     RecordError,
 )
-from monitor.geometry import Affine, field_to_stage
-from monitor.looking_back import LookingBack
+from monitor.jobs.watch_silence import tell_of_equal_pictures
 from monitor.record.captures import NewMeasurement, ScanPlace, TakenIn
 from monitor.record.dishes import (
     KeptAlert,
@@ -88,12 +84,16 @@ from monitor.record.dishes import (
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
+from monitor.scans.earlier_scans import LookingBack
+from monitor.scans.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
+from monitor.scans.summary import sum_up
+from monitor.scans.tracking import follow
 from monitor.segmentation.colonies import MIN_COLONY_UM2
 from monitor.segmentation.label_maps import read_label_map
-from monitor.segmentation.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
 from monitor.segmentation.request import FieldRequest
-from monitor.vessels import Vessel
-from monitor.vigil import tell_of_equal_pictures
+from monitor.stage.calibration import calibration_to_use, why_other_pixels
+from monitor.stage.frames import Affine, field_to_stage
+from monitor.stage.vessels import Vessel
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from monitor.capture.names import shown_name
+from monitor.capture.names.patterns import shown_name
 from monitor.capture.walking import WalkLimits, walk
 
 log = logging.getLogger(__name__)

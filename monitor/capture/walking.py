@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.capture.bundles import (
+from monitor.capture.filesets import (
     BundleTooLargeError,
     is_bundle,
     is_bundle_folder,
@@ -23,7 +23,7 @@ from monitor.capture.bundles import (
     look_at_file,
 )
 from monitor.capture.mounts import is_within, mounts_below, read_mounts
-from monitor.capture.names import shown_name
+from monitor.capture.names.patterns import shown_name
 from monitor.config import IMAGE_EXTENSIONS
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from monitor.capture.bundles import bundle_of, is_bundle_folder
+from monitor.capture.filesets import bundle_of, is_bundle_folder
 from monitor.capture.mounts import (
     MOUNTS,
     MountBelow,
@@ -32,7 +32,7 @@ from monitor.capture.mounts import (
     mounts_below,
     read_mounts,
 )
-from monitor.capture.names import shown_name
+from monitor.capture.names.patterns import shown_name
 from monitor.capture.polling import Notice, Poller, Troubles
 from monitor.capture.walking import (
     is_capture_folder,

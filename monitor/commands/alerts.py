@@ -30,7 +30,7 @@ from monitor.config import Config, RecipientConfig
 from monitor.culture import Alert, AlertTopic, Message, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.pipeline import utc_now
-from monitor.record.telling import WITHDRAWN
+from monitor.record.notifications import WITHDRAWN
 
 app = typer.Typer(
     no_args_is_help=True, help="Alerts: list, acknowledge, snooze, test; what was sent."
@@ -221,7 +221,7 @@ def test(
     Example: colonywatch alerts test --to me@lab.example
     """
     # The rehearsal draws and plots; the other alert commands do without those libraries.
-    from monitor.rehearsal import rehearse_alert
+    from monitor.commands.trial_alert import rehearse_alert
 
     begin_logging(logging.ERROR)  # the made-up dish's story would look like a real one's
     configured = settings = open_config(config, state)
@@ -243,7 +243,7 @@ def test(
 
 def _send_what_waited(config: Config) -> None:
     """The way is open now: what was refused before goes, too."""
-    from monitor.delivery import deliver_due, release_cured
+    from monitor.jobs.deliver import deliver_due, release_cured
 
     if config.record.database is None and not config.record.database_file.exists():
         return

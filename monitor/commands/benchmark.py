@@ -91,9 +91,9 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
     """Median seconds from a file to areas, overlay and label map, and the network's share of it."""
     from model.simulation.fields import simulate_field
     from model.simulation.incubator import write_capture
-    from monitor.capture.bundles import hash_file
+    from monitor.capture.filesets import hash_file
+    from monitor.segmentation.measuring import load_segmenter, measure
     from monitor.segmentation.request import FieldRequest
-    from monitor.segmentation.segmenter import load_segmenter, measure
 
     segmenter = load_segmenter("starter", threads)
     field = simulate_field(1, shape=(side_px, side_px), pixel_size_um=segmenter.um_per_pixel)

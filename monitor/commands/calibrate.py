@@ -14,15 +14,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from monitor.calibration import (
-    RESIDUAL_LIMIT_UM,
-    Fit,
-    Points,
-    calibration_to_use,
-    configured_calibration,
-    fit_points,
-    make_calibration,
-)
 from monitor.commands.common import (
     FAILED,
     ConfigOption,
@@ -40,10 +31,19 @@ from monitor.commands.plate import report_plate
 from monitor.config import Config, SourceSettings
 from monitor.culture import UNLISTED, Calibration, CalibrationKind
 from monitor.errors import CalibrationError, MonitorError, UsageError
+from monitor.host.atomic_files import write_whole
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
-from monitor.vessels import Vessel
-from monitor.whole_files import write_whole
+from monitor.stage.calibration import (
+    RESIDUAL_LIMIT_UM,
+    Fit,
+    Points,
+    calibration_to_use,
+    configured_calibration,
+    fit_points,
+    make_calibration,
+)
+from monitor.stage.vessels import Vessel
 
 COLUMNS = {
     CalibrationKind.CAMERA: ("row_px", "column_px", "x_um", "y_um"),
@@ -379,7 +379,7 @@ def _report(made: Calibration, fit: Fit, points: Points, expected: float | None)
 
 
 def _draw(path: Path, fit: Fit, points: Points, made: Calibration) -> None:
-    from monitor.outlets.calibration_plot import plot_residuals
+    from monitor.outlets.figures.calibration import plot_residuals
 
     title = f"{made.kind} calibration of {made.source}, {made.made_at:%Y-%m-%d}"
     try:

@@ -18,10 +18,10 @@ from rich.measure import measure_renderables
 from rich.table import Table
 
 from monitor.config import Config, find_config, load_config
+from monitor.config.on_this_machine import written_inside_a_source
 from monitor.culture import DishLine
-from monitor.delivery import take_back_from
 from monitor.errors import ConfigError, MonitorError, UsageError
-from monitor.machine_checks import written_inside_a_source
+from monitor.jobs.deliver import take_back_from
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 

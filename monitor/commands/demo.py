@@ -26,9 +26,9 @@ from monitor.commands.common import ConfigOption, StateOption, err, out, percent
 from monitor.config import Config, load_config
 from monitor.culture import AlertKind, AlertTopic
 from monitor.errors import MonitorError, UsageError
+from monitor.host.atomic_files import write_whole
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
-from monitor.whole_files import write_whole
 
 MARK = ".colonywatch-demo"
 DISHES = 4
@@ -289,7 +289,7 @@ def _report(
     folder: Path, mailbox: Path, config: Config, store: Store, truths: list[Truth], took_s: float
 ) -> bool:
     """The table of what happened. True where one dish was alerted for, and rightly."""
-    from monitor.outlets.plots import plot_story
+    from monitor.outlets.figures.series import plot_story
 
     alerts = Counter(
         alert.dish

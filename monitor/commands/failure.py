@@ -12,10 +12,10 @@ import typer
 
 from monitor.commands.common import ConfigOption, begin_logging, say
 from monitor.config import find_config
-from monitor.emergency import tell_everybody
+from monitor.config.partial import Salvaged, salvage
 from monitor.errors import MonitorError, OutletError
+from monitor.jobs.emergency import tell_everybody
 from monitor.pipeline import utc_now
-from monitor.salvage import Salvaged, salvage
 
 _LONGEST_LOG = 20_000
 
@@ -77,7 +77,7 @@ def _text(unit: str, reason: str, lines: str, found: Salvaged) -> str:
 
 def _tell(found: Salvaged, subject: str, text: str, now: datetime) -> tuple[list[str], list[str]]:
     """Every recipient, every channel, the check-in. Returns who was told, and what went wrong."""
-    from monitor.outlets.check_in import call
+    from monitor.outlets.heartbeat import call
 
     assert found.outlets is not None
     # A mail in a folder would be read by nobody.

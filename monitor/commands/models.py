@@ -84,7 +84,7 @@ def verify(
 
     Example: colonywatch models verify --model models/line-7
     """
-    from monitor.segmentation.segmenter import load_segmenter
+    from monitor.segmentation.measuring import load_segmenter
 
     begin_logging()
     settings = open_config(config, state)

@@ -12,9 +12,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from monitor.capture.choosing import Choice, FieldChooser
-from monitor.capture.light import Light
-from monitor.capture.names import (
+from monitor.capture.names.choosing import Choice, FieldChooser
+from monitor.capture.names.light import Light
+from monitor.capture.names.patterns import (
     PRESETS,
     best_preset,
     channel_text,

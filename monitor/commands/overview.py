@@ -36,6 +36,7 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config
+from monitor.config.outlets import CsvConfig
 from monitor.culture import (
     Alert,
     AlertKind,
@@ -47,13 +48,12 @@ from monitor.culture import (
 )
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
-from monitor.outlet_config import CsvConfig
+from monitor.host.atomic_files import write_whole
 from monitor.outlets.spreadsheets import as_csv, plain_cell
 from monitor.pipeline import utc_now
 from monitor.record.pick_logs import PickLogState
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
-from monitor.whole_files import write_whole
 
 # Where no limit rests on a slope.
 GROWTH_H = 30.0
@@ -368,7 +368,7 @@ def history(
         if target is None and sys.stdout.isatty():
             raise UsageError("a picture does not fit a terminal; add --out FILE.png")
         # Matplotlib takes a second to load; only this form pays for it.
-        from monitor.outlets.plots import plot_story
+        from monitor.outlets.figures.series import plot_story
 
         limits = settings.decisions.limits_for(dish, line.source, line.label)
         content = plot_story(story, limits, zone=settings.zone_of(line.source))

@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from monitor.capture.bundles import is_bundle, look_at_file
-from monitor.capture.names import best_preset
+from monitor.capture.filesets import is_bundle, look_at_file
+from monitor.capture.names.patterns import best_preset
 from monitor.capture.watching import list_captures
 from monitor.commands.common import (
     ConfigOption,
@@ -38,12 +38,12 @@ from monitor.commands.common import (
 from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
-from monitor.delivery import deliver_due, deliver_late, release_cured
 from monitor.errors import MonitorError, RecordError
-from monitor.late_sidecars import described_anew
+from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
+from monitor.jobs.late_sidecars import described_anew
+from monitor.jobs.plan_grounds import end_groundless
 from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
-from monitor.plan_grounds import end_groundless
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.scans import LEFT_OUT, SET_ASIDE

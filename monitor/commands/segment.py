@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from monitor.capture.names import PRESETS
-from monitor.capture.naming import name_capture
-from monitor.capture.picture import Picture
-from monitor.capture.reading import open_picture
-from monitor.capture.sidecars import check_square, read_beside
+from monitor.capture.formats.image import Picture
+from monitor.capture.formats.reading import open_picture
+from monitor.capture.formats.sidecars import check_square, read_beside
+from monitor.capture.names.patterns import PRESETS
+from monitor.capture.names.wells import name_capture
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -30,7 +30,7 @@ from monitor.commands.common import (
 from monitor.config import Config, SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError, MonitorError, UsageError
-from monitor.whole_files import write_whole
+from monitor.host.atomic_files import write_whole
 
 LARGEST_OVERLAY_SIDE_PX = 4096
 
@@ -116,16 +116,16 @@ def _segment_picture(
 ) -> dict[str, Any]:
     # Torch takes seconds to load; only the commands that need it pay for it.
     from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
+    from monitor.segmentation.components import Pieces
     from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
-    from monitor.segmentation.overlay import draw_overlay, encode_png
-    from monitor.segmentation.pieces import Pieces
-    from monitor.segmentation.segmenter import (
+    from monitor.segmentation.measuring import (
         colony_limit_px,
         differentiated_probability,
         load_segmenter,
         region_limit_px,
         segment_picture,
     )
+    from monitor.segmentation.overlay import draw_overlay, encode_png
 
     named = _named(image, source)
     named_size = None if named is None else named.pixel_size_um

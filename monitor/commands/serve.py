@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.commands.common import ConfigOption, StateOption, begin_logging, open_config, say
-from monitor.delivery import picture_of
+from monitor.jobs.deliver import picture_of
 from monitor.pipeline import utc_now
 from monitor.record.store import Store
 
@@ -32,9 +32,9 @@ def serve(
     Example: colonywatch serve --port 8470
     """
     # Only this command serves pages.
+    from monitor.outlets.answer_links import AnswerLinks
     from monitor.outlets.dashboard.app import build_app
     from monitor.outlets.dashboard.serving import listen, server_for
-    from monitor.outlets.links import AnswerLinks
 
     begin_logging()
     settings = open_config(config, state)

@@ -13,8 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from monitor.calibration import calibration_to_use
-from monitor.capture.naming import name_capture
+from monitor.capture.names.wells import name_capture
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
     ConfigOption,
@@ -31,17 +30,12 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, find_config
-from monitor.config_problems import STAND_IN
+from monitor.config.on_this_machine import missing_here
+from monitor.config.problems import STAND_IN
 from monitor.culture import CalibrationKind
-from monitor.errors import (
-    CalibrationError,
-    CaptureError,
-    ConfigError,
-    MonitorError,
-    OutletError,
-)
-from monitor.machine_checks import missing_here
+from monitor.errors import CalibrationError, CaptureError, ConfigError, MonitorError, OutletError
 from monitor.pipeline import utc_now
+from monitor.stage.calibration import calibration_to_use
 
 FREE_BYTES_WANTED = 2 * 2**30
 FULL_MAIL_BYTES = 2_000_000
@@ -206,7 +200,7 @@ def _database(config: Config) -> list[Finding]:
 
 
 def _model(config: Config) -> list[Finding]:
-    from monitor.segmentation.segmenter import load_segmenter
+    from monitor.segmentation.measuring import load_segmenter
 
     segmenter = load_segmenter(config.segmentation.model, config.compute.threads)
     return [
@@ -311,7 +305,7 @@ def _inotify(config: Config) -> list[Finding]:
 
 
 def _mail(config: Config) -> list[Finding]:
-    from monitor.outlets.sending import try_out
+    from monitor.outlets.mail.smtp import try_out
 
     email = config.outlets.email
     if email.server is None:
@@ -341,7 +335,7 @@ def _mail(config: Config) -> list[Finding]:
 
 
 def _channels(config: Config) -> list[Finding]:
-    from monitor.outlets.channels import service_of
+    from monitor.outlets.push import service_of
 
     findings = []
     for channel in config.outlets.channels:
@@ -357,7 +351,7 @@ def _channels(config: Config) -> list[Finding]:
 
 
 def _dashboard(config: Config) -> list[Finding]:
-    from monitor.outlets.links import AnswerLinks
+    from monitor.outlets.answer_links import AnswerLinks
 
     dashboard = config.outlets.dashboard
     if dashboard.url is None:
@@ -367,7 +361,7 @@ def _dashboard(config: Config) -> list[Finding]:
 
 
 def _check_in(config: Config) -> list[Finding]:
-    from monitor.outlets.check_in import address_in
+    from monitor.outlets.heartbeat import address_in
 
     url_file = config.outlets.check_in.url_file
     if url_file is None:

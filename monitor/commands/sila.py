@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 
-from monitor import systemd
 from monitor.commands.common import (
     ConfigOption,
     StateOption,
@@ -15,7 +14,8 @@ from monitor.commands.common import (
     say,
 )
 from monitor.errors import MonitorError
-from monitor.picking_desk import PickingDesk
+from monitor.host import systemd
+from monitor.jobs.picker_queue import PickingDesk
 from monitor.pipeline import utc_now
 
 GRACE_S = 5.0

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from monitor.capture.names import parse_name
-from monitor.capture.reading import read_picture
-from monitor.capture.sidecars import read_beside
-from monitor.capture.vessel import find_round_well
+from monitor.capture.formats.reading import read_picture
+from monitor.capture.formats.sidecars import read_beside
+from monitor.capture.names.patterns import parse_name
+from monitor.capture.quality.round_well import find_round_well
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from model.evaluate import FieldScore
     from model.finetune import TuningProgress
     from model.predict import Segmentation
-    from monitor.outlets.evaluation_report import FieldPictures
+    from monitor.outlets.figures.evaluation import FieldPictures
 
 PICTURE_SIDE_PX = 560
 
@@ -205,8 +205,8 @@ def evaluate(
     Example: colonywatch evaluate my-fields --model models/line-7 --out report
     """
     from model.evaluate import evaluate as measure
-    from monitor.outlets.evaluation_report import write_report
-    from monitor.segmentation.segmenter import load_segmenter
+    from monitor.outlets.figures.evaluation import write_report
+    from monitor.segmentation.measuring import load_segmenter
 
     begin_logging()
     if folder is not None and folder.exists() and not folder.is_dir():
@@ -254,7 +254,7 @@ def evaluate(
 
 
 def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
-    from monitor.outlets.evaluation_report import FieldPictures, draw_differences
+    from monitor.outlets.figures.evaluation import FieldPictures, draw_differences
 
     size = found.pixel_size_um or found.assumed_pixel_size_um
     drawn = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from monitor.decision_config import ClockConfig
+from monitor.config.confirmation import ClockConfig
 
 # Captures that a judgement may rest on.
 KEPT = 12

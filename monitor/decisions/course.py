@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from monitor.config import DifferentiationConfig
-from monitor.courses import LOOK_BACK, Course, Stand
 from monitor.culture import Alert, AlertKind, AlertTopic, Reading, Severity
+from monitor.culture.course import LOOK_BACK, Course, Stand
 from monitor.decisions.notices import forecast_text, judge_notices, next_limit
 from monitor.decisions.status import RISE_SCANS, can_be_judged, judge
 

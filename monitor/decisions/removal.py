@@ -20,7 +20,6 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from model.classes import CellClass
-from monitor.calibration import grounds_of, why_other_pixels
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
     Aim,
@@ -38,8 +37,9 @@ from monitor.culture import (
     Target,
 )
 from monitor.errors import CalibrationError
-from monitor.geometry import Affine, image_to_stage, stage_to_image
-from monitor.vessels import Vessel
+from monitor.stage.calibration import grounds_of, why_other_pixels
+from monitor.stage.frames import Affine, image_to_stage, stage_to_image
+from monitor.stage.vessels import Vessel
 
 _MAX_SWEEPS = 40
 # Wells differ a little from their drawing. What lies farther outside proves a wrong coordinate.

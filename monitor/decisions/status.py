@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import DifferentiationConfig
-from monitor.courses import Standing
 from monitor.culture import AlertKind, DishStatus, Reading, Severity
+from monitor.culture.course import Standing
 from monitor.decisions.trend import trend
 
 # A rise brings a series to a limit if its level is above so much of it, and its line, continued for

@@ -12,6 +12,7 @@ from shapely import contains_xy, make_valid, prepare
 from shapely.geometry import Polygon
 
 from model.classes import UNKNOWN, CellClass
+from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
     Aiming,
     Calibration,
@@ -22,9 +23,8 @@ from monitor.culture import (
     Ring,
     Target,
 )
-from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
-from monitor.geometry import image_to_stage, stage_to_image
+from monitor.stage.frames import image_to_stage, stage_to_image
 
 DEFAULTS = VerificationConfig()
 # Less of a region in the picture proves nothing.

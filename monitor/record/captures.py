@@ -42,15 +42,14 @@ from monitor.culture import (
     Region,
     StagePosition,
 )
-from monitor.fields import same_but_format
-from monitor.local_times import moved
+from monitor.culture.local_times import moved
 from monitor.record.database import Database
 from monitor.record.files import analysis_of, by_folder, file_at, files_of, folder_at
-from monitor.record.memory import hold
-from monitor.record.places import line_for_capture
+from monitor.record.lookup import line_for_capture
 from monitor.record.plan_documents import aim_of, aiming_of, rings_of
 from monitor.record.plans import TakeBack
 from monitor.record.scans import EQUAL_PICTURES, LEFT_OUT, SET_ASIDE, leave_scan
+from monitor.record.session_cache import hold
 from monitor.record.sightings import (
     SeenFile,
     digest_of,
@@ -72,6 +71,7 @@ from monitor.record.tables import (
     ScanRow,
     halves_of,
 )
+from monitor.scans.fields import same_but_format
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 600.0

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, FollowedColony, Following
 from monitor.record.database import Database
-from monitor.record.places import dish_called
+from monitor.record.lookup import dish_called
 from monitor.record.series import THAT_COUNTS
 from monitor.record.tables import DishRow, ReadingColoniesRow, ReadingRow, ScanRow
 

@@ -30,7 +30,7 @@ from monitor.record.in_place import (
     refuse_to_begin_anew,
     why_not_ours,
 )
-from monitor.record.memory import Readings
+from monitor.record.session_cache import Readings
 from monitor.record.tables import RecordRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from monitor.record.database import Database
+from monitor.record.notifications import MAIL
 from monitor.record.tables import DigestRow, OutboxRow
-from monitor.record.telling import MAIL
 
 _PREFIX = "digest:"
 

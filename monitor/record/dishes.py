@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from monitor.courses import COURSE_TOPICS, LOOK_BACK, Course, Stand
 from monitor.culture import (
     Alert,
     AlertKind,
@@ -26,14 +25,14 @@ from monitor.culture import (
     Severity,
     Summary,
 )
+from monitor.culture.course import COURSE_TOPICS, LOOK_BACK, Course, Stand
 from monitor.errors import UsageError
-from monitor.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each
 from monitor.record.captures import is_due, measurement_of, unfinished, wait_again
 from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
 from monitor.record.files import analysis_of
-from monitor.record.memory import hold, remember, remembered
-from monitor.record.places import dish_called
+from monitor.record.lookup import dish_called
+from monitor.record.notifications import CHANNEL, MAIL, OVERTAKEN, SNOOZED, hold_waiting, send_out
 from monitor.record.plans import TakeBack, add_plan, plans_to_check, supersede_plans, write_verdicts
 from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.series import (
@@ -45,6 +44,7 @@ from monitor.record.series import (
     scans_read,
     series_of,
 )
+from monitor.record.session_cache import hold, remember, remembered
 from monitor.record.sightings import is_overwritten
 from monitor.record.stands import in_short, stand_of
 from monitor.record.tables import (
@@ -57,7 +57,7 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.record.telling import CHANNEL, MAIL, OVERTAKEN, SNOOZED, hold_waiting, send_out
+from monitor.scans.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each
 
 _ALERTS = 100
 CHANGE, REPLACED = "change", "replaced"

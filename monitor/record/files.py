@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from monitor.record.memory import remembered
+from monitor.record.session_cache import remembered
 from monitor.record.tables import AnalysisRow, CaptureRow, FileRow, FolderRow
 
 # SQLite takes at most some 32,000 values in one statement.

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import AlertKind, Message
 from monitor.record.database import Database
+from monitor.record.notifications import MAIL, WITHDRAWN
 from monitor.record.tables import AlertRow, OutboxRow, new_mail_id
-from monitor.record.telling import MAIL, WITHDRAWN
 
 FIRST_RETRY_S = 15.0
 LONGEST_RETRY_S = 1800.0

@@ -34,7 +34,6 @@ from monitor.culture import (
     RemovalPlan,
 )
 from monitor.errors import UsageError
-from monitor.geometry import why_overlapping
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.tables import (
@@ -47,6 +46,7 @@ from monitor.record.tables import (
     RegionFateRow,
     RemovalPlanRow,
 )
+from monitor.stage.frames import why_overlapping
 
 LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
 _ENDED = (PlanStatus.REJECTED, PlanStatus.EXPIRED, PlanStatus.SUPERSEDED)

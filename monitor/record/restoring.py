@@ -16,12 +16,12 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.culture import CaptureState, PlanStatus
 from monitor.errors import RecordError
+from monitor.host.atomic_files import sync_folder
 from monitor.record.database import is_known_revision
 from monitor.record.in_place import existing, forget_note
 from monitor.record.plans import LIVE_PLANS, US, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow, CaptureRow, ProcessRow, RecordRow, RemovalPlanRow
-from monitor.whole_files import sync_folder
 
 _BESIDE = ("", "-wal", "-shm")
 # What people would miss, how it is called for one and for many, and by what a row is known.

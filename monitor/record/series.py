@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import FieldsJoined, Reading
-from monitor.record.memory import known_readings
+from monitor.record.session_cache import known_readings
 from monitor.record.tables import AnalysisRow, DishRow, ReadingRow, ScanRow
 
 # From the reading to its scan: the other way round there is no index.

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
 from monitor.record.database import Database
-from monitor.record.places import name_anew
+from monitor.record.lookup import name_anew
 from monitor.record.tables import (
     AlertRow,
     AuditRow,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from monitor.courses import Stand
 from monitor.culture import AlertTopic, DishStatus, Severity
+from monitor.culture.course import Stand
 
 _SHORT = {
     DishStatus.UNKNOWN: "-",

@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from monitor.record.again import AgainRecord
+from monitor.record.acknowledgements import AnswerRecord
 from monitor.record.alarms import AlarmRecord
-from monitor.record.answers import AnswerRecord
 from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
@@ -17,14 +16,15 @@ from monitor.record.database import Database
 from monitor.record.digests import DigestRecord
 from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
-from monitor.record.glances import Glances
-from monitor.record.lines import LineRecord
+from monitor.record.lineage import LineRecord
 from monitor.record.outbox import Outbox
+from monitor.record.overviews import Glances
 from monitor.record.pick_logs import PickLogRecord
 from monitor.record.plans import PlanRecord, TakeBack
 from monitor.record.processes import Processes
+from monitor.record.remeasuring import AgainRecord
 from monitor.record.sources import SourceRecord
-from monitor.record.stories import StoryRecord
+from monitor.record.timelines import StoryRecord
 from monitor.record.zones import ZoneRecord
 
 

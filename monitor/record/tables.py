@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from monitor.record.packing import pack, unpack
+from monitor.record.detail_codec import pack, unpack
 
 
 class UtcDateTime(TypeDecorator[datetime]):

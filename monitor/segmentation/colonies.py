@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from model.classes import UNKNOWN, CellClass
 from model.strips import in_strips
 from monitor.culture import Colony, FieldAreas, Region
-from monitor.segmentation.depth import deepest
+from monitor.segmentation.components import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
+from monitor.segmentation.distances import deepest
 from monitor.segmentation.outlines import outline_of
-from monitor.segmentation.pieces import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0

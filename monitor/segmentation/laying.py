@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from monitor.config import RemovalConfig
 from monitor.culture import Aim, FieldMeasurement
-from monitor.geometry import Matrix
-from monitor.segmentation.aiming import aim_at
-from monitor.segmentation.doubt_maps import laid_on
 from monitor.segmentation.request import EarlierCapture
+from monitor.segmentation.targeting import aim_at
+from monitor.segmentation.uncertainty_maps import laid_on
+from monitor.stage.frames import Matrix
 
 Labels = NDArray[np.uint8]
 

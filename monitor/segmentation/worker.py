@@ -139,7 +139,7 @@ def _begin(model: str, threads: int, parent: int, in_hand: Any) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    from monitor.segmentation.segmenter import load_segmenter
+    from monitor.segmentation.measuring import load_segmenter
 
     try:
         _segmenter = load_segmenter(model, threads)
@@ -168,7 +168,7 @@ def _describe_model() -> tuple[str, str]:
 
 
 def _measure(request: FieldRequest) -> FieldMeasurement:
-    from monitor.segmentation.segmenter import measure
+    from monitor.segmentation.measuring import measure
 
     segmenter = _loaded()
     _in_hand.value = request.sha256.encode()  # before the file is opened

@@ -23,11 +23,11 @@ from monitor.culture import (
     StagePosition,
     Target,
 )
-from monitor.decisions.summary import sum_up
 from monitor.record.captures import ScanPlace
 from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanField, ScanOutcome
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
+from monitor.scans.summary import sum_up
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 MODEL, OTHER_MODEL = "a" * 64, "b" * 64

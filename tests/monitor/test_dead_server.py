@@ -15,10 +15,10 @@ import pytest
 
 from monitor.config import Config, parse_config
 from monitor.culture import AlertKind, AlertTopic
-from monitor.delivery import deliver_due
+from monitor.jobs.deliver import deliver_due
 from monitor.record.dishes import NewAlert
 from tests.monitor.facts import NOW
-from tests.monitor.test_delivery import Postman, mail_server
+from tests.monitor.jobs.test_deliver import Postman, mail_server
 
 A, B = "a@lab.org", "b@lab.org"
 ROUND = timedelta(minutes=20)

@@ -21,14 +21,14 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, RecordConfig, parse_config
+from monitor.config.outlets import CheckInConfig
+from monitor.config.partial import salvage
 from monitor.daemon import STUCK_S, Daemon
 from monitor.errors import ConfigError
-from monitor.outlet_config import CheckInConfig
-from monitor.outlets.check_in import CheckIn
+from monitor.outlets.heartbeat import CheckIn
 from monitor.pipeline import utc_now
-from monitor.salvage import salvage
 from tests.monitor.commands.calls import DONE, FAILED, call
-from tests.monitor.test_delivery import Postman, mail_server
+from tests.monitor.jobs.test_deliver import Postman, mail_server
 
 TOKEN = "5d3c-secret"
 

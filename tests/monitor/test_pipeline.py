@@ -25,6 +25,7 @@ from monitor.config import (
     RemovalConfig,
     SourceConfig,
 )
+from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
     Aim,
     AimPoint,
@@ -43,17 +44,16 @@ from monitor.culture import (
     Severity,
     StagePosition,
 )
-from monitor.decision_config import VerificationConfig
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import UNLISTED, Pipeline, look_at
 from monitor.record.captures import TakenIn
 from monitor.record.plans import PickReport
 from monitor.record.store import Store
-from monitor.segmentation.aiming import aim_at
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-from monitor.segmentation.doubt_maps import doubt_map_name, doubts_of
 from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import FieldRequest
+from monitor.segmentation.targeting import aim_at
+from monitor.segmentation.uncertainty_maps import doubt_map_name, doubts_of
 from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
 
 TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3, agree_h=0)

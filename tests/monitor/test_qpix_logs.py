@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config import PickLogsConfig
+from monitor.config.outlets import QPixLogConfig
 from monitor.culture import Handover, PickOutcome, PlanStatus
 from monitor.errors import PickLogError
-from monitor.outlet_config import QPixLogConfig
+from monitor.jobs.picker_logs import PickLogFolder, plan_picked
 from monitor.outlets.picking.qpix_log import is_qpix_log, read_qpix_log
-from monitor.pick_logs import PickLogFolder, plan_picked
 from monitor.record.pick_logs import PickLogState
 from tests.monitor.facts import HIT, NOW, TARGET, hours, minutes, removal_plan
 from tests.monitor.record.test_plans import out, with_plan

@@ -9,7 +9,6 @@ from email.policy import default
 
 import pytest
 
-from monitor.addressing import mail_to, not_before
 from monitor.config import (
     Config,
     EmailConfig,
@@ -20,7 +19,8 @@ from monitor.config import (
     SourceConfig,
 )
 from monitor.culture import AlertKind, AlertTopic, DishStatus, Severity
-from monitor.delivery import deliver_due
+from monitor.decisions.recipients import mail_to, not_before
+from monitor.jobs.deliver import deliver_due
 from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.writers import ill_mannered_writers
+from tools.soak.writers import ill_mannered_writers
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.capture.naming import name_capture
+from monitor.capture.names.wells import name_capture
 from monitor.config import SourceSettings
 from monitor.culture import AlertKind, DishStatus
-from monitor.local_times import is_by_zone, moved
+from monitor.culture.local_times import is_by_zone, moved
 from monitor.pipeline import Pipeline
 from tests.monitor.facts import NOW, hours
 from tests.monitor.test_orders import arrive, field, new_line

@@ -24,11 +24,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.config import Config
 from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
+from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
-from monitor.outlets.links import AnswerLinks, LinkError, is_for
 from monitor.outlets.wording import clean
-from monitor.record.answers import standing
+from monitor.record.acknowledgements import standing
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class _Pages:
 
     def series(self, request: Request) -> Response:
         # With it comes matplotlib, which takes a second to load: not before the first plot.
-        from monitor.outlets.plots import plot_story
+        from monitor.outlets.figures.series import plot_story
 
         dish, span = _dish(request), _span(request)
 

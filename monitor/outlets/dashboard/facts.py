@@ -22,9 +22,9 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.outlets.answer_links import AnswerLinks, dish_page
 from monitor.outlets.dashboard.pictures import series_line
-from monitor.outlets.email import alarm_words, notice_words
-from monitor.outlets.links import AnswerLinks, dish_page
+from monitor.outlets.mail.alert_mail import alarm_words, notice_words
 from monitor.outlets.wording import (
     STATUS_WORDS,
     ago,
@@ -40,7 +40,7 @@ from monitor.outlets.wording import (
     well_and_plate,
     where_of,
 )
-from monitor.record.glances import DishGlance, FieldPicture
+from monitor.record.overviews import DishGlance, FieldPicture
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from monitor.record.glances import FieldPicture, SeriesPoint
+from monitor.record.overviews import FieldPicture, SeriesPoint
 from monitor.segmentation.overlay import field_of_view
 
 _JPEG_QUALITY = 80

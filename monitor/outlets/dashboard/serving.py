@@ -8,8 +8,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from monitor.config.outlets import DashboardConfig
 from monitor.errors import ConfigError
-from monitor.outlet_config import DashboardConfig
 
 log = logging.getLogger(__name__)
 

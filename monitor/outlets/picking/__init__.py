@@ -22,11 +22,17 @@ from pathlib import Path
 from monitor.config import ExportFormat
 from monitor.culture import PlanStatus, RemovalPlan
 from monitor.errors import OutletError
+from monitor.host.atomic_files import (
+    HIDDEN_SUFFIX,
+    hidden_prefix,
+    hide_whole,
+    sync_folder,
+    write_whole,
+)
 from monitor.outlets.picking.csv_list import plan_as_csv
 from monitor.outlets.picking.formats import FORMATS, write_formats, write_what_can_be
 from monitor.outlets.picking.handout import Handout, Picture
 from monitor.outlets.picking.json_plan import plan_as_json
-from monitor.whole_files import HIDDEN_SUFFIX, hidden_prefix, hide_whole, sync_folder, write_whole
 
 __all__ = [
     "DEFAULT_FORMATS",

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 
 from model.classes import CellClass
+from monitor.config.outlets import CsvConfig
 from monitor.culture import Hit, RemovalPlan, Target
-from monitor.outlet_config import CsvConfig
 from monitor.outlets.picking.handout import Handout, utc_text
 from monitor.outlets.picking.mapped_csv import pick_um
 from monitor.outlets.spreadsheets import (
@@ -28,7 +28,7 @@ from monitor.outlets.spreadsheets import (
     share_cell,
     text_cell,
 )
-from monitor.vessels import well_of
+from monitor.stage.vessels import well_of
 
 SCHEMA_VERSION = 1
 PLAIN = CsvConfig()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from monitor.config import ColumnConfig
+from monitor.config.outlets import CsvConfig, EchoConfig, OpentronsConfig, PylabrobotConfig
 from monitor.culture import Hit, RemovalPlan, StagePosition, Target
 from monitor.errors import OutletError
-from monitor.outlet_config import CsvConfig, EchoConfig, OpentronsConfig, PylabrobotConfig
-from monitor.vessels import Vessel
+from monitor.stage.vessels import Vessel
 
 # What a file is made of: for formats of one file a plan, {"": content}; for formats in pixels,
 # one content a capture by the first letters of its hash.

@@ -16,7 +16,7 @@ from typing import Any
 
 from monitor.culture import Aiming, Hit, RefusedRegion, RegionFate, RemovalPlan, Target
 from monitor.outlets.picking.handout import utc_text
-from monitor.vessels import well_of
+from monitor.stage.vessels import well_of
 
 SCHEMA = "colonywatch/removal-plan/1"
 

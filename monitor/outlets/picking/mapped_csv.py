@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 
 from monitor.config import ColumnConfig
+from monitor.config.outlets import EchoConfig
 from monitor.culture import Hit, RemovalPlan, Target
 from monitor.errors import OutletError
-from monitor.outlet_config import EchoConfig
 from monitor.outlets.picking.handout import Contents, Handout, refuse_other_vessel, utc_text
 from monitor.outlets.spreadsheets import as_csv, number_cell, share_cell, text_cell
-from monitor.vessels import well_of
+from monitor.stage.vessels import well_of
 
 _UM_A_UNIT = {"um": 1.0, "mm": 1e3, "m": 1e6}
 

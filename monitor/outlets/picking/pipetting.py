@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from monitor.config.outlets import PipetteConfig
 from monitor.culture import Hit, RemovalPlan, Target, ToolKind
 from monitor.errors import OutletError
-from monitor.outlet_config import PipetteConfig
 from monitor.outlets.picking.handout import Contents, Handout, refuse_other_vessel
-from monitor.plates import WELL
-from monitor.vessels import Vessel, well_of
+from monitor.stage.plates import WELL
+from monitor.stage.vessels import Vessel, well_of
 
 # Definitions of labware are rounded to a hundredth of a millimetre along each axis.
 _ROUNDING_UM = 20.0

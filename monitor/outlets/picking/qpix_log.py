@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from monitor.config.outlets import QPixLogConfig
 from monitor.errors import PickLogError
-from monitor.outlet_config import QPixLogConfig
 
 BARCODE, REGION = "source barcode", "source region"
 X, Y = "feature position x", "feature position y"

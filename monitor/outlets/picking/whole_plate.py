@@ -22,18 +22,13 @@ from monitor.outlets.picking.csv_list import COLUMNS, csv_rows
 from monitor.outlets.picking.formats import FORMATS
 from monitor.outlets.picking.handout import Contents, Handout
 from monitor.outlets.picking.json_plan import plan_document
-from monitor.outlets.picking.mapped_csv import (
-    echo_heading,
-    echo_rows,
-    mapped_heading,
-    mapped_rows,
-)
+from monitor.outlets.picking.mapped_csv import echo_heading, echo_rows, mapped_heading, mapped_rows
 from monitor.outlets.picking.metamorph import joined_stage_lists
 from monitor.outlets.picking.ome_rois import ome_xml_of
 from monitor.outlets.picking.pipetting import opentrons_text, pylabrobot_text
 from monitor.outlets.spreadsheets import as_csv
-from monitor.plates import WELL
-from monitor.vessels import well_of
+from monitor.stage.plates import WELL
+from monitor.stage.vessels import well_of
 
 SCHEMA = "colonywatch/removal-plate/1"
 _OPEN = (PlanStatus.APPROVED, PlanStatus.EXPORTED)

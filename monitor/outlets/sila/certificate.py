@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from monitor.config.sila import SilaConfig
 from monitor.errors import ConfigError
-from monitor.live_config import SilaConfig
-from monitor.whole_files import write_whole
+from monitor.host.atomic_files import write_whole
 
 ID_EXTENSION = x509.ObjectIdentifier("1.3.6.1.4.1.58583")
 GOOD_FOR = timedelta(days=3650)

@@ -18,9 +18,9 @@ import grpc
 from sila2.framework import DefinedExecutionError, Feature
 from sila2.server import FeatureImplementationBase, SilaServer
 
+from monitor.config.sila import SilaConfig
 from monitor.culture import PickOutcome, PlanStatus, RemovalPlan
 from monitor.errors import MonitorError, PickingError
-from monitor.live_config import SilaConfig
 from monitor.outlets.sila.certificate import Identity
 from monitor.record.dishes import DishSummary
 from monitor.record.plans import PickReport
@@ -39,7 +39,7 @@ _WORKERS = 8
 
 
 class Desk(Protocol):
-    """What the server asks and tells: `monitor.picking_desk`."""
+    """What the server asks and tells: `monitor.jobs.picker_queue`."""
 
     def dishes(self) -> list[DishSummary]: ...
 

@@ -23,8 +23,8 @@ import json, os, resource, signal, sys, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from monitor.capture.names import parse_name
-from monitor.capture.reading import read_picture
+from monitor.capture.names.patterns import parse_name
+from monitor.capture.formats.reading import read_picture
 from monitor.capture.watching import list_captures
 from monitor.config import SourceSettings
 from monitor.errors import CaptureError

@@ -1,4 +1,4 @@
-"""A short, always equal part of what `python -m tests.soak.fuzz` does for minutes."""
+"""A short, always equal part of what `python -m tools.soak.fuzz` does for minutes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from hypothesis import Phase, given, settings
 
-from tests.soak.fuzz import STARTS, damaged, every_format, judge_name, judge_picture, likely_names
+from tools.soak.fuzz import STARTS, damaged, every_format, judge_name, judge_picture, likely_names
 
 for library in ("czifile", "liffile", "nd2", "zarr"):
     pytest.importorskip(library)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from monitor.capture.reading import read_picture
+from monitor.capture.formats.reading import read_picture
 from monitor.culture import StagePosition
 from monitor.errors import CaptureError
 from tests.monitor.capture.pictures import colonies

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.capture.names import PRESETS, parse_name
+from monitor.capture.names.patterns import PRESETS, parse_name
 from monitor.culture import NamedParts
-from tests.monitor.capture.test_names import utc
+from tests.monitor.capture.names.test_patterns import utc
 
 UTC_ZONE = ZoneInfo("UTC")
 AT = "1_2026y11m29d_03h00m.tif"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.capture.bundles import look_at_file, look_at_open_file
+from monitor.capture.filesets import look_at_file, look_at_open_file
 from monitor.capture.settling import Settling
 
 A, B = Path("/in/a.tif"), Path("/in/b.tif")

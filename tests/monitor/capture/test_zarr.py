@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitor.capture.reading import read_picture
+from monitor.capture.formats.reading import read_picture
 from monitor.errors import CaptureError
 from tests.monitor.capture.pictures import colonies
 

@@ -16,7 +16,7 @@ from monitor.record.plans import write_verdicts
 from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call
 from tests.monitor.facts import hours, removal_plan, target_at
-from tests.monitor.test_picking_desk import with_plan
+from tests.monitor.jobs.test_picker_queue import with_plan
 
 PLAN = "20261103-00000001"
 

@@ -11,14 +11,14 @@ import pytest
 
 from monitor.config import Config, RecordConfig
 from monitor.culture import PlanStatus
-from monitor.delivery import deliver_due, take_back_from
+from monitor.jobs.deliver import deliver_due, take_back_from
+from monitor.jobs.stray_plans import withdraw_strays
 from monitor.pipeline import utc_now
 from monitor.record.in_place import leave_note
 from monitor.record.store import Store
-from monitor.stray_plans import withdraw_strays
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, FAILED, call
 from tests.monitor.facts import hours, removal_plan, take
-from tests.monitor.test_picking_desk import with_plan
+from tests.monitor.jobs.test_picker_queue import with_plan
 
 KNOWN, LATER = "20261103-00000001", "20261104-0000000a"
 

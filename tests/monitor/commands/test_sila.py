@@ -16,7 +16,7 @@ from monitor.pipeline import utc_now
 from monitor.record.store import Store
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, call, command
 from tests.monitor.facts import hours
-from tests.monitor.test_picking_desk import OTHER, TOKEN, removal_plan, target_at, with_plan
+from tests.monitor.jobs.test_picker_queue import OTHER, TOKEN, removal_plan, target_at, with_plan
 
 
 def settings(tmp_path, **sila):

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.config import SilenceConfig
+from monitor.config.confirmation import ClockConfig
 from monitor.culture import AlertTopic, Severity
-from monitor.decision_config import ClockConfig
 from monitor.decisions.clock import Arrival, clock_off, off_text
 from monitor.decisions.silence import MachineLife, SourceLife, what_is_wrong
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.calibration import configured_calibration
 from monitor.config import (
     CalibrationConfig,
     RemovalConfig,
@@ -31,6 +30,7 @@ from monitor.culture import (
 )
 from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal, short_tour
 from monitor.errors import CalibrationError
+from monitor.stage.calibration import configured_calibration
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 READING = Reading(

@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
     Aiming,
     Calibration,
@@ -18,7 +19,6 @@ from monitor.culture import (
     StagePosition,
     ToolKind,
 )
-from monitor.decision_config import VerificationConfig
 from monitor.decisions.removal import EarlierField
 from monitor.decisions.verification import give_up, verify_removal
 from tests.monitor.facts import NOW, TARGET, hours, measurement, minutes, removal_plan

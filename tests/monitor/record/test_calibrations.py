@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from monitor.calibration import fit_points, make_calibration
 from monitor.culture import CalibrationKind, PlanStatus
 from monitor.errors import UsageError
 from monitor.record.dishes import ScanDecision
+from monitor.stage.calibration import fit_points, make_calibration
 from tests.monitor.facts import (
     DISH,
     NOW,

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from monitor.calibration import fit_points, make_calibration
 from monitor.culture import (
     CalibrationKind,
     DishStatus,
@@ -23,6 +22,7 @@ from monitor.record.dishes import ScanDecision
 from monitor.record.plans import MOVES, PickReport, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow
+from monitor.stage.calibration import fit_points, make_calibration
 from tests.monitor.facts import (
     DISH,
     HIT,

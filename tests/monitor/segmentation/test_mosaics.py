@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import tifffile
 
-from monitor.capture.bundles import hash_file
-from monitor.capture.picture import Picture
-from monitor.capture.tiff_rows import LARGE_PIXELS, TiffRows
+from monitor.capture.filesets import hash_file
+from monitor.capture.formats.image import Picture
+from monitor.capture.formats.tiff_rows import LARGE_PIXELS, TiffRows
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError
 from monitor.segmentation.label_maps import encode_label_map, label_map_suffix, read_label_map
+from monitor.segmentation.measuring import load_segmenter, measure, segment_picture
 from monitor.segmentation.request import FieldRequest
-from monitor.segmentation.segmenter import load_segmenter, measure, segment_picture
+from tests.monitor.capture.formats.test_tiff_rows import open_rows
 from tests.monitor.capture.pictures import colonies
-from tests.monitor.capture.test_tiff_rows import open_rows
 from tests.monitor.facts import measurement
 
 SIDE = 8200
@@ -80,7 +80,7 @@ def request_for(path: Path, state: Path) -> FieldRequest:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from monitor.segmentation.segmenter import load_segmenter, measure
+from monitor.segmentation.measuring import load_segmenter, measure
 from tests.monitor.segmentation.test_mosaics import request_for
 
 segmenter = load_segmenter("starter", 1)

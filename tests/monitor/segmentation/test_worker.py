@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from monitor.capture.bundles import hash_file
+from monitor.capture.filesets import hash_file
 from monitor.config import UnlistedSettings
 from monitor.errors import CaptureError
 from monitor.segmentation.request import FieldRequest

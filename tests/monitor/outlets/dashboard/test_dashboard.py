@@ -22,12 +22,12 @@ import pytest
 
 from monitor.config import Config, parse_config
 from monitor.culture import AlertKind, AlertTopic, DishStatus, Severity
-from monitor.delivery import picture_of
 from monitor.errors import ConfigError, OutletError
+from monitor.jobs.deliver import picture_of
+from monitor.outlets.answer_links import AnswerLinks, LinkError, dish_page
 from monitor.outlets.dashboard.app import build_app
 from monitor.outlets.dashboard.pictures import Drawn
 from monitor.outlets.dashboard.serving import listen, server_for
-from monitor.outlets.links import AnswerLinks, LinkError, dish_page
 from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
 from tests.monitor.facts import (

@@ -20,12 +20,12 @@ from shapely.geometry import Point, shape
 
 from monitor.commands.removals import Format
 from monitor.config import ColumnConfig, ExportFormat, PickValue, VesselConfig
+from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
-from monitor.outlet_config import CsvConfig, EchoConfig
 from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
 from monitor.outlets.picking.mapped_csv import values_of
-from monitor.vessels import Vessel
+from monitor.stage.vessels import Vessel
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
 
 A, B = "a" * 64, "b" * 64

@@ -17,8 +17,8 @@ import roifile
 import shapely
 from shapely.geometry import Polygon, shape
 
+from monitor.outlets.figures.plan import DrawnField, draw_plan
 from monitor.outlets.picking import FORMATS, Handout, Picture
-from monitor.outlets.plan_picture import DrawnField, draw_plan
 from monitor.segmentation.colonies import find_regions
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET
 

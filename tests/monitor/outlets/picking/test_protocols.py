@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from monitor.config import RemovalOutletConfig, VesselConfig
+from monitor.config.outlets import OpentronsConfig, PylabrobotConfig
 from monitor.culture import ToolKind
 from monitor.errors import OutletError
-from monitor.outlet_config import OpentronsConfig, PylabrobotConfig
 from monitor.outlets.picking import FORMATS, Handout
-from monitor.vessels import Vessel
+from monitor.stage.vessels import Vessel
 from tests.monitor.outlets.plans import AIMING, NOW, PLAN, TARGET, aimed
 
 ROOT = Path(__file__).parents[4]

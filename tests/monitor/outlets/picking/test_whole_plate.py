@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from monitor.config import ColumnConfig, ExportFormat
+from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import Handover, PlanStatus
 from monitor.errors import OutletError
-from monitor.outlet_config import CsvConfig, EchoConfig
 from monitor.outlets.picking import Handout, Picture
 from monitor.outlets.picking.whole_plate import plans_of_plate, whole_plate
 from tests.monitor.outlets.picking.test_protocols import handout, opentrons, pylabrobot

@@ -11,8 +11,8 @@ pytest.importorskip("cryptography", reason="the extra colonywatch[sila] is not i
 
 from cryptography import x509
 
+from monitor.config.sila import SilaConfig
 from monitor.errors import ConfigError
-from monitor.live_config import SilaConfig
 from monitor.outlets.sila.certificate import GOOD_FOR, ID_EXTENSION, identity
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)

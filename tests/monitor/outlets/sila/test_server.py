@@ -20,16 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sila2.client import SilaClient
 from sila2.framework import DefinedExecutionError, SilaConnectionError, ValidationError
 
+from monitor.config.sila import SilaConfig
 from monitor.culture import PickOutcome, PlanStatus
 from monitor.errors import MonitorError
-from monitor.live_config import SilaConfig
+from monitor.jobs.picker_queue import PickingDesk
 from monitor.outlets.sila.certificate import identity
 from monitor.outlets.sila.server import start
-from monitor.picking_desk import PickingDesk
 from monitor.record.store import Store
 from tests.monitor.facts import NOW, minutes, removal_plan, target_at
+from tests.monitor.jobs.test_picker_queue import OTHER, TOKEN, config, with_plan
 from tests.monitor.outlets.sila.wires import Wire
-from tests.monitor.test_picking_desk import OTHER, TOKEN, config, with_plan
 
 AT = NOW + minutes(5)
 PICKED_AT = NOW + minutes(30)

@@ -1,0 +1,1 @@
+"""What files hold: a reader a format, and what instruments write in and beside their pictures."""

@@ -1,0 +1,1 @@
+"""What file names say: an imager's preset each, a lab's own pattern, which picture counts."""

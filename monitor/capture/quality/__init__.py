@@ -1,0 +1,1 @@
+"""Is a capture fit to be judged?"""

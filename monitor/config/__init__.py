@@ -1,0 +1,61 @@
+"""config.yaml as frozen values, a section a stage; every problem at once."""
+
+from monitor.config.decisions import (
+    DecisionsConfig,
+    DifferentiationConfig,
+    OverrideConfig,
+    SilenceConfig,
+)
+from monitor.config.loading import find_config, load_config, parse_config
+from monitor.config.mail import EmailConfig, QuietHoursConfig, RecipientConfig
+from monitor.config.picking import (
+    ColumnConfig,
+    ExportFormat,
+    PickLogsConfig,
+    PickValue,
+    RemovalOutletConfig,
+)
+from monitor.config.removal import PinConfig, RemovalConfig
+from monitor.config.schema import Config, OutletsConfig, RecordConfig, settings_sha256
+from monitor.config.sources import (
+    IMAGE_EXTENSIONS,
+    NAME_PRESETS,
+    CalibrationConfig,
+    SourceConfig,
+    SourceSettings,
+    StageLimitsConfig,
+    UnlistedSettings,
+    VesselConfig,
+)
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "NAME_PRESETS",
+    "CalibrationConfig",
+    "ColumnConfig",
+    "Config",
+    "DecisionsConfig",
+    "DifferentiationConfig",
+    "EmailConfig",
+    "ExportFormat",
+    "OutletsConfig",
+    "OverrideConfig",
+    "PickLogsConfig",
+    "PickValue",
+    "PinConfig",
+    "QuietHoursConfig",
+    "RecipientConfig",
+    "RecordConfig",
+    "RemovalConfig",
+    "RemovalOutletConfig",
+    "SilenceConfig",
+    "SourceConfig",
+    "SourceSettings",
+    "StageLimitsConfig",
+    "UnlistedSettings",
+    "VesselConfig",
+    "find_config",
+    "load_config",
+    "parse_config",
+    "settings_sha256",
+]

@@ -1,0 +1,164 @@
+"""What a scan says of a dish: its reading, its colonies and which of them is which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class FieldsJoined(StrEnum):
+    """How the fields of a scan were put together."""
+
+    ONE = "one field"
+    PLACED = "placed"  # by their places on the stage; what several show is counted once
+    ADDED = "added up"  # their places are not known; what several show is counted several times
+
+
+@dataclass(frozen=True)
+class ScanColony:
+    """A colony of a whole scan, also where several fields show parts of it.
+
+    area : um2; px where the scan has no pixel size
+    centre : (x, y) in its frame: um on the stage, else um or px in its field, y down
+    is_cut : it goes on beyond what was imaged
+    """
+
+    area: float
+    differentiated_fraction: float
+    centre: tuple[float, float]
+    frame: str
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class FollowedColony(ScanColony):
+    """A colony that is known from scan to scan by its number, from 1 in each dish.
+
+    came_from : numbers of what merged into it, or of what it split off from, with this scan
+    missed : scans in a row that did not find it, this one too; area and centre are then the last
+        known ones
+    """
+
+    number: int = 0
+    came_from: tuple[int, ...] = ()
+    missed: int = 0
+
+
+@dataclass(frozen=True)
+class Following:
+    """The colonies of a scan by their numbers.
+
+    colonies : those of the scan in its order, then those that are kept in mind
+    kept : (place in the scan before, place in `colonies`) of what is kept in mind
+    gone : numbers that are not looked for any more
+    """
+
+    colonies: tuple[FollowedColony, ...]
+    kept: tuple[tuple[int, int], ...] = ()
+    gone: tuple[int, ...] = ()
+    next_number: int = 1
+
+
+@dataclass(frozen=True)
+class ColonyPoint:
+    """One point of a colony's own series."""
+
+    at: datetime
+    colony: FollowedColony
+
+
+@dataclass(frozen=True, eq=False)
+class ColonyScan:
+    """The colonies of one scan and where they lie."""
+
+    following: Following
+    maps: tuple[ColonyMap, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ColonyMap:
+    """Where the colonies of a scan lie, coarsely.
+
+    cell : side of a cell, in the frame's lengths
+    origin : (row, column) of the first cell, in cells from the frame's origin
+    values : (rows, columns) uint16: 0 not imaged, 1 no colony, else 2 + place in the scan's list
+    """
+
+    frame: str
+    cell: float
+    origin: tuple[int, int]
+    values: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the fields of one scan add up to. Areas are None where a pixel size is missing."""
+
+    at: datetime
+    captures: int
+    background_um2: float | None
+    undifferentiated_um2: float | None
+    differentiated_um2: float | None
+    differentiated_fraction: float | None
+    confluence: float | None
+    uncertainty: float
+    pixel_size_um: float | None
+    colonies: int
+    doubts: tuple[str, ...]
+    joined: FieldsJoined = FieldsJoined.ONE
+    imaged_share: float | None = None
+    colony_um2: float | None = None
+
+
+DATED_AHEAD: Final = "dated-ahead"
+DATED_LONG_AGO: Final = "dated-before-1990"
+MISDATED: Final = frozenset({DATED_AHEAD, DATED_LONG_AGO})
+"""Doubts that lie in the date alone: nobody knows where in the series such a scan belongs."""
+UNSURE: Final = 0.35
+"""From here on somebody should look at the pictures; how it was chosen: docs/series.md."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one scan says about a dish at one time: one point of the dish's series.
+
+    Made of the field measurements weighted by area. Areas are um2 and None where the pixel size
+    is not known; fractions are given all the same.
+    at : time of the scan's first capture, aware UTC
+    version : 1, 2, ...; a late field or another model adds a version, nothing is overwritten
+    joined : how the fields were put together
+    imaged_share : imaged area / area of the vessel; None where one of them is not known
+    colony_um2 : median area of a colony
+    """
+
+    id: int
+    dish: str
+    scan_id: int
+    version: int
+    at: datetime
+    captures: int
+    background_um2: float | None
+    undifferentiated_um2: float | None
+    differentiated_um2: float | None
+    differentiated_fraction: float | None
+    confluence: float | None
+    uncertainty: float
+    pixel_size_um: float | None
+    model_sha256: str
+    settings_sha256: str
+    colonies: int
+    doubts: tuple[str, ...] = ()
+    joined: FieldsJoined = FieldsJoined.ONE
+    imaged_share: float | None = None
+    colony_um2: float | None = None
+
+    @property
+    def look_at_it(self) -> bool:
+        """Whether the network is so unsure that a person should look at the pictures."""
+        return self.uncertainty >= UNSURE

@@ -1,0 +1,1 @@
+"""The machine underneath: files that are whole or not there, systemd, memory."""

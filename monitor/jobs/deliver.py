@@ -1,0 +1,519 @@
+"""Outbox -> outlets: mails to people, plans to the picker's folder. Comes after the facts."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from monitor.config import Config, ExportFormat
+from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
+from monitor.decisions.recipients import mail_to
+from monitor.decisions.silence import SILENCES
+from monitor.errors import OutletError, UsageError
+from monitor.jobs.daily_digest import digest_mail
+from monitor.jobs.plan_grounds import foreign, groundless
+from monitor.outlets.picking import (
+    Handout,
+    Picture,
+    StagedPlan,
+    file_stem,
+    plan_as_json,
+    stage_plan,
+    staged_before,
+    withdraw_plan,
+    write_late,
+)
+from monitor.record.outbox import HELD
+from monitor.record.plans import LIVE_PLANS
+from monitor.record.store import Store
+from monitor.segmentation.label_maps import read_label_map, read_overlay
+from monitor.stage.vessels import Vessel
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+    from monitor.outlets.mail.alert_mail import Links, MailSize, Story
+
+log = logging.getLogger(__name__)
+
+
+_PICKER = ("removal", "withdrawal")
+# What the plot in a mail shows.
+TOLD = timedelta(days=14)
+
+
+def deliver_due(
+    store: Store,
+    config: Config,
+    clock: Callable[[], datetime],
+    *,
+    stopping: Callable[[], bool],
+    rehearsal: bool = False,
+    ahead: timedelta = timedelta(),
+    without: Collection[str] = (),
+) -> int:
+    """Deliver what is due, one message after the other. Returns how many went out.
+
+    rehearsal : mails say that they are a test
+    ahead : what is due within that time counts as due; nobody comes after us
+    without : channels to leave alone
+
+    What could not be delivered stays in the outbox with its error and its next try. A server that
+    cannot be reached is asked once in a round; when it is back, what waited for it goes at once.
+    """
+    count = 0
+    blocked: set[str] = set(without)
+    settings = settings_of(config)
+    # A slow server may use its whole time at each step of the conversation.
+    held = max(HELD, timedelta(seconds=10 * config.outlets.email.timeout_s))
+    while not stopping():
+        message = store.outbox.take_due(clock(), held=held, ahead=ahead, without=blocked)
+        if message is None:
+            return count
+        try:
+            where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
+        except OutletError as problem:
+            again = _not_delivered(message, store, problem, settings, clock())
+            what_now = f"next try {again:%H:%M:%S} UTC" if again else "given up"
+            if problem.setting is not None:
+                what_now = f"waits for {problem.setting}, {what_now}"
+            log.error(
+                "%s %s not delivered, %s: %s",
+                message.channel,
+                _subjects(message),
+                what_now,
+                problem,
+            )
+            if problem.unreachable:
+                blocked.add(message.channel)
+        except Exception as problem:
+            # A fault in one message must not hold up the others.
+            fault = OutletError(f"unexpected fault: {problem!r}")
+            if message.shares:
+                fault.permanent = True
+            _not_delivered(message, store, fault, settings, clock())
+            log.exception("%s %s: unexpected fault", message.channel, _subjects(message))
+        else:
+            store.outbox.delivered(message.id, where, clock())
+            log.info("%s %s delivered to %s", message.channel, _subjects(message), where)
+            if message.channel not in _PICKER:
+                store.outbox.hurry([message.channel], clock())
+            count += 1 + len(message.shares)
+    return count
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """A fingerprint a channel of the settings that may have to do with what is refused there."""
+    from monitor.outlets.mail.smtp import settings_fingerprint
+    from monitor.outlets.push import channels_fingerprint
+
+    return {
+        "email": settings_fingerprint(config.outlets.email),
+        "channel": channels_fingerprint(config.outlets.channels),
+    }
+
+
+def release_cured(
+    store: Store,
+    config: Config,
+    now: datetime,
+    *,
+    known: Mapping[str, str] | None = None,
+    whatever: bool = False,
+) -> dict[str, str]:
+    """Let go what was refused with other settings than those of now. To be called when a program
+    starts, and after that with what it returned: nothing is looked for while that is still so.
+
+    whatever : also what was refused with the same ones, since we know that they are right
+    """
+    settings = settings_of(config)
+    if settings == known:
+        return settings
+    # Also what found nobody: at a wrong port, say, or before the machine had its network.
+    store.outbox.hurry(list(settings), now)
+    for channel, fingerprint in settings.items():
+        released = store.outbox.release(channel, None if whatever else fingerprint, now)
+        if released:
+            log.info("the settings have changed: %d messages are tried again", len(released))
+        for message, source in released:
+            if channel == "email" and message.recipient not in config.outlets.email.addresses:
+                _readdress(message, source, store, config, now)
+    return settings
+
+
+def _readdress(
+    message: Message, source: str | None, store: Store, config: Config, now: datetime
+) -> None:
+    """Whoever is to get it is written otherwise now."""
+    if message.subject_id.isdecimal():
+        alert = store.dishes.alert(int(message.subject_id))
+        wanted = mail_to(config, alert.kind, alert.severity, source or None)
+    else:
+        wanted = tuple(one.address for one in config.outlets.email.digest_readers)
+    to = store.outbox.readdress(message.id, wanted, now)
+    log.info(
+        "%s %s: %s is no recipient any more; it goes to %s",
+        message.channel,
+        message.subject_id,
+        message.recipient,
+        ", ".join(to) or "nobody",
+    )
+
+
+def _not_delivered(
+    message: Message,
+    store: Store,
+    problem: OutletError,
+    settings: Mapping[str, str],
+    now: datetime,
+) -> datetime | None:
+    """Keep it for its next try, which is told. What cannot go together goes alone, at once; what a
+    setting cures waits for that, and with it what would be refused for the same reason.
+    """
+    if problem.permanent and message.shares and problem.setting is None:
+        store.outbox.part(message.id, now)
+        return now
+    waits = problem.setting is not None and not problem.of_recipient
+    permanent = problem.permanent and not waits
+    refused_with = settings.get(message.channel) if waits or permanent else None
+    again = store.outbox.failed(
+        message.id,
+        str(problem),
+        now,
+        permanent=permanent,
+        unreachable=problem.unreachable,
+        refused_with=refused_with,
+        waits=waits,
+    )
+    if waits and problem.unreachable and again is not None:
+        store.outbox.hold(message.channel, str(problem), refused_with, again, now)
+    return again
+
+
+def _subjects(message: Message) -> str:
+    return ", ".join(one.subject_id for one in (message, *message.shares))
+
+
+def _deliver(
+    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+) -> str:
+    if message.channel == "email":
+        return _send_mail(message, store, config, now, rehearsal=rehearsal)
+    if message.channel == "channel":
+        return _push(message, store, config, now, rehearsal=rehearsal)
+    if message.channel == "removal":
+        return _hand_to_picker(message, store, config, now)
+    if message.channel == "withdrawal":
+        withdraw_plan(store.plans.plan(message.subject_id), config.removal_folder)
+        return str(config.removal_folder)
+    raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
+
+
+def _send_mail(
+    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+) -> str:
+    # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
+    from monitor.outlets.mail.alert_mail import compose
+    from monitor.outlets.mail.smtp import knock
+
+    if message.attempts > 1:
+        knock(config.outlets.email)
+    span = store.digests.span(message.subject_id)
+    if span is not None:
+        return _send_small_enough(
+            lambda size: digest_mail(
+                message.recipient, span, config, store, message_id=message.mail_id, size=size
+            ),
+            config,
+        )
+    stories = [
+        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal)
+        for one in (message, *message.shares)
+    ]
+    earlier = () if message.shares else store.outbox.thread(message)
+    return _send_small_enough(
+        lambda size: compose(
+            stories,
+            sender=config.outlets.email.sender,
+            recipients=[message.recipient],
+            # The same id at each try, so that a mail that went twice can be told from a second one.
+            message_id=message.mail_id,
+            earlier=earlier,
+            size=size,
+        ),
+        config,
+    )
+
+
+def _send_small_enough(make: Callable[[MailSize], EmailMessage], config: Config) -> str:
+    """A mail as large as the server takes it: with fewer and smaller pictures where it must be."""
+    from monitor.outlets.mail.alert_mail import MailSize
+    from monitor.outlets.mail.smtp import send
+
+    for size in MailSize:
+        try:
+            return send(make(size), config.outlets.email, config.mailbox)
+        except OutletError as problem:
+            if not problem.too_large or size is MailSize.SHORT:
+                raise
+            log.warning("%s; it is sent again, %s", problem, size.next_is)
+    raise AssertionError("the last size returns or raises")
+
+
+def _push(message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> str:
+    from monitor.outlets.mail.alert_mail import compose_short
+    from monitor.outlets.push import push
+
+    for channel in config.outlets.channels:
+        if channel.name == message.recipient:
+            break
+    else:
+        raise OutletError(f"no channel is called {message.recipient!r} any more", permanent=True)
+    stories = [
+        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal, drawn=False)
+        for one in (message, *message.shares)
+    ]
+    title, text = compose_short(stories)
+    worst = Severity.WARNING
+    if any(one.alert.severity is Severity.CRITICAL for one in stories):
+        worst = Severity.CRITICAL
+    return push(channel, title, text, severity=worst, timeout_s=config.outlets.email.timeout_s)
+
+
+def _story(
+    alert_id: int,
+    store: Store,
+    config: Config,
+    now: datetime,
+    *,
+    rehearsal: bool,
+    drawn: bool = True,
+) -> Story:
+    """Everything that a mail tells of an alert."""
+    from monitor.outlets.mail.alert_mail import AlarmStory, AlertStory
+
+    alert = store.dishes.alert(alert_id)
+    # A rehearsal's alert is on no record that a page could show.
+    links = None if rehearsal else _links_for(alert, config, now)
+    if alert.topic in SILENCES:
+        return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
+    told = store.stories.of(alert.dish, since=alert.at - TOLD, until=alert.at)
+    overlay, source, plan = None, "", None
+    if alert.reading_id is not None:
+        fields = store.dishes.scan_fields(alert.reading_id)
+        if fields:
+            source = fields[0].source
+            worst = fields[0].measurement.overlay
+            overlay = config.record.folder / worst if worst else None
+        plan = store.plans.for_reading(alert.reading_id)
+    return AlertStory(
+        alert=alert,
+        readings=told.readings,
+        told=told,
+        limits=config.decisions.limits_for(alert.dish, source, told.line.label),
+        zone=config.zone_of(source),
+        overlay=overlay,
+        plan=plan,
+        source=source,
+        links=links,
+        test=rehearsal,
+        plan_picture=_drawn(plan, store, config) if drawn else None,
+    )
+
+
+def _links_for(alert: Alert, config: Config, now: datetime) -> Links | None:
+    """None where no dashboard is to be reached; a fault of the secret must not keep the mail."""
+    from monitor.outlets.answer_links import AnswerLinks, dish_page
+    from monitor.outlets.mail.alert_mail import Links
+
+    dashboard = config.outlets.dashboard
+    if dashboard.url is None:
+        return None
+    try:
+        signed = AnswerLinks(config.secret_file, good_for=timedelta(days=dashboard.link_days))
+    except OutletError as problem:
+        log.error("%s; the mail goes without links", problem)
+        return None
+    return Links(
+        act=f"{dashboard.url}/answer/{signed.token_for(alert, now)}",
+        look=dish_page(dashboard.url, alert.dish) if alert.dish else f"{dashboard.url}/",
+        every=f"{dashboard.url}/alerts",
+    )
+
+
+def _drawn(plan: RemovalPlan | None, store: Store, config: Config) -> bytes | None:
+    """A plan that waits or is under way; a fault in drawing must not keep the mail."""
+    if plan is None or plan.status not in LIVE_PLANS:
+        return None
+    try:
+        return picture_of(plan, store, config)
+    except Exception:
+        log.exception("plan=%s: cannot be drawn; the mail goes without", plan.id)
+        return None
+
+
+def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
+    """What a store calls with a plan that ends: its files leave the picker's folder at once.
+
+    A folder out of reach stops nothing; the withdrawal stays in the outbox until it succeeds.
+    """
+
+    def take_back(plan: RemovalPlan) -> None:
+        try:
+            gone = withdraw_plan(plan, config.removal_folder)
+        except OutletError as problem:
+            log.error("%s", problem)
+        else:
+            log.info("plan=%s dish=%s: withdrawn, %d files", plan.id, plan.dish, len(gone))
+
+    return take_back
+
+
+def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
+    """The plan drawn on the pictures that it was made from, as PNG."""
+    # With it comes matplotlib, which takes a second to load.
+    from monitor.outlets.figures.plan import DrawnField, draw_plan
+
+    folder = config.record.folder
+    return draw_plan(
+        plan,
+        [
+            DrawnField(
+                one.capture_sha256,
+                one.capture_name,
+                one.measurement.shape,
+                one.measurement.pixel_size_um,
+                picture=read_overlay(folder, one.measurement),
+                labels=read_label_map(folder, one.measurement),
+            )
+            for one in store.dishes.scan_fields(plan.reading_id)
+        ],
+    )
+
+
+def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
+    """A plan with all that its formats need."""
+    wanted = config.outlets.removal
+    fields = store.dishes.scan_fields(plan.reading_id)
+    sources = {source.name: source.vessel for source in config.sources}
+    vessel = sources.get(fields[0].source, config.unlisted.vessel) if fields else None
+    return Handout(
+        plan,
+        pictures={
+            field.capture_sha256: Picture(
+                name=field.capture_name,
+                shape=field.measurement.shape,
+                pixel_size_um=field.measurement.pixel_size_um,
+                stage=field.measurement.stage,
+            )
+            for field in fields
+        },
+        calibration_rms_um=_rms_of(plan, store, config),
+        columns=wanted.columns,
+        csv=wanted.csv,
+        echo=wanted.echo,
+        opentrons=wanted.opentrons,
+        pylabrobot=wanted.pylabrobot,
+        vessel=None if vessel is None else Vessel(vessel),
+        xy_device=wanted.xy_device,
+        z_device=wanted.z_device,
+    )
+
+
+def document_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
+    """The plan as its JSON document."""
+    return plan_as_json(plan, calibration_rms_um=_rms_of(plan, store, config)).encode()
+
+
+def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
+    """In three steps, each of which a crash may follow: the files are on the disk under hidden
+    names; the plan is exported, on record; the files are shown. A plan that is exported is never
+    written again, only shown as far as it is not.
+    """
+    plan = store.plans.plan(message.subject_id)
+    if plan.status in LIVE_PLANS:
+        unknown = foreign(plan, store, config)
+        if unknown is not None:
+            raise OutletError(f"{plan.id}: is not handed to the picker: {unknown}")
+    why = groundless(plan, store, config, now) if plan.status in LIVE_PLANS else None
+    if why is not None:
+        store.plans.supersede(plan.id, now=now, why=why)
+        raise OutletError(f"{plan.id}: is superseded: {why}", permanent=True)
+    if plan.status is PlanStatus.APPROVED and config.outlets.removal.handover == "sila":
+        return "pending plans (sila)"
+    if plan.status is PlanStatus.APPROVED:
+        staged = stage_plan(
+            handout_of(plan, store, config),
+            config.removal_folder,
+            now=now,
+            formats=config.outlets.removal.formats,
+            token=secrets.token_hex(8),
+        )
+        for name, why in staged.unwritten.items():
+            log.error("plan=%s dish=%s: %s is not written: %s", plan.id, plan.dish, name, why)
+        try:
+            store.plans.hand_out(
+                plan.id, to="folder", token=staged.token, now=now, unwritten=staged.unwritten
+            )
+        except UsageError as problem:
+            # It was rejected, superseded or expired while it was being written.
+            staged.discard()
+            raise OutletError(str(problem), permanent=True) from problem
+        except BaseException:
+            staged.discard()
+            raise
+    elif plan.status is PlanStatus.EXPORTED and plan.handover is not None:
+        if plan.handover.to != "folder":
+            return f"taken ({plan.handover.to})"
+        staged = staged_before(plan, config.removal_folder, plan.handover.token)
+    else:
+        raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
+    try:
+        # While nobody can end the plan: what has ended is never to be seen.
+        store.plans.show(plan.id, publish=lambda _: _show(staged), now=now)
+    except UsageError as problem:
+        staged.discard()
+        raise OutletError(str(problem), permanent=True) from problem
+    return str(config.removal_folder / file_stem(plan))
+
+
+def deliver_late(store: Store, config: Config, now: datetime) -> None:
+    """Formats that a plan in the picker's folder lacks, since they could not be written: once they
+    can be, as with corrected settings, they are.
+    """
+    for plan in store.plans.all([PlanStatus.EXPORTED]):
+        if plan.handover is None or not plan.handover.unwritten:
+            continue
+        missing = dict(plan.handover.unwritten)
+        wanted = [name for name in config.outlets.removal.formats if name in missing]
+        handout = handout_of(plan, store, config)
+
+        def publish(
+            _: RemovalPlan,
+            handout: Handout = handout,
+            wanted: Sequence[ExportFormat] = wanted,
+        ) -> dict[str, str]:
+            return write_late(handout, config.removal_folder, wanted)
+
+        try:
+            store.plans.show_late(plan.id, publish=publish, now=now)
+        except OutletError as problem:
+            log.error("%s", problem)
+
+
+def _show(staged: StagedPlan) -> None:
+    staged.publish()
+
+
+def _rms_of(plan: RemovalPlan, store: Store, config: Config) -> float | None:
+    """The residual of the plan's calibration, while it is still known."""
+    for source in (*config.sources, config.unlisted):
+        if source.calibration is not None and source.calibration.id == plan.calibration_id:
+            return source.calibration.rms_um
+    for made in store.calibrations.all():
+        if made.id == plan.calibration_id:
+            return made.rms_um
+    return None

@@ -1,0 +1,624 @@
+"""The fields of one scan laid side by side: overlaps counted once, colonies that span fields whole.
+
+Where every field's place on the stage is known, a spot that several fields show belongs to the
+one whose centre is nearest (lenses are best there), and pieces of cells that two fields show in one
+spot are one colony. Where a place is not known the fields are added up as they are.
+
+At most `CACHE_BYTES` of label maps are held at a time, whatever the number of fields. For following
+colonies from scan to scan the result is drawn as a coarse `ColonyMap`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.classes import UNKNOWN, CellClass
+from monitor.culture import ColonyMap, FieldAreas, FieldMeasurement, FieldsJoined, ScanColony
+from monitor.errors import CaptureError
+from monitor.segmentation.colonies import Labels, number_colonies
+from monitor.stage.frames import Affine
+
+# Larger label maps are not held in memory for this: their fields are added up as they are.
+LARGEST_FIELD_PX = 100_000_000
+CACHE_BYTES = 384 * 2**20
+# A colony of 1,500 um2 covers six cells of the coarse map.
+CELL_UM = 16.0
+MOST_CELLS = 4_000_000
+# Pieces of two fields are one colony where they share so many pixels; one alone can be an error.
+SHARED_PX = 10
+# Fields that lie edge to edge touch; stages are not exact to the pixel.
+TOUCHING_PX = 2.0
+NOT_IMAGED, BACKGROUND, FIRST_COLONY = 0, 1, 2
+# A dish that is put back by hand lies within a millimetre and a half of where it was. It was moved
+# where less than the one share of the colonies is found again, and lies where over the other is.
+FARTHEST_CELLS = 96
+LOST_SHARE = 0.5
+REGAINED_SHARE = 0.7
+
+ReadLabels = Callable[[FieldMeasurement], Labels | None]
+
+
+@dataclass(frozen=True, eq=False)
+class FieldPlace:
+    """One field of a scan.
+
+    name : as the file's name says; tells the fields of a scan apart
+    to_stage : (column, row) -> stage (x, y) in um; None where that is not known
+    """
+
+    name: str
+    measurement: FieldMeasurement
+    to_stage: Affine | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """joined : how the fields were put together
+
+    areas : of each field, in its pixels, without what another field counts
+    colonies : of the whole scan, largest first; None where the label maps cannot be read
+    maps : where they lie, by frame; numbers in them are places in `colonies`, from `FIRST_COLONY`
+    """
+
+    joined: FieldsJoined
+    areas: tuple[FieldAreas, ...]
+    colonies: tuple[ScanColony, ...] | None = None
+    maps: tuple[ColonyMap, ...] = ()
+
+
+def lay_out(fields: Sequence[FieldPlace], read: ReadLabels, *, min_area_um2: float) -> Mosaic:
+    """Put the fields of one scan together.
+
+    read : a measurement -> its label map, (H, W) uint8; None where that is not there
+    min_area_um2 : of a colony; where no pixel size is known a pixel counts as 4 um2
+    """
+    is_placed = all(field.to_stage is not None for field in fields)
+    added_up = tuple(field.measurement.areas for field in fields)
+    joined = FieldsJoined.ONE if len(fields) == 1 else FieldsJoined.ADDED
+    if any(math.prod(field.measurement.shape) > LARGEST_FIELD_PX for field in fields):
+        return Mosaic(joined, added_up)
+    table = _Table(fields, read, is_placed)
+    try:
+        areas = [table.own(index) for index in range(len(fields))]
+        colonies, maps = table.colonies(min_area_um2)
+    except CaptureError:
+        return Mosaic(joined, added_up)
+    if len(fields) > 1 and is_placed:
+        joined = FieldsJoined.PLACED
+    return Mosaic(joined, tuple(areas), colonies, maps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A field's label map and its pieces of cells, numbered from 1. Both (H, W)."""
+
+    labels: Labels
+    pieces: NDArray[np.uint16]
+
+    @property
+    def size(self) -> int:
+        return self.labels.nbytes + self.pieces.nbytes
+
+
+class _Table:
+    def __init__(self, fields: Sequence[FieldPlace], read: ReadLabels, is_placed: bool) -> None:
+        self._fields = fields
+        self._read = read
+        self._is_placed = is_placed
+        self._cache: OrderedDict[int, _Drawn] = OrderedDict()
+        self._to_um = [_lengths(field, is_placed) for field in fields]
+        self._boxes = [
+            _corners(to_um, field.measurement.shape)
+            for to_um, field in zip(self._to_um, fields, strict=True)
+        ]
+        # Of each piece, by (field, number): pixels, differentiated pixels, first moments.
+        self._pieces: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._cut: set[tuple[int, int]] = set()
+        self._joined = _Sets()
+
+    # --- areas -----------------------------------------------------------------------------------
+
+    def own(self, index: int) -> FieldAreas:
+        """What a field counts, and its pieces with it."""
+        drawn = self._drawn(index)
+        labels, pieces = drawn.labels, drawn.pieces
+        mine = labels != UNKNOWN
+        for other in self._neighbours(index):
+            self._share(index, other, mine)
+        counts = np.bincount(labels[mine], minlength=3)
+        self._count_pieces(index, labels, pieces, mine)
+        self._find_cut(index, pieces)
+        return FieldAreas(
+            background_px=int(counts[CellClass.BACKGROUND]),
+            undifferentiated_px=int(counts[CellClass.UNDIFFERENTIATED]),
+            differentiated_px=int(counts[CellClass.DIFFERENTIATED]),
+        )
+
+    def _share(self, index: int, other: int, mine: NDArray[np.bool_]) -> None:
+        """Give the other field what lies nearer to its centre, and join what is one colony."""
+        # (column, row) here -> (column, row) there
+        there = self._to_um[index].then(self._to_um[other].inverse())
+        box = self._box_of(other, index, margin=TOUCHING_PX)
+        if box is None:
+            return
+        top, left, bottom, right = box
+        from_box = Affine.of(np.eye(2).tolist(), (left, top)).then(there)
+        shape = (bottom - top, right - left)
+        theirs = self._drawn(other)
+        if index < other:
+            pieces = _fetch(theirs.pieces, from_box, shape, border=None)
+            here = self._drawn(index).pieces[top:bottom, left:right]
+            both = (here > 0) & (pieces > 0)
+            pairs, counts = np.unique(
+                here[both].astype(np.uint32) << 16 | pieces[both], return_counts=True
+            )
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                if count >= SHARED_PX:
+                    self._joined.join((index, pair >> 16), (other, pair & 0xFFFF))
+        covered = _fetch(theirs.labels, from_box, shape, border=UNKNOWN) != UNKNOWN
+        mine[top:bottom, left:right] &= ~(covered & self._nearer(other, index, box))
+
+    def _nearer(self, other: int, index: int, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+        """Pixels of the box in field `index` that lie nearer to the centre of field `other`."""
+        top, left, bottom, right = box
+        to_um = self._to_um[index]
+        own = _centre(to_um, self._fields[index].measurement.shape)
+        theirs = _centre(self._to_um[other], self._fields[other].measurement.shape)
+        # Which of two points is nearer changes along a line: linear in column and row.
+        towards = theirs - own
+        middle = (theirs + own) / 2
+        along_column, along_row = to_um.linear.T @ towards
+        constant = (to_um.shift - middle) @ towards
+        ahead = (
+            along_column * np.arange(left, right)[np.newaxis, :]
+            + along_row * np.arange(top, bottom)[:, np.newaxis]
+            + constant
+        )
+        # In the middle the first field counts, so that no spot is lost or counted twice.
+        edge = 1e-9 * max(1.0, float(towards @ towards))
+        nearer: NDArray[np.bool_] = ahead > edge if index < other else ahead >= -edge
+        return nearer
+
+    def _count_pieces(
+        self,
+        index: int,
+        labels: Labels,
+        pieces: NDArray[np.uint16],
+        mine: NDArray[np.bool_],
+    ) -> None:
+        rows, columns = np.nonzero((pieces > 0) & mine)
+        numbers = pieces[rows, columns]
+        length = int(pieces.max(initial=0)) + 1
+        area = np.bincount(numbers, minlength=length)
+        differentiated = np.bincount(
+            numbers[labels[rows, columns] == CellClass.DIFFERENTIATED], minlength=length
+        )
+        column_sum = np.bincount(numbers, weights=columns, minlength=length)
+        row_sum = np.bincount(numbers, weights=rows, minlength=length)
+        for number in range(1, length):
+            self._joined.add((index, number))
+            self._pieces[index, number] = np.array(
+                [area[number], differentiated[number], column_sum[number], row_sum[number]]
+            )
+
+    def _find_cut(self, index: int, pieces: NDArray[np.uint16]) -> None:
+        """Pieces at the field's border, where no other field goes on."""
+        height, width = pieces.shape
+        edge = np.zeros(pieces.shape, bool)
+        edge[[0, -1], :] = edge[:, [0, -1]] = True
+        rows, columns = np.nonzero(edge & (pieces > 0))
+        if not len(rows):
+            return
+        points = np.column_stack([columns, rows]).astype(float)
+        # A step outwards: what lies beyond the border?
+        points += np.column_stack(
+            [
+                np.where(columns == 0, -1.0, np.where(columns == width - 1, 1.0, 0.0)),
+                np.where(rows == 0, -1.0, np.where(rows == height - 1, 1.0, 0.0)),
+            ]
+        )
+        goes_on = np.zeros(len(points), bool)
+        for other in self._neighbours(index):
+            there = self._to_um[index].then(self._to_um[other].inverse()).apply(points)
+            rows_there, columns_there = self._fields[other].measurement.shape
+            goes_on |= (
+                (there[:, 0] > -0.5 - TOUCHING_PX)
+                & (there[:, 0] < columns_there - 0.5 + TOUCHING_PX)
+                & (there[:, 1] > -0.5 - TOUCHING_PX)
+                & (there[:, 1] < rows_there - 0.5 + TOUCHING_PX)
+            )
+        cut = np.unique(pieces[rows[~goes_on], columns[~goes_on]])
+        self._cut |= {(index, int(number)) for number in cut}
+
+    # --- colonies --------------------------------------------------------------------------------
+
+    def colonies(self, min_area_um2: float) -> tuple[tuple[ScanColony, ...], tuple[ColonyMap, ...]]:
+        found = []
+        for members in self._joined.sets():
+            area = differentiated = 0.0
+            centre = np.zeros(2)
+            for index, number in members:
+                pixels, of_them, columns, rows = self._pieces[index, number]
+                if not pixels:
+                    continue
+                to_um = self._to_um[index]
+                scale = abs(float(np.linalg.det(to_um.linear)))
+                area += pixels * scale
+                differentiated += of_them * scale
+                mean = np.array([[columns / pixels, rows / pixels]])
+                centre += to_um.apply(mean)[0] * pixels * scale
+            if area >= self._limit(min_area_um2, members[0][0]):
+                found.append((area, differentiated, centre / area, members))
+        found.sort(key=lambda one: (-one[0], one[3]))
+        colonies = tuple(
+            ScanColony(
+                area=area,
+                differentiated_fraction=min(1.0, differentiated / area),
+                centre=(float(centre[0]), float(centre[1])),
+                frame=self._frame(members[0][0]),
+                is_cut=not self._cut.isdisjoint(members),
+            )
+            for area, differentiated, centre, members in found[: 0xFFFF - FIRST_COLONY]
+        )
+        places = {
+            member: place + FIRST_COLONY
+            for place, (*_, members) in enumerate(found[: len(colonies)])
+            for member in members
+        }
+        return colonies, self._maps(places)
+
+    def _limit(self, min_area_um2: float, index: int) -> float:
+        known = self._is_placed or self._fields[index].measurement.pixel_size_um is not None
+        return min_area_um2 if known else min_area_um2 / 4
+
+    def _frame(self, index: int) -> str:
+        if self._is_placed:
+            return "stage"
+        field = self._fields[index]
+        rows, columns = field.measurement.shape
+        size = field.measurement.pixel_size_um
+        unit = "px" if size is None else f"{size:.4g} um"
+        return f"field {field.name} {rows}x{columns} {unit}"
+
+    def _maps(self, places: dict[tuple[int, int], int]) -> tuple[ColonyMap, ...]:
+        frames: dict[str, list[int]] = {}
+        for index in range(len(self._fields)):
+            frames.setdefault(self._frame(index), []).append(index)
+        return tuple(self._map(frame, members, places) for frame, members in frames.items())
+
+    def _map(self, frame: str, members: list[int], places: dict[tuple[int, int], int]) -> ColonyMap:
+        boxes = np.array([self._boxes[index] for index in members])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        cell = CELL_UM if "px" not in frame.split()[-1] else CELL_UM / 2
+        while np.prod(np.ceil(high / cell) - np.floor(low / cell)) > MOST_CELLS:
+            cell *= 2
+        first = np.floor(low / cell).astype(int)
+        columns, rows = (np.ceil(high / cell).astype(int) - first).tolist()
+        drawn_map = np.zeros((rows, columns), np.uint16)
+        for index in members:
+            drawn = self._drawn(index)
+            numbers = np.full(int(drawn.pieces.max(initial=0)) + 1, BACKGROUND, np.uint16)
+            for number in range(1, len(numbers)):
+                numbers[number] = places.get((index, number), BACKGROUND)
+            source = numbers[drawn.pieces]
+            source[drawn.labels == UNKNOWN] = NOT_IMAGED
+            # Centre of a coarse cell -> field pixel.
+            box = self._boxes[index]
+            left, top = (np.floor(box[:2] / cell).astype(int) - first).tolist()
+            right, bottom = (np.ceil(box[2:] / cell).astype(int) - first).tolist()
+            origin = (first + np.array([left, top]) + 0.5) * cell
+            to_pixel = Affine.of((np.eye(2) * cell).tolist(), origin.tolist()).then(
+                self._to_um[index].inverse()
+            )
+            part = _fetch(source, to_pixel, (bottom - top, right - left), border=NOT_IMAGED)
+            there = drawn_map[top:bottom, left:right]
+            np.copyto(there, part, where=there == NOT_IMAGED)
+        return ColonyMap(frame, cell, (int(first[1]), int(first[0])), drawn_map)
+
+    # --- label maps ------------------------------------------------------------------------------
+
+    def _drawn(self, index: int) -> _Drawn:
+        found = self._cache.get(index)
+        if found is not None:
+            self._cache.move_to_end(index)
+            return found
+        measurement = self._fields[index].measurement
+        labels = self._read(measurement)
+        if labels is None:
+            raise CaptureError("a field has no label map", reason="no-label-map")
+        found = _Drawn(labels, number_colonies(labels))
+        self._cache[index] = found
+        while len(self._cache) > 2 and sum(one.size for one in self._cache.values()) > CACHE_BYTES:
+            self._cache.popitem(last=False)
+        return found
+
+    def _neighbours(self, index: int) -> list[int]:
+        if not self._is_placed:
+            return []
+        return [
+            other
+            for other in range(len(self._fields))
+            if other != index and self._box_of(other, index, margin=TOUCHING_PX) is not None
+        ]
+
+    def _box_of(self, other: int, index: int, *, margin: float) -> tuple[int, int, int, int] | None:
+        """Rows and columns of field `index` that field `other` may show; None where there are none.
+
+        Of fields that are turned against each other it is the box around them.
+        """
+        back = self._to_um[other].then(self._to_um[index].inverse())
+        left, top, right, bottom = _corners(back, self._fields[other].measurement.shape)
+        rows, columns = self._fields[index].measurement.shape
+        box = (
+            max(0, math.ceil(top - margin)),
+            max(0, math.ceil(left - margin)),
+            min(rows, math.floor(bottom + margin) + 1),
+            min(columns, math.floor(right + margin) + 1),
+        )
+        return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+class _Sets:
+    """Which pieces belong together (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def add(self, one: tuple[int, int]) -> tuple[int, int]:
+        root = self._parent.setdefault(one, one)
+        while self._parent[root] != root:
+            root = self._parent[root]
+        self._parent[one] = root
+        return root
+
+    def join(self, one: tuple[int, int], other: tuple[int, int]) -> None:
+        first, second = sorted((self.add(one), self.add(other)))
+        self._parent[second] = first
+
+    def sets(self) -> list[list[tuple[int, int]]]:
+        ordered = sorted(self._parent, key=self.add)
+        return [list(members) for _, members in itertools.groupby(ordered, key=self.add)]
+
+
+def _lengths(field: FieldPlace, is_placed: bool) -> Affine:
+    """(column, row) -> lengths in um: of the stage, else of the field alone; else in pixels."""
+    if is_placed and field.to_stage is not None:
+        return field.to_stage
+    size = field.measurement.pixel_size_um or 1.0
+    return Affine.of(((size, 0.0), (0.0, size)), (0.0, 0.0))
+
+
+def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Least and greatest (x, y) of a field's outer edge: four numbers."""
+    rows, columns = shape
+    edge = [(x, y) for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)]
+    points = transform.apply(edge)
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def _centre(to_um: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
+    rows, columns = shape
+    centre: NDArray[np.float64] = to_um.apply([((columns - 1) / 2, (rows - 1) / 2)])[0]
+    return centre
+
+
+def _fetch(
+    source: NDArray[np.uint8] | NDArray[np.uint16],
+    to_source: Affine,
+    shape: tuple[int, int],
+    *,
+    border: int | None,
+) -> NDArray[np.uint16]:
+    """The nearest pixel of `source` for each pixel of a (rows, columns) box.
+
+    to_source : (column, row) in the box -> (column, row) in `source`
+    border : what lies outside; None = the nearest pixel of the border
+    """
+    rows, columns = shape
+    matrix = np.array(to_source.matrix)
+    column, row = np.arange(columns), np.arange(rows)
+    height, width = source.shape
+    if abs(matrix[0, 1]) < 1e-12 and abs(matrix[1, 0]) < 1e-12:
+        # Not turned: two look-ups in place of one a pixel.
+        across = np.floor(matrix[0, 0] * column + matrix[0, 2] + 0.5).astype(np.int64)
+        down = np.floor(matrix[1, 1] * row + matrix[1, 2] + 0.5).astype(np.int64)
+        found = source[np.ix_(down.clip(0, height - 1), across.clip(0, width - 1))].astype(
+            np.uint16
+        )
+        if border is not None:
+            found[(down < 0) | (down >= height), :] = border
+            found[:, (across < 0) | (across >= width)] = border
+        return found
+    found = np.empty(shape, np.uint16)
+    # In strips, so that the coordinates of a large box need little room.
+    for top in range(0, rows, 256):
+        some = row[top : top + 256, np.newaxis]
+        across = matrix[0, 0] * column + matrix[0, 1] * some + matrix[0, 2]
+        down = matrix[1, 0] * column + matrix[1, 1] * some + matrix[1, 2]
+        x = np.floor(across + 0.5).astype(np.int64)
+        y = np.floor(down + 0.5).astype(np.int64)
+        part = source[y.clip(0, height - 1), x.clip(0, width - 1)].astype(np.uint16)
+        if border is not None:
+            part[(x < 0) | (x >= width) | (y < 0) | (y >= height)] = border
+        found[top : top + 256] = part
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two scans' colony maps, one laid upon the other.
+
+    shared : (place in the list before, value in the map now) -> cells that both cover
+    sizes : place in the list now -> cells
+    shifts : frame -> (rows, columns) in cells that the dish was put back elsewhere
+    """
+
+    shared: dict[tuple[int, int], int]
+    sizes: dict[int, int]
+    shifts: dict[str, tuple[int, int]]
+
+
+def compare(before: Sequence[ColonyMap], now: Sequence[ColonyMap]) -> Comparison:
+    """Lay the colonies of one scan upon those of the next.
+
+    A dish that was taken out and put back lies some tenths of a millimetre elsewhere. Where little
+    of what was there is found in its spot, the shift that brings most of it back counts.
+    """
+    present = {drawn.frame: drawn for drawn in now}
+    shared: Counter[tuple[int, int]] = Counter()
+    shifts = {}
+    for old in before:
+        new = present.get(old.frame)
+        if new is None:
+            for value, cells in _counts(old).items():
+                shared[value - FIRST_COLONY, NOT_IMAGED] += cells
+            continue
+        found = _shared_cells(old, new)
+        if _found_again(found) < LOST_SHARE:
+            shift = _best_shift(old, new)
+            moved = _shared_cells(old, new, shift)
+            if _found_again(moved) >= REGAINED_SHARE:
+                found, shifts[old.frame] = moved, shift
+        for (value, there), cells in found.items():
+            shared[value - FIRST_COLONY, there] += cells
+    sizes: Counter[int] = Counter()
+    for drawn in now:
+        sizes.update({value - FIRST_COLONY: cells for value, cells in _counts(drawn).items()})
+    return Comparison(dict(shared), dict(sizes), shifts)
+
+
+def carry(
+    before: Sequence[ColonyMap],
+    now: Sequence[ColonyMap],
+    kept: Mapping[int, int],
+    shifts: Mapping[str, tuple[int, int]],
+) -> tuple[ColonyMap, ...]:
+    """The new maps, with what is kept in mind drawn where it was last seen and nothing is now.
+
+    kept : place in the list before -> place in the list now
+    """
+    present = {drawn.frame: drawn for drawn in now}
+    table = np.zeros(0x10000, np.uint16)
+    for old, place in kept.items():
+        if place + FIRST_COLONY <= 0xFFFF:
+            table[old + FIRST_COLONY] = place + FIRST_COLONY
+    for drawn in before:
+        values = table[drawn.values]
+        if not values.any():
+            continue
+        left = replace(drawn, values=values)
+        new = present.get(drawn.frame)
+        if new is not None:
+            left = _drawn_together(left, new, shifts.get(drawn.frame, (0, 0)))
+        present[drawn.frame] = left
+    return tuple(present.values())
+
+
+def _drawn_together(old: ColonyMap, new: ColonyMap, shift: tuple[int, int]) -> ColonyMap:
+    cell = max(old.cell, new.cell)
+    one, first = _coarser(old, cell)
+    two, second = _coarser(new, cell)
+    first = first[0] + shift[0], first[1] + shift[1]
+    rows, columns = np.nonzero(one)
+    if not len(rows):
+        return new
+    top = min(second[0], first[0] + int(rows.min()))
+    left = min(second[1], first[1] + int(columns.min()))
+    bottom = max(second[0] + two.shape[0], first[0] + int(rows.max()) + 1)
+    right = max(second[1] + two.shape[1], first[1] + int(columns.max()) + 1)
+    if (bottom - top) * (right - left) > 2 * MOST_CELLS:
+        return new
+    values = np.zeros((bottom - top, right - left), np.uint16)
+    values[
+        second[0] - top : second[0] - top + two.shape[0],
+        second[1] - left : second[1] - left + two.shape[1],
+    ] = two
+    there = rows + first[0] - top, columns + first[1] - left
+    values[there] = np.where(values[there] < FIRST_COLONY, one[rows, columns], values[there])
+    return ColonyMap(new.frame, cell, (top, left), values)
+
+
+def _counts(drawn: ColonyMap) -> dict[int, int]:
+    values, counts = np.unique(drawn.values, return_counts=True)
+    return {
+        value: count
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+        if value >= FIRST_COLONY
+    }
+
+
+def _shared_cells(
+    before: ColonyMap, now: ColonyMap, shift: tuple[int, int] = (0, 0)
+) -> dict[tuple[int, int], int]:
+    """(value before, value now) -> cells. Outside of `now` its value is `NOT_IMAGED`."""
+    cell = max(before.cell, now.cell)
+    one, first = _coarser(before, cell)
+    two, second = _coarser(now, cell)
+    placed = np.zeros(one.shape, np.uint16)
+    top, left = second[0] - first[0] - shift[0], second[1] - first[1] - shift[1]
+    rows = slice(max(0, top), max(0, min(one.shape[0], top + two.shape[0])))
+    columns = slice(max(0, left), max(0, min(one.shape[1], left + two.shape[1])))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        placed[rows, columns] = two[
+            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+    known = one >= FIRST_COLONY
+    pairs, counts = np.unique(
+        one[known].astype(np.uint32) << 16 | placed[known], return_counts=True
+    )
+    # Counted in cells of the new map, as the sizes are.
+    scale = round((cell / now.cell) ** 2)
+    return {
+        (pair >> 16, pair & 0xFFFF): count * scale
+        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True)
+    }
+
+
+def _found_again(shared: Mapping[tuple[int, int], int]) -> float:
+    """Share of what was there, where it was imaged, that is covered by a colony again."""
+    imaged = sum(cells for (_, value), cells in shared.items() if value != NOT_IMAGED)
+    again = sum(cells for (_, value), cells in shared.items() if value >= FIRST_COLONY)
+    return again / imaged if imaged else 1.0
+
+
+def _best_shift(before: ColonyMap, now: ColonyMap) -> tuple[int, int]:
+    """Rows and columns by which the old map fits best upon the new one, up to `FARTHEST_CELLS`."""
+    cell = max(before.cell, now.cell)
+    one, first = _coarser(before, cell)
+    two, second = _coarser(now, cell)
+    shape = tuple(
+        one.shape[axis] + two.shape[axis] + abs(first[axis] - second[axis]) for axis in (0, 1)
+    )
+    size = tuple(cv2.getOptimalDFTSize(side) for side in shape)
+    canvases = []
+    for values, origin in ((one, first), (two, second)):
+        canvas = np.zeros(size, np.float32)
+        top = origin[0] - min(first[0], second[0])
+        left = origin[1] - min(first[1], second[1])
+        canvas[top : top + values.shape[0], left : left + values.shape[1]] = values >= FIRST_COLONY
+        canvases.append(cv2.dft(canvas))
+    match = cv2.idft(cv2.mulSpectrums(canvases[1], canvases[0], 0, conjB=True))
+    reach = min(FARTHEST_CELLS, (min(size) - 1) // 2)
+    steps = np.arange(-reach, reach + 1)
+    near = match[np.ix_(steps % size[0], steps % size[1])]
+    row, column = np.unravel_index(int(near.argmax()), near.shape)
+    return int(steps[row]), int(steps[column])
+
+
+def _coarser(drawn: ColonyMap, cell: float) -> tuple[NDArray[np.uint16], tuple[int, int]]:
+    step = round(cell / drawn.cell)
+    if step == 1:
+        return drawn.values, drawn.origin
+    top, left = (-drawn.origin[0]) % step, (-drawn.origin[1]) % step
+    middle = step // 2
+    values = drawn.values[top + middle :: step, left + middle :: step]
+    origin = ((drawn.origin[0] + top) // step, (drawn.origin[1] + left) // step)
+    return values, origin

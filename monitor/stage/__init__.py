@@ -1,0 +1,1 @@
+"""Where things lie: image pixels, stage um, picker um; calibrations, wells, plates."""

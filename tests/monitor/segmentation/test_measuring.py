@@ -1,0 +1,166 @@
+"""What a picture's scale rests on, and when a picture is refused before it is segmented."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.predict import Segmentation
+from model.strips import as_rows
+from monitor.capture.filesets import hash_file
+from monitor.capture.formats.image import Picture
+from monitor.config import SourceSettings
+from monitor.culture import NamedParts
+from monitor.errors import CaptureError, LeftOutError
+from monitor.segmentation.measuring import measure, segment_picture
+from monitor.segmentation.request import FieldRequest
+from tests.monitor.capture.corpus import described, tiff
+from tests.monitor.capture.pictures import colonies, round_well
+
+YOKOGAWA = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
+
+
+class StandInSegmenter:
+    """Calls everything background."""
+
+    name, sha256, window_um = "stand-in", "0" * 64, 240.0
+
+    def segment(self, pixels, pixel_size_um, *, inside=None):
+        even = np.full((3, 4, 4), 1 / 3, np.float32)
+        mask = None if inside is None else as_rows(inside)
+        return Segmentation(even, pixels.shape, mask, pixel_size_um, None, 0.0)
+
+
+def picture(pixels=None, size=None) -> Picture:
+    return Picture(colonies() if pixels is None else pixels, size, None, None, "TIFF")
+
+
+WELL = round_well(900, radius=340.0)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "beside", "name", "source", "expected"),
+    [
+        (0.5, 0.6, 0.7, 0.8, (0.5, "metadata")),
+        (None, 0.6, 0.7, 0.8, (0.6, "side-car")),
+        (None, None, 0.7, 0.8, (0.7, "name")),
+        (None, None, None, 0.8, (0.8, "source")),
+        (None, None, None, None, (None, None)),
+    ],
+)
+def test_the_order_of_trust_for_the_pixel_size(metadata, beside, name, source, expected):
+    field = segment_picture(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        picture(size=metadata),
+        named_size_um=name,
+        beside_size_um=beside,
+        settings=SourceSettings(pixel_size_um=source),
+        shown="dish.tif",
+    )
+    assert (field.pixel_size_um, field.pixel_size_from) == expected
+
+
+def test_a_whole_well_gives_the_scale_where_nothing_else_does():
+    field = segment_picture(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        picture(WELL),
+        named_size_um=None,
+        settings=SourceSettings(well_diameter_mm=6.4),
+        shown="well.tif",
+        whole_well=True,
+    )
+    assert field.pixel_size_from == "well"
+    assert field.pixel_size_um == pytest.approx(6400 / 680, rel=0.02)
+    assert (field.labels == 255).mean() > 0.4, "the dark outside is no culture"
+
+
+def test_a_picture_of_a_whole_well_without_a_rim_is_refused():
+    """Its dark outside would count as culture without cells."""
+    with pytest.raises(CaptureError, match=r"well\.tif: .*no rim") as refused:
+        segment_picture(
+            StandInSegmenter(),  # type: ignore[arg-type]
+            picture(),
+            named_size_um=None,
+            settings=SourceSettings(),
+            shown="well.tif",
+            whole_well=True,
+        )
+    assert refused.value.reason == "no-well" and not refused.value.transient
+
+
+def request(path: Path, state: Path, named: NamedParts) -> FieldRequest:
+    return FieldRequest(path, hash_file(path), named, SourceSettings(), "5" * 64, state)
+
+
+def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
+    path = tmp_path / "p7_A01_T0001F001L01A01Z01C01.tif"
+    path.write_bytes(tiff(colonies((200, 300))))
+    (tmp_path / "MeasurementData.mlf").write_text(
+        f'<m {YOKOGAWA}><bts:MeasurementRecord bts:Time="2026-11-02T03:00:00Z">{path.name}'
+        "</bts:MeasurementRecord></m>"
+    )
+    (tmp_path / "MeasurementDetail.mrf").write_text(
+        f'<m {YOKOGAWA}><bts:MeasurementChannel bts:HorizontalPixelDimension="0.65"/></m>'
+    )
+    measured = measure(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        request(path, tmp_path / "state", NamedParts("p7/A1", "yokogawa")),
+    )
+    assert (measured.pixel_size_um, measured.pixel_size_from) == (0.65, "side-car")
+    assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
+    assert measured.acquired_at_from == "side-car"
+
+
+def test_fluorescence_is_no_number_whatever_was_known_when_the_file_came(tmp_path):
+    """The bytes that are measured say it themselves: the look at intake may have been too early."""
+    path = tmp_path / "exp_B02_w1.tif"
+    light = '<prop id="_IllumSetting_" type="string" value="DAPI"/>'
+    path.write_bytes(described(f"<MetaData><PlaneInfo>{light}</PlaneInfo></MetaData>"))
+    named = NamedParts(dish="exp/B2", pattern="imagexpress", channel="w1")
+    with pytest.raises(LeftOutError) as left:
+        measure(StandInSegmenter(), request(path, tmp_path / "state", named))  # type: ignore[arg-type]
+    assert (left.value.what, left.value.reason) == ("channel w1 (DAPI)", "left-out")
+    assert not (tmp_path / "state").exists()
+    crossed = pickle.loads(pickle.dumps(left.value))
+    assert (crossed.what, str(crossed)) == (left.value.what, str(left.value))
+
+
+def test_a_file_that_became_something_else_is_not_opened(tmp_path):
+    path = tmp_path / "dish_20261102_0300.tif"
+    path.write_bytes(tiff())
+    asked = request(path, tmp_path / "state", NamedParts("dish", "dish-time"))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CaptureError) as refused:
+        measure(StandInSegmenter(), asked)  # type: ignore[arg-type]
+    assert refused.value.reason == "changed"
+
+
+def test_a_name_with_a_line_break_stays_on_one_line_of_the_message(tmp_path):
+    path = tmp_path / "dish\n7_20261102_0300.tif"
+    path.write_bytes(tiff()[:2000])
+    with pytest.raises(CaptureError) as refused:
+        measure(
+            StandInSegmenter(),  # type: ignore[arg-type]
+            request(path, tmp_path / "state", NamedParts("dish", "dish-time")),
+        )
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("size_um", "doubts"), [(2.0, ()), (0.1, ("too-small",))], ids=["a field", "a corner of one"]
+)
+def test_what_shows_less_than_a_window_is_in_doubt(size_um, doubts):
+    """The model says something of any picture; of a single cell it is a guess."""
+    field = segment_picture(
+        StandInSegmenter(),
+        picture(size=size_um),
+        named_size_um=None,
+        settings=SourceSettings(),
+        shown="x.tif",
+    )
+    assert field.quality.doubts == doubts

@@ -1,0 +1,205 @@
+"""What fine-tuning on a lab's own few fields gives: writes docs/fine-tuning.md.
+
+Each labelled field is held out in turn; `colonywatch train` learns from the others, as a lab would,
+and both models are asked about the field that neither has seen.
+
+    python -m tools.bench.finetuning --minutes 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.checkpoint import load_model
+from model.dataset import LabelledImage, read_labelled
+from model.evaluate import Evaluation, FieldScore, evaluate
+from model.finetune import USUAL_SETTINGS, NoGainError, TuningProgress, train
+from model.metrics import Confusion
+from model.predict import STARTER, Segmenter
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("COLONYWATCH_DATA", ROOT / ".." / "shared" / "data")) / "ips_fields"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One field held out: how each model does on it."""
+
+    held: str
+    starter: FieldScore
+    tuned: FieldScore
+    share: float
+    wall_s: float
+    steps: int
+
+
+def turn(images: list[LabelledImage], held: int, minutes: float, seed: int, work: Path) -> Turn:
+    """Fine-tune on all but one and measure on that one."""
+    one = images[held]
+    out = work / f"without-{held}-{seed}"
+    began = time.monotonic()
+    try:
+        training = train(
+            [image for i, image in enumerate(images) if i != held],
+            out,
+            minutes=minutes,
+            seed=seed,
+            progress=tell(f"without {one.name}, seed {seed}"),
+        ).training
+    except NoGainError as kept:
+        training, out = kept.training, STARTER
+    spent = time.monotonic() - began
+    return Turn(
+        one.name,
+        measured(STARTER, one).fields[0],
+        measured(out, one).fields[0],
+        float(training["share_of_new_weights"]),
+        spent,
+        int(training["steps"]),
+    )
+
+
+def by_share(
+    images: list[LabelledImage], minutes: float, work: Path, *, halves: bool
+) -> dict[str, float]:
+    """Learn from all fields: the mean Jaccard on what was held out in turns, by the share of the
+    new weights. halves : hold out halves of each field, else whole fields
+    """
+    settings = USUAL_SETTINGS
+    if halves:
+        settings = replace(settings, least_images=len(images) + 1, most_unproved_share=1.0)
+    what = "halves held out" if halves else "whole fields held out"
+    out = work / what.replace(" ", "-")
+    try:
+        made = train(images, out, minutes=minutes, settings=settings, progress=tell(what))
+        held_out = made.scores["held out in turns"]
+    except NoGainError as kept:
+        held_out = kept.scores
+    scores: dict[str, float] = held_out["mean_jaccard_by_share_of_new_weights"]
+    return scores
+
+
+def measured(model: Path, one: LabelledImage) -> Evaluation:
+    """A model on one field."""
+    return evaluate(Segmenter(load_model(model)), [one])
+
+
+def tell(what: str) -> Any:
+    """Says now and then how far it is."""
+    said = 0.0
+
+    def show(now: TuningProgress) -> None:
+        nonlocal said
+        if time.monotonic() - said > 30:
+            said = time.monotonic()
+            print(f"{what}: {now.doing}, {now.steps_done} of {now.steps_in_all} steps", flush=True)
+
+    return show
+
+
+def pooled(scores: list[FieldScore]) -> Confusion:
+    """Counts of several fields together."""
+    return Confusion(np.sum([score.confusion.counts for score in scores], axis=0))
+
+
+def row(name: str, confusion: Confusion, errors: list[float]) -> str:
+    """A line of the table."""
+    values = [confusion.mean_jaccard, *confusion.jaccard, statistics.mean(errors)]
+    return f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |"
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'' if number == 1 else 's'}"
+
+
+def page(turns: list[Turn], held: dict[str, dict[str, float]], minutes: float) -> str:
+    """The document. held : what was held out -> `by_share`"""
+    shares = list(next(iter(held.values())))
+    learnt = [
+        "| held out | " + " | ".join(f"{float(share):.0%}" for share in shares) + " |",
+        "|---" * (1 + len(shares)) + "|",
+        *(
+            f"| {what} | " + " | ".join(f"{scores[share]:.3f}" for share in shares) + " |"
+            for what, scores in held.items()
+        ),
+    ]
+    lines = [
+        "| field held out | mean Jaccard | background | undifferentiated | differentiated |"
+        " fraction error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(one.held for one in turns):
+        here = [one for one in turns if one.held == name]
+        for model, which in (("starter", "starter"), ("fine-tuned", "tuned")):
+            scores = [getattr(one, which) for one in here]
+            errors = [score.fraction_error or 0.0 for score in scores]
+            lines.append(row(f"{name}, {model}", pooled(scores), errors))
+    for model, which in (("starter", "starter"), ("fine-tuned", "tuned")):
+        scores = [getattr(one, which) for one in turns]
+        errors = [score.fraction_error or 0.0 for score in scores]
+        lines.append(row(f"**all, {model}**", pooled(scores), errors))
+    seeds = len({one.held for one in turns})
+    text = (Path(__file__).parent / "fine-tuning.md.in").read_text(encoding="utf-8")
+    return (
+        text.replace("@TABLE@", "\n".join(lines))
+        .replace("@BY_SHARE@", "\n".join(learnt))
+        .replace("@SEEDS@", str(len(turns) // seeds))
+        .replace("@MINUTES@", f"{minutes:g}")
+        .replace("@TOOK@", f"{max(one.wall_s for one in turns) / 60:.1f}")
+        .replace("@STEPS@", ", ".join(str(one.steps) for one in turns))
+        .replace("@SHARES@", ", ".join(f"{one.share:g}" for one in turns))
+        .replace("@THREADS@", _threads(torch.get_num_threads()))
+    )
+
+
+def main() -> int:
+    """Measure and write."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--minutes", type=float, default=10.0)
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--out", type=Path, default=ROOT / "docs" / "fine-tuning.md")
+    options.add_argument("--json", type=Path)
+    chosen = options.parse_args()
+    if not DATA.is_dir():
+        print(f"no labelled fields in {DATA}; set COLONYWATCH_DATA", file=sys.stderr)
+        return 2
+    images = list(read_labelled(DATA).images)
+    work = Path(tempfile.mkdtemp(prefix="colonywatch-fine-tuning-"))
+    try:
+        turns = [
+            turn(images, held, chosen.minutes, seed, work)
+            for seed in range(chosen.seeds)
+            for held in range(len(images))
+        ]
+        by_what = {
+            what: by_share(images, chosen.minutes, work, halves=halves)
+            for what, halves in (("whole fields", False), ("halves of each field", True))
+        }
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    chosen.out.write_text(page(turns, by_what, chosen.minutes), encoding="utf-8")
+    if chosen.json:
+        rows = [
+            {"held": one.held, "starter": one.starter.to_json(), "tuned": one.tuned.to_json()}
+            for one in turns
+        ]
+        chosen.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(f"{chosen.out} written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
