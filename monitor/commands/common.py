@@ -32,12 +32,13 @@ NO_WIDTH = 10_000
 
 
 def _console() -> Console:
+    # A dish called `p:x:1` is no picture of a cross.
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(highlight=False, width=None if on_terminal else NO_WIDTH)
+    return Console(highlight=False, emoji=False, width=None if on_terminal else NO_WIDTH)
 
 
 out = _console()
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 ConfigOption = Annotated[
     Path | None,

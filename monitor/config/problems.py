@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 Location = tuple[int | str, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -57,7 +57,23 @@ def problems_in(
                 if STAND_IN not in line and (_key(line) == THE_FILE or _key(line) not in keys)
             ]
             keys |= {_key(line) for line in new}
-    return found, None
+    return found, _section_by_section(rest, model, problem)
+
+
+def _section_by_section(
+    raw: dict[Any, Any], model: type[Model], problem: ValidationError
+) -> Model | None:
+    """The sections that are sound each, where only what they say together is wrong: good for
+    looking at what else each asks for. None where one of them is wrong by itself.
+    """
+    if any(error["loc"] for error in problem.errors()):
+        return None
+    sound: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if name in raw:
+            asked: Any = Annotated[field.annotation, field]  # with what the field itself asks for
+            sound[name] = TypeAdapter(asked).validate_python(raw[name])
+    return model.model_construct(**sound)
 
 
 def _key(line: str) -> str:

@@ -252,6 +252,35 @@ def test_what_is_missing_on_the_machine_comes_with_what_is_wrong_in_the_file(tmp
         assert answer.err.count(f"faulty.yaml: {key}: ") == 1, (key, answer.err)
 
 
+@pytest.mark.parametrize(
+    "together",
+    [
+        "decisions: {overrides: [{source: nobody, limits: {raise_above: 2}}]}",
+        "unlisted: {names: auto}\nsources: [{name: a, path: in}, {name: a, path: in}]",
+    ],
+    ids=["overrides", "two sources of one name and folder"],
+)
+def test_what_sections_say_together_hides_nothing_that_is_missing_on_the_machine(
+    together, tmp_path
+):
+    path = tmp_path / "faulty.yaml"
+    sources = "" if "sources" in together else "sources: [{name: a, path: in}]\n"
+    path.write_text(
+        f"{sources}{together}\nsegmentation: {{model: gone}}\nrecord: {{folder: in/state}}\n"
+        "compute: {threads: 0}\n"
+    )
+    answer = call("check-config", "--config", path, folder=tmp_path)
+    assert answer.code == BAD_CONFIG
+    for key in ("the file", "segmentation.model", "record.folder", "compute.threads"):
+        assert f"faulty.yaml: {key}: " in answer.err, (key, answer.err)
+
+
+def test_a_name_with_colons_is_shown_as_it_is(tmp_path):
+    """Rich would draw a cross for `:x:`."""
+    answer = call("history", "p:x:1", "--state", tmp_path / "state")
+    assert "p:x:1" in answer.err
+
+
 @pytest.mark.parametrize("words", [["run"], ["process", "."], ["status"]])
 def test_nothing_runs_on_a_record_inside_a_source(words, tmp_path):
     """Its overlays would be taken for captures."""
