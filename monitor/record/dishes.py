@@ -748,15 +748,20 @@ def _choices(session: Session, measured: _Measured) -> list[FieldChoice]:
 def _latest(
     rows: _Measured, choices: Sequence[FieldChoice]
 ) -> list[tuple[MeasurementRow, CaptureRow]]:
-    """Of the captures that count the ones under the model used last."""
+    """Of the captures that count what was measured last, under the model used last.
+
+    Not by the number alone: under settings that were changed and changed back, a measurement of
+    before is the last one again.
+    """
     if not rows:
         return []
-    newest = max((measurement for measurement, _ in rows), key=lambda row: (row.created_at, row.id))
+    by_use = sorted(rows, key=lambda row: (row[0].created_at, row[0].id))
+    model = by_use[-1][0].analysis.model_sha256
     order = {choice.file.number: place for place, choice in enumerate(choices)}
     found = {
         order[capture.id]: (measurement, capture)
-        for measurement, capture in rows
-        if capture.id in order and measurement.analysis.model_sha256 == newest.analysis.model_sha256
+        for measurement, capture in by_use
+        if capture.id in order and measurement.analysis.model_sha256 == model
     }
     return [found[place] for place in sorted(found)]
 

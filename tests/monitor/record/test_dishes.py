@@ -360,6 +360,26 @@ def test_a_model_that_is_taken_back_in_the_middle_of_a_scan_comes_to_an_end(stor
     assert read(store, scan) is None
 
 
+def test_settings_that_were_changed_and_changed_back_count_as_they_are_now(store):
+    """The measurement of before is used again, and has a lower number than the one between."""
+    where = place(key="s1", field="a")
+    small, large = (
+        measurement(settings_sha256=sha, pixel_size_um=size)
+        for sha, size in ((SETTINGS, 1.0), ("6" * 64, 2.0))
+    )
+    scan = measure(store, "/1", where, small)
+    found = [read(store, scan)]
+    for minute, measured in enumerate((large, small), 1):
+        at = NOW + minutes(minute)
+        (claimed,) = store.again.claim([1], "reprocess@here:1")
+        store.captures.record_measurement(claimed.id, "reprocess@here:1", where, measured, at)
+        found.append(read(store, scan))
+    assert [
+        (one.reading.version, one.reading.settings_sha256, one.reading.pixel_size_um)
+        for one in found
+    ] == [(1, SETTINGS, 1.0), (2, "6" * 64, 2.0), (3, SETTINGS, 1.0)]
+
+
 def test_a_field_of_the_former_model_that_is_gone_is_not_called_recorded(store):
     """No reading holds it, so it is unreadable or waits: never lost."""
     scan = measure(store, "/a", place(key="s1", field="a"))
