@@ -110,7 +110,9 @@ _MACHINE = _words(
     r"black ?list|block ?list|\brbl\b|dnsbl|spamhaus",
     r"reverse (dns|lookup|hostname)|\bptr\b",
 )
+_NO_DOMAIN = _words(r"(domain|host)\b.{0,20}\b(not found|unknown|no(t)? exist)")
 _APP_PASSWORD = _words(r"app\w*[ -](specific[ -])?password")
+_GREYLISTED = _words(r"gr[ae]y.?list")
 _GREY = _words(r"gr[ae]y.?list", r"try again (later|in)", r"4\.7\.1")
 _SENDER_CODES = frozenset({"5.1.7", "5.1.8", "5.7.60", "5.7.27"})
 
@@ -131,7 +133,9 @@ def kind_of(stage: Stage, answer: Answer, sender: str = "", recipient: str = "")
         return Kind.MAILBOX_FULL
     if code < 500:
         grey = stage is Stage.RECIPIENT and _GREY.search(text)
-        return Kind.GREYLISTED if grey else Kind.LATER
+        # "4.7.1" is said of what waiting does not cure, too.
+        named = _GREYLISTED.search(text) or not _why_for_long(answer, recipient)
+        return Kind.GREYLISTED if grey and named else Kind.LATER
     if enhanced == "5.7.54" or _RELAY.search(text):
         return Kind.NO_RELAY
     if stage in (Stage.GREETING, Stage.ENCRYPTION) or enhanced == "5.7.25":
@@ -161,6 +165,19 @@ def _person_refused(stage: Stage, answer: Answer, sender: str, recipient: str) -
 def _without(text: str, address: str) -> str:
     """An address must not be read as words: no-sender@lab.org is one."""
     return text.replace(address.lower(), "") if address else text
+
+
+def _why_for_long(answer: Answer, recipient: str) -> str:
+    """The setting to look at where a server puts mail off for a reason that may stay; else "".
+
+    Postfix says 450 where a domain is not known, since it may be the name service's fault.
+    """
+    text = _without(answer.text.lower(), recipient)
+    if _SENDER.search(text):
+        return "outlets.email.sender"
+    if _MACHINE.search(text):
+        return "outlets.email.server"
+    return "outlets.email.recipients" if _NO_DOMAIN.search(text) else ""
 
 
 @dataclass(frozen=True)
@@ -298,11 +315,12 @@ def _later(one: Refused) -> Said:
         Stage.RECIPIENT: f"put off: {one.recipient}",
         Stage.MAIL: "the mail was refused",
     }[one.stage]
+    setting = _why_for_long(one.answer, one.recipient)
+    if one.stage is Stage.SENDER:
+        setting = setting or "outlets.email.sender"
+    hint = f"; if that goes on, check {setting}" if setting else ""
     if one.stage is Stage.RECIPIENT:
-        return f"{what} ({one.answer}); it is tried again", None
-    hint = ""
-    if one.stage is Stage.SENDER or _SENDER.search(one.answer.text):
-        hint = "; if that goes on, check outlets.email.sender"
+        return f"{what} ({one.answer}); it is tried again{hint}", None
     return f"{what}: {one.answer}; it is tried again{hint}", None
 
 

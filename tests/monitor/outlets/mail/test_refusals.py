@@ -217,3 +217,21 @@ def test_whoever_logs_in_already_is_not_told_to_do_so(tmp_path):
     email = EmailConfig(username="watch", password_file=tmp_path / "password")
     one = Refused(Stage.RECIPIENT, Answer.of(554, "relaying denied"), email, SENDER, RECIPIENT)
     assert refusal("x", one).setting == "outlets.email.server"
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("4.7.1 <watch@lab.example>: Sender address rejected: Domain not found", "sender"),
+        ("4.1.8 <watch@lab.example>: Sender address rejected: Domain not found", "sender"),
+        ("4.7.1 Client host rejected: cannot find your reverse hostname, [10.0.0.2]", "server"),
+        ("4.1.2 <lab@clinic.example>: Recipient address rejected: Domain not found", "recipients"),
+    ],
+)
+def test_what_is_put_off_for_a_reason_that_stays_is_no_greylisting(text, setting):
+    """Postfix puts such mail off (450) where it means a refusal: it would be waited for in vain."""
+    one = Refused(Stage.RECIPIENT, Answer.of(450, text), EmailConfig(), SENDER, RECIPIENT)
+    error = refusal("mail.clinic.example:25", one)
+    assert not error.permanent
+    assert "greylisting" not in str(error)
+    assert f"if that goes on, check outlets.email.{setting}" in str(error)
