@@ -29,10 +29,12 @@ _INCUCYTE_ELAPSED = re.compile(
     + r"_(?P<elapsed>(?P<days>\d{2,3})d(?P<hours>\d{2})h(?P<minutes>\d{2})m)(?:_(?P<part>\d+))?",
     re.ASCII,
 )
-# What an Incucyte calls its channels, where the export's prefix or folder holds them.
+# What an Incucyte calls its channels, where the export's prefix or folder holds them: the light,
+# what is made of it, and a number where there are several of one colour.
 _INCUCYTE_CHANNEL = (
-    r"phase(?:[ _]?(?:contrast|image))?|ph|bright[ _]?field|bf|green|(?:far[ _]?)?red|nir|orange"
-    r"|blue|yellow|cyan"
+    r"(?:phase|ph|bright[ _]?field|bf|green|(?:far[ _]?)?red|nir|near[ _]?ir|orange|blue|yellow"
+    r"|cyan)(?:[ _]?(?:contrast|image|channel|object|calibrated|confluence|mask))*(?:[ _][1-4])?"
+    r"|colou?r[ _]?[1-4]"
 )
 _INCUCYTE_PREFIX = re.compile(
     rf"(?:(?P<vessel>.+?)[_ ])?(?P<channel>{_INCUCYTE_CHANNEL})", re.IGNORECASE | re.ASCII

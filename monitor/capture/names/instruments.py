@@ -211,9 +211,8 @@ _LABEL = r"(?P<channel>[A-Za-z][A-Za-z0-9 ,\[\]]*)"
 _GEN5 = tuple(
     re.compile(pattern, re.ASCII)
     for pattern in (
-        r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)_(?P<index>\d+)_(?P<field>\d+)_"
-        + _LABEL
-        + r"_(?P<time>\d+)",
+        r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)_(?P<index>\d+)_(?P<field>\d+)"
+        r"(?:Z(?P<plane_from_0>\d+))?_" + _LABEL + r"_(?P<time>\d+)",
         r"(?P<well>[A-Z]{1,2}\d{1,2})_(?P<step>-?\d+)(?:Z(?P<plane>\d+))?_"
         + _LABEL
         + r"_(?P<field>\d+)_(?P<index>\d+)_(?P<time>\d+)?",
@@ -236,7 +235,11 @@ def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
         return None
     said = found.groupdict()
     field = said["field"] if not said.get("roi") else f"roi{said['roi']}-{said['field']}"
-    plane, time = said.get("plane"), said.get("time")
+    time = said.get("time")
+    plane = None
+    for group, first in (("plane", 1), ("plane_from_0", 0)):
+        if said.get(group) is not None:
+            plane = _plane(path, said[group] or "", first=first)
     well = plain_well(said["well"] or "")
     projected = _GEN5_PROJECTION.fullmatch(said["channel"] or "")
     return NamedParts(
@@ -246,7 +249,7 @@ def gen5(path: PurePath, clock: WallClock) -> NamedParts | None:
         scan=None if time is None else f"{visit_folder(path, well)}/t{int(time)}",
         channel=said["channel"] if projected is None else projected["channel"],
         projection=None if projected is None else PROJECTION,
-        plane=None if plane is None else _plane(path, plane, first=1),
+        plane=plane,
     )
 
 

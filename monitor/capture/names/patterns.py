@@ -202,7 +202,8 @@ def light_in(named: NamedParts, said: Channel) -> Light | None:
     """With which light a file was taken: by its instrument, else by its name."""
     if said.light is not None:
         return said.light
-    if named.pattern == "incucyte-raw" and re.fullmatch(r"[Cc]\d", named.channel or ""):
+    number = {"incucyte-raw": r"[Cc]\d"}.get(named.pattern, r"(?i:colou?r)[ _]?\d")
+    if named.pattern.startswith("incucyte") and re.fullmatch(number, named.channel or ""):
         return Light.FLUORESCENCE
     return light_of(named.channel)
 

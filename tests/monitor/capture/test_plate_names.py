@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.capture.names.patterns import PRESETS, parse_name
+from monitor.capture.names.patterns import PRESETS, left_out, parse_name
+from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from tests.monitor.capture.names.test_patterns import utc
 
@@ -47,6 +48,14 @@ def read(path: str) -> NamedParts:
         (f"Greenhouse_B2_{AT}", "Greenhouse/B2", None),
         (f"my_Redox_B2_{AT}", "my_Redox/B2", None),
         (f"Phase2_B2_{AT}", "Phase2/B2", None),
+        # Several of one colour are numbered, and what is made of a channel says so.
+        (f"VID123_Green_1_B2_{AT}", "VID123/B2", "Green_1"),
+        (f"VID123_Red Image 2_B2_{AT}", "VID123/B2", "Red Image 2"),
+        (f"VID123_Near_IR_B2_{AT}", "VID123/B2", "Near_IR"),
+        (f"VID123_Color1_B2_{AT}", "VID123/B2", "Color1"),
+        (f"VID123_Green Object Confluence_B2_{AT}", "VID123/B2", "Green Object Confluence"),
+        (f"plateA/Phase_Confluence_B2_{AT}", "plateA/B2", "Phase_Confluence"),
+        (f"Green_12_B2_{AT}", "Green_12/B2", None),
         # Exports of several channels under one prefix lie in a folder each.
         (f"export/Green/VID123_B2_{AT}", "VID123/B2", "Green"),
         (f"plateA/Phase/B2_{AT}", "plateA/B2", "Phase"),
@@ -60,6 +69,17 @@ def test_the_vessel_and_the_channel_of_an_incucyte_export(path, dish, channel):
     assert parts.acquired_at == utc(2026, 11, 29, 3)
     elapsed = read(path.replace("2026y11m29d_03h00m", "01d03h00m"))
     assert (elapsed.pattern, elapsed.dish, elapsed.channel) == ("incucyte-elapsed", dish, channel)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["Green_1", "Red Image 2", "Near_IR", "Color1", "Colour 2", "Green Object Confluence", "NIR"],
+)
+def test_a_fluorescent_channel_in_an_incucyte_prefix_is_left_out(prefix):
+    """Taken for a vessel it would be a second dish with a number of its own."""
+    settings = SourceSettings()
+    assert left_out(read(f"VID123_{prefix}_B2_{AT}"), settings) == f"channel {prefix}"
+    assert left_out(read(f"VID123_Phase_B2_{AT}"), settings) is None
 
 
 @pytest.mark.parametrize(

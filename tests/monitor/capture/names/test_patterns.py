@@ -320,6 +320,12 @@ HARMONY = "dish7__2026-11-02T03_00_00-Measurement 1/Images"
         ),
         ("p/H12_02_1_1_Phase Contrast_001.tif", "gen5", {"dish": "p/H12", "scan": "p/t1"}),
         ("p/A1_-1Z2_Bright Field_4_1_001.tif", "gen5", {"field": "4", "plane": 2}),
+        (
+            "p/F2_03_1_1Z0_Bright Field_002.tif",
+            "gen5",
+            {"dish": "p/F2", "field": "1", "plane": 1, "channel": "Bright Field", "scan": "p/t2"},
+        ),
+        ("p/F2_03_1_12Z4_Bright Field_002.tif", "gen5", {"field": "12", "plane": 5}),
         ("p/A1ROI1_02_1_3Z5_GFP_001.tif", "gen5", {"field": "roi1-3", "plane": 5}),
         (
             "p/A - 01(fld 1 wv UV - DAPI z 3 time 2 - 2636ms).tif",
