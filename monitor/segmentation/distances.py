@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_Bools = NDArray[np.bool_]
-_Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 # Of smaller pieces the exact map costs less than the way around it.
 _SMALL_PX = 1024
@@ -22,13 +22,13 @@ _SMALL_PX = 1024
 _SHORTEST, _LONGEST = 2.1969 / math.sqrt(5), math.hypot(1, 0.1969)
 
 
-def distances(inside: _Bools) -> _Floats:
+def distances(inside: Bools) -> Floats:
     """Of each set pixel to the nearest one that is not; beyond the array nothing is known."""
     found = cv2.distanceTransform(inside.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(found, np.float32)
 
 
-def deepest(inside: _Bools) -> tuple[float, int, int]:
+def deepest(inside: Bools) -> tuple[float, int, int]:
     """Radius, row and column of the largest disc in a mask, beyond whose edge nothing is set.
 
     Of several the first from the top, then from the left. Where nothing is set the radius is 0.
@@ -50,7 +50,7 @@ def deepest(inside: _Bools) -> tuple[float, int, int]:
     return math.sqrt(float(squared[row, column])), top + row - 1, left + column - 1
 
 
-def are_far(inside: _Bools, wanted: _Bools, least: float) -> _Bools:
+def are_far(inside: Bools, wanted: Bools, least: float) -> Bools:
     """Which of the wanted pixels are set, and so far or farther from every one that is not.
 
     least : between pixel centres, more than 0
@@ -59,8 +59,8 @@ def are_far(inside: _Bools, wanted: _Bools, least: float) -> _Bools:
     if inside.all():
         return wanted.copy()
     steps = cv2.distanceTransform(inside.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    far: _Bools = wanted & (steps >= 1.001 * least * _LONGEST)
-    is_open: _Bools = wanted & ~far & (steps > 0.999 * least * _SHORTEST)
+    far: Bools = wanted & (steps >= 1.001 * least * _LONGEST)
+    is_open: Bools = wanted & ~far & (steps > 0.999 * least * _SHORTEST)
     left, top, columns, rows = cv2.boundingRect(is_open.view(np.uint8))
     if not rows:
         return far

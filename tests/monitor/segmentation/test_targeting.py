@@ -7,7 +7,8 @@ from scipy import ndimage
 
 from monitor.culture import Aiming, ToolKind
 from monitor.segmentation.colonies import find_colonies, find_regions
-from monitor.segmentation.targeting import LEAST_NEW, aim_at
+from monitor.segmentation.covering import LEAST_NEW
+from monitor.segmentation.targeting import aim_at
 
 AIMING = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
 NEEDED_UM = 90.0  # half of 120, and 10, and 20
