@@ -43,6 +43,7 @@ from monitor.errors import (
     RecordGoneError,
 )
 from monitor.host import systemd
+from monitor.host.clock import utc_now
 from monitor.jobs.daily_digest import write_due_digest
 from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
 from monitor.jobs.late_sidecars import LateSidecars
@@ -52,7 +53,7 @@ from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all
 from monitor.jobs.stray_plans import withdraw_strays
 from monitor.jobs.watch_silence import Vigil
 from monitor.outlets.heartbeat import CheckIn
-from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
+from monitor.pipeline import TOGETHER, InWork, Pipeline
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker

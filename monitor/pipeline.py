@@ -45,14 +45,22 @@ from monitor.culture import (
     FieldIdentity,
     FieldMeasurement,
     Following,
+    KeptAlert,
     NamedParts,
+    NewAlert,
+    NewReading,
     PickOutcome,
     PlanStatus,
     Reading,
     RegionVerdict,
     RemovalCheck,
     RemovalPlan,
+    ScanDecision,
+    ScanFacts,
+    ScanField,
+    ScanOutcome,
     Severity,
+    place_of,
 )
 from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
 from monitor.decisions.mailing import OVERTAKEN, due_again, mailing, open_topics, told
@@ -69,18 +77,9 @@ from monitor.errors import (
     MonitorError,
     RecordError,
 )
+from monitor.host.clock import Clock, utc_now
 from monitor.jobs.watch_silence import tell_of_equal_pictures
 from monitor.record.captures import NewMeasurement, ScanPlace, TakenIn
-from monitor.record.dishes import (
-    KeptAlert,
-    NewAlert,
-    NewReading,
-    ScanDecision,
-    ScanFacts,
-    ScanField,
-    ScanOutcome,
-    place_of,
-)
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
@@ -104,11 +103,6 @@ CRASHES_ALLOWED = 2
 TOGETHER = 25
 # Scans whose label maps are larger than that in all are read one by one.
 READ_TOGETHER_PX = 4_000_000
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Worker(Protocol):

@@ -29,7 +29,7 @@ from monitor.commands.common import (
 from monitor.config import Config, RecipientConfig
 from monitor.culture import Alert, AlertTopic, Message, Severity
 from monitor.errors import MonitorError, UsageError
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.record.notifications import WITHDRAWN
 
 app = typer.Typer(

@@ -32,7 +32,7 @@ from monitor.config import Config, SourceSettings
 from monitor.culture import UNLISTED, Calibration, CalibrationKind
 from monitor.errors import CalibrationError, MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.record.store import Store
 from monitor.stage.calibration import (
     RESIDUAL_LIMIT_UM,

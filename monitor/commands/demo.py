@@ -27,7 +27,7 @@ from monitor.config import Config, load_config
 from monitor.culture import AlertKind, AlertTopic
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.record.store import Store
 
 MARK = ".colonywatch-demo"

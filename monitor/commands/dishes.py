@@ -28,8 +28,8 @@ from monitor.commands.overview import as_document
 from monitor.config import Config
 from monitor.culture import DishLine, Reading
 from monitor.errors import UsageError
+from monitor.host.clock import utc_now
 from monitor.outlets.wording import STATUS_WORDS
-from monitor.pipeline import utc_now
 from monitor.record.dishes import DishSummary
 from monitor.record.store import Store
 

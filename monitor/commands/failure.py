@@ -14,8 +14,8 @@ from monitor.commands.common import ConfigOption, begin_logging, say
 from monitor.config import find_config
 from monitor.config.partial import Salvaged, salvage
 from monitor.errors import MonitorError, OutletError
+from monitor.host.clock import utc_now
 from monitor.jobs.emergency import tell_everybody
-from monitor.pipeline import utc_now
 
 _LONGEST_LOG = 20_000
 

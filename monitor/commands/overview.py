@@ -49,8 +49,8 @@ from monitor.culture import (
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
+from monitor.host.clock import utc_now
 from monitor.outlets.spreadsheets import as_csv, plain_cell
-from monitor.pipeline import utc_now
 from monitor.record.pick_logs import PickLogState
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store

@@ -39,11 +39,12 @@ from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.errors import MonitorError, RecordError
+from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
 from monitor.jobs.late_sidecars import described_anew
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.outlets.wording import STATUS_WORDS
-from monitor.pipeline import TOGETHER, InWork, Pipeline, utc_now
+from monitor.pipeline import TOGETHER, InWork, Pipeline
 from monitor.record.captures import AGAIN, FIRST_RETRY_S, TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.scans import LEFT_OUT, SET_ASIDE

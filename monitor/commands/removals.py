@@ -30,6 +30,7 @@ from monitor.config import Config
 from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
+from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, handout_of, picture_of
 from monitor.jobs.plan_grounds import end_groundless, foreign
 from monitor.outlets.picking import FORMATS
@@ -37,7 +38,6 @@ from monitor.outlets.picking.handout import Contents, utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.outlets.picking.whole_plate import plans_of_plate, plate_of, whole_plate
 from monitor.outlets.wording import counted, removal_area
-from monitor.pipeline import utc_now
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.record.store import Store
 

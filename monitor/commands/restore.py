@@ -20,9 +20,9 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.errors import MonitorError, OutletError, RecordError
+from monitor.host.clock import utc_now
 from monitor.jobs.stray_plans import plans_in, withdraw_strays
 from monitor.outlets.picking import CHECKSUMS
-from monitor.pipeline import utc_now
 from monitor.record.captures import AGAIN
 from monitor.record.restoring import Ready, file_of, made_ready, put_in_place, who_has
 from monitor.record.store import Store

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from monitor.commands.common import ConfigOption, StateOption, begin_logging, open_config, say
+from monitor.host.clock import utc_now
 from monitor.jobs.deliver import picture_of
-from monitor.pipeline import utc_now
 from monitor.record.store import Store
 
 

@@ -34,7 +34,7 @@ from monitor.config.on_this_machine import missing_here
 from monitor.config.problems import STAND_IN
 from monitor.culture import CalibrationKind
 from monitor.errors import CalibrationError, CaptureError, ConfigError, MonitorError, OutletError
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.stage.calibration import calibration_to_use
 
 FREE_BYTES_WANTED = 2 * 2**30

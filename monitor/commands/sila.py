@@ -15,8 +15,8 @@ from monitor.commands.common import (
 )
 from monitor.errors import MonitorError
 from monitor.host import systemd
+from monitor.host.clock import utc_now
 from monitor.jobs.picker_queue import PickingDesk
-from monitor.pipeline import utc_now
 
 GRACE_S = 5.0
 

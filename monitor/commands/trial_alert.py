@@ -19,8 +19,9 @@ from monitor.config import Config, RecordConfig
 from monitor.culture import UNLISTED, AlertTopic, FieldIdentity, FieldMeasurement
 from monitor.errors import MonitorError
 from monitor.host.atomic_files import write_whole
+from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due
-from monitor.pipeline import Pipeline, utc_now
+from monitor.pipeline import Pipeline
 from monitor.record.captures import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store

@@ -23,7 +23,7 @@ from monitor.commands.models import ModelOption
 from monitor.commands.process import analyse_again
 from monitor.daemon import run_daemon
 from monitor.errors import ConfigError, ModelRefusedError, UsageError
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 
 
 def run(config: ConfigOption = None, state: StateOption = None) -> None:

@@ -4,7 +4,7 @@ Lengths are um, areas um2 (or pixels where no pixel size is known, and then the 
 fractions 0..1, times aware UTC. Image points are (row, column), stage points (x, y).
 """
 
-from monitor.culture.alerts import Alert, AlertKind, AlertTopic, Message, Severity
+from monitor.culture.alerts import Alert, AlertKind, AlertTopic, Message, NewAlert, Severity
 from monitor.culture.calibration import Calibration, CalibrationKind
 from monitor.culture.captures import (
     UNLISTED,
@@ -41,6 +41,13 @@ from monitor.culture.removal import (
     RemovalPlan,
     Target,
 )
+from monitor.culture.scan_decisions import (
+    KeptAlert,
+    LatestScan,
+    ScanDecision,
+    ScanFacts,
+    ScanOutcome,
+)
 from monitor.culture.scans import (
     DATED_AHEAD,
     DATED_LONG_AGO,
@@ -52,9 +59,12 @@ from monitor.culture.scans import (
     FieldsJoined,
     FollowedColony,
     Following,
+    NewReading,
     Reading,
     ScanColony,
+    ScanField,
     Summary,
+    place_of,
 )
 from monitor.culture.timeline import DishStory, UnreadableCapture
 
@@ -95,8 +105,12 @@ __all__ = [
     "Grounds",
     "Handover",
     "Hit",
+    "KeptAlert",
+    "LatestScan",
     "Message",
     "NamedParts",
+    "NewAlert",
+    "NewReading",
     "PickOutcome",
     "PlanStatus",
     "Reading",
@@ -108,6 +122,10 @@ __all__ = [
     "RemovalPlan",
     "Ring",
     "ScanColony",
+    "ScanDecision",
+    "ScanFacts",
+    "ScanField",
+    "ScanOutcome",
     "Severity",
     "StagePosition",
     "Stand",
@@ -116,4 +134,5 @@ __all__ = [
     "Target",
     "ToolKind",
     "UnreadableCapture",
+    "place_of",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from monitor.culture.dishes import DishStatus
+from monitor.culture.scans import Reading
 
 
 class AlertKind(StrEnum):
@@ -86,6 +87,30 @@ class Alert:
         if self.dish:
             return self.dish
         return f"source {self.source}" if self.source else "this machine"
+
+
+@dataclass(frozen=True)
+class NewAlert:
+    """An alert without what only the database can give.
+
+    mail_to : who gets its mail; a row of the outbox each, so that one bad address holds up nobody
+    channels : names of other channels that tell it, in the same way
+    held_back : why it is not mailed
+    wait : the mail goes after that, unless the topic is raised again meanwhile
+    reading : that it is about; None = the one that the decision is on
+    role : "change", or "again" where the course of the dish does not call for it
+    """
+
+    kind: AlertKind
+    topic: AlertTopic = AlertTopic.DIFFERENTIATION
+    severity: Severity = Severity.WARNING
+    text: str | None = None
+    mail_to: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    held_back: str | None = None
+    wait: timedelta = timedelta()
+    reading: Reading | None = None
+    role: str = "change"
 
 
 @dataclass(frozen=True)

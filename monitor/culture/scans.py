@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from monitor.culture.measurements import FieldMeasurement
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -18,6 +20,22 @@ class FieldsJoined(StrEnum):
     ONE = "one field"
     PLACED = "placed"  # by their places on the stage; what several show is counted once
     ADDED = "added up"  # their places are not known; what several show is counted several times
+
+
+@dataclass(frozen=True)
+class ScanField:
+    """One capture of a scan with what it says."""
+
+    capture_sha256: str
+    capture_name: str
+    source: str
+    measurement: FieldMeasurement
+    field: str = ""
+
+
+def place_of(field: ScanField) -> tuple[str, datetime, str]:
+    """Its place among the fields of its scan, whichever came first."""
+    return field.field, field.measurement.acquired_at, field.capture_sha256
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,14 @@ class Summary:
     joined: FieldsJoined = FieldsJoined.ONE
     imaged_share: float | None = None
     colony_um2: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewReading(Summary):
+    """A reading without the numbers that only the database can give."""
+
+    model_sha256: str
+    settings_sha256: str
 
 
 DATED_AHEAD: Final = "dated-ahead"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, EqualPicture
+from monitor.culture import Alert, AlertKind, AlertTopic, EqualPicture, NewAlert
 from monitor.decisions.clock import KEPT, Arrival, clock_off
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.recipients import channels_to, mail_to, not_before
@@ -27,7 +27,6 @@ from monitor.decisions.silence import (
     key_of,
     what_is_wrong,
 )
-from monitor.record.dishes import NewAlert
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

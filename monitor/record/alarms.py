@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, NewAlert
 from monitor.record.database import Database
-from monitor.record.dishes import NewAlert, add_alert, alert_of
+from monitor.record.dishes import add_alert, alert_of
 from monitor.record.series import last_taken_at
 from monitor.record.tables import AlertRow, AuditRow, DishRow
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +18,16 @@ from monitor.culture import (
     CaptureState,
     DishStatus,
     FieldAreas,
-    FieldMeasurement,
+    LatestScan,
+    NewAlert,
+    NewReading,
     Reading,
-    RegionVerdict,
-    RemovalPlan,
+    ScanDecision,
+    ScanFacts,
+    ScanField,
+    ScanOutcome,
     Severity,
-    Summary,
+    place_of,
 )
 from monitor.culture.course import COURSE_TOPICS, LOOK_BACK, Course, Stand
 from monitor.errors import UsageError
@@ -64,142 +68,8 @@ CHANGE, REPLACED = "change", "replaced"
 _READABLE = (CaptureState.MEASURED, CaptureState.RECORDED)
 
 
-@dataclass(frozen=True)
-class ScanField:
-    """One capture of a scan with what it says."""
-
-    capture_sha256: str
-    capture_name: str
-    source: str
-    measurement: FieldMeasurement
-    field: str = ""
-
-
-@dataclass(frozen=True)
-class ScanFacts:
-    """All that a decision on a scan may rest on, as it stands inside the transaction.
-
-    severity : of a dish that is differentiating
-    history : readings of the dish's other scans, oldest first
-    alerts : the dish's last alerts on any topic, oldest first
-    is_newest : no later scan of this dish has a reading
-    course : what is to be decided; None = nothing is
-    latest : the dish's newest scan, where that is another one: the decision is on that one
-    has_ended : the dish's line is over; late captures only fill in its series
-    label : what the imager's names call the dish
-    picked : plans of the dish with regions that were picked and not looked at since
-    """
-
-    scan_id: int
-    dish: str
-    status: DishStatus
-    fields: tuple[ScanField, ...]
-    history: tuple[Reading, ...]
-    next_version: int
-    is_newest: bool
-    severity: Severity | None = None
-    alerts: tuple[Alert, ...] = ()
-    has_ended: bool = False
-    label: str = ""
-    picked: tuple[RemovalPlan, ...] = ()
-    course: Course | None = None
-    latest: LatestScan | None = None
-
-
-@dataclass(frozen=True)
-class LatestScan:
-    """The newest scan of a dish and its reading, seen from a scan that came late."""
-
-    facts: ScanFacts
-    reading: Reading
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewReading(Summary):
-    """A reading without the numbers that only the database can give."""
-
-    model_sha256: str
-    settings_sha256: str
-
-
-@dataclass(frozen=True)
-class NewAlert:
-    """An alert without what only the database can give.
-
-    mail_to : who gets its mail; a row of the outbox each, so that one bad address holds up nobody
-    channels : names of other channels that tell it, in the same way
-    held_back : why it is not mailed
-    wait : the mail goes after that, unless the topic is raised again meanwhile
-    reading : that it is about; None = the one that the decision is on
-    role : "change", or "again" where the course of the dish does not call for it
-    """
-
-    kind: AlertKind
-    topic: AlertTopic = AlertTopic.DIFFERENTIATION
-    severity: Severity = Severity.WARNING
-    text: str | None = None
-    mail_to: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    held_back: str | None = None
-    wait: timedelta = timedelta()
-    reading: Reading | None = None
-    role: str = "change"
-
-
-@dataclass(frozen=True)
-class KeptAlert:
-    """An alert on record that goes on to hold; it may be about another scan by now."""
-
-    alert_id: int
-    reading: Reading
-
-
-@dataclass(frozen=True)
-class ScanDecision:
-    """What follows from a reading. Written with it in one transaction, or not at all.
-
-    severity : of a dish that is differentiating
-    planned_by : the reading that the plan is made from; None = the one that the decision is on
-    replaces_plans : plans of the dish that are still alive are superseded
-    verdicts : what it says of regions that were picked
-    stand : where the dish stands now; None = its course was not run
-    stands : by number of the scan, after each that was decided
-    kept, replaced : alerts of before that still hold, and those (their numbers) that do not
-    """
-
-    status: DishStatus
-    alerts: tuple[NewAlert, ...] = ()
-    plan: RemovalPlan | None = None
-    replaces_plans: bool = False
-    severity: Severity | None = None
-    verdicts: tuple[RegionVerdict, ...] = ()
-    stand: Stand | None = None
-    stands: Mapping[int, Stand] = field(default_factory=dict)
-    kept: tuple[KeptAlert, ...] = ()
-    replaced: tuple[int, ...] = ()
-    planned_by: Reading | None = None
-
-    @property
-    def alert(self) -> AlertKind | None:
-        """What happened to the dish's status."""
-        for alert in self.alerts:
-            if alert.topic is AlertTopic.DIFFERENTIATION:
-                return alert.kind
-        return None
-
-
 Decide = Callable[[ScanFacts, Reading], ScanDecision]
 SumUp = Callable[[Sequence[ScanField]], NewReading]
-
-
-@dataclass(frozen=True)
-class ScanOutcome:
-    """set_aside : captures that show a field for which another file counts, as sentences"""
-
-    reading: Reading
-    status_before: DishStatus
-    decision: ScanDecision
-    set_aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -969,11 +839,6 @@ def _with_course(
         course=course,
     )
     return replace(facts, is_newest=False, latest=LatestScan(latest, readings[-1]))
-
-
-def place_of(field: ScanField) -> tuple[str, datetime, str]:
-    """Its place among the fields of its scan, whichever came first."""
-    return field.field, field.measurement.acquired_at, field.capture_sha256
 
 
 def _scan_fields(session: Session, measured: _Measured) -> tuple[ScanField, ...]:

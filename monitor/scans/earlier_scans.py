@@ -14,10 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.config import Config, DifferentiationConfig
-from monitor.culture import Aim, Calibration, FieldMeasurement, Reading, RemovalPlan, Ring
+from monitor.culture import (
+    Aim,
+    Calibration,
+    FieldMeasurement,
+    Reading,
+    RemovalPlan,
+    Ring,
+    ScanFacts,
+    ScanField,
+)
 from monitor.decisions.removal import EarlierField
 from monitor.decisions.status import can_be_judged
-from monitor.record.dishes import ScanFacts, ScanField
 from monitor.record.store import Store
 from monitor.scans.registration import STEP_UM, register
 from monitor.segmentation.label_maps import read_label_map

@@ -16,15 +16,19 @@ from monitor.culture import (
     FieldMeasurement,
     Hit,
     NamedParts,
+    NewReading,
     PlanStatus,
     Reading,
     Region,
     RemovalPlan,
+    ScanDecision,
+    ScanFacts,
+    ScanField,
+    ScanOutcome,
     StagePosition,
     Target,
 )
 from monitor.record.captures import ScanPlace
-from monitor.record.dishes import NewReading, ScanDecision, ScanFacts, ScanField, ScanOutcome
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.scans.summary import sum_up

@@ -14,10 +14,9 @@ import pytest
 
 from monitor.config import Config, RecipientConfig, RecordConfig, SourceConfig
 from monitor.config.outlets import ChannelConfig
-from monitor.culture import AlertKind, DishStatus
+from monitor.culture import AlertKind, DishStatus, NewAlert, ScanDecision
 from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.outlets.push import channels_fingerprint
-from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
 from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
 from tests.monitor.outlets.mail_servers import (

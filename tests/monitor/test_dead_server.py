@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, parse_config
-from monitor.culture import AlertKind, AlertTopic
+from monitor.culture import AlertKind, AlertTopic, NewAlert
 from monitor.jobs.deliver import deliver_due
-from monitor.record.dishes import NewAlert
 from tests.monitor.facts import NOW
 from tests.monitor.jobs.test_deliver import Postman, mail_server
 

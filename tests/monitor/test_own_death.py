@@ -25,8 +25,8 @@ from monitor.config.outlets import CheckInConfig
 from monitor.config.partial import salvage
 from monitor.daemon import STUCK_S, Daemon
 from monitor.errors import ConfigError
+from monitor.host.clock import utc_now
 from monitor.outlets.heartbeat import CheckIn
-from monitor.pipeline import utc_now
 from tests.monitor.commands.calls import DONE, FAILED, call
 from tests.monitor.jobs.test_deliver import Postman, mail_server
 

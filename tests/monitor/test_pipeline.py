@@ -27,6 +27,7 @@ from monitor.config import (
 )
 from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
+    UNLISTED,
     Aim,
     AimPoint,
     AlertKind,
@@ -45,7 +46,7 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
-from monitor.pipeline import UNLISTED, Pipeline, look_at
+from monitor.pipeline import Pipeline, look_at
 from monitor.record.captures import TakenIn
 from monitor.record.plans import PickReport
 from monitor.record.store import Store

@@ -18,10 +18,9 @@ from monitor.config import (
     RecordConfig,
     SourceConfig,
 )
-from monitor.culture import AlertKind, AlertTopic, DishStatus, Severity
+from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
 from monitor.decisions.recipients import mail_to, not_before
 from monitor.jobs.deliver import deliver_due
-from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
 
 RAISED, WORSENED, CLEARED = AlertKind

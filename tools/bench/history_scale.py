@@ -29,11 +29,18 @@ from typing import Any
 
 import numpy as np
 
-from monitor.culture import ColonyScan, DishStatus, FieldIdentity, Following
+from monitor.culture import (
+    ColonyScan,
+    DishStatus,
+    FieldIdentity,
+    Following,
+    NewReading,
+    ScanDecision,
+    ScanField,
+)
 from monitor.record.captures import ScanPlace
 from monitor.record.colonies import unpack_colonies
 from monitor.record.detail_codec import unpack
-from monitor.record.dishes import NewReading, ScanDecision, ScanField
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.scans.summary import sum_up

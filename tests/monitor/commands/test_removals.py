@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from monitor.culture import RegionVerdict, RemovalCheck
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.record.plans import write_verdicts
 from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call

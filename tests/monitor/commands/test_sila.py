@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.culture import PlanStatus
-from monitor.pipeline import utc_now
+from monitor.host.clock import utc_now
 from monitor.record.store import Store
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, call, command
 from tests.monitor.facts import hours

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, parse_config
-from monitor.culture import AlertKind, AlertTopic, DishStatus, Severity
+from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
 from monitor.errors import ConfigError
 from monitor.jobs.daily_digest import digest_for, write_due_digest
 from monitor.jobs.deliver import deliver_due
-from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
     DISH,
     NOW,

@@ -24,13 +24,12 @@ from monitor.config import (
     SourceConfig,
 )
 from monitor.config.outlets import DashboardConfig
-from monitor.culture import AlertKind, DishStatus, PlanStatus
+from monitor.culture import AlertKind, DishStatus, NewAlert, PlanStatus, ScanDecision
 from monitor.errors import RecordError
 from monitor.jobs.deliver import deliver_due
 from monitor.outlets.answer_links import AnswerLinks
 from monitor.outlets.mail.alert_mail import compose
 from monitor.outlets.picking import Handout, stage_plan
-from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import (
     DISH,
     NOW,

@@ -8,11 +8,10 @@ import threading
 import pytest
 
 from monitor.config import Config, OutletsConfig, RecordConfig, RemovalOutletConfig
-from monitor.culture import DishStatus, PickOutcome, PlanStatus
+from monitor.culture import DishStatus, PickOutcome, PlanStatus, ScanDecision
 from monitor.errors import PickingError
 from monitor.jobs.deliver import deliver_due
 from monitor.jobs.picker_queue import PickingDesk
-from monitor.record.dishes import ScanDecision
 from monitor.record.plans import PickReport
 from tests.monitor.facts import (
     DISH,

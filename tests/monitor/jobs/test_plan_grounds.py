@@ -14,10 +14,16 @@ from monitor.config import (
     UnlistedSettings,
     VesselConfig,
 )
-from monitor.culture import UNLISTED, Calibration, CalibrationKind, DishStatus, PlanStatus
+from monitor.culture import (
+    UNLISTED,
+    Calibration,
+    CalibrationKind,
+    DishStatus,
+    PlanStatus,
+    ScanDecision,
+)
 from monitor.jobs.deliver import deliver_due, take_back_from
 from monitor.jobs.plan_grounds import end_groundless
-from monitor.record.dishes import ScanDecision
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 from monitor.stage.calibration import configured_calibration, grounds_of

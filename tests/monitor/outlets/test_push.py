@@ -14,11 +14,10 @@ import pytest
 
 from monitor.config import Config, parse_config
 from monitor.config.outlets import ChannelConfig
-from monitor.culture import AlertKind, DishStatus, Severity
+from monitor.culture import AlertKind, DishStatus, NewAlert, ScanDecision, Severity
 from monitor.errors import ConfigError, OutletError
 from monitor.jobs.deliver import deliver_due
 from monitor.outlets.push import push
-from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
 
 TOKEN = "t0psecret-token"

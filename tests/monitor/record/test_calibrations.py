@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from monitor.culture import CalibrationKind, PlanStatus
+from monitor.culture import CalibrationKind, PlanStatus, ScanDecision
 from monitor.errors import UsageError
-from monitor.record.dishes import ScanDecision
 from monitor.stage.calibration import fit_points, make_calibration
 from tests.monitor.facts import (
     DISH,

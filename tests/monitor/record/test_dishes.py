@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from monitor.culture import AlertKind, CaptureState, DishStatus, PlanStatus, Severity
+from monitor.culture import (
+    AlertKind,
+    CaptureState,
+    DishStatus,
+    NewAlert,
+    PlanStatus,
+    ScanDecision,
+    Severity,
+)
 from monitor.decisions.mailing import told
 from monitor.errors import RecordError, UsageError
-from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow
 from tests.monitor.facts import (

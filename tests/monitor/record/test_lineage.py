@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from monitor.culture import AlertKind, DishStatus, PlanStatus
+from monitor.culture import AlertKind, DishStatus, NewAlert, PlanStatus, ScanDecision
 from monitor.errors import UsageError
-from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.tables import AuditRow
 from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, read, removal_plan
 

@@ -1,7 +1,6 @@
 from dataclasses import asdict, replace
 
-from monitor.culture import Aiming, DishStatus, RefusedRegion, ToolKind
-from monitor.record.dishes import ScanDecision
+from monitor.culture import Aiming, DishStatus, RefusedRegion, ScanDecision, ToolKind
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.tables import DishRow, RemovalPlanRow
 from tests.monitor.facts import DISH, HIT, TARGET, measure, place, read, removal_plan

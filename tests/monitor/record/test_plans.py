@@ -16,9 +16,9 @@ from monitor.culture import (
     PlanStatus,
     RegionVerdict,
     RemovalCheck,
+    ScanDecision,
 )
 from monitor.errors import UsageError
-from monitor.record.dishes import ScanDecision
 from monitor.record.plans import MOVES, PickReport, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow

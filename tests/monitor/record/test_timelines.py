@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.culture import AlertKind, DishStatus
+from monitor.culture import AlertKind, DishStatus, NewAlert, ScanDecision
 from monitor.errors import UsageError
-from monitor.record.dishes import NewAlert, ScanDecision
 from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, read, seen
 
 

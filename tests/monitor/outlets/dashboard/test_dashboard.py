@@ -21,14 +21,13 @@ import numpy as np
 import pytest
 
 from monitor.config import Config, parse_config
-from monitor.culture import AlertKind, AlertTopic, DishStatus, Severity
+from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
 from monitor.errors import ConfigError, OutletError
 from monitor.jobs.deliver import picture_of
 from monitor.outlets.answer_links import AnswerLinks, LinkError, dish_page
 from monitor.outlets.dashboard.app import build_app
 from monitor.outlets.dashboard.pictures import Drawn
 from monitor.outlets.dashboard.serving import listen, server_for
-from monitor.record.dishes import NewAlert, ScanDecision
 from monitor.record.store import Store
 from tests.monitor.facts import (
     DISH,
