@@ -401,8 +401,33 @@ def _decode_large(page: Any, data: bytes | FileBytes, large: int) -> _Pixels:
 def _decode_page(page: Any) -> npt.NDArray[Any]:
     _check_colours(page)
     decoded = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, samples)
+    if int(page.photometric) == 2 and decoded.shape[0] > 1:
+        _check_one_picture(decoded[:3, 0, :, :, 0])
     decoded = decoded[0, 0] if decoded.shape[0] == 1 else np.moveaxis(decoded[:, 0, :, :, 0], 0, -1)
     return _finish(decoded, page)
+
+
+# Colours of one picture in transmitted light are all but the same.
+_ALIKE = 0.5
+_LOOKED_AT = 512
+
+
+def _check_one_picture(planes: npt.NDArray[Any]) -> None:
+    """planes : (3, H, W), red, green and blue as the file says
+
+    Three or four grey pictures in one array are written as the colours of one by common libraries,
+    unless they are told otherwise. Their mean would show none of them.
+    """
+    step = max(1, max(planes.shape[1:]) // _LOOKED_AT)
+    some = planes[:, ::step, ::step].reshape(len(planes), -1).astype(np.float64)
+    some = some[some.std(axis=1) > 0]  # an empty colour says nothing
+    if len(some) > 1 and np.corrcoef(some).min() < _ALIKE:
+        refuse(
+            "unsupported",
+            "calls three planes red, green and blue that show different things; they are likely "
+            "channels, heights or times that were written without saying so",
+            ONE_EACH,
+        )
 
 
 def _check_colours(page: Any) -> None:

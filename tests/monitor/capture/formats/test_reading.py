@@ -132,6 +132,20 @@ def test_equal_colours_are_grey(kind):
     assert np.abs(picture.pixels.astype(int) - GREY).max() <= (3 if "jpeg" in kind else 0)
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_grey_pictures_that_were_written_as_the_colours_of_one_are_refused(count):
+    """A library's default for an array of three or four pictures; their mean shows none of them."""
+    planes = {"photometric": "rgb", "planarconfig": "separate"}
+    pictures = np.stack([np.roll(GREY, 7 * number, 1) for number in range(count)])
+    for data in (tiff(pictures, **planes), tiff(pictures, metadata=None, **planes)):
+        with pytest.raises(CaptureError, match="red, green and blue that show different"):
+            read(data)
+    alike = np.stack([np.maximum(GREY, number) for number in range(count)])
+    assert np.abs(read(tiff(alike, **planes)).pixels.astype(int) - GREY).max() <= 3
+    empty = np.stack([GREY, GREY, np.zeros_like(GREY)])
+    assert read(tiff(empty, **planes)).pixels.shape == GREY.shape
+
+
 def test_colours_weigh_as_the_eye_sees_them():
     expected = RGB @ [0.299, 0.587, 0.114]
     assert np.abs(read(tiff(RGB, photometric="rgb")).pixels - expected).max() <= 1
