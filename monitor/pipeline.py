@@ -83,8 +83,9 @@ from monitor.record.captures import NewMeasurement, ScanPlace, TakenIn
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
+from monitor.scans.comparison import carry, compare
 from monitor.scans.earlier_scans import LookingBack
-from monitor.scans.mosaic import FieldPlace, Mosaic, carry, compare, lay_out
+from monitor.scans.mosaic import FieldPlace, Mosaic, lay_out
 from monitor.scans.summary import sum_up
 from monitor.scans.tracking import follow
 from monitor.segmentation.colonies import MIN_COLONY_UM2

@@ -99,13 +99,18 @@ class ColonyScan:
     maps: tuple[ColonyMap, ...] = ()
 
 
+NOT_IMAGED, BACKGROUND, FIRST_COLONY = 0, 1, 2
+"""Values of a colony map; those from `FIRST_COLONY` on are colonies."""
+
+
 @dataclass(frozen=True, eq=False)
 class ColonyMap:
     """Where the colonies of a scan lie, coarsely.
 
     cell : side of a cell, in the frame's lengths
     origin : (row, column) of the first cell, in cells from the frame's origin
-    values : (rows, columns) uint16: 0 not imaged, 1 no colony, else 2 + place in the scan's list
+    values : (rows, columns) uint16: `NOT_IMAGED`, `BACKGROUND`, else `FIRST_COLONY` + place in the
+        scan's list
     """
 
     frame: str

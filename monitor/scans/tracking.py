@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from monitor.culture import FollowedColony, Following, ScanColony
+from monitor.culture.scans import FIRST_COLONY, NOT_IMAGED
 
 # Of the smaller of the two: outlines of one colony differ at the rim, neighbours touch at the rim.
 SHARED = 0.3
 # Scans in a row that may miss a colony before it counts as gone.
 PATIENCE = 2
-# Values of a colony map that are no colony.
-NOT_IMAGED, BACKGROUND, FIRST = 0, 1, 2
 
 
 def follow(
@@ -42,7 +41,7 @@ def follow(
     parents: dict[int, list[int]] = defaultdict(list)
     heirs: dict[int, int] = {}
     for old, places in links.items():
-        heirs[old] = max(places, key=lambda place: (shared[old, place + FIRST], -place))
+        heirs[old] = max(places, key=lambda place: (shared[old, place + FIRST_COLONY], -place))
         for place in places:
             parents[place].append(old)
     found = []
@@ -97,7 +96,7 @@ def _links(
             imaged[old] += cells
     links: dict[int, list[int]] = defaultdict(list)
     for (old, value), cells in sorted(shared.items()):
-        place = value - FIRST
+        place = value - FIRST_COLONY
         if 0 <= place < count and old < len(before):
             smaller = min(imaged[old], sizes.get(place, 0))
             if cells >= SHARED * smaller > 0:

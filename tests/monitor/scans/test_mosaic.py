@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monitor.culture import FieldAreas, FieldsJoined, FollowedColony, StagePosition
-from monitor.scans.mosaic import FieldPlace, carry, compare, lay_out
+from monitor.scans.comparison import carry, compare
+from monitor.scans.mosaic import FieldPlace, lay_out
 from monitor.scans.tracking import follow
 from monitor.segmentation.colonies import measure_areas
 from monitor.stage.frames import field_to_stage
