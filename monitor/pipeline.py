@@ -64,8 +64,9 @@ from monitor.culture import (
 )
 from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
 from monitor.decisions.mailing import OVERTAKEN, due_again, mailing, open_topics, told
+from monitor.decisions.placing import MeasuredField
 from monitor.decisions.recipients import channels_to, mail_to, not_before
-from monitor.decisions.removal import MeasuredField, Scan, plan_removal
+from monitor.decisions.removal import Scan, plan_removal
 from monitor.decisions.silence import SILENCES
 from monitor.decisions.status import can_be_judged
 from monitor.decisions.verification import give_up, verify_removal

@@ -14,9 +14,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import make_valid
-from shapely.geometry import Point, Polygon
-from shapely.geometry.base import BaseGeometry
+from shapely.geometry import Point
 from shapely.ops import unary_union
 
 from model.classes import CellClass
@@ -33,25 +31,13 @@ from monitor.culture import (
     RefusedRegion,
     Region,
     RemovalPlan,
-    StagePosition,
     Target,
 )
+from monitor.decisions.placing import Found, MeasuredField, Place, id_of
+from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
-from monitor.stage.calibration import grounds_of, why_other_pixels
-from monitor.stage.frames import Affine, image_to_stage, stage_to_image
-from monitor.stage.vessels import Vessel
-
-_MAX_SWEEPS = 40
-# Wells differ a little from their drawing. What lies farther outside proves a wrong coordinate.
-_WALL_TOLERANCE = 0.05
-
-
-@dataclass(frozen=True)
-class MeasuredField:
-    """One capture of the reading and what was measured in it."""
-
-    capture_sha256: str
-    measurement: FieldMeasurement
+from monitor.stage.calibration import grounds_of
+from monitor.stage.frames import stage_to_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +76,7 @@ def plan_removal(
     calibration : how the camera of the dish's source stands on the stage
     settings : of the source: its vessel, the limits of its stage, its binning
     picker : how the picker's frame lies on the stage, where it has one of its own
-    earlier : the scans before, newest first, as many as `limits.earlier_scans` asks for or as
-        there are
+    earlier : the scans before, newest first, up to as many as `limits.earlier_scans` asks for
 
     Regions that are refused are in `refused` with their reasons, and counted in `left_out`.
 
@@ -101,34 +86,9 @@ def plan_removal(
     expires_at = reading.at + timedelta(hours=limits.expires_h)
     if expires_at <= now:
         return None
-    place = _Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.aiming)
-    refused: list[RefusedRegion] = []
-    homeless: Counter[str] = Counter()
-    found: list[_Found] = []
-    # In an order of their own: captures come in any.
-    for field in sorted(fields, key=lambda one: (one.measurement.acquired_at, one.capture_sha256)):
-        for region, aim in _aimed(field.measurement):
-            reason = _reason_to_refuse(region, aim, field.measurement, limits)
-            if reason is not None:
-                refused.append(_refusal(field, region, aim, *reason))
-                continue
-            missing = place.missing(field.measurement)
-            if missing is not None:
-                homeless[missing] += 1
-                continue
-            assert aim is not None
-            one = place.locate(field, region, aim)
-            if isinstance(one, str):
-                homeless[one] += 1
-                continue
-            kept = _persistent(one, place, earlier, limits)
-            if isinstance(kept, _Found):
-                found.append(kept)
-            else:
-                refused.append(_refusal(field, region, aim, *kept))
+    place = Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.aiming)
+    found, refused, homeless = _sorted_out(fields, place, earlier, limits)
     if not found:
-        if homeless:
-            raise CalibrationError(_no_place(reading.dish, homeless))
         return None
     assert calibration is not None
     kept_regions, repeated = _without_repeats(found)
@@ -154,6 +114,42 @@ def plan_removal(
         grounds=grounds_of(calibration, picker, place.settings),
         covered_um2=_covered_um2([hit for one in chosen for hit in one.target.hits], limits.aiming),
     )
+
+
+def _sorted_out(
+    fields: Sequence[MeasuredField], place: Place, earlier: Sequence[Scan], limits: RemovalConfig
+) -> tuple[list[Found], list[RefusedRegion], Counter[str]]:
+    """(regions to remove, refused ones, how many have no place and for which reason)
+
+    Raises CalibrationError where all that qualify have no place.
+    """
+    refused: list[RefusedRegion] = []
+    homeless: Counter[str] = Counter()
+    found: list[Found] = []
+    # In an order of their own: captures come in any.
+    for field in sorted(fields, key=lambda one: (one.measurement.acquired_at, one.capture_sha256)):
+        for region, aim in _aimed(field.measurement):
+            reason = _reason_to_refuse(region, aim, field.measurement, limits)
+            if reason is not None:
+                refused.append(_refusal(field, region, aim, *reason))
+                continue
+            missing = place.missing(field.measurement)
+            if missing is not None:
+                homeless[missing] += 1
+                continue
+            assert aim is not None
+            one = place.locate(field, region, aim)
+            if isinstance(one, str):
+                homeless[one] += 1
+                continue
+            kept = _persistent(one, place, earlier, limits)
+            if isinstance(kept, Found):
+                found.append(kept)
+            else:
+                refused.append(_refusal(field, region, aim, *kept))
+    if homeless and not found:
+        raise CalibrationError(_no_place(place.dish, homeless))
+    return found, refused, homeless
 
 
 def _aimed(measurement: FieldMeasurement) -> list[tuple[Region | Colony, Aim | None]]:
@@ -207,7 +203,7 @@ def _refusal(
     pixel_size_um = field.measurement.pixel_size_um
     outlined = aim if aim is not None or isinstance(what, Colony) else what
     return RefusedRegion(
-        region_id=_region_id(field, what),
+        region_id=id_of(field, what),
         capture_sha256=field.capture_sha256,
         reason=reason,
         text=text,
@@ -215,11 +211,6 @@ def _refusal(
         area_um2=None if pixel_size_um is None else what.area_px * pixel_size_um**2,
         holes_px=() if outlined is None else outlined.holes,
     )
-
-
-def _region_id(field: MeasuredField, what: Region | Colony) -> str:
-    kind = "c" if isinstance(what, Colony) else ""
-    return f"{field.capture_sha256[:12]}-{kind}{what.label}"
 
 
 def _has_a_size(region: Region) -> bool:
@@ -237,8 +228,8 @@ def _has_a_size(region: Region) -> bool:
 
 
 def _persistent(
-    found: _Found, place: _Place, earlier: Sequence[Scan], limits: RemovalConfig
-) -> _Found | _Reason:
+    found: Found, place: Place, earlier: Sequence[Scan], limits: RemovalConfig
+) -> Found | _Reason:
     """The region with those of its hits whose whole place was differentiated in each of the earlier
     scans, or why none of them was.
 
@@ -269,7 +260,7 @@ def _persistent(
 
 
 def _was_differentiated(
-    hit: Hit, field: EarlierField, place: _Place, reach_um: float, whole_colony: bool
+    hit: Hit, field: EarlierField, place: Place, reach_um: float, whole_colony: bool
 ) -> bool:
     measurement, labels = field.measurement, field.labels
     pixel_size_um, stage, calibration = (
@@ -302,11 +293,11 @@ def _was_differentiated(
     return bool((seen == CellClass.DIFFERENTIATED).all())
 
 
-def _within(found: Sequence[_Found], max_hits: int) -> tuple[list[_Found], int]:
+def _within(found: Sequence[Found], max_hits: int) -> tuple[list[Found], int]:
     """The surest regions with no more than so many hits in all, and how many wait for the next
     plan. At least one: of its hits the first ones, where it alone has too many.
     """
-    kept: list[_Found] = []
+    kept: list[Found] = []
     left = max_hits
     ordered = sorted(found, key=lambda one: -one.target.mean_probability)
     for one in ordered:
@@ -338,53 +329,6 @@ def _in_order(targets: Sequence[Target]) -> tuple[Target, ...]:
         number, hit = hits[index]
         numbered.setdefault(number, []).append(replace(hit, order=order))
     return tuple(replace(targets[number], hits=tuple(own)) for number, own in numbered.items())
-
-
-def short_tour(points: NDArray[np.float64]) -> tuple[int, ...]:
-    """Order in which to visit `points` on a short open path, each once.
-
-    points : (N, 2) in um
-    Nearest neighbour from the point of smallest x + y, then exchanges of two edges (2-opt, Croes
-    1958) until none helps.
-    """
-    count = len(points)
-    if count == 0:
-        return ()
-    away = np.hypot(*(points[:, None, :] - points[None, :, :]).transpose(2, 0, 1))
-    tour = [int(np.argmin(points.sum(axis=1)))]
-    left = np.ones(count, bool)
-    left[tour[0]] = False
-    while left.any():
-        tour.append(int(np.argmin(np.where(left, away[tour[-1]], np.inf))))
-        left[tour[-1]] = False
-    order = np.array(tour)
-    for _ in range(_MAX_SWEEPS):
-        if not _uncross(order, away):
-            break
-    return tuple(int(index) for index in order)
-
-
-def _uncross(order: NDArray[np.intp], away: NDArray[np.float64]) -> bool:
-    """One sweep of reversals of a stretch of the path, in place. True if the path got shorter."""
-    count, better = len(order), False
-    for start in range(count - 1):
-        # Reverse order[start .. end]: its first edge and, unless it ends the path, its last change.
-        ends = np.arange(start + 1, count)
-        after = np.minimum(ends + 1, count - 1)
-        change = np.where(
-            ends + 1 < count,
-            away[order[start], order[after]] - away[order[ends], order[after]],
-            0.0,
-        )
-        if start:
-            before = order[start - 1]
-            change = change + away[before, order[ends]] - away[before, order[start]]
-        best = int(np.argmin(change))
-        if change[best] < -1e-9:
-            stop = int(ends[best]) + 1
-            order[start:stop] = order[start:stop][::-1].copy()
-            better = True
-    return better
 
 
 def _no_place(dish: str, homeless: Counter[str]) -> str:
@@ -423,200 +367,13 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-@dataclass(frozen=True)
-class _Found:
-    target: Target
-    outline: BaseGeometry  # in the stage's frame
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the regions of a dish lie, and whether they may lie there."""
-
-    dish: str
-    settings: SourceSettings
-    calibration: Calibration | None
-    picker: Calibration | None
-    aiming: Aiming
-
-    def missing(self, measurement: FieldMeasurement) -> str | None:
-        """What keeps the regions of a capture from having a place; None where they have one."""
-        pixel_size_um = measurement.pixel_size_um
-        if pixel_size_um is None:
-            return "no pixel size: set the source's pixel_size_um or well_diameter_mm"
-        if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
-            return f"a pixel size of {pixel_size_um:g} µm: set the source's pixel_size_um"
-        if self.calibration is None:
-            return "no calibration: set the source's calibration, or make one (calibrate)"
-        if measurement.stage is None:
-            return (
-                "no stage position in the capture or its name: have the imager write it, or name "
-                "it in the source's name pattern"
-            )
-        return why_other_pixels(self.calibration, self.settings, pixel_size_um)
-
-    def locate(self, field: MeasuredField, what: Region | Colony, aim: Aim) -> _Found | str:
-        """A region for which nothing is `missing`, with its hits; or why none may be aimed at.
-
-        Raises CalibrationError where a hit lies so far out that the coordinates must be wrong.
-        """
-        measurement, calibration = field.measurement, self.calibration
-        pixel_size_um, stage = measurement.pixel_size_um, measurement.stage
-        assert calibration is not None
-        assert pixel_size_um is not None
-        assert isinstance(stage, StagePosition)
-
-        def on_stage(points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-            return image_to_stage(
-                points,
-                shape=measurement.shape,
-                pixel_size_um=pixel_size_um,
-                pixel_to_stage=calibration.pixel_to_stage,
-                centre=stage,
-            )
-
-        # Simplifying an outline can let it cross itself.
-        holes = [on_stage(hole) for hole in aim.holes]
-        outline = make_valid(Polygon(on_stage(aim.polygon), holes))
-        region_id = _region_id(field, what)
-        hits, outside = [], ""
-        for hit in self._on_whole_steps(
-            [
-                Hit(
-                    order=0,
-                    pick_px=(point.row, point.column),
-                    pick_x_um=x_um,
-                    pick_y_um=y_um,
-                    pick_z_um=stage.z_um,
-                    clearance_um=point.clearance_px * pixel_size_um,
-                )
-                for point, (x_um, y_um) in zip(
-                    aim.points,
-                    on_stage([(point.row, point.column) for point in aim.points]).tolist(),
-                    strict=True,
-                )
-            ],
-            measurement,
-        ):
-            hit = self._in_other_frames(hit)
-            why = self.outside(hit, region_id)
-            if why is None:
-                hits.append(hit)
-            else:
-                outside = why
-        if not hits:
-            return outside or "nowhere to aim at"
-        middle = Polygon(aim.polygon, aim.holes).centroid
-        target = Target(
-            region_id=region_id,
-            capture_sha256=field.capture_sha256,
-            acquired_at=measurement.acquired_at,
-            area_um2=what.area_px * pixel_size_um**2,
-            mean_probability=aim.mean_probability,
-            inscribed_radius_um=aim.inscribed_radius_px * pixel_size_um,
-            centroid_px=(float(middle.x), float(middle.y)),
-            polygon_px=aim.polygon,
-            hits=tuple(hits),
-            uncertainty=aim.uncertainty,
-            removable_um2=aim.removable_px * pixel_size_um**2,
-            whole_colony=aim.whole_colony,
-            holes_px=aim.holes,
-        )
-        return _Found(target, outline)
-
-    def _on_whole_steps(self, hits: Sequence[Hit], measurement: FieldMeasurement) -> list[Hit]:
-        """The hits moved to the nearest place that the picker can go to, in its own frame where it
-        has one, else on the stage; all steps count from 0.
-
-        The hits were laid with room for that (`Aiming.clearance_um`). One that would have to be
-        moved farther is left out, and so is one that falls on another.
-        """
-        step_um = self.aiming.step_um
-        if not step_um or not hits:
-            return list(hits)
-        assert self.calibration is not None
-        assert measurement.pixel_size_um is not None
-        assert measurement.stage is not None
-        to_picker = None if self.picker is None else Affine(self.picker.matrix)
-        places = np.array([(hit.pick_x_um, hit.pick_y_um) for hit in hits])
-        theirs = places if to_picker is None else to_picker.apply(places)
-        snapped = np.round(theirs / step_um) * step_um
-        on_stage = snapped if to_picker is None else to_picker.inverse().apply(snapped)
-        pixels = stage_to_image(
-            on_stage,
-            shape=measurement.shape,
-            pixel_size_um=measurement.pixel_size_um,
-            pixel_to_stage=self.calibration.pixel_to_stage,
-            centre=measurement.stage,
-        )
-        moved: dict[tuple[float, float], Hit] = {}
-        for hit, place, (x_um, y_um), (row, column), key in zip(
-            hits, places, on_stage.tolist(), pixels.tolist(), snapped.tolist(), strict=True
-        ):
-            snap_um = float(math.hypot(x_um - place[0], y_um - place[1]))
-            if snap_um > self.aiming.snap_um + 1e-6:
-                continue
-            one = replace(
-                hit,
-                pick_px=(row, column),
-                pick_x_um=x_um,
-                pick_y_um=y_um,
-                clearance_um=max(0.0, hit.clearance_um - snap_um),
-                snap_um=snap_um,
-            )
-            moved.setdefault((key[0], key[1]), one)
-        return list(moved.values())
-
-    def _in_other_frames(self, hit: Hit) -> Hit:
-        x_um, y_um = hit.pick_x_um, hit.pick_y_um
-        if self.picker is not None:
-            ((picker_x, picker_y),) = Affine(self.picker.matrix).apply([(x_um, y_um)]).tolist()
-            hit = replace(hit, picker_x_um=picker_x, picker_y_um=picker_y)
-        if self.settings.vessel is not None:
-            try:
-                well_x, well_y = Vessel(self.settings.vessel).offset_um(self.dish, x_um, y_um)
-            except ValueError as problem:
-                raise CalibrationError(f"{self.dish}: no removal plan: {problem}") from problem
-            hit = replace(hit, well_x_um=well_x, well_y_um=well_y)
-        return hit
-
-    def outside(self, hit: Hit, region_id: str) -> str | None:
-        """Why a hit must not be aimed at where it lies; None where it may.
-
-        Raises CalibrationError where it lies so far out that the coordinates must be wrong.
-        """
-        x_um, y_um = hit.pick_x_um, hit.pick_y_um
-        limits = self.settings.stage_limits_um
-        if limits is not None and not limits.hold(x_um, y_um):
-            return (
-                f"a place (x {x_um:.0f}, y {y_um:.0f} µm) outside the stage limits: check the "
-                "calibration, the stage positions of the captures, and stage_limits_um"
-            )
-        if self.settings.vessel is None:
-            return None
-        vessel = Vessel(self.settings.vessel)
-        assert hit.well_x_um is not None
-        assert hit.well_y_um is not None
-        offset = hit.well_x_um, hit.well_y_um
-        if vessel.holds(offset):
-            return None
-        if vessel.holds(offset, -_WALL_TOLERANCE * vessel.diameter_um / 2):
-            return "a place on the wall of the vessel"
-        raise CalibrationError(
-            f"{self.dish}: no removal plan: region {region_id} comes out "
-            f"{math.hypot(*offset) / 1000:.1f} mm from the centre of a vessel of "
-            f"{vessel.diameter_um / 1000:g} mm; check the calibration (swapped axes? mm for um?), "
-            "the stage positions of the captures, and the source's vessel"
-        )
-
-
-def _without_repeats(found: Sequence[_Found]) -> tuple[list[_Found], int]:
+def _without_repeats(found: Sequence[Found]) -> tuple[list[Found], int]:
     """Fields may overlap on the stage; the larger view of a region is the one to aim by.
 
     A hit stays where no hit of another field is nearer than half its clearance. Returns the regions
     that keep a hit, and how many lose all.
     """
-    kept: list[_Found] = []
+    kept: list[Found] = []
     for item in sorted(found, key=lambda one: -one.target.area_um2):
         others = [
             (hit.pick_x_um, hit.pick_y_um)

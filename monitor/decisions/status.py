@@ -44,6 +44,7 @@ def judge(
     `critical_clear_below` is a warning again, without an alert. Where the newest reading is above
     `raise_above` and too few agree yet, the dish is said to be above the limit, without an alert.
     """
+    # In one piece: the order of the steps is the rule.
     stays = Judgement(before.status, before.severity, None)
     if not readings or not can_be_judged(readings[-1], limits):
         return stays

@@ -26,7 +26,9 @@ from model.simulation.drawing import MODALITIES
 from model.simulation.incubator import VirtualDish
 from monitor.config import CalibrationConfig, PinConfig, RemovalConfig, SourceSettings
 from monitor.culture import FieldMeasurement, Reading, RemovalPlan, StagePosition
-from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal, short_tour
+from monitor.decisions.placing import MeasuredField
+from monitor.decisions.removal import EarlierField, plan_removal
+from monitor.decisions.tour import short_tour
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.measuring import colony_limit_px, region_limit_px
 from monitor.segmentation.targeting import aim_at

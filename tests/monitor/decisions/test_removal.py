@@ -28,7 +28,9 @@ from monitor.culture import (
     Region,
     StagePosition,
 )
-from monitor.decisions.removal import EarlierField, MeasuredField, plan_removal, short_tour
+from monitor.decisions.placing import MeasuredField
+from monitor.decisions.removal import EarlierField, plan_removal
+from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import configured_calibration
 
