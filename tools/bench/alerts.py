@@ -31,7 +31,7 @@ LIMITS = DifferentiationConfig()
 THRESHOLDS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20)
 CURVE_DISHES = 1000
 # What stands above it in docs/alerts.md is written by hand.
-HEADING = "## How late, how often wrongly"
+HEADING = "## How late, and how often false"
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def draw(curves: dict[float, dict[str, list[tuple[float, Score]]]], path: Path) 
                     )  # fmt: skip
         axes.set_xscale("log")
         axes.set_xlim(0.04, None)
-        axes.set_xlabel("false alerts in 100 dish-weeks (0.05: none seen)", size=11)
+        axes.set_xlabel("false alerts per 100 dish-weeks (0.05: none seen)", size=11)
         axes.set_title(f"scans every {interval_h:g} h", size=12, loc="left")
         axes.grid(True, color="#e5e7eb")
         for side in ("top", "right"):
@@ -302,12 +302,12 @@ def page(rows: list[tuple[float, Noise, Score, Score, Score]], dishes: int, seed
     rule = found[6.0]
     said = "\n".join(
         f"- every {interval_h:g} h: {100 * one.share_in_time:.1f} % in time, "
-        f"{one.false_per_100:.2f} false alerts in 100 dish-weeks"
+        f"{one.false_per_100:.2f} false alerts per 100 dish-weeks"
         for interval_h, one in found.items()
     )
     verdict = (
-        f"Under the assumed noise, of dishes that are scanned\n\n{said}\n\nIn time is within "
-        f"{IN_TIME} scans of truly passing the limit. What was aimed at: 95 % and 1."
+        f"Under the assumed noise, of dishes that are scanned\n\n{said}\n\n*In time* means within "
+        f"{IN_TIME} scans of truly passing the limit. The targets were 95 % and 1."
     )
     return (
         (Path(__file__).parent / "alerts.md.in")
