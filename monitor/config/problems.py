@@ -31,12 +31,16 @@ _WORDS = {
 
 
 def problems_in(
-    raw: dict[Any, Any], model: type[Model], first: ValidationError
+    raw: dict[Any, Any],
+    model: type[Model],
+    first: ValidationError,
+    context: dict[str, Any] | None = None,
 ) -> tuple[list[str], Model | None]:
     """One line a problem: its key and what is allowed; and what is left without them, if anything.
 
     raw : what the file holds
     first : what pydantic said of it
+    context : that it was validated in
     """
     found = list(lines_of(first, model))
     keys = {_key(line) for line in found}
@@ -46,7 +50,7 @@ def problems_in(
         if not changed:
             break
         try:
-            return found, model.model_validate(rest)
+            return found, model.model_validate(rest, context=context)
         except ValidationError as again:
             problem = again
             new = [line for line in lines_of(again, model) if line not in found]
@@ -57,11 +61,14 @@ def problems_in(
                 if STAND_IN not in line and (_key(line) == THE_FILE or _key(line) not in keys)
             ]
             keys |= {_key(line) for line in new}
-    return found, _section_by_section(rest, model, problem)
+    return found, _section_by_section(rest, model, problem, context)
 
 
 def _section_by_section(
-    raw: dict[Any, Any], model: type[Model], problem: ValidationError
+    raw: dict[Any, Any],
+    model: type[Model],
+    problem: ValidationError,
+    context: dict[str, Any] | None,
 ) -> Model | None:
     """The sections that are sound each, where only what they say together is wrong: good for
     looking at what else each asks for. None where one of them is wrong by itself.
@@ -70,9 +77,9 @@ def _section_by_section(
         return None
     sound: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        if name in raw:
-            asked: Any = Annotated[field.annotation, field]  # with what the field itself asks for
-            sound[name] = TypeAdapter(asked).validate_python(raw[name])
+        asked: Any = Annotated[field.annotation, field]  # with what the field itself asks for
+        given = raw[name] if name in raw else field.get_default(call_default_factory=True)
+        sound[name] = TypeAdapter(asked).validate_python(given, context=context)
     return model.model_construct(**sound)
 
 

@@ -23,16 +23,16 @@ from monitor.config.picking import PickLogsConfig, RemovalOutletConfig
 from monitor.config.problems import STAND_IN, all_of
 from monitor.config.sila import SilaConfig
 from monitor.config.sources import SourceConfig, SourceSettings, UnlistedSettings
+from monitor.config.values import STARTER, DatabaseField, ModelField, named_zone
 from monitor.config.values import PathField as _PathField
 from monitor.config.values import Section as _Section
-from monitor.config.values import named_zone
 from monitor.culture import UNLISTED
 
 
 class SegmentationConfig(_Section):
     """model : "starter", or a folder that holds a model's weights, manifest and card."""
 
-    model: str = Field(default="starter", min_length=1)
+    model: ModelField = STARTER
 
 
 class RecordConfig(_Section):
@@ -42,7 +42,7 @@ class RecordConfig(_Section):
     """
 
     folder: _PathField = Path("state")
-    database: str | None = None
+    database: DatabaseField | None = None
 
     @property
     def database_url(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -60,11 +58,6 @@ class SilaConfig(Section):
         if self.clients_file is not None or self.certificate_file is not None:
             raise ValueError("certificates need security: tls")
         return self
-
-    def with_paths(self, move: Callable[[Path | None], Path | None]) -> SilaConfig:
-        """The same with each of its files somewhere else."""
-        files = ("certificate_file", "key_file", "clients_file")
-        return self.model_copy(update={name: move(getattr(self, name)) for name in files})
 
     @property
     def is_loopback(self) -> bool:

@@ -8,16 +8,68 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 
 class Section(BaseModel):
-    """A mapping of config.yaml. Unknown keys are errors; no value is taken for another kind."""
+    """A mapping of config.yaml. Unknown keys are errors; no value is taken for another kind.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    Defaults and whole default sections are validated like what a file says, since the paths in them
+    have to find their folder too.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        validate_default=True,
+        revalidate_instances="always",
+    )
 
 
-PathField = Annotated[Path, Field(strict=False)]
+def paths_from(anchor: Path) -> dict[str, Path]:
+    """The validation context that makes every path of a configuration absolute.
+
+    anchor : the absolute folder that relative paths start from. Without this context, in sections
+        that code builds, paths stay as they are.
+    """
+    return {"anchor": anchor}
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    anchor = (info.context or {}).get("anchor")
+    if anchor is None:
+        return path
+    try:
+        return Path(anchor) / path.expanduser()
+    except RuntimeError as problem:  # ~name of a user whom this machine does not know
+        raise ValueError(f"the path begins with ~ and has no home: {problem}") from problem
+
+
+def _anchored_model(model: str, info: ValidationInfo) -> str:
+    return model if model == STARTER or not model else str(_anchored(Path(model), info))
+
+
+def _anchored_database(url: str, info: ValidationInfo) -> str:
+    # A relative SQLite file would else be another one in every working folder.
+    anchor = (info.context or {}).get("anchor")
+    found = re.fullmatch(r"(sqlite(?:\+\w+)?:///)([^/:?][^?]*)(\?.*)?", url)
+    if found is None or anchor is None:
+        return url
+    return f"{found[1]}{Path(anchor) / found[2]}{found[3] or ''}"
+
+
+STARTER = "starter"
+PathField = Annotated[Path, Field(strict=False), AfterValidator(_anchored)]
+ModelField = Annotated[str, Field(min_length=1), AfterValidator(_anchored_model)]
+DatabaseField = Annotated[str, AfterValidator(_anchored_database)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Row = Annotated[tuple[float, float], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
