@@ -391,7 +391,7 @@ configured() {  # configured PYTHON-EXPRESSION: of `config`, read as the daemon 
     as_account "$release/bin/python" -c "
 import sys
 from pathlib import Path
-from monitor.config.schema import load_config
+from monitor.config import load_config
 from monitor.errors import ConfigError
 try:
     config = load_config(Path(sys.argv[1]))
@@ -401,7 +401,7 @@ print($1)" "$etc/config.yaml"
 }
 database_url=''
 copy=''
-if [[ $packages == yes ]]; then
+if [[ $packages != no ]]; then
     if database_url=$(configured 'config.record.database_url'); then
         while IFS= read -r folder; do
             [[ -n $folder && $staged == no ]] || continue

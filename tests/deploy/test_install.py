@@ -204,6 +204,7 @@ def test_the_installed_program_starts(tmp_path: Path) -> None:
         cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert Path(where.stdout.strip()).is_relative_to(tmp_path), where.stdout + where.stderr
+    assert "no mail server is configured" in said  # the program has read the fresh configuration
 
 
 def test_a_place_with_too_little_room_is_refused_by_what_would_come(tmp_path: Path) -> None:
