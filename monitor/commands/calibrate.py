@@ -34,15 +34,8 @@ from monitor.errors import CalibrationError, MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
 from monitor.record.store import Store
-from monitor.stage.calibration import (
-    RESIDUAL_LIMIT_UM,
-    Fit,
-    Points,
-    calibration_to_use,
-    configured_calibration,
-    fit_points,
-    make_calibration,
-)
+from monitor.stage.calibration import calibration_to_use, configured_calibration
+from monitor.stage.fitting import RESIDUAL_LIMIT_UM, Fit, Points, fit_points, make_calibration
 from monitor.stage.vessels import Vessel
 
 COLUMNS = {

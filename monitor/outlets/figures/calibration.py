@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monitor.culture import CalibrationKind
-from monitor.stage.calibration import Fit, Points
+from monitor.stage.fitting import Fit, Points
 
 _TAUGHT = "#0072b2"
 _MISSED = "#d55e00"

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from monitor.culture import CalibrationKind, PlanStatus, ScanDecision
 from monitor.errors import UsageError
-from monitor.stage.calibration import fit_points, make_calibration
+from monitor.stage.fitting import fit_points, make_calibration
 from tests.monitor.facts import (
     DISH,
     NOW,

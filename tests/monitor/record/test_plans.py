@@ -22,7 +22,7 @@ from monitor.errors import UsageError
 from monitor.record.plans import MOVES, PickReport, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow
-from monitor.stage.calibration import fit_points, make_calibration
+from monitor.stage.fitting import fit_points, make_calibration
 from tests.monitor.facts import (
     DISH,
     HIT,

@@ -12,12 +12,11 @@ from monitor.culture import CalibrationKind
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import (
     configured_calibration,
-    fit_points,
-    make_calibration,
     newest_fit,
     why_other_pixels,
     why_unfit,
 )
+from monitor.stage.fitting import fit_points, make_calibration
 from monitor.stage.frames import Affine
 from monitor.stage.vessels import Vessel
 

@@ -4,7 +4,7 @@ import pytest
 
 from monitor.culture import CalibrationKind
 from monitor.outlets.figures.calibration import plot_residuals
-from monitor.stage.calibration import fit_points
+from monitor.stage.fitting import fit_points
 
 CAMERA, PICKER = CalibrationKind.CAMERA, CalibrationKind.PICKER
 POINTS = [
