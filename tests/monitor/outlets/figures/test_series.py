@@ -17,7 +17,9 @@ from monitor.culture import (
     DishStory,
     UnreadableCapture,
 )
-from monitor.outlets.figures.series import apart, plot_story, usual_range
+from monitor.outlets.figures.events import apart
+from monitor.outlets.figures.series import plot_story
+from monitor.outlets.figures.usual_range import usual_range
 from tests.monitor.outlets.stories import alert, reading, series
 
 LIMITS = DifferentiationConfig()
