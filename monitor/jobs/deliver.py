@@ -1,13 +1,11 @@
 """Outbox -> outlets: mails to people, plans to the picker's folder. Comes after the facts."""
 
 from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-
 from monitor.config import Config, ExportFormat
 from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
 from monitor.decisions.recipients import mail_to
@@ -31,14 +29,14 @@ from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
 from monitor.stage.vessels import Vessel
-
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from monitor.outlets.mail.alert_mail import Links, MailSize, Story
+from monitor.jobs.picker_folder import hand_to_picker
+from monitor.jobs.plan_views import picture_of
 
 log = logging.getLogger(__name__)
-
 
 _PICKER = ("removal", "withdrawal")
 # What the plot in a mail shows.
@@ -205,7 +203,7 @@ def _deliver(
     if message.channel == "channel":
         return _push(message, store, config, now, rehearsal=rehearsal)
     if message.channel == "removal":
-        return _hand_to_picker(message, store, config, now)
+        return hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
         withdraw_plan(store.plans.plan(message.subject_id), config.removal_folder)
         return str(config.removal_folder)
@@ -353,167 +351,3 @@ def _drawn(plan: RemovalPlan | None, store: Store, config: Config) -> bytes | No
     except Exception:
         log.exception("plan=%s: cannot be drawn; the mail goes without", plan.id)
         return None
-
-
-def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
-    """What a store calls with a plan that ends: its files leave the picker's folder at once.
-
-    A folder out of reach stops nothing; the withdrawal stays in the outbox until it succeeds.
-    """
-
-    def take_back(plan: RemovalPlan) -> None:
-        try:
-            gone = withdraw_plan(plan, config.removal_folder)
-        except OutletError as problem:
-            log.error("%s", problem)
-        else:
-            log.info("plan=%s dish=%s: withdrawn, %d files", plan.id, plan.dish, len(gone))
-
-    return take_back
-
-
-def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
-    """The plan drawn on the pictures that it was made from, as PNG."""
-    # With it comes matplotlib, which takes a second to load.
-    from monitor.outlets.figures.plan import DrawnField, draw_plan
-
-    folder = config.record.folder
-    return draw_plan(
-        plan,
-        [
-            DrawnField(
-                one.capture_sha256,
-                one.capture_name,
-                one.measurement.shape,
-                one.measurement.pixel_size_um,
-                picture=read_overlay(folder, one.measurement),
-                labels=read_label_map(folder, one.measurement),
-            )
-            for one in store.dishes.scan_fields(plan.reading_id)
-        ],
-    )
-
-
-def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
-    """A plan with all that its formats need."""
-    wanted = config.outlets.removal
-    fields = store.dishes.scan_fields(plan.reading_id)
-    sources = {source.name: source.vessel for source in config.sources}
-    vessel = sources.get(fields[0].source, config.unlisted.vessel) if fields else None
-    return Handout(
-        plan,
-        pictures={
-            field.capture_sha256: Picture(
-                name=field.capture_name,
-                shape=field.measurement.shape,
-                pixel_size_um=field.measurement.pixel_size_um,
-                stage=field.measurement.stage,
-            )
-            for field in fields
-        },
-        calibration_rms_um=_rms_of(plan, store, config),
-        columns=wanted.columns,
-        csv=wanted.csv,
-        echo=wanted.echo,
-        opentrons=wanted.opentrons,
-        pylabrobot=wanted.pylabrobot,
-        vessel=None if vessel is None else Vessel(vessel),
-        xy_device=wanted.xy_device,
-        z_device=wanted.z_device,
-    )
-
-
-def document_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
-    """The plan as its JSON document."""
-    return plan_as_json(plan, calibration_rms_um=_rms_of(plan, store, config)).encode()
-
-
-def _hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
-    """In three steps, each of which a crash may follow: the files are on the disk under hidden
-    names; the plan is exported, on record; the files are shown. A plan that is exported is never
-    written again, only shown as far as it is not.
-    """
-    plan = store.plans.plan(message.subject_id)
-    if plan.status in LIVE_PLANS:
-        unknown = foreign(plan, store, config)
-        if unknown is not None:
-            raise OutletError(f"{plan.id}: is not handed to the picker: {unknown}")
-    why = groundless(plan, store, config, now) if plan.status in LIVE_PLANS else None
-    if why is not None:
-        store.plans.supersede(plan.id, now=now, why=why)
-        raise OutletError(f"{plan.id}: is superseded: {why}", permanent=True)
-    if plan.status is PlanStatus.APPROVED and config.outlets.removal.handover == "sila":
-        return "pending plans (sila)"
-    if plan.status is PlanStatus.APPROVED:
-        staged = stage_plan(
-            handout_of(plan, store, config),
-            config.removal_folder,
-            now=now,
-            formats=config.outlets.removal.formats,
-            token=secrets.token_hex(8),
-        )
-        for name, why in staged.unwritten.items():
-            log.error("plan=%s dish=%s: %s is not written: %s", plan.id, plan.dish, name, why)
-        try:
-            store.plans.hand_out(
-                plan.id, to="folder", token=staged.token, now=now, unwritten=staged.unwritten
-            )
-        except UsageError as problem:
-            # It was rejected, superseded or expired while it was being written.
-            staged.discard()
-            raise OutletError(str(problem), permanent=True) from problem
-        except BaseException:
-            staged.discard()
-            raise
-    elif plan.status is PlanStatus.EXPORTED and plan.handover is not None:
-        if plan.handover.to != "folder":
-            return f"taken ({plan.handover.to})"
-        staged = staged_before(plan, config.removal_folder, plan.handover.token)
-    else:
-        raise OutletError(f"{plan.id}: is {plan.status}, not approved", permanent=True)
-    try:
-        # While nobody can end the plan: what has ended is never to be seen.
-        store.plans.show(plan.id, publish=lambda _: _show(staged), now=now)
-    except UsageError as problem:
-        staged.discard()
-        raise OutletError(str(problem), permanent=True) from problem
-    return str(config.removal_folder / file_stem(plan))
-
-
-def deliver_late(store: Store, config: Config, now: datetime) -> None:
-    """Formats that a plan in the picker's folder lacks, since they could not be written: once they
-    can be, as with corrected settings, they are.
-    """
-    for plan in store.plans.all([PlanStatus.EXPORTED]):
-        if plan.handover is None or not plan.handover.unwritten:
-            continue
-        missing = dict(plan.handover.unwritten)
-        wanted = [name for name in config.outlets.removal.formats if name in missing]
-        handout = handout_of(plan, store, config)
-
-        def publish(
-            _: RemovalPlan,
-            handout: Handout = handout,
-            wanted: Sequence[ExportFormat] = wanted,
-        ) -> dict[str, str]:
-            return write_late(handout, config.removal_folder, wanted)
-
-        try:
-            store.plans.show_late(plan.id, publish=publish, now=now)
-        except OutletError as problem:
-            log.error("%s", problem)
-
-
-def _show(staged: StagedPlan) -> None:
-    staged.publish()
-
-
-def _rms_of(plan: RemovalPlan, store: Store, config: Config) -> float | None:
-    """The residual of the plan's calibration, while it is still known."""
-    for source in (*config.sources, config.unlisted):
-        if source.calibration is not None and source.calibration.id == plan.calibration_id:
-            return source.calibration.rms_um
-    for made in store.calibrations.all():
-        if made.id == plan.calibration_id:
-            return made.rms_um
-    return None

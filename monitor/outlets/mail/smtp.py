@@ -1,4 +1,4 @@
-"""Hands a mail to a server, or puts it into a mailbox folder. Only user of smtplib.
+"""Hands a mail to a server, or puts it into a mailbox folder. Only it speaks with smtplib.
 
 What a server refuses, and which setting cures it, is told by `refusals`.
 """
@@ -23,6 +23,7 @@ from uuid import uuid4
 from monitor.config import EmailConfig
 from monitor.errors import OutletError
 from monitor.host.atomic_files import write_whole
+from monitor.outlets.mail.no_connection import no_connection
 from monitor.outlets.mail.refusals import BY_ITSELF, Answer, Refused, Stage, refusal
 from monitor.outlets.wording import clean, plain_id
 
@@ -31,7 +32,6 @@ from monitor.outlets.wording import clean, plain_id
 POLICY = SMTP.clone(max_line_length=240, cte_type="7bit")
 _UTF8_POLICY = POLICY.clone(utf8=True)
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
-_PROBE_S = 5.0
 
 
 def send(
@@ -70,7 +70,7 @@ def knock(email: EmailConfig) -> None:
     try:
         socket.create_connection((email.server, email.port), timeout=email.timeout_s).close()
     except OSError as problem:
-        raise _no_connection(problem, email) from problem
+        raise no_connection(problem, email) from problem
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def _server(
             else smtplib.SMTP(email.server, email.port, timeout=email.timeout_s)
         )
     except (smtplib.SMTPException, OSError, UnicodeError) as problem:
-        raise _no_connection(problem, email, connecting=True) from problem
+        raise no_connection(problem, email, connecting=True) from problem
     server = _Server(connection, email, sender or next(iter(_split(email.sender)), email.sender))
     try:
         server.open(context)
@@ -340,7 +340,7 @@ def _server(
     except smtplib.SMTPResponseException as problem:
         raise server.refused(Stage.GREETING, problem.smtp_code, problem.smtp_error) from problem
     except (smtplib.SMTPException, OSError) as problem:
-        raise _no_connection(problem, email) from problem
+        raise no_connection(problem, email) from problem
     finally:
         _say_goodbye(connection)
 
@@ -427,113 +427,3 @@ def _context(email: EmailConfig) -> ssl.SSLContext | None:
             unreachable=True,
             setting="outlets.email.ca_file",
         ) from problem
-
-
-# --- no connection --------------------------------------------------------------------------------
-
-_HOST_NAME_ERRORS = (62, 63, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, EMAIL_, IP_ADDRESS_
-_EXPIRED, _NOT_YET_VALID = 10, 9
-
-
-def _no_connection(
-    problem: Exception, email: EmailConfig, *, connecting: bool = False
-) -> OutletError:
-    """Why there is no line to the server, or none any more.
-
-    connecting : a server that says nothing may wait for us to speak TLS
-    """
-    said, setting = _why_no_connection(problem, email)
-    silent = connecting and _is_silence(problem) and email.security != "tls"
-    if silent and _speaks_tls(email):
-        said = (
-            "it says nothing in the open and speaks TLS from the start; set "
-            "outlets.email.security to tls"
-        )
-        setting = "outlets.email.security"
-    tail = f"; {BY_ITSELF}" if setting else ""
-    return OutletError(
-        f"{email.server}:{email.port}: {said}{tail}", unreachable=True, setting=setting
-    )
-
-
-def _why_no_connection(problem: Exception, email: EmailConfig) -> tuple[str, str | None]:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return _why_not_trusted(problem)
-    if isinstance(problem, ssl.SSLError):
-        if email.security == "tls" and _greets_in_the_open(email):
-            return (
-                "it speaks no TLS from the start; set outlets.email.security to starttls (usual "
-                "on port 587), or to none where the line is safe",
-                "outlets.email.security",
-            )
-        reason = (problem.reason or str(problem)).replace("_", " ").lower()
-        return (
-            f"no connection (no agreement on encryption: {reason}); it is tried again",
-            None,
-        )
-    if _is_silence(problem):
-        return (
-            "no answer in time; it is tried again (if it stays so: check outlets.email.server, "
-            "port and timeout_s, and that nothing between blocks the port)"
-        ), None
-    if isinstance(problem, socket.gaierror | UnicodeError):
-        return "no such host; check outlets.email.server; it is tried again", None
-    if isinstance(problem, smtplib.SMTPResponseException):
-        if problem.smtp_code < 0:
-            return "what answers there is no mail server; check outlets.email.server and port", None
-        one = Refused(Stage.GREETING, Answer.of(problem.smtp_code, problem.smtp_error), email)
-        error = refusal("", one)
-        return str(error).removeprefix(": ").removesuffix(f"; {BY_ITSELF}"), error.setting
-    if isinstance(problem, ConnectionRefusedError):
-        return (
-            f"no connection (nobody listens on port {email.port}); check outlets.email.server and "
-            "port; it is tried again"
-        ), None
-    return f"no connection ({problem}); it is tried again", None
-
-
-def _why_not_trusted(problem: ssl.SSLCertVerificationError) -> tuple[str, str | None]:
-    untrusted = f"its certificate is not to be trusted ({problem.verify_message}); nothing was sent"
-    if problem.verify_code in _HOST_NAME_ERRORS:
-        return (
-            f"{untrusted}; set outlets.email.server to the name that the certificate is for",
-            "outlets.email.server",
-        )
-    if problem.verify_code == _EXPIRED:
-        return f"{untrusted}; those who run it must renew it; it is tried again", None
-    if problem.verify_code == _NOT_YET_VALID:
-        return f"{untrusted}; is this machine's clock right? It is tried again", None
-    return (
-        f"{untrusted}; if it is one of your own, set outlets.email.ca_file to the certificate of "
-        "who signed it",
-        "outlets.email.ca_file",
-    )
-
-
-def _is_silence(problem: Exception) -> bool:
-    # smtplib tells a silent server and one that hangs up apart by the text alone.
-    return isinstance(problem, TimeoutError) or "timed out" in str(problem)
-
-
-def _speaks_tls(email: EmailConfig) -> bool:
-    """Does it answer to a TLS handshake? Whom the certificate is for does not matter here."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    wait_s = min(email.timeout_s, _PROBE_S)
-    try:
-        with (
-            socket.create_connection((email.server or "", email.port), timeout=wait_s) as line,
-            context.wrap_socket(line),
-        ):
-            return True
-    except OSError:
-        return False
-
-
-def _greets_in_the_open(email: EmailConfig) -> bool:
-    wait_s = min(email.timeout_s, _PROBE_S)
-    try:
-        with socket.create_connection((email.server or "", email.port), timeout=wait_s) as line:
-            return line.recv(4).startswith(b"220")
-    except OSError:
-        return False
