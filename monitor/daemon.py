@@ -45,8 +45,9 @@ from monitor.errors import (
 from monitor.host import systemd
 from monitor.host.clock import utc_now
 from monitor.jobs.daily_digest import write_due_digest
-from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
+from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.jobs.late_sidecars import LateSidecars
+from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.picker_logs import PickLogFolder
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all

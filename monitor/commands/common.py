@@ -21,7 +21,7 @@ from monitor.config import Config, find_config, load_config
 from monitor.config.on_this_machine import written_inside_a_source
 from monitor.culture import DishLine
 from monitor.errors import ConfigError, MonitorError, UsageError
-from monitor.jobs.deliver import take_back_from
+from monitor.jobs.withdrawal import take_back_from
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 

@@ -40,8 +40,9 @@ from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.errors import MonitorError, RecordError
 from monitor.host.clock import utc_now
-from monitor.jobs.deliver import deliver_due, deliver_late, release_cured
+from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.jobs.late_sidecars import described_anew
+from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import TOGETHER, InWork, Pipeline

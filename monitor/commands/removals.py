@@ -31,8 +31,9 @@ from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
-from monitor.jobs.deliver import deliver_due, handout_of, picture_of
+from monitor.jobs.deliver import deliver_due
 from monitor.jobs.plan_grounds import end_groundless, foreign
+from monitor.jobs.plan_views import handout_of, picture_of
 from monitor.outlets.picking import FORMATS
 from monitor.outlets.picking.handout import Contents, utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json

@@ -10,7 +10,7 @@ import typer
 
 from monitor.commands.common import ConfigOption, StateOption, begin_logging, open_config, say
 from monitor.host.clock import utc_now
-from monitor.jobs.deliver import picture_of
+from monitor.jobs.plan_views import picture_of
 from monitor.record.store import Store
 
 

@@ -1,41 +1,30 @@
 """Approved plans -> files in the picker's folder, in steps each of which a crash may follow."""
 
 from __future__ import annotations
+
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime
+
 from monitor.config import Config, ExportFormat
-from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
-from monitor.decisions.recipients import mail_to
-from monitor.decisions.silence import SILENCES
+from monitor.culture import Message, PlanStatus, RemovalPlan
 from monitor.errors import OutletError, UsageError
-from monitor.jobs.daily_digest import digest_mail
 from monitor.jobs.plan_grounds import foreign, groundless
+from monitor.jobs.plan_views import handout_of
 from monitor.outlets.picking import (
     Handout,
-    Picture,
     StagedPlan,
     file_stem,
-    plan_as_json,
     stage_plan,
     staged_before,
-    withdraw_plan,
     write_late,
 )
-from monitor.record.outbox import HELD
 from monitor.record.plans import LIVE_PLANS
 from monitor.record.store import Store
-from monitor.segmentation.label_maps import read_label_map, read_overlay
-from monitor.stage.vessels import Vessel
-if TYPE_CHECKING:
-    from email.message import EmailMessage
-
-    from monitor.outlets.mail.alert_mail import Links, MailSize, Story
-from monitor.jobs.plan_views import handout_of
 
 log = logging.getLogger(__name__)
+
 
 def hand_to_picker(message: Message, store: Store, config: Config, now: datetime) -> str:
     """In three steps, each of which a crash may follow: the files are on the disk under hidden

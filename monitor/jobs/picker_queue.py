@@ -14,9 +14,9 @@ from datetime import datetime
 from monitor.config import Config
 from monitor.culture import PlanStatus, RemovalPlan
 from monitor.errors import PickingError, UsageError
-from monitor.jobs.deliver import document_of
 from monitor.jobs.picker_logs import why_too_early
 from monitor.jobs.plan_grounds import end_groundless, foreign
+from monitor.jobs.plan_views import document_of
 from monitor.record.dishes import DishSummary
 from monitor.record.plans import PickReport, counts_of_fates
 from monitor.record.store import Store

@@ -1,38 +1,14 @@
 """A removal plan as people and pickers see it: drawn, with all that its formats need, as JSON."""
 
 from __future__ import annotations
-import logging
-import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
-from monitor.config import Config, ExportFormat
-from monitor.culture import Alert, Message, PlanStatus, RemovalPlan, Severity
-from monitor.decisions.recipients import mail_to
-from monitor.decisions.silence import SILENCES
-from monitor.errors import OutletError, UsageError
-from monitor.jobs.daily_digest import digest_mail
-from monitor.jobs.plan_grounds import foreign, groundless
-from monitor.outlets.picking import (
-    Handout,
-    Picture,
-    StagedPlan,
-    file_stem,
-    plan_as_json,
-    stage_plan,
-    staged_before,
-    withdraw_plan,
-    write_late,
-)
-from monitor.record.outbox import HELD
-from monitor.record.plans import LIVE_PLANS
+
+from monitor.config import Config
+from monitor.culture import RemovalPlan
+from monitor.outlets.picking import Handout, Picture, plan_as_json
 from monitor.record.store import Store
 from monitor.segmentation.label_maps import read_label_map, read_overlay
 from monitor.stage.vessels import Vessel
-if TYPE_CHECKING:
-    from email.message import EmailMessage
 
-    from monitor.outlets.mail.alert_mail import Links, MailSize, Story
 
 def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
     """The plan drawn on the pictures that it was made from, as PNG."""

@@ -15,11 +15,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.commands.overview import describe
+from monitor.commands.status import describe
 from monitor.config import ColumnConfig, Config, OutletsConfig, RecordConfig, RemovalOutletConfig
 from monitor.culture import DishStatus, PickOutcome, PlanStatus, ScanDecision
 from monitor.errors import OutletError
-from monitor.jobs.deliver import deliver_due, deliver_late, take_back_from
+from monitor.jobs.deliver import deliver_due
+from monitor.jobs.picker_folder import deliver_late
+from monitor.jobs.withdrawal import take_back_from
 from monitor.outlets.picking import FORMATS, Handout, Picture, file_stem, stage_plan
 from monitor.outlets.picking.formats import write_what_can_be
 from monitor.outlets.picking.json_plan import plan_document

@@ -12,8 +12,9 @@ import pytest
 from monitor.config import Config, RecordConfig
 from monitor.culture import PlanStatus
 from monitor.host.clock import utc_now
-from monitor.jobs.deliver import deliver_due, take_back_from
+from monitor.jobs.deliver import deliver_due
 from monitor.jobs.stray_plans import withdraw_strays
+from monitor.jobs.withdrawal import take_back_from
 from monitor.record.in_place import leave_note
 from monitor.record.store import Store
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, FAILED, call

@@ -22,8 +22,9 @@ from monitor.culture import (
     PlanStatus,
     ScanDecision,
 )
-from monitor.jobs.deliver import deliver_due, take_back_from
+from monitor.jobs.deliver import deliver_due
 from monitor.jobs.plan_grounds import end_groundless
+from monitor.jobs.withdrawal import take_back_from
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 from monitor.stage.calibration import configured_calibration, grounds_of

@@ -23,7 +23,7 @@ import pytest
 from monitor.config import Config, parse_config
 from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
 from monitor.errors import ConfigError, OutletError
-from monitor.jobs.deliver import picture_of
+from monitor.jobs.plan_views import picture_of
 from monitor.outlets.answer_links import AnswerLinks, LinkError, dish_page
 from monitor.outlets.dashboard.app import build_app
 from monitor.outlets.dashboard.pictures import Drawn
