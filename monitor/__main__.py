@@ -12,7 +12,17 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import alerts, benchmark, dishes, models, overview, removals, settings, upkeep
+from monitor.commands import (
+    alerts,
+    benchmark,
+    dishes,
+    history,
+    models,
+    removals,
+    settings,
+    status,
+    upkeep,
+)
 from monitor.commands.calibrate import calibrate
 from monitor.commands.common import (
     DONE,
@@ -69,9 +79,9 @@ app.command()(upkeep.run)
 app.command()(serve)
 app.command()(process)
 app.command()(segment)
-app.command()(overview.status)
+app.command()(status.status)
 app.add_typer(dishes.app, name="dishes")
-app.command()(overview.history)
+app.command()(history.history)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(removals.app, name="removals")
 app.command()(settings.check_config)

@@ -24,7 +24,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.commands.overview import as_document
+from monitor.commands.history import as_document
 from monitor.config import Config
 from monitor.culture import DishLine, Reading
 from monitor.errors import UsageError

@@ -1,32 +1,31 @@
 """`history`: a dish's series, as a table, a picture or a file."""
 
 from __future__ import annotations
+
 import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import exp
 from pathlib import Path
 from typing import Annotated, Any
+
 import typer
 from rich.console import Console
 from rich.table import Table
-from monitor.capture.watching import watch_kind, watched_below
+
 from monitor.commands.alerts import alert_document
 from monitor.commands.common import (
     NO_WIDTH,
     ConfigOption,
-    JsonOption,
     StateOption,
     begin_logging,
     cell,
     moment,
     open_config,
     open_store,
-    out,
     percent,
     print_json,
     say,
@@ -35,23 +34,11 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.config.outlets import CsvConfig
-from monitor.culture import (
-    Alert,
-    AlertKind,
-    AlertTopic,
-    ColonyPoint,
-    DishStory,
-    PlanStatus,
-    Reading,
-)
+from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishStory, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
-from monitor.host.clock import utc_now
 from monitor.outlets.spreadsheets import as_csv, plain_cell
-from monitor.record.pick_logs import PickLogState
-from monitor.record.processes import ProcessLife
-from monitor.record.store import Store
 
 # Where no limit rests on a slope.
 GROWTH_H = 30.0

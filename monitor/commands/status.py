@@ -1,54 +1,30 @@
 """`status`: is the daemon alive, what does it watch, what waits, what went wrong?"""
 
 from __future__ import annotations
-import io
-import json
-import sys
-from collections.abc import Sequence
+
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from enum import StrEnum
-from math import exp
-from pathlib import Path
-from typing import Annotated, Any
-import typer
-from rich.console import Console
+from typing import Any
+
 from rich.table import Table
+
 from monitor.capture.watching import watch_kind, watched_below
-from monitor.commands.alerts import alert_document
 from monitor.commands.common import (
-    NO_WIDTH,
     ConfigOption,
     JsonOption,
     StateOption,
     begin_logging,
     cell,
-    moment,
     open_config,
     open_store,
     out,
-    percent,
     print_json,
     say,
     show_table,
     shown,
 )
 from monitor.config import Config
-from monitor.config.outlets import CsvConfig
-from monitor.culture import (
-    Alert,
-    AlertKind,
-    AlertTopic,
-    ColonyPoint,
-    DishStory,
-    PlanStatus,
-    Reading,
-)
-from monitor.decisions.growth import stories
-from monitor.errors import MonitorError, UsageError
-from monitor.host.atomic_files import write_whole
+from monitor.culture import PlanStatus
 from monitor.host.clock import utc_now
-from monitor.outlets.spreadsheets import as_csv, plain_cell
 from monitor.record.pick_logs import PickLogState
 from monitor.record.processes import ProcessLife
 from monitor.record.store import Store
@@ -259,9 +235,7 @@ def _show_source(source: dict[str, Any]) -> None:
     for text in source["not_seen"]:
         say(f"{source['name']}: {text}")
     if source["left_out"]:
-        which = ", ".join(
-            f"{count} of {shown(why)}" for why, count in source["left_out"].items()
-        )
+        which = ", ".join(f"{count} of {shown(why)}" for why, count in source["left_out"].items())
         say(f"{source['name']}: left out: {which} (settings `channel` and `plane`)")
 
 
