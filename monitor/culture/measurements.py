@@ -186,6 +186,7 @@ class FieldMeasurement:
     overlay, label_map : files in the state folder, relative to it
     aims : how to remove regions with the tool of `aiming`; where a pixel size is known
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
+    in_transmitted_light : whether name, file or side-car say so
     beside : hash of what stood of the picture in files beside it; empty where nothing did
     """
 
@@ -213,3 +214,4 @@ class FieldMeasurement:
     aiming: Aiming | None = None
     zone: str | None = None
     beside: str = ""
+    in_transmitted_light: bool = False

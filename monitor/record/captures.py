@@ -723,6 +723,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         aims=tuple(aim_of(one) for one in detail.get("aims", ())),
         aiming=aiming_of(detail.get("aiming")),
         beside=row.beside,
+        in_transmitted_light=detail.get("in_transmitted_light", False),
     )
 
 
@@ -897,6 +898,7 @@ def _store_measurement(
         "aiming": None if measured.aiming is None else asdict(measured.aiming),
         "overlay": measured.overlay,
         "label_map": measured.label_map,
+        "in_transmitted_light": measured.in_transmitted_light,
     }
     stage = measured.stage
     session.add(

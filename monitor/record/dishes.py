@@ -61,7 +61,13 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.scans.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each
+from monitor.scans.fields import (
+    ANOTHER_PICTURE,
+    FieldChoice,
+    FieldFile,
+    one_of_each,
+    told_apart,
+)
 
 _ALERTS = 100
 CHANGE, REPLACED = "change", "replaced"
@@ -610,6 +616,7 @@ def _choices(session: Session, measured: _Measured) -> list[FieldChoice]:
             knows_scale=detail["pixel_size_from"] in ("metadata", "side-car"),
             knows_place=measurement.stage_x_um is not None,
             fingerprint=capture.fingerprint,
+            in_transmitted_light=detail.get("in_transmitted_light", False),
             lies_there=paths[capture.path] == 1 or not is_overwritten(session, capture),
         )
     return one_of_each(list(files.values()))
@@ -669,10 +676,8 @@ def _finish_others(
             capture.state = CaptureState.RECORDED  # was written over
             continue
         file, why = counts
-        message = (
-            f"{capture.path.name}: {file.path.name} counts for its field in its place "
-            f"(this is {why})"
-        )
+        shown, shown_other = told_apart(capture.path, file.path)
+        message = f"{shown}: {shown_other} counts for its field in its place (this is {why})"
         is_other = why == ANOTHER_PICTURE
         capture.state, capture.finished_at = CaptureState.UNREADABLE, now
         capture.reason = FILLED_TWICE if is_other else OTHER_COUNTS

@@ -7,6 +7,7 @@ Where two different pictures claim the same field, the scan is in doubt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -26,6 +27,7 @@ class FieldFile:
     """One measured capture of a scan.
 
     number : tells it from the others
+    in_transmitted_light : whether that is known
     lies_there : False where its path holds other bytes by now
     knows_scale, knows_place : pixel size and stage position stand in the file or beside it
     """
@@ -40,6 +42,7 @@ class FieldFile:
     knows_scale: bool = False
     knows_place: bool = False
     fingerprint: str | None = None
+    in_transmitted_light: bool = False
     lies_there: bool = True
 
     @property
@@ -86,10 +89,15 @@ def same_but_format(one: PurePath, other: PurePath) -> bool:
 
 
 def _rank(file: FieldFile) -> tuple[object, ...]:
-    """The first of these counts: the original before what was made of it."""
+    """The first of these counts: as for files that come together (transmitted light, the
+    lowest channel, a plane before a projection), and the original before what was made of it.
+    """
     suffix = file.path.suffix.lower()
     return (
+        not file.in_transmitted_light,
+        _number_in(file.channel),
         file.channel or "",
+        file.projection is not None,
         file.plane or 0,
         file.projection or "",
         suffix in _LOSSY,
@@ -98,6 +106,20 @@ def _rank(file: FieldFile) -> tuple[object, ...]:
         IMAGE_EXTENSIONS.index(suffix) if suffix in IMAGE_EXTENSIONS else len(IMAGE_EXTENSIONS),
         str(file.path),
     )
+
+
+def _number_in(channel: str | None) -> int:
+    found = re.search(r"\d+", channel or "")
+    return int(found[0]) if found else 0
+
+
+def told_apart(one: PurePath, other: PurePath) -> tuple[str, str]:
+    """Two files by their names, with as many of their folders as it takes to tell them apart."""
+    for count in range(1, max(len(one.parts), len(other.parts)) + 1):
+        shown = "/".join(one.parts[-count:]), "/".join(other.parts[-count:])
+        if shown[0] != shown[1]:
+            return shown
+    return one.name, other.name
 
 
 def _chosen(files: Sequence[FieldFile]) -> FieldChoice:

@@ -26,8 +26,14 @@ from monitor.capture.formats.metadata import Said
 from monitor.capture.formats.reading import open_picture
 from monitor.capture.formats.sidecars import beside_hash, check_square, read_beside
 from monitor.capture.formats.tiff_rows import LARGE_PIXELS, FileBytes
-from monitor.capture.names.light import NO_CHANNEL
-from monitor.capture.names.patterns import PRESETS, channel_text, left_out_channel, shown_name
+from monitor.capture.names.light import NO_CHANNEL, Channel, Light
+from monitor.capture.names.patterns import (
+    PRESETS,
+    channel_text,
+    left_out_channel,
+    light_in,
+    shown_name,
+)
 from monitor.capture.quality.image_quality import Quality, judge
 from monitor.capture.quality.round_well import find_round_well
 from monitor.config import RemovalConfig, SourceSettings
@@ -157,7 +163,7 @@ def _measure(
 ) -> FieldMeasurement:
     named, settings = request.named, request.settings
     beside = read_beside(request.path, named.pattern, settings.zone, named.channel) or Said()
-    _refuse_left_out(request, picture, beside)
+    said = _refuse_left_out(request, picture, beside)
     check_square(beside, picture.pixel_size_um, shown_name(request.path))
     preset = PRESETS.get(named.pattern)
     field = segment_picture(
@@ -225,13 +231,14 @@ def _measure(
         aims=aims,
         aiming=None if size is None else request.removal.aiming,
         beside=beside_hash(beside, picture.beside),
+        in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
     )
 
 
-def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> None:
+def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> Channel:
     """By what the bytes themselves say of their channel, whatever was known when they came.
 
-    Raises LeftOutError.
+    Returns that. Raises LeftOutError.
     """
     said = picture.channel
     if said.light is None and beside.channel != NO_CHANNEL:
@@ -243,6 +250,7 @@ def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> N
         raise LeftOutError(
             f"{shown_name(request.path)}: is of {why}, which the source's settings leave out", why
         )
+    return said
 
 
 def differentiated_probability(
