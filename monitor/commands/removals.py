@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.config import Config
+from monitor.config import Config, ExportFormat
 from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
@@ -46,23 +45,6 @@ app = typer.Typer(no_args_is_help=True, help="Removal plans: list, show, decide,
 
 PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="Id, as `list` shows it.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Default: the user's name.")]
-
-
-class Format(StrEnum):
-    """The formats as Typer wants them."""
-
-    CSV = "csv"
-    JSON = "json"
-    CSV_MAPPED = "csv-mapped"
-    CSV_ECHO = "csv-echo"
-    POS = "pos"
-    STG = "stg"
-    USEQ = "useq"
-    GEOJSON = "geojson"
-    OME_XML = "ome-xml"
-    IMAGEJ_ROI = "imagej-roi"
-    OPENTRONS = "opentrons"
-    PYLABROBOT = "pylabrobot"
 
 
 @app.command("list")
@@ -366,7 +348,7 @@ def export(
     plan: Annotated[
         str | None, typer.Argument(metavar="PLAN", help="Id, as `list` shows it; or --plate.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format")] = Format.CSV,
+    form: Annotated[ExportFormat, typer.Option("--format")] = "csv",
     plate: Annotated[
         str | None,
         typer.Option("--plate", metavar="PLATE", help="All approved plans of its wells, at once."),
@@ -400,7 +382,7 @@ def export(
     for part, content in contents.items():
         path = target
         if len(contents) > 1:
-            ending = "".join(target.suffixes) or FORMATS[form.value].suffix
+            ending = "".join(target.suffixes) or FORMATS[form].suffix
             path = target.with_name(f"{target.name.removesuffix(ending)}.{part}{ending}")
         try:
             write_whole(path, content)
@@ -409,7 +391,7 @@ def export(
         say(f"written to {path}")
 
 
-def _of_plan(plan: str, form: Format, store: Store, settings: Config) -> Contents:
+def _of_plan(plan: str, form: ExportFormat, store: Store, settings: Config) -> Contents:
     found = store.plans.plan(plan)
     _refuse_foreign(found, store, settings)
     if found.status not in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
@@ -421,10 +403,12 @@ def _of_plan(plan: str, form: Format, store: Store, settings: Config) -> Content
         raise UsageError(
             f"{plan}: is {found.status}; only an approved plan is exported ({what_now})"
         )
-    return FORMATS[form.value].write(handout_of(found, store, settings))
+    return FORMATS[form].write(handout_of(found, store, settings))
 
 
-def _of_plate(plate: str, form: Format, store: Store, settings: Config, now: datetime) -> Contents:
+def _of_plate(
+    plate: str, form: ExportFormat, store: Store, settings: Config, now: datetime
+) -> Contents:
     plans = store.plans.all()
     found = plans_of_plate(plans, plate, now)
     for sentence in found.left_out:
@@ -439,7 +423,7 @@ def _of_plate(plate: str, form: Format, store: Store, settings: Config, now: dat
         )
     for one in found.plans:
         _refuse_foreign(one, store, settings)
-    contents = whole_plate([handout_of(one, store, settings) for one in found.plans], form.value)
+    contents = whole_plate([handout_of(one, store, settings) for one in found.plans], form)
     hits = sum(len(one.visits) for one in found.plans)
     say(f"plate {plate}: {hits} hits in {len(found.plans)} wells")
     return contents

@@ -6,11 +6,12 @@ from monitor.config.decisions import (
     OverrideConfig,
     SilenceConfig,
 )
+from monitor.config.export_formats import EXPORT_FORMATS, ExportFormat
 from monitor.config.loading import find_config, load_config, parse_config
 from monitor.config.mail import EmailConfig, QuietHoursConfig, RecipientConfig
+from monitor.config.name_presets import NAME_PRESETS, NamePreset
 from monitor.config.picking import (
     ColumnConfig,
-    ExportFormat,
     PickLogsConfig,
     PickValue,
     RemovalOutletConfig,
@@ -19,7 +20,6 @@ from monitor.config.removal import PinConfig, RemovalConfig
 from monitor.config.schema import Config, OutletsConfig, RecordConfig, settings_sha256
 from monitor.config.sources import (
     IMAGE_EXTENSIONS,
-    NAME_PRESETS,
     CalibrationConfig,
     SourceConfig,
     SourceSettings,
@@ -29,6 +29,7 @@ from monitor.config.sources import (
 )
 
 __all__ = [
+    "EXPORT_FORMATS",
     "IMAGE_EXTENSIONS",
     "NAME_PRESETS",
     "CalibrationConfig",
@@ -38,6 +39,7 @@ __all__ = [
     "DifferentiationConfig",
     "EmailConfig",
     "ExportFormat",
+    "NamePreset",
     "OutletsConfig",
     "OverrideConfig",
     "PickLogsConfig",

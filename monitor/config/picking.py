@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from monitor.config.export_formats import ExportFormat
 from monitor.config.outlets import (
     CsvConfig,
     EchoConfig,
@@ -16,20 +17,6 @@ from monitor.config.outlets import (
 from monitor.config.values import PathField as _PathField
 from monitor.config.values import Section as _Section
 
-ExportFormat = Literal[
-    "csv",
-    "json",
-    "csv-mapped",
-    "csv-echo",
-    "pos",
-    "stg",
-    "useq",
-    "geojson",
-    "ome-xml",
-    "imagej-roi",
-    "opentrons",
-    "pylabrobot",
-]
 PickValue = Literal[
     "export_id",
     "dish_id",

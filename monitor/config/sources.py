@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from monitor.config.name_presets import NAME_PRESETS
 from monitor.config.values import PathField as _PathField
 from monitor.config.values import Positive as _Positive
 from monitor.config.values import Row, named_zone
@@ -17,22 +18,6 @@ from monitor.config.values import Section as _Section
 from monitor.culture.local_times import by_zone
 from monitor.stage.plates import KINDS, PlateFit, fit_wells, straight
 
-NAME_PRESETS = (
-    "celigo-field",
-    "celigo-well",
-    "incucyte",
-    "incucyte-elapsed",
-    "incucyte-raw",
-    "imagexpress",
-    "imagexpress-hcs",
-    "operetta",
-    "gen5",
-    "incell",
-    "yokogawa",
-    "micro-manager",
-    "dish-time",
-    "dish-folder",
-)
 IMAGE_EXTENSIONS = (
     ".tif",
     ".tiff",

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePath
+from pkgutil import resolve_name
 from zoneinfo import ZoneInfo
 
-from monitor.capture.names import incucyte as incucyte_names
-from monitor.capture.names import instruments
+from monitor.capture.names.instruments import Read
 from monitor.capture.names.light import NO_CHANNEL, Channel, Light, light_of
 from monitor.capture.names.parts import (
     WallClock,
@@ -28,7 +28,7 @@ from monitor.capture.names.parts import (
     stem_of,
     zone_of,
 )
-from monitor.config import SourceSettings
+from monitor.config import NAME_PRESETS, SourceSettings
 from monitor.culture import NamedParts, StagePosition
 from monitor.errors import CaptureError, ConfigError
 
@@ -75,7 +75,7 @@ class NamePattern:
     name: str
     description: str
     example: str
-    read: instruments.Read
+    read: Read
     whole_well: bool = False
     automatic: bool = True
 
@@ -235,101 +235,15 @@ def _channel_keys(text: str) -> set[str]:
 # --- presets ------------------------------------------------------------------------------------
 
 PRESETS: Mapping[str, NamePattern] = {
-    pattern.name: pattern
-    for pattern in (
-        NamePattern(
-            "celigo-field",
-            "plate imager, one file a field: barcode, scan time, well, stage position in mm, "
-            "channel, pixel size",
-            "3500003816_Scan_2-11-2020-11-59-54-AM_Well_A1_Xmm-0.990_Ymm-2.975_Ch1_1um.tiff",
-            instruments.celigo_field,
-        ),
-        NamePattern(
-            "celigo-well",
-            "plate imager, one stitched file a round well: barcode, scan time, well, channel",
-            "3500002779_Scan_2-25-2019-8-08-35-AM_Well_B2_Ch1_-1um_resized.tiff",
-            instruments.celigo_well,
-            whole_well=True,
-        ),
-        NamePattern(
-            "incucyte",
-            "Incucyte export with dates: prefix, well, field, local date and time",
-            "VID123_B2_1_2026y11m02d_03h00m.tif",
-            incucyte_names.incucyte,
-        ),
-        NamePattern(
-            "incucyte-elapsed",
-            "Incucyte export with the time since the start: prefix, well, field; needs the "
-            "source's experiment_start",
-            "A172_Phase_A7_1_00d04h00m_1.tif",
-            incucyte_names.incucyte_elapsed,
-        ),
-        NamePattern(
-            "incucyte-raw",
-            "Incucyte archive: year and month, day, hour and minute, plate as folders; well, "
-            "field, channel",
-            "EssenFiles/ScanData/2611/02/0300/1012/A1-1-Ph.tif",
-            incucyte_names.incucyte_raw,
-        ),
-        NamePattern(
-            "imagexpress",
-            "ImageXpress (MetaXpress): experiment, well, site, wavelength; TimePoint_n and ZStep_n "
-            "folders",
-            "hips7_B02_s3_w1A1B2C3D4-0123-4567-89AB-CDEF01234567.tif",
-            instruments.imagexpress,
-        ),
-        NamePattern(
-            "imagexpress-hcs",
-            "ImageXpress (HCS.ai): protocol, time point, well, site, wavelength, plane from 0",
-            "timepoint0/ips_t0_C05_s0_w0_z0.tif",
-            instruments.imagexpress_ai,
-        ),
-        NamePattern(
-            "operetta",
-            "Operetta, Opera Phenix (Harmony): row, column, field, plane, channel, time point; the "
-            "plate is the folder",
-            "dish7__2026-11-02T03_00_00-Measurement 1/Images/r01c02f03p01-ch1sk1fk1fl1.tiff",
-            instruments.operetta,
-        ),
-        NamePattern(
-            "gen5",
-            "Cytation, Lionheart (Gen5): well, field, channel, time point; the plate is the folder",
-            "plate7/A1_-1_1_1_Bright Field_001.tif",
-            instruments.gen5,
-        ),
-        NamePattern(
-            "incell",
-            "IN Cell Analyzer: well, field, channel, plane, time point; the plate is the folder",
-            "plate7/A - 01(fld 1 wv TL - Brightfield z 1 time 2 - 2636ms).tif",
-            instruments.incell,
-        ),
-        NamePattern(
-            "yokogawa",
-            "Yokogawa CQ1, CV7000: plate, well, time point, field, plane, channel",
-            "dish7_A01_T0001F001L01A01Z01C01.tif",
-            instruments.yokogawa,
-        ),
-        NamePattern(
-            "micro-manager",
-            "Micro-Manager image stack: prefix, position; the rest is in its OME-XML",
-            "dish-07_3_MMStack_Pos0.ome.tif",
-            instruments.micro_manager,
-        ),
-        NamePattern(
-            "dish-time",
-            "dish, date and time, and a field number where there are several",
-            "dish-07_20261102T030000Z_f1.ome.tif",
-            instruments.dish_time,
-        ),
-        NamePattern(
-            "dish-folder",
-            "a folder a dish; the time comes from the picture or from the file's date. Never "
-            "chosen by itself, since every picture in any folder fits",
-            "dish-07/IMG_0042.png",
-            instruments.dish_folder,
-            automatic=False,
-        ),
+    name: NamePattern(
+        name,
+        preset.description,
+        preset.example,
+        resolve_name(f"{__package__}.{preset.read}"),
+        whole_well=preset.whole_well,
+        automatic=preset.automatic,
     )
+    for name, preset in NAME_PRESETS.items()
 }
 
 

@@ -18,7 +18,7 @@ import math
 from model.classes import CellClass
 from monitor.config.outlets import CsvConfig
 from monitor.culture import Hit, RemovalPlan, Target
-from monitor.outlets.picking.handout import Handout, utc_text
+from monitor.outlets.picking.handout import Contents, Handout, utc_text
 from monitor.outlets.picking.mapped_csv import pick_um
 from monitor.outlets.spreadsheets import (
     as_csv,
@@ -73,6 +73,12 @@ COLUMNS = (
     "snap_um",
     "visit",
 )
+
+
+def csv_list(handout: Handout) -> Contents:
+    """The plain list, as the site's spreadsheets read numbers."""
+    text = plan_as_csv(handout.plan, calibration_rms_um=handout.calibration_rms_um, csv=handout.csv)
+    return {"": text.encode()}
 
 
 def plan_as_csv(

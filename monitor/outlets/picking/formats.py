@@ -5,56 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
-from monitor.config import ExportFormat
+from monitor.config import EXPORT_FORMATS, ExportFormat
 from monitor.errors import OutletError
-from monitor.outlets.picking.csv_list import plan_as_csv
 from monitor.outlets.picking.handout import Contents, Handout, Writer
-from monitor.outlets.picking.imagej_rois import imagej_rois
-from monitor.outlets.picking.json_plan import plan_as_json
-from monitor.outlets.picking.mapped_csv import echo_csv, mapped_csv
-from monitor.outlets.picking.metamorph import metamorph_stage_list
-from monitor.outlets.picking.micromanager import micromanager_positions
-from monitor.outlets.picking.ome_rois import ome_xml_rois
-from monitor.outlets.picking.pipetting import opentrons_protocol, pylabrobot_protocol
-from monitor.outlets.picking.qupath import qupath_geojson
-from monitor.outlets.picking.useq_yaml import useq_sequence
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Format:
-    """suffix : how its files end; after the part that tells captures apart, where there is one"""
+    """suffix : how its files end; after the part that tells captures apart, where there is one
+
+    writer : ``module:function`` beside this module
+    """
 
     suffix: str
-    write: Writer
+    writer: str
+
+    def write(self, handout: Handout) -> Contents:
+        """Its files. Raises OutletError where it cannot say what the plan says."""
+        # Found by name when it is asked for, so that nothing loads writers that it does not need.
+        writer: Writer = resolve_name(f"{__package__}.{self.writer}")
+        return writer(handout)
 
 
-def _csv(handout: Handout) -> Contents:
-    text = plan_as_csv(handout.plan, calibration_rms_um=handout.calibration_rms_um, csv=handout.csv)
-    return {"": text.encode()}
-
-
-def _json(handout: Handout) -> Contents:
-    text = plan_as_json(handout.plan, calibration_rms_um=handout.calibration_rms_um)
-    return {"": text.encode()}
-
-
-# In the order of writing: what people and programs take for the list comes last.
 FORMATS: dict[ExportFormat, Format] = {
-    "geojson": Format(".geojson", qupath_geojson),
-    "ome-xml": Format(".ome.xml", ome_xml_rois),
-    "imagej-roi": Format(".roi.zip", imagej_rois),
-    "pos": Format(".pos", micromanager_positions),
-    "stg": Format(".stg", metamorph_stage_list),
-    "useq": Format(".useq.yaml", useq_sequence),
-    "opentrons": Format(".opentrons.py", opentrons_protocol),
-    "pylabrobot": Format(".pylabrobot.py", pylabrobot_protocol),
-    "json": Format(".json", _json),
-    "csv-mapped": Format(".mapped.csv", mapped_csv),
-    "csv-echo": Format(".echo.csv", echo_csv),
-    "csv": Format(".csv", _csv),
+    name: Format(row.suffix, row.writer) for name, row in EXPORT_FORMATS.items()
 }
 
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from monitor.culture import Aiming, Hit, RefusedRegion, RegionFate, RemovalPlan, Target
-from monitor.outlets.picking.handout import utc_text
+from monitor.outlets.picking.handout import Contents, Handout, utc_text
 from monitor.stage.vessels import well_of
 
 SCHEMA = "colonywatch/removal-plan/1"
@@ -24,6 +24,12 @@ SCHEMA = "colonywatch/removal-plan/1"
 def schema_as_json() -> str:
     """The JSON Schema (2020-12) of the document."""
     return (files("monitor.outlets.picking") / "removal-plan.schema.json").read_text("utf-8")
+
+
+def json_plan(handout: Handout) -> Contents:
+    """The whole plan as one document."""
+    text = plan_as_json(handout.plan, calibration_rms_um=handout.calibration_rms_um)
+    return {"": text.encode()}
 
 
 def plan_as_json(plan: RemovalPlan, *, calibration_rms_um: float | None = None) -> str:

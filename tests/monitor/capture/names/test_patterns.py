@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath, PurePosixPath
+from typing import get_type_hints
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.capture.names.parts import WallClock
 from monitor.capture.names.patterns import (
     PRESETS,
     best_preset,
@@ -18,7 +20,7 @@ from monitor.capture.names.patterns import (
     shown_name,
 )
 from monitor.config import SourceSettings
-from monitor.culture import StagePosition
+from monitor.culture import NamedParts, StagePosition
 from monitor.errors import CaptureError, ConfigError
 
 SEATTLE = ZoneInfo("America/Los_Angeles")
@@ -104,6 +106,13 @@ def test_local_times_follow_daylight_saving(local, at):
 def test_every_preset_reads_its_own_example(preset):
     parts = preset.parse(PurePath(preset.example), SEATTLE)
     assert parts is not None and parts.pattern == preset.name
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_every_presets_function_takes_and_gives_what_a_preset_does(preset):
+    """It is found by its name in a table, where no type checker looks."""
+    hints = get_type_hints(preset.read)
+    assert hints == {"path": PurePath, "clock": WallClock, "return": NamedParts | None}
 
 
 @pytest.mark.parametrize("preset", [one for one in PRESETS.values() if one.automatic])

@@ -7,7 +7,8 @@ import re
 import warnings
 import zipfile
 from dataclasses import replace
-from typing import get_args
+from pkgutil import resolve_name
+from typing import get_args, get_type_hints
 
 import geojson
 import numpy as np
@@ -18,14 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Point, shape
 
-from monitor.commands.removals import Format
 from monitor.config import ColumnConfig, ExportFormat, PickValue, VesselConfig
 from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
 from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
+from monitor.outlets.picking.handout import Contents
 from monitor.outlets.picking.mapped_csv import values_of
 from monitor.stage.vessels import Vessel
+from tests.monitor.commands.calls import MISUSED, call
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
 
 A, B = "a" * 64, "b" * 64
@@ -81,7 +83,22 @@ def in_picker(plan):
 
 
 def test_every_format_of_the_configuration_has_its_writer_and_can_be_asked_for():
-    assert set(FORMATS) == set(get_args(ExportFormat)) == {str(one) for one in Format}
+    wrong = call("removals", "export", "x", "--format", "nope", "--out", "y")
+    assert wrong.code == MISUSED
+    offered = set(re.findall(r"'([a-z-]+)'", wrong.err)) - {"nope", "--format"}
+    assert set(FORMATS) == set(get_args(ExportFormat)) == offered
+
+
+def test_every_writer_takes_a_handout_and_gives_contents():
+    """It is found by its name in a table, where no type checker looks."""
+    for one in FORMATS.values():
+        writer = resolve_name(f"monitor.outlets.picking.{one.writer}")
+        assert get_type_hints(writer) == {"handout": Handout, "return": Contents}
+
+
+def test_people_choose_from_the_plain_lists_first():
+    assert get_args(ExportFormat)[0] == "csv"
+    assert list(FORMATS)[-1] == "csv"
 
 
 def test_the_endings_differ():
