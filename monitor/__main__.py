@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import io
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from monitor.commands import (
-    alerts,
-    benchmark,
-    dishes,
-    history,
-    models,
-    removals,
-    settings,
-    status,
-    upkeep,
-)
-from monitor.commands.calibrate import calibrate
 from monitor.commands.common import (
     DONE,
     FAILED,
@@ -34,19 +20,13 @@ from monitor.commands.common import (
     say_error,
     shown_lines,
 )
-from monitor.commands.demo import demo
-from monitor.commands.failure import report_failure
-from monitor.commands.name_test import name_test
-from monitor.commands.process import process
-from monitor.commands.restore import restore
-from monitor.commands.segment import segment
-from monitor.commands.serve import serve
-from monitor.commands.sila import sila
-from monitor.commands.training import evaluate, train
+from monitor.commands.listing import COMMANDS
+from monitor.commands.loading import group_of
 from monitor.errors import MonitorError
 
 app = typer.Typer(
     name="colonywatch",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,6 +37,8 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             typer.echo(version("colonywatch"))
         except PackageNotFoundError:
@@ -73,46 +55,6 @@ def _options(
 ) -> None:
     pass
 
-
-app.command()(demo)
-app.command()(upkeep.run)
-app.command()(serve)
-app.command()(process)
-app.command()(segment)
-app.command()(status.status)
-app.add_typer(dishes.app, name="dishes")
-app.command()(history.history)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(removals.app, name="removals")
-app.command()(settings.check_config)
-app.command()(name_test)
-app.command()(settings.doctor)
-app.command()(train)
-app.command()(evaluate)
-app.add_typer(models.app, name="models")
-app.add_typer(benchmark.app, name="benchmark")
-app.command()(calibrate)
-app.command()(sila)
-app.command()(upkeep.simulate)
-app.command()(upkeep.backup)
-app.command()(restore)
-app.command()(upkeep.retry)
-app.command()(report_failure)
-app.command()(upkeep.reprocess)
-
-
-def _reflow(commands: typer.Typer) -> None:
-    """Make paragraphs of the docstrings; Typer would keep the line breaks of the code."""
-    for command in commands.registered_commands:
-        if command.callback is not None and command.help is None:
-            text = inspect.getdoc(command.callback) or ""
-            command.help = "\n\n".join(part.replace("\n", " ") for part in text.split("\n\n"))
-    for group in commands.registered_groups:
-        if group.typer_instance is not None:
-            _reflow(group.typer_instance)
-
-
-_reflow(app)
 
 STOPPED = 130  # what Typer makes of Ctrl-C
 

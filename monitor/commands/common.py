@@ -9,7 +9,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.measure import measure_renderables
 from rich.table import Table
 
-from monitor.config import Config, find_config, load_config
-from monitor.config.on_this_machine import written_inside_a_source
-from monitor.culture import DishLine
 from monitor.errors import ConfigError, MonitorError, UsageError
-from monitor.jobs.withdrawal import take_back_from
-from monitor.record.sources import ConfiguredSource
-from monitor.record.store import Store
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.culture import DishLine
+    from monitor.record.sources import ConfiguredSource
+    from monitor.record.store import Store
 
 DONE, FAILED, MISUSED, BAD_CONFIG = 0, 1, 2, 78
 
@@ -67,6 +67,9 @@ JsonOption = Annotated[
 
 def open_config(config: Path | None, state: Path | None) -> Config:
     """The configuration that holds for this call. Raises ConfigError."""
+    from monitor.config import find_config, load_config
+    from monitor.config.on_this_machine import written_inside_a_source
+
     path = find_config(config)
     found = load_config(path)
     if state is None:
@@ -88,6 +91,9 @@ def open_store(config: Config, *, begins_anew: bool = False) -> Store:
 
     begins_anew : an empty one also in place of one that is gone
     """
+    from monitor.jobs.withdrawal import take_back_from
+    from monitor.record.store import Store
+
     return Store(
         config.record.database_url, take_back=take_back_from(config), begins_anew=begins_anew
     )
@@ -103,6 +109,8 @@ def settle_sources(store: Store, config: Config, now: datetime) -> list[str]:
 
 def configured(config: Config) -> list[ConfiguredSource]:
     """The sources as the record knows them."""
+    from monitor.record.sources import ConfiguredSource
+
     return [ConfiguredSource(one.name, one.path, one.formerly) for one in config.sources]
 
 

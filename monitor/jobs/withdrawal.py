@@ -8,7 +8,6 @@ from collections.abc import Callable
 from monitor.config import Config
 from monitor.culture import RemovalPlan
 from monitor.errors import OutletError
-from monitor.outlets.picking import withdraw_plan
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +19,9 @@ def take_back_from(config: Config) -> Callable[[RemovalPlan], None]:
     """
 
     def take_back(plan: RemovalPlan) -> None:
+        # Every command that opens the record has this at hand, and hardly one ends a plan.
+        from monitor.outlets.picking import withdraw_plan
+
         try:
             gone = withdraw_plan(plan, config.removal_folder)
         except OutletError as problem:

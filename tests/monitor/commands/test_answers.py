@@ -13,6 +13,7 @@ import subprocess
 import termios
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -31,19 +32,15 @@ from tests.monitor.commands.calls import (
 )
 
 
-def every_command(group: typer.Typer = app, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    words = [
-        (*before, one.name or str(one.callback.__name__).rstrip("_").replace("_", "-"))
-        for one in group.registered_commands
-        if one.callback is not None
-    ]
-    for inner in group.registered_groups:
-        if inner.typer_instance is not None:
-            words += every_command(inner.typer_instance, (*before, str(inner.name)))
+def every_command(group: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    words: list[tuple[str, ...]] = []
+    for name, one in group.commands.items():
+        below = every_command(one, (*before, name)) if getattr(one, "commands", None) else []
+        words += below or [(*before, name)]
     return words
 
 
-COMMANDS = every_command()
+COMMANDS = every_command(typer.main.get_command(app))
 
 
 def named(words: tuple[str, ...]) -> str:

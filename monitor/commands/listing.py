@@ -1,0 +1,117 @@
+"""All commands: how each is called, where it is found, what `colonywatch --help` says of it.
+
+A summary is the first paragraph of the command's own help, word for word: it stands here so that
+the list of all commands loads none of them.
+"""
+
+from __future__ import annotations
+
+from monitor.commands.loading import Entry
+
+# In the order in which --help lists them.
+COMMANDS = (
+    Entry(
+        "demo",
+        "demo:demo",
+        "Watch a virtual incubator: four dishes over days, one of which starts to differentiate.",
+    ),
+    Entry("run", "upkeep:run", "The daemon: watch the sources until SIGTERM or Ctrl-C."),
+    Entry(
+        "serve",
+        "serve:serve",
+        "The dashboard: dishes, alerts and plans as pages, until SIGTERM or Ctrl-C.",
+    ),
+    Entry(
+        "process",
+        "process:process",
+        "Run the whole line once over files or folders (backfill). May be repeated at will: "
+        "what is known is not analysed again.",
+    ),
+    Entry(
+        "segment",
+        "segment:segment",
+        "Segment one image into undifferentiated, differentiated and background.",
+    ),
+    Entry(
+        "status",
+        "status:status",
+        "Is the daemon alive, what does it watch, what waits, what went wrong?",
+    ),
+    Entry("history", "history:history", "A dish's series, oldest scan first."),
+    Entry(
+        "check-config",
+        "settings:check_config",
+        "Check a configuration; all problems come at once, with file, key and what is allowed.",
+    ),
+    Entry(
+        "name-test",
+        "name_test:name_test",
+        "Show what file names parse to, and by which preset; of a folder, which preset fits "
+        "it, which channels, planes and projections lie in it, and which of them are looked "
+        "at.",
+    ),
+    Entry(
+        "doctor",
+        "settings:doctor",
+        "Look for what on this machine would keep the daemon from working.",
+    ),
+    Entry(
+        "train",
+        "training:train",
+        "Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).",
+    ),
+    Entry(
+        "evaluate",
+        "training:evaluate",
+        "Measure a model on labelled fields, and write a report to look at.",
+    ),
+    Entry(
+        "calibrate",
+        "calibrate:calibrate",
+        "Fit a calibration from taught points, check it, and put it on record.",
+    ),
+    Entry(
+        "sila",
+        "sila:sila",
+        "Serve dish states and removal plans to SiLA 2 clients until SIGTERM or Ctrl-C.",
+    ),
+    Entry(
+        "simulate",
+        "upkeep:simulate",
+        "The virtual incubator alone: captures as OME-TIFF, exact truth beside them in OUT-truth.",
+    ),
+    Entry("backup", "upkeep:backup", "Copy the database while the daemon goes on."),
+    Entry(
+        "restore",
+        "restore:restore",
+        "Make a backup the record again. Stop the daemon first; one whose record is gone "
+        "may go on.",
+    ),
+    Entry(
+        "retry",
+        "upkeep:retry",
+        "Let waiting and unreadable captures and undelivered messages be tried again at once.",
+    ),
+    Entry(
+        "report-failure",
+        "failure:report_failure",
+        "Tell everybody who gets alerts that a service is down and will not come back by itself.",
+    ),
+    Entry(
+        "reprocess",
+        "upkeep:reprocess",
+        "Measure recorded captures again that another model, or other settings, measured: "
+        "after a change of model, tool, limits of regions, channel or pixel size; and those "
+        "that a side-car or a companion, new or changed since, describes otherwise. Adds "
+        "readings, overwrites none.",
+    ),
+    Entry(
+        "dishes",
+        "dishes:app",
+        "Dishes with their latest reading; end, passage, rename, annotate them.",
+    ),
+    Entry("alerts", "alerts:app", "Alerts: list, acknowledge, snooze, test; what was sent."),
+    Entry("removals", "removals:app", "Removal plans: list, show, decide, export."),
+    Entry("models", "models:app", "Models: list, show, verify."),
+    Entry("benchmark", "benchmark:app", "Benchmarks: speed, accuracy."),
+)
