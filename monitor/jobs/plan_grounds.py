@@ -53,7 +53,8 @@ def foreign(plan: RemovalPlan, store: Store, config: Config) -> str | None:
     if settings is None:
         return f"its source {source} is not in this configuration; {_WHICH}"
     known = store.sources.place_of(source)
-    if known is not None and known != (socket.gethostname(), settings.path):
+    # One folder may be written in several ways, and a container has another name at each start.
+    if known is not None and known[1].resolve() != settings.path.resolve():
         return (
             f"its source {source} is {known[1]} on {known[0]}, and {settings.path} in this "
             f"configuration; {_WHICH}, or start the daemon with this one first"

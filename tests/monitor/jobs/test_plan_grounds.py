@@ -23,7 +23,7 @@ from monitor.culture import (
     ScanDecision,
 )
 from monitor.jobs.deliver import deliver_due
-from monitor.jobs.plan_grounds import end_groundless
+from monitor.jobs.plan_grounds import end_groundless, foreign
 from monitor.jobs.withdrawal import take_back_from
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
@@ -272,3 +272,25 @@ def test_plans_of_a_source_that_another_machine_watches_are_not_ended(configured
         store.sources.settle([ConfiguredSource("incubator", Path("/data"), host="far")], NOW)
         approved(store, before)
         assert end_groundless(store, config, NOW, of_gone_sources=True) == []
+
+
+def test_a_folder_that_is_written_in_another_way_is_the_same(configured):
+    """As where the configuration is named by a path with `..` in it."""
+    before = configured()
+    folder = before.sources[0].path
+    with open_store(before) as store:
+        watched(store, "incubator", folder)
+        approved(store, before)
+        (plan,) = store.plans.all()
+        assert foreign(plan, store, configured(path=folder / "x" / "..")) is None
+        assert foreign(plan, store, configured(path=folder / "x")) is not None
+
+
+def test_a_source_that_has_a_new_name_keeps_its_plans(configured):
+    before, after = configured(), configured(name="incubator-2")
+    with open_store(before) as store:
+        watched(store, "incubator", before.sources[0].path)
+        plan = approved(store, before)
+        watched(store, "incubator-2", before.sources[0].path)
+        assert end_groundless(store, after, NOW, of_gone_sources=True) == []
+        assert store.plans.plan(plan).status is PlanStatus.APPROVED
