@@ -36,9 +36,9 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.commands.rate import Rate, show_rate
-from monitor.config import Config, settings_sha256
+from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture, CaptureState
-from monitor.errors import MonitorError, RecordError
+from monitor.errors import MonitorError, RecordError, UsageError
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.jobs.late_sidecars import described_anew
@@ -132,6 +132,7 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
     with open_store(config) as store:
         if dish is not None:
             store.dishes.history(dish)  # an unknown dish is an error, not nothing to do
+        _leave_unknown_sources(store, config, dish)
         with _line(config, store, as_json, AGAIN) as (pipeline, worker, rate):
             again.model, sha256 = worker.start()
             again.daemons = _other_models(store, sha256)
@@ -204,9 +205,28 @@ def _other_models(store: Store, sha256: str) -> list[str]:
     return [str(one["name"]) for one in models if one["sha256"] != sha256]
 
 
-def _settings_of(config: Config) -> Callable[[str], str]:
-    sources = {source.name: source for source in config.sources}
-    return lambda name: settings_sha256(config, sources.get(name, config.unlisted))
+def _settings_of(config: Config) -> Callable[[str], str | None]:
+    """Of a source that the configuration does not name nothing is known."""
+    known: dict[str, SourceSettings] = {source.name: source for source in config.sources}
+    known[UNLISTED] = config.unlisted
+    return lambda name: settings_sha256(config, known[name]) if name in known else None
+
+
+def _leave_unknown_sources(store: Store, config: Config, dish: str | None) -> None:
+    """By the settings of another source, sizes and places would be wrong.
+
+    Raises UsageError where nothing else was asked for.
+    """
+    settings_of = _settings_of(config)
+    asked = [one for one in store.dishes.dishes() if dish in (None, one.name)]
+    unknown = sorted({one.source for one in asked if settings_of(one.source) is None})
+    if not unknown:
+        return
+    names = ", ".join(map(shown, unknown))
+    what = f"not in this configuration: {names}; give the daemon's with --config FILE"
+    if all(one.source in unknown for one in asked):
+        raise UsageError(f"the source of what is to be measured again is {what}")
+    say(f"dishes of some sources stay as they are, since these are {what}")
 
 
 def _in_lots(scans: list[list[int]]) -> Iterator[set[int]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from monitor.capture.formats.sidecars import beside_hash, looks_beside, read_beside
 from monitor.capture.names.parts import shown_name
 from monitor.capture.names.wells import companion_hash, name_capture
-from monitor.config import Config
+from monitor.config import Config, SourceSettings
+from monitor.culture import UNLISTED
 from monitor.errors import CaptureError
 from monitor.record.beside import MeasuredFile
 from monitor.record.store import Store
@@ -42,10 +43,13 @@ def described_anew(
 
 
 def _changed_in(config: Config, store: Store, folder: Path, dish: str | None) -> list[MeasuredFile]:
-    sources = {source.name: source for source in config.sources}
+    known: dict[str, SourceSettings] = {source.name: source for source in config.sources}
+    known[UNLISTED] = config.unlisted
     changed = []
     for file in store.beside.measured_in(folder, dish=dish):
-        settings = sources.get(file.source, config.unlisted)
+        settings = known.get(file.source)
+        if settings is None:
+            continue  # how its names are to be read is not known
         try:
             named = name_capture(file.path, settings.names, settings.zone, settings.start)
         except CaptureError:

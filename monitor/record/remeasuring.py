@@ -20,7 +20,7 @@ from monitor.record.tables import AnalysisRow, CaptureRow, DishRow, MeasurementR
 
 _HELD = (CaptureState.RECORDED, CaptureState.MEASURED)
 _MANY = 10_000
-SettingsOf = Callable[[str], str]
+SettingsOf = Callable[[str], str | None]
 
 
 class AgainRecord:
@@ -38,7 +38,8 @@ class AgainRecord:
         """Measured captures that this model has not measured under the present settings, and those
         of `also`: a list a scan, oldest first.
 
-        settings_of : name of a source -> hash of the settings that hold for it now
+        settings_of : name of a source -> hash of the settings that hold for it now; None where
+            they are not known, and then its captures stay as they are
         """
         with self._database.reading() as session:
             query = (
@@ -52,12 +53,9 @@ class AgainRecord:
                 )
             rows = [
                 (first_at, scan, capture)
-                for source in _sources(session)
+                for source, settings in _sources(session, settings_of)
                 for first_at, scan, capture in session.execute(
-                    query.where(
-                        CaptureRow.source == source,
-                        ~_measured_by(model_sha256, settings_of(source)),
-                    )
+                    query.where(CaptureRow.source == source, ~_measured_by(model_sha256, settings))
                 )
             ]
             for some in _portions(sorted(also)):
@@ -93,21 +91,24 @@ class AgainRecord:
         """Of these the captures that this model has not measured under the present settings."""
         found: list[Capture] = []
         with self._database.reading() as session:
-            for source in _sources(session):
+            for source, settings in _sources(session, settings_of):
                 for some in _portions(sorted(ids)):
                     rows = session.scalars(
                         select(CaptureRow).where(
                             CaptureRow.id.in_(some),
                             CaptureRow.source == source,
-                            ~_measured_by(model_sha256, settings_of(source)),
+                            ~_measured_by(model_sha256, settings),
                         )
                     )
                     found += [capture_of(row) for row in rows]
         return sorted(found, key=lambda capture: capture.id)
 
 
-def _sources(session: Session) -> Sequence[str]:
-    return session.scalars(select(CaptureRow.source).distinct()).all()
+def _sources(session: Session, settings_of: SettingsOf) -> list[tuple[str, str]]:
+    """Sources of captures whose settings are known, with these."""
+    names = session.scalars(select(CaptureRow.source).distinct()).all()
+    found = [(name, settings_of(name)) for name in names]
+    return [(name, settings) for name, settings in found if settings is not None]
 
 
 def _measured_by(model_sha256: str, settings_sha256: str) -> ColumnElement[bool]:

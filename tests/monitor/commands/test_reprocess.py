@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import update
 
 from model.checkpoint import load_model, save_model
 from model.predict import STARTER
-from tests.monitor.commands.calls import DONE, FAILED, call, spawn
+from monitor.record.store import Store
+from monitor.record.tables import CaptureRow, DishRow
+from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call, spawn
 
 
 @pytest.fixture(scope="session")
@@ -93,4 +96,23 @@ def test_a_model_that_is_none_is_refused_and_changes_nothing(config, state, tmp_
     answer = spawn("reprocess", "--model", tmp_path, "--config", config, "--state", state)
     assert answer.code == FAILED
     assert "Traceback" not in answer.err and str(tmp_path) in answer.err
+    assert readings(state) == before
+
+
+def test_dishes_of_a_source_that_the_configuration_does_not_name_stay_as_they_are(
+    config, state, other_model, tmp_path
+):
+    """A forgotten --config: the settings of another source would give other sizes."""
+    # As if a daemon had watched the folder.
+    url = f"sqlite:///{state / 'colonywatch.sqlite'}"
+    with Store(url) as store, store.database.writing() as session:
+        session.execute(update(DishRow).values(source="incubator"))
+        session.execute(update(CaptureRow).values(source="incubator"))
+    before = readings(state)
+    for words in (["dish-07"], []):
+        answer = call(
+            "reprocess", *words, "--model", other_model, "--config", config, "--state", state
+        )
+        assert answer.code == MISUSED
+        assert "not in this configuration: incubator; give the daemon's with --config" in answer.err
     assert readings(state) == before
