@@ -182,6 +182,7 @@ def _measure(
         acquired_at, acquired_at_from = beside.acquired_at, "side-car"
     elif named.acquired_at is not None:
         acquired_at, acquired_at_from = named.acquired_at, "name"
+    acquired_at = _within_reach(acquired_at)
     stage = picture.stage if picture.stage is not None else named.stage
     labels, size = field.labels, field.pixel_size_um
     stem = _stem(request, acquired_at)
@@ -233,6 +234,17 @@ def _measure(
         beside=beside_hash(beside, picture.beside),
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
     )
+
+
+# Times beyond these are as wrong as these are, and nothing can be added to the last of all years.
+_FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _within_reach(moment: datetime) -> datetime:
+    """A time, or the nearest that can be reckoned with; the record calls it doubtful either way."""
+    if _FIRST.year <= moment.year < _LAST.year:
+        return moment
+    return _FIRST if moment.year < _FIRST.year else _LAST
 
 
 def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> Channel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,27 @@ def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
     assert (measured.pixel_size_um, measured.pixel_size_from) == (0.65, "side-car")
     assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
     assert measured.acquired_at_from == "side-car"
+
+
+@pytest.mark.parametrize(
+    ("said", "year"),
+    [
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), 1900),
+        (datetime.min.replace(tzinfo=UTC), 1900),
+        (datetime.max.replace(tzinfo=timezone(-timedelta(hours=12))), 2200),
+        (datetime.max.replace(tzinfo=UTC), 2200),
+        (datetime(1970, 1, 1, tzinfo=UTC), 1970),
+    ],
+)
+def test_a_year_beyond_reckoning_is_brought_within_reach(tmp_path, said, year):
+    """Adding a scan's span to the last of all years ended `process` for all other captures."""
+    path = tmp_path / "d1_99991231T235959Z.tif"
+    path.write_bytes(tiff(colonies((200, 300))))
+    measured = measure(
+        StandInSegmenter(),  # type: ignore[arg-type]
+        request(path, tmp_path / "state", NamedParts("d1", "dish-time", acquired_at=said)),
+    )
+    assert measured.acquired_at == datetime(year, 1, 1, tzinfo=UTC)
 
 
 def test_fluorescence_is_no_number_whatever_was_known_when_the_file_came(tmp_path):
