@@ -50,6 +50,7 @@ from monitor.culture import (
     NewAlert,
     NewReading,
     PickOutcome,
+    PixelSizeSource,
     PlanStatus,
     Reading,
     RegionVerdict,
@@ -994,7 +995,7 @@ def _vessel_um2(source: SourceConfig | None, fields: Sequence[FieldMeasurement])
         return Vessel(source.vessel).area_um2
     if source is not None and source.well_diameter_mm is not None:
         return pi / 4 * (1000 * source.well_diameter_mm) ** 2
-    if len(fields) == 1 and fields[0].pixel_size_from == "well":
+    if len(fields) == 1 and fields[0].pixel_size.source is PixelSizeSource.WELL:
         # The picture shows the well whole; its scale was taken from that.
         size = fields[0].pixel_size_um or 0.0
         return fields[0].areas.imaged_px * size**2

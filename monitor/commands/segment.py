@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from monitor.capture.formats.image import Picture
 from monitor.capture.formats.reading import open_picture
-from monitor.capture.formats.sidecars import check_square, read_beside
-from monitor.capture.names.patterns import PRESETS
+from monitor.capture.formats.sidecars import read_beside
 from monitor.capture.names.wells import name_capture
 from monitor.commands.common import (
     ConfigOption,
@@ -31,6 +29,9 @@ from monitor.config import Config, SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError, MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
+
+if TYPE_CHECKING:
+    from monitor.segmentation.measure_image import MeasuredImage
 
 LARGEST_OVERLAY_SIDE_PX = 4096
 
@@ -97,93 +98,71 @@ def segment_file(
 
     Raises CaptureError for an image that cannot be judged, ModelRefusedError for a bad model.
     """
+    # Only the commands that need arrays and a network pay for loading them.
+    from monitor.segmentation.measure_image import OverlayStyle, measure_image
+    from monitor.segmentation.measuring import load_segmenter
+    from monitor.segmentation.overlay import encode_png
+
     source: SourceSettings = config.source_of(image.absolute()) or config.unlisted
-    picture = open_picture(image, zone=source.zone, channel=source.channel)
+    with closing(open_picture(image, zone=source.zone, channel=source.channel)) as picture:
+        named = _named(image, source)
+        sidecar = None
+        if named is not None:
+            sidecar = read_beside(image.absolute(), named.pattern, source.zone, named.channel)
+        segmenter = load_segmenter(model, config.compute.threads)
+        large = max(picture.pixels.shape[:2]) > LARGEST_OVERLAY_SIDE_PX
+        found = measure_image(
+            segmenter,
+            picture,
+            named=named,
+            sidecar=sidecar,
+            settings=source,
+            shown=shown(image.name),
+            style=OverlayStyle(image.stem, LARGEST_OVERLAY_SIDE_PX if large else None, encode_png),
+            override_um=pixel_size_um,
+        )
+    label_map, overlay = _written(found, folder, image.stem)
+    return {
+        "image": shown(image),
+        **_numbers(found),
+        "model": {"name": segmenter.name, "sha256": segmenter.sha256},
+        "labels": shown(label_map),
+        "overlay": shown(overlay),
+        "overlay_scale": found.overlay_width_px / found.labels.shape[1],
+    }
+
+
+def _written(found: MeasuredImage, folder: Path, stem: str) -> tuple[Path, Path]:
+    """Label map and overlay as files. Raises MonitorError where that cannot be."""
+    from monitor.segmentation.label_maps import label_map_suffix
+
+    label_map = folder / f"{stem}_labels{label_map_suffix(found.labels)}"
+    overlay = folder / f"{stem}_overlay.png"
     try:
-        return _segment_picture(image, picture, folder, config, source, model, pixel_size_um)
-    finally:
-        picture.close()
-
-
-def _segment_picture(
-    image: Path,
-    picture: Picture,
-    folder: Path,
-    config: Config,
-    source: SourceSettings,
-    model: str,
-    pixel_size_um: float | None,
-) -> dict[str, Any]:
-    # Torch takes seconds to load; only the commands that need it pay for it.
-    from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-    from monitor.segmentation.components import Pieces
-    from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
-    from monitor.segmentation.measuring import (
-        colony_limit_px,
-        differentiated_probability,
-        load_segmenter,
-        region_limit_px,
-        segment_picture,
-    )
-    from monitor.segmentation.overlay import draw_overlay, encode_png
-
-    named = _named(image, source)
-    named_size = None if named is None else named.pixel_size_um
-    beside = None if named is None else read_beside(image.absolute(), named.pattern, source.zone)
-    preset = None if named is None else PRESETS.get(named.pattern)
-    if pixel_size_um is not None:
-        picture, named_size, beside = replace(picture, pixel_size_um=None), pixel_size_um, None
-    if beside is not None:
-        check_square(beside, picture.pixel_size_um, shown(image.name))
-    segmenter = load_segmenter(model, config.compute.threads)
-    field = segment_picture(
-        segmenter,
-        picture,
-        named_size_um=named_size,
-        settings=source,
-        shown=shown(image.name),
-        beside_size_um=None if beside is None else beside.pixel_size_um,
-        whole_well=preset is not None and preset.whole_well,
-    )
-    labels, size = field.labels, field.pixel_size_um
-    areas = measure_areas(labels)
-    pieces = Pieces(labels)
-    colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
-    regions = find_regions(
-        pieces,
-        differentiated_probability(field.segmentation, pieces, region_limit_px(size)),
-        min_area_px=region_limit_px(size),
-        colonies=colonies,
-    )
-    overlay = draw_overlay(
-        picture.pixels,
-        labels,
-        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
-        title=image.stem,
-        max_side=LARGEST_OVERLAY_SIDE_PX if max(labels.shape) > LARGEST_OVERLAY_SIDE_PX else None,
-        assumed=size is None,
-    )
-    try:
-        label_map = folder / f"{image.stem}_labels{label_map_suffix(labels)}"
-        write_whole(label_map, encode_label_map(labels))
-        write_whole(folder / f"{image.stem}_overlay.png", encode_png(overlay))
+        write_whole(label_map, found.label_map)
+        write_whole(overlay, found.overlay)
     except OSError as problem:
         raise MonitorError(
             f"{folder}: cannot be written to ({problem.strerror}); choose another with --out DIR"
         ) from problem
-    imaged = areas.imaged_px
+    return label_map, overlay
+
+
+def _numbers(found: MeasuredImage) -> dict[str, Any]:
+    """What the image shows, in the words of the JSON form."""
+    areas, size = found.areas, found.pixel_size
     counts = {
         "background": areas.background_px,
         "undifferentiated": areas.undifferentiated_px,
         "differentiated": areas.differentiated_px,
     }
-    um2 = None if size is None else size**2
+    imaged = areas.imaged_px
+    um2 = None if size.known_um is None else size.known_um**2
     return {
-        "image": shown(image),
-        "shape": list(labels.shape),
-        "pixel_size_um": size,
-        "pixel_size_from": "option" if pixel_size_um is not None else field.pixel_size_from,
-        "assumed_pixel_size_um": field.segmentation.assumed_pixel_size_um,
+        "shape": list(found.labels.shape),
+        "pixel_size_um": size.known_um,
+        "pixel_size_from": size.source,
+        "assumed_pixel_size_um": size.assumed_um,
         "fractions": {name: count / imaged if imaged else 0.0 for name, count in counts.items()},
         "areas_px": counts,
         "areas_um2": (
@@ -191,8 +170,8 @@ def _segment_picture(
         ),
         "differentiated_fraction": areas.differentiated_fraction,
         "confluence": areas.confluence,
-        "uncertainty": field.segmentation.uncertainty,
-        "colonies": len(colonies),
+        "uncertainty": found.segmentation.uncertainty,
+        "colonies": len(found.colonies),
         "colony_list": [
             {
                 "area_px": colony.area_px,
@@ -200,14 +179,10 @@ def _segment_picture(
                 "centroid_row_column": list(colony.centroid),
                 "differentiated_fraction": colony.differentiated_fraction,
             }
-            for colony in colonies
+            for colony in found.colonies
         ],
-        "differentiated_regions": len(regions),
-        "doubts": list(field.quality.doubts),
-        "model": {"name": segmenter.name, "sha256": segmenter.sha256},
-        "labels": shown(label_map),
-        "overlay": shown(folder / f"{image.stem}_overlay.png"),
-        "overlay_scale": overlay.shape[1] / labels.shape[1],
+        "differentiated_regions": len(found.regions),
+        "doubts": list(found.quality.doubts),
     }
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from monitor.capture.formats.reading import read_picture
 from monitor.capture.formats.sidecars import read_beside
 from monitor.capture.names.patterns import parse_name
+from monitor.capture.pixel_size import pixel_size_of
 from monitor.capture.quality.round_well import find_round_well
 from monitor.commands.common import (
     ConfigOption,
@@ -332,19 +333,16 @@ def _reader(config: Config) -> Callable[[Path], Picture]:
             picture = read_picture(path, zone=source.zone, channel=source.channel)
         except CaptureError as problem:
             raise DataError(str(problem)) from problem
-        size = picture.pixel_size_um
         try:
             named = parse_name(path.absolute(), source.names, source.zone, source.start)
         except CaptureError:
             named = None  # any name will do here
-        if named is not None and size is None:
-            beside = read_beside(path.absolute(), named.pattern, source.zone)
-            size = named.pixel_size_um if beside is None else beside.pixel_size_um
+        sidecar = None
+        if named is not None:
+            sidecar = read_beside(path.absolute(), named.pattern, source.zone, named.channel)
         well = find_round_well(picture.pixels)
         inside = None if well is None else well.inside(picture.pixels.shape)
-        size = size or source.pixel_size_um
-        if well is not None and size is None and source.well_diameter_mm is not None:
-            size = well.pixel_size_um(source.well_diameter_mm)
+        size = pixel_size_of(picture, named=named, sidecar=sidecar, settings=source, well=well).um
         return Picture(picture.pixels, size, inside)
 
     return read

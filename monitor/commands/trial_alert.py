@@ -16,7 +16,14 @@ import numpy as np
 
 from model.classes import CellClass
 from monitor.config import Config, RecordConfig
-from monitor.culture import UNLISTED, AlertTopic, FieldIdentity, FieldMeasurement
+from monitor.culture import (
+    UNLISTED,
+    AlertTopic,
+    FieldIdentity,
+    FieldMeasurement,
+    PixelSize,
+    PixelSizeSource,
+)
 from monitor.errors import MonitorError
 from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
@@ -131,8 +138,7 @@ def _measurement(config: Config, share: float, scan: int, scans: int) -> FieldMe
         settings_sha256="0" * 64,
         acquired_at=at,
         acquired_at_from="metadata",
-        pixel_size_um=PIXEL_SIZE_UM,
-        pixel_size_from="metadata",
+        pixel_size=PixelSize(PIXEL_SIZE_UM, PixelSizeSource.METADATA),
         overlay=overlay,
     )
 

@@ -173,13 +173,49 @@ class Aim:
     holes: tuple[Ring, ...] = ()
 
 
+class PixelSizeSource(StrEnum):
+    """What a pixel size is taken from; the first that says one counts."""
+
+    OPTION = "option"  # a person gave it with the command
+    METADATA = "metadata"  # the instrument's own words in the picture
+    SIDE_CAR = "side-car"
+    NAME = "name"
+    SOURCE = "source"  # the settings of the imager's folder
+    WELL = "well"  # the diameter of a round well that the picture shows whole
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """um/px of a capture, and how it is known.
+
+    source : None where nothing says it
+    assumed : the model found it likely. It gives a scale to segment and to draw with; no area, no
+        place and no target rests on it
+    """
+
+    um: float | None = None
+    source: PixelSizeSource | None = None
+    assumed: bool = False
+
+    @property
+    def known_um(self) -> float | None:
+        """What areas and places rest on: None, and lengths stay in pixels, where it is assumed."""
+        return None if self.assumed else self.um
+
+    @property
+    def assumed_um(self) -> float | None:
+        return self.um if self.assumed else None
+
+    def or_assumed(self, um: float | None) -> PixelSize:
+        """This one; where it is not known, what the model assumed."""
+        return self if self.um is not None or um is None else PixelSize(um, assumed=True)
+
+
 @dataclass(frozen=True)
 class FieldMeasurement:
     """Everything that one capture says once it is segmented.
 
     shape : (rows, columns) of the capture
-    pixel_size_from : "metadata", "side-car", "name", "source", "well" or None (lengths stay in
-        pixels)
     acquired_at_from : "metadata", "side-car", "name" or "mtime"
     zone : the source's time zone, where the time rests on that
     stage : centre of the field of view
@@ -200,9 +236,7 @@ class FieldMeasurement:
     settings_sha256: str
     acquired_at: datetime
     acquired_at_from: str
-    pixel_size_um: float | None = None
-    pixel_size_from: str | None = None
-    assumed_pixel_size_um: float | None = None
+    pixel_size: PixelSize = PixelSize()
     stage: StagePosition | None = None
     overlay: str | None = None
     label_map: str | None = None
@@ -215,3 +249,8 @@ class FieldMeasurement:
     zone: str | None = None
     beside: str = ""
     in_transmitted_light: bool = False
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """um/px that areas and places rest on; None where it is not known."""
+        return self.pixel_size.known_um

@@ -39,6 +39,8 @@ from monitor.culture import (
     FieldAreas,
     FieldIdentity,
     FieldMeasurement,
+    PixelSize,
+    PixelSizeSource,
     Region,
     StagePosition,
 )
@@ -670,6 +672,13 @@ def doubts_on_date(capture: CaptureRow) -> tuple[str, ...]:
     return (DATED_LONG_AGO if capture.acquired_at < _OLDEST else DATED_AHEAD,)
 
 
+def _pixel_size(known_um: float | None, detail: dict[str, Any]) -> PixelSize:
+    if known_um is None:
+        return PixelSize().or_assumed(detail["assumed_pixel_size_um"])
+    source = detail["pixel_size_from"]
+    return PixelSize(known_um, None if source is None else PixelSizeSource(source))
+
+
 def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:
     """The row as a value of the field."""
     detail = row.detail
@@ -710,9 +719,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         settings_sha256=row.analysis.settings_sha256,
         acquired_at=capture.acquired_at or row.created_at,
         acquired_at_from=detail["acquired_at_from"],
-        pixel_size_um=row.pixel_size_um,
-        pixel_size_from=detail["pixel_size_from"],
-        assumed_pixel_size_um=detail["assumed_pixel_size_um"],
+        pixel_size=_pixel_size(row.pixel_size_um, detail),
         stage=stage,
         overlay=detail.get("overlay"),
         label_map=detail.get("label_map"),
@@ -884,13 +891,14 @@ def _store_measurement(
         # same; but it is the model in use now, and a reading rests on the one used last.
         row.created_at = now
         return
+    source = measured.pixel_size.source
     detail: dict[str, Any] = {
         "shape": measured.shape,
         "colonies": [_short(vars(colony)) for colony in measured.colonies],
         "regions": [_short(vars(region)) for region in measured.regions],
         "acquired_at_from": measured.acquired_at_from,
-        "pixel_size_from": measured.pixel_size_from,
-        "assumed_pixel_size_um": measured.assumed_pixel_size_um,
+        "pixel_size_from": None if source is None else source.value,
+        "assumed_pixel_size_um": measured.pixel_size.assumed_um,
         "quality": measured.quality,
         "doubts": measured.doubts,
         "took_s": round(measured.took_s, 3),

@@ -5,79 +5,42 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import CellClass
-from model.predict import ModelError, Segmentation, Segmenter
+from model.predict import ModelError, Segmenter
 from model.strips import Rows, as_rows, in_strips
 from monitor.capture.filesets import is_bundle, look_at_file, read_file, written_ns
 from monitor.capture.formats.image import Picture
 from monitor.capture.formats.metadata import Said
 from monitor.capture.formats.reading import open_picture
-from monitor.capture.formats.sidecars import beside_hash, check_square, read_beside
+from monitor.capture.formats.sidecars import beside_hash, read_beside
 from monitor.capture.formats.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.names.light import NO_CHANNEL, Channel, Light
-from monitor.capture.names.patterns import (
-    PRESETS,
-    channel_text,
-    left_out_channel,
-    light_in,
-    shown_name,
-)
-from monitor.capture.quality.image_quality import Quality, judge
-from monitor.capture.quality.round_well import find_round_well
-from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import Aim, Colony, FieldAreas, FieldMeasurement, Region
+from monitor.capture.names.patterns import channel_text, left_out_channel, light_in, shown_name
+from monitor.config import RemovalConfig
+from monitor.culture import Aim, FieldMeasurement
 from monitor.culture.local_times import is_by_zone
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.host.allocator import keep_freed_memory
 from monitor.host.atomic_files import write_whole
-from monitor.segmentation.colonies import (
-    MIN_COLONY_UM2,
-    Sampler,
-    find_colonies,
-    find_regions,
-    measure_areas,
-)
-from monitor.segmentation.components import Pieces
-from monitor.segmentation.label_maps import encode_label_map, label_map_suffix
-from monitor.segmentation.overlay import draw_overlay, encode_jpeg, encode_png
+from monitor.segmentation.label_maps import label_map_suffix
+from monitor.segmentation.measure_image import MeasuredImage, OverlayStyle, measure_image
+from monitor.segmentation.overlay import encode_jpeg, encode_png
 from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.targeting import aim_at
 from monitor.segmentation.uncertainty_maps import doubt_map_name, doubts_of
 
-MIN_REGION_UM2 = 1_000.0
-# The same where no pixel size is known: what those areas are at 2 um a pixel.
-MIN_COLONY_PX = 375
-MIN_REGION_PX = 250
 OVERLAY_SIDE_PX = 1600
-# A map of the whole picture costs a pixel so many times less than a part of one.
-_LOOKED_AT = 8
-WHOLE_PIXELS = 16_000_000
 # Larger files are hashed and decoded in two passes and so never held whole in memory.
 IN_MEMORY_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A segmented picture. labels : (H, W) uint8 CellClass values, 255 outside the vessel."""
-
-    picture: Picture
-    segmentation: Segmentation
-    labels: np.ndarray
-    quality: Quality
-    pixel_size_um: float | None
-    pixel_size_from: str | None
 
 
 def load_segmenter(model: str, threads: int | None) -> Segmenter:
@@ -87,61 +50,6 @@ def load_segmenter(model: str, threads: int | None) -> Segmenter:
         return Segmenter.load(None if model == "starter" else Path(model), threads=threads)
     except ModelError as problem:
         raise ModelRefusedError(str(problem)) from problem
-
-
-def segment_picture(
-    segmenter: Segmenter,
-    picture: Picture,
-    *,
-    named_size_um: float | None,
-    settings: SourceSettings,
-    shown: str,
-    beside_size_um: float | None = None,
-    whole_well: bool = False,
-) -> Field:
-    """Judge and segment one picture.
-
-    The pixel size is taken from the instrument's metadata, else from a side-car, else from the
-    name, else from the settings, else from the diameter of a round well that the picture shows
-    whole.
-
-    shown : the picture's name, for messages
-    whole_well : the name promises a picture of a whole well; without its rim the dark outside
-        would count as culture
-
-    Raises CaptureError where the picture is not fit to be judged.
-    """
-    well = find_round_well(picture.pixels)
-    if whole_well and well is None:
-        raise CaptureError(
-            f"{shown}: by its name it shows a whole round well, and no rim of one was found; look "
-            "at the picture, or choose another preset in the source's `names`",
-            reason="no-well",
-        )
-    shape = as_rows(picture.pixels).shape
-    inside = well.inside_rows(shape) if well is not None else None
-    try:
-        quality = judge(picture.pixels, inside)
-    except CaptureError as problem:
-        raise CaptureError(
-            f"{shown}: {problem}", reason=problem.reason, transient=problem.transient
-        ) from problem
-    size, size_from = None, None
-    if picture.pixel_size_um is not None:
-        size, size_from = picture.pixel_size_um, "metadata"
-    elif beside_size_um is not None:
-        size, size_from = beside_size_um, "side-car"
-    elif named_size_um is not None:
-        size, size_from = named_size_um, "name"
-    elif settings.pixel_size_um is not None:
-        size, size_from = settings.pixel_size_um, "source"
-    elif well is not None and settings.well_diameter_mm is not None:
-        size, size_from = settings.well_diameter_mm * 1000 / (2 * well.radius_px), "well"
-    segmentation = segmenter.segment(picture.pixels, size, inside=inside)
-    if min(shape) * (size or segmentation.assumed_pixel_size_um or 0) < (segmenter.window_um):
-        # The model never saw a whole window of it; what it says there is a guess.
-        quality = replace(quality, doubts=(*quality.doubts, "too-small"))
-    return Field(picture, segmentation, segmentation.labels, quality, size, size_from)
 
 
 def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
@@ -162,76 +70,60 @@ def _measure(
     began: float,
 ) -> FieldMeasurement:
     named, settings = request.named, request.settings
-    beside = read_beside(request.path, named.pattern, settings.zone, named.channel) or Said()
-    said = _refuse_left_out(request, picture, beside)
-    check_square(beside, picture.pixel_size_um, shown_name(request.path))
-    preset = PRESETS.get(named.pattern)
-    field = segment_picture(
-        segmenter,
-        picture,
-        named_size_um=named.pixel_size_um,
-        settings=settings,
-        shown=shown_name(request.path),
-        beside_size_um=beside.pixel_size_um,
-        whole_well=preset is not None and preset.whole_well,
-    )
+    sidecar = read_beside(request.path, named.pattern, settings.zone, named.channel) or Said()
+    said = _refuse_left_out(request, picture, sidecar)
     acquired_at, acquired_at_from = mtime, "mtime"
     if picture.acquired_at is not None:
         acquired_at, acquired_at_from = picture.acquired_at, "metadata"
-    elif beside.acquired_at is not None:
-        acquired_at, acquired_at_from = beside.acquired_at, "side-car"
+    elif sidecar.acquired_at is not None:
+        acquired_at, acquired_at_from = sidecar.acquired_at, "side-car"
     elif named.acquired_at is not None:
         acquired_at, acquired_at_from = named.acquired_at, "name"
     acquired_at = _within_reach(acquired_at)
-    stage = picture.stage if picture.stage is not None else named.stage
-    labels, size = field.labels, field.pixel_size_um
+    title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
+    found = measure_image(
+        segmenter,
+        picture,
+        named=named,
+        sidecar=sidecar,
+        settings=settings,
+        shown=shown_name(request.path),
+        style=OverlayStyle(title, OVERLAY_SIDE_PX, encode_jpeg),
+    )
     stem = _stem(request, acquired_at)
     overlay = f"overlays/{stem}.jpg"
-    label_map = f"labels/{stem}{label_map_suffix(labels)}"
-    title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
-    with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
-        areas = measure_areas(labels)
-        written = beside_us.submit(
-            _write_pictures, field, areas, request, overlay, label_map, title
-        )
-        pieces = Pieces(labels)
-        colonies = find_colonies(pieces, min_area_px=colony_limit_px(size))
-        regions = find_regions(
-            pieces,
-            differentiated_probability(field.segmentation, pieces, region_limit_px(size)),
-            min_area_px=region_limit_px(size),
-            colonies=colonies,
-        )
-        aims = _aims(field, pieces, regions, colonies, request.removal)
-        if regions:
-            doubts = encode_png(doubts_of(field.segmentation.probabilities))
+    label_map = f"labels/{stem}{label_map_suffix(found.labels)}"
+    with ThreadPoolExecutor(1, thread_name_prefix="writing") as beside_us:
+        files = {label_map: found.label_map, overlay: found.overlay}
+        written = beside_us.submit(_write, request, files)
+        aims = _aims(found, request.removal)
+        if found.regions:
+            doubts = encode_png(doubts_of(found.segmentation.probabilities))
             _write(request, {doubt_map_name(label_map): doubts})
         written.result()
     return FieldMeasurement(
-        shape=(labels.shape[0], labels.shape[1]),
-        areas=areas,
-        colonies=colonies,
-        regions=regions,
-        uncertainty=field.segmentation.uncertainty,
+        shape=(found.labels.shape[0], found.labels.shape[1]),
+        areas=found.areas,
+        colonies=found.colonies,
+        regions=found.regions,
+        uncertainty=found.segmentation.uncertainty,
         model_name=segmenter.name,
         model_sha256=segmenter.sha256,
         settings_sha256=request.settings_sha256,
         acquired_at=acquired_at.astimezone(UTC),
         acquired_at_from=acquired_at_from,
         zone=settings.timezone if is_by_zone(acquired_at) else None,
-        pixel_size_um=size,
-        pixel_size_from=field.pixel_size_from,
-        assumed_pixel_size_um=field.segmentation.assumed_pixel_size_um,
-        stage=stage,
+        pixel_size=found.pixel_size,
+        stage=picture.stage if picture.stage is not None else named.stage,
         overlay=overlay,
         label_map=label_map,
-        quality=field.quality.measures,
-        doubts=field.quality.doubts,
+        quality=found.quality.measures,
+        doubts=found.quality.doubts,
         took_s=time.monotonic() - began,
         fingerprint=_fingerprint(picture.pixels),
         aims=aims,
-        aiming=None if size is None else request.removal.aiming,
-        beside=beside_hash(beside, picture.beside),
+        aiming=None if found.pixel_size.known_um is None else request.removal.aiming,
+        beside=beside_hash(sidecar, picture.beside),
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
     )
 
@@ -265,35 +157,6 @@ def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> C
     return said
 
 
-def differentiated_probability(
-    segmentation: Segmentation, pieces: Pieces, min_area_px: int
-) -> NDArray[np.float32] | Sampler:
-    """What `find_regions` asks for: whole where most of it is looked at, else on demand."""
-    count = pieces.differentiated.count_at_least(min_area_px)
-    top, left, bottom, right = pieces.differentiated.boxes[:, 1 : count + 1]
-    looked_at = int(((bottom - top) * (right - left)).sum())
-    if segmentation.shape[0] * segmentation.shape[1] < min(_LOOKED_AT * looked_at, WHOLE_PIXELS):
-        return segmentation.probability(CellClass.DIFFERENTIATED)
-    return partial(segmentation.probability_at, CellClass.DIFFERENTIATED)
-
-
-def _write_pictures(
-    field: Field, areas: FieldAreas, request: FieldRequest, overlay: str, label_map: str, title: str
-) -> None:
-    """Overlay and label map into the state folder. Raises CaptureError where that cannot be."""
-    size = field.pixel_size_um
-    image = draw_overlay(
-        field.picture.pixels,
-        field.labels,
-        pixel_size_um=size or field.segmentation.assumed_pixel_size_um,
-        title=title,
-        max_side=OVERLAY_SIDE_PX,
-        assumed=size is None,
-        areas=areas,
-    )
-    _write(request, {label_map: encode_label_map(field.labels), overlay: encode_jpeg(image)})
-
-
 def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
     """Files into the state folder. Raises CaptureError where that cannot be."""
     try:
@@ -308,21 +171,15 @@ def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
         ) from problem
 
 
-def _aims(
-    field: Field,
-    pieces: Pieces,
-    regions: Sequence[Region],
-    colonies: Sequence[Colony],
-    limits: RemovalConfig,
-) -> tuple[Aim, ...]:
-    if field.pixel_size_um is None:
+def _aims(found: MeasuredImage, limits: RemovalConfig) -> tuple[Aim, ...]:
+    if found.pixel_size.known_um is None:
         return ()
     return aim_at(
-        pieces,
-        field.segmentation.probabilities,
-        regions,
-        colonies,
-        pixel_size_um=field.pixel_size_um,
+        found.pieces,
+        found.segmentation.probabilities,
+        found.regions,
+        found.colonies,
+        pixel_size_um=found.pixel_size.known_um,
         aiming=limits.aiming,
         min_probability=limits.min_probability,
         min_region_um2=limits.min_region_um2,
@@ -405,20 +262,6 @@ def _missing_or_unreadable(path: Path) -> Iterator[None]:
 
 def _written(now: os.stat_result, then: os.stat_result) -> bool:
     return (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)
-
-
-def colony_limit_px(pixel_size_um: float | None) -> int:
-    """Pixels that a colony has at least."""
-    return _pixels(MIN_COLONY_UM2, pixel_size_um, MIN_COLONY_PX)
-
-
-def region_limit_px(pixel_size_um: float | None) -> int:
-    """Pixels that a differentiated region has at least."""
-    return _pixels(MIN_REGION_UM2, pixel_size_um, MIN_REGION_PX)
-
-
-def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:
-    return unknown if pixel_size_um is None else max(1, round(area_um2 / pixel_size_um**2))
 
 
 def _stem(request: FieldRequest, acquired_at: datetime) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from monitor.culture import (
     Capture,
@@ -17,6 +18,8 @@ from monitor.culture import (
     Hit,
     NamedParts,
     NewReading,
+    PixelSize,
+    PixelSizeSource,
     PlanStatus,
     Reading,
     Region,
@@ -91,6 +94,18 @@ def seen(
     return SeenFile(**(values | changes))
 
 
+def with_pixel_size(values: dict[str, Any]) -> dict[str, Any]:
+    """The words of the record's columns put together to the one value."""
+    known, source, assumed = (
+        values.pop(name, None)
+        for name in ("pixel_size_um", "pixel_size_from", "assumed_pixel_size_um")
+    )
+    size = PixelSize().or_assumed(assumed)
+    if known is not None:
+        size = PixelSize(known, None if source is None else PixelSizeSource(source))
+    return {"pixel_size": size} | values
+
+
 def measurement(
     background: int = 600, undifferentiated: int = 300, differentiated: int = 100, **changes
 ) -> FieldMeasurement:
@@ -113,7 +128,7 @@ def measurement(
         "quality": {"sharpness": 0.5},
         "took_s": 1.25,
     }
-    return FieldMeasurement(**(values | changes))
+    return FieldMeasurement(**with_pixel_size(values | changes))
 
 
 def place(

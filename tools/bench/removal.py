@@ -25,12 +25,19 @@ from model.predict import Segmenter
 from model.simulation.drawing import MODALITIES
 from model.simulation.incubator import VirtualDish
 from monitor.config import CalibrationConfig, PinConfig, RemovalConfig, SourceSettings
-from monitor.culture import FieldMeasurement, Reading, RemovalPlan, StagePosition
+from monitor.culture import (
+    FieldMeasurement,
+    PixelSize,
+    PixelSizeSource,
+    Reading,
+    RemovalPlan,
+    StagePosition,
+)
 from monitor.decisions.placing import MeasuredField
 from monitor.decisions.removal import EarlierField, plan_removal
 from monitor.decisions.tour import short_tour
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
-from monitor.segmentation.measuring import colony_limit_px, region_limit_px
+from monitor.segmentation.measure_image import colony_limit_px, region_limit_px
 from monitor.segmentation.targeting import aim_at
 from monitor.segmentation.uncertainty_maps import doubts_of, with_doubts
 from monitor.stage.calibration import configured_calibration
@@ -116,7 +123,7 @@ def measured(
         settings_sha256="",
         acquired_at=scan.at,
         acquired_at_from="metadata",
-        pixel_size_um=size,
+        pixel_size=PixelSize(size, PixelSizeSource.METADATA),
         stage=StagePosition(0.0, 0.0),
         aims=aim_at(
             scan.labels,

@@ -33,6 +33,7 @@ from monitor.decisions.removal import EarlierField, plan_removal
 from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import configured_calibration
+from tests.monitor.facts import with_pixel_size
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 READING = Reading(
@@ -120,7 +121,7 @@ def field(*regions, sha256="a" * 64, **changes):
         "pixel_size_from": "metadata",
         "stage": StagePosition(5000.0, 1000.0, 250.0),
     }
-    return MeasuredField(sha256, FieldMeasurement(**(values | changes)))
+    return MeasuredField(sha256, FieldMeasurement(**with_pixel_size(values | changes)))
 
 
 def plan(*fields, calibration=CALIBRATION, limits=LIMITS, **places):

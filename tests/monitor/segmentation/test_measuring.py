@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from model.predict import Segmentation
 from model.strips import as_rows
 from monitor.capture.filesets import hash_file
 from monitor.capture.formats.image import Picture
+from monitor.capture.formats.metadata import Said
 from monitor.config import SourceSettings
-from monitor.culture import NamedParts
+from monitor.culture import NamedParts, PixelSize, PixelSizeSource
 from monitor.errors import CaptureError, LeftOutError
-from monitor.segmentation.measuring import measure, segment_picture
+from monitor.segmentation.measure_image import MeasuredImage, OverlayStyle, measure_image
+from monitor.segmentation.measuring import measure
+from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.capture.corpus import described, tiff
 from tests.monitor.capture.pictures import colonies, round_well
@@ -41,55 +45,67 @@ def picture(pixels=None, size=None) -> Picture:
 
 
 WELL = round_well(900, radius=340.0)
+WHOLE = NamedParts("plate/B2", "celigo-well")
+
+
+def measured_image(
+    image: Picture, settings=None, *, segmenter=None, shown="dish.tif", **known
+) -> MeasuredImage:
+    return measure_image(
+        segmenter or StandInSegmenter(),
+        image,
+        settings=settings or SourceSettings(),
+        shown=shown,
+        style=OverlayStyle("", 400, encode_png),
+        **({"named": None, "sidecar": None} | known),
+    )
 
 
 @pytest.mark.parametrize(
-    ("metadata", "beside", "name", "source", "expected"),
+    ("option", "metadata", "beside", "name", "source", "expected"),
     [
-        (0.5, 0.6, 0.7, 0.8, (0.5, "metadata")),
-        (None, 0.6, 0.7, 0.8, (0.6, "side-car")),
-        (None, None, 0.7, 0.8, (0.7, "name")),
-        (None, None, None, 0.8, (0.8, "source")),
-        (None, None, None, None, (None, None)),
+        (0.4, 0.5, 0.6, 0.7, 0.8, (0.4, "option")),
+        (None, 0.5, 0.6, 0.7, 0.8, (0.5, "metadata")),
+        (None, None, 0.6, 0.7, 0.8, (0.6, "side-car")),
+        (None, None, None, 0.7, 0.8, (0.7, "name")),
+        (None, None, None, None, 0.8, (0.8, "source")),
+        (None, None, None, None, None, (None, None)),
+        (0.4, None, None, None, None, (0.4, "option")),
     ],
 )
-def test_the_order_of_trust_for_the_pixel_size(metadata, beside, name, source, expected):
-    field = segment_picture(
-        StandInSegmenter(),  # type: ignore[arg-type]
+def test_the_order_of_trust_for_the_pixel_size(option, metadata, beside, name, source, expected):
+    found = measured_image(
         picture(size=metadata),
-        named_size_um=name,
-        beside_size_um=beside,
-        settings=SourceSettings(pixel_size_um=source),
-        shown="dish.tif",
+        SourceSettings(pixel_size_um=source),
+        named=NamedParts("dish", "dish-time", pixel_size_um=name),
+        sidecar=Said(pixel_size_um=beside),
+        override_um=option,
     )
-    assert (field.pixel_size_um, field.pixel_size_from) == expected
+    assert (found.pixel_size.known_um, found.pixel_size.source) == expected
+    assert not found.pixel_size.assumed
+
+
+def test_a_side_car_of_unequal_sides_is_refused_unless_somebody_says_the_pixel_size():
+    """Also where one looks at a single image: no area of it could be right."""
+    beside = Said(not_square="has pixels of 0.65 x 1.3 um")
+    with pytest.raises(CaptureError, match=r"dish\.tif: by its side-car"):
+        measured_image(picture(), sidecar=beside)
+    assert measured_image(picture(), sidecar=beside, override_um=0.65).pixel_size.um == 0.65
 
 
 def test_a_whole_well_gives_the_scale_where_nothing_else_does():
-    field = segment_picture(
-        StandInSegmenter(),  # type: ignore[arg-type]
-        picture(WELL),
-        named_size_um=None,
-        settings=SourceSettings(well_diameter_mm=6.4),
-        shown="well.tif",
-        whole_well=True,
+    found = measured_image(
+        picture(WELL), SourceSettings(well_diameter_mm=6.4), named=WHOLE, shown="well.tif"
     )
-    assert field.pixel_size_from == "well"
-    assert field.pixel_size_um == pytest.approx(6400 / 680, rel=0.02)
-    assert (field.labels == 255).mean() > 0.4, "the dark outside is no culture"
+    assert found.pixel_size.source == "well"
+    assert found.pixel_size.known_um == pytest.approx(6400 / 680, rel=0.02)
+    assert (found.labels == 255).mean() > 0.4, "the dark outside is no culture"
 
 
 def test_a_picture_of_a_whole_well_without_a_rim_is_refused():
     """Its dark outside would count as culture without cells."""
     with pytest.raises(CaptureError, match=r"well\.tif: .*no rim") as refused:
-        segment_picture(
-            StandInSegmenter(),  # type: ignore[arg-type]
-            picture(),
-            named_size_um=None,
-            settings=SourceSettings(),
-            shown="well.tif",
-            whole_well=True,
-        )
+        measured_image(picture(), named=WHOLE, shown="well.tif")
     assert refused.value.reason == "no-well" and not refused.value.transient
 
 
@@ -111,7 +127,7 @@ def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
         StandInSegmenter(),  # type: ignore[arg-type]
         request(path, tmp_path / "state", NamedParts("p7/A1", "yokogawa")),
     )
-    assert (measured.pixel_size_um, measured.pixel_size_from) == (0.65, "side-car")
+    assert measured.pixel_size == PixelSize(0.65, PixelSizeSource.SIDE_CAR)
     assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
     assert measured.acquired_at_from == "side-car"
 
@@ -178,11 +194,19 @@ def test_a_name_with_a_line_break_stays_on_one_line_of_the_message(tmp_path):
 )
 def test_what_shows_less_than_a_window_is_in_doubt(size_um, doubts):
     """The model says something of any picture; of a single cell it is a guess."""
-    field = segment_picture(
-        StandInSegmenter(),
-        picture(size=size_um),
-        named_size_um=None,
-        settings=SourceSettings(),
-        shown="x.tif",
+    found = measured_image(picture(size=size_um))
+    assert found.quality.doubts == doubts
+
+
+def test_an_assumed_pixel_size_is_for_drawing_alone():
+    class Assuming(StandInSegmenter):
+        def segment(self, pixels, pixel_size_um, *, inside=None):
+            found = super().segment(pixels, pixel_size_um, inside=inside)
+            return replace(found, assumed_pixel_size_um=None if pixel_size_um else 1.75)
+
+    assumed, known = (
+        measured_image(picture(size=size), segmenter=Assuming()).pixel_size for size in (None, 0.65)
     )
-    assert field.quality.doubts == doubts
+    assert assumed == PixelSize(1.75, assumed=True)
+    assert (assumed.known_um, assumed.assumed_um) == (None, 1.75)
+    assert (known.known_um, known.assumed_um) == (0.65, None)

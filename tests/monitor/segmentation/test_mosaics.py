@@ -18,7 +18,9 @@ from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError
 from monitor.segmentation.label_maps import encode_label_map, label_map_suffix, read_label_map
-from monitor.segmentation.measuring import load_segmenter, measure, segment_picture
+from monitor.segmentation.measure_image import OverlayStyle, measure_image
+from monitor.segmentation.measuring import load_segmenter, measure
+from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import FieldRequest
 from tests.monitor.capture.formats.test_tiff_rows import open_rows
 from tests.monitor.capture.pictures import colonies
@@ -43,13 +45,19 @@ def test_a_picture_read_by_rows_is_segmented_as_one_in_memory():
     pixels = colonies()
 
     def segmented(of):
-        picture = Picture(of, 2.0, None, None, "TIFF")
-        return segment_picture(
-            segmenter, picture, named_size_um=None, settings=SourceSettings(), shown="a.tif"
+        return measure_image(
+            segmenter,
+            Picture(of, 2.0, None, None, "TIFF"),
+            named=None,
+            sidecar=None,
+            settings=SourceSettings(),
+            shown="a.tif",
+            style=OverlayStyle("", 400, encode_png),
         )
 
-    whole, rows = segmented(pixels), segmented(open_rows(pixels))
-    assert isinstance(rows.picture.pixels, TiffRows)
+    by_rows = open_rows(pixels)
+    assert isinstance(by_rows, TiffRows)
+    whole, rows = segmented(pixels), segmented(by_rows)
     np.testing.assert_array_equal(rows.labels, whole.labels)
     assert rows.quality == whole.quality
 

@@ -18,6 +18,7 @@ import pytest
 
 from monitor.capture.filesets import hash_file
 from monitor.config import UnlistedSettings
+from monitor.culture import PixelSize, PixelSizeSource
 from monitor.errors import CaptureError
 from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.worker import SegmentationWorker
@@ -83,7 +84,7 @@ def test_a_capture_is_measured_in_the_other_process(running, capture, tmp_path):
     assert measured.settings_sha256 == SETTINGS
     assert measured.shape == (480, 480)
     assert measured.areas.imaged_px == 480 * 480
-    assert (measured.pixel_size_um, measured.pixel_size_from) == (2.0, "source")
+    assert measured.pixel_size == PixelSize(2.0, PixelSizeSource.SOURCE)
     for file in (measured.overlay, measured.label_map):
         assert cv2.imread(str(tmp_path / "state" / file)) is not None
     assert process_of(running) != os.getpid()

@@ -1,0 +1,221 @@
+"""One image -> all that it shows. What the daemon's worker and `segment` both do, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.classes import CellClass
+from model.predict import Segmentation, Segmenter
+from model.strips import Rows, as_rows
+from monitor.capture.formats.image import Picture
+from monitor.capture.formats.metadata import Said
+from monitor.capture.formats.sidecars import check_square
+from monitor.capture.names.patterns import PRESETS
+from monitor.capture.pixel_size import pixel_size_of
+from monitor.capture.quality.image_quality import Quality, judge
+from monitor.capture.quality.round_well import RoundWell, find_round_well
+from monitor.config import SourceSettings
+from monitor.culture import Colony, FieldAreas, NamedParts, PixelSize, Region
+from monitor.errors import CaptureError
+from monitor.segmentation.colonies import (
+    MIN_COLONY_UM2,
+    Sampler,
+    find_colonies,
+    find_regions,
+    measure_areas,
+)
+from monitor.segmentation.components import Pieces
+from monitor.segmentation.label_maps import encode_label_map
+from monitor.segmentation.overlay import draw_overlay
+
+MIN_REGION_UM2 = 1_000.0
+# The same where no pixel size is known: what those areas are at 2 um/px.
+MIN_COLONY_PX = 375
+MIN_REGION_PX = 250
+# A map of the whole image costs a pixel so many times less than a part of one.
+_LOOKED_AT = 8
+WHOLE_PIXELS = 16_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredImage:
+    """All that one image shows.
+
+    labels : (H, W) uint8 CellClass values, 255 outside the vessel
+    pieces : the connected components that colonies and regions are taken from
+    overlay : encoded image with outlines, scale bar and legend
+    overlay_width_px : its width; it is drawn at this share of the label map's width
+    label_map : encoded label map; `label_maps.label_map_suffix` says as what
+    """
+
+    segmentation: Segmentation
+    labels: NDArray[np.uint8]
+    quality: Quality
+    pixel_size: PixelSize
+    areas: FieldAreas
+    pieces: Pieces
+    colonies: tuple[Colony, ...]
+    regions: tuple[Region, ...]
+    overlay: bytes
+    overlay_width_px: int
+    label_map: bytes
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How the overlay of an image is drawn.
+
+    max_side_px : of the overlay; None: as large as the image
+    encode : (h, w, 3) uint8, BGR -> the content of its file
+    """
+
+    title: str
+    max_side_px: int | None
+    encode: Callable[[NDArray[np.uint8]], bytes]
+
+
+def measure_image(
+    segmenter: Segmenter,
+    image: Picture,
+    *,
+    named: NamedParts | None,
+    sidecar: Said | None,
+    settings: SourceSettings,
+    shown: str,
+    style: OverlayStyle,
+    override_um: float | None = None,
+) -> MeasuredImage:
+    """Judge and segment an image, measure what it shows, and draw it.
+
+    named, sidecar, override_um : as for `pixel_size_of`
+    shown : the image's name, for messages
+    Raises CaptureError where the image is not fit to be judged.
+    """
+    if sidecar is not None and override_um is None:
+        check_square(sidecar, image.pixel_size_um, shown)
+    well = _well_of(image, named, shown)
+    shape = as_rows(image.pixels).shape
+    inside = well.inside_rows(shape) if well is not None else None
+    quality = _judged(image, inside, shown)
+    size = pixel_size_of(
+        image,
+        named=named,
+        sidecar=sidecar,
+        settings=settings,
+        well=well,
+        override_um=override_um,
+    )
+    segmentation = segmenter.segment(image.pixels, size.um, inside=inside)
+    size = size.or_assumed(segmentation.assumed_pixel_size_um)
+    if min(shape) * (size.um or 0) < segmenter.window_um:
+        # The model never saw a whole window of it; what it says there is a guess.
+        quality = replace(quality, doubts=(*quality.doubts, "too-small"))
+    labels = segmentation.labels
+    with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
+        areas = measure_areas(labels)
+        drawn = beside_us.submit(_draw, image, labels, size, areas, style)
+        pieces = Pieces(labels)
+        colonies, regions = _found(segmentation, pieces, size.known_um)
+        overlay, overlay_width_px, label_map = drawn.result()
+    return MeasuredImage(
+        segmentation=segmentation,
+        labels=labels,
+        quality=quality,
+        pixel_size=size,
+        areas=areas,
+        pieces=pieces,
+        colonies=colonies,
+        regions=regions,
+        overlay=overlay,
+        overlay_width_px=overlay_width_px,
+        label_map=label_map,
+    )
+
+
+def _well_of(image: Picture, named: NamedParts | None, shown: str) -> RoundWell | None:
+    """The round well that an image shows whole.
+
+    Raises CaptureError where the name promises one and none is there: the dark outside would count
+    as culture.
+    """
+    well = find_round_well(image.pixels)
+    preset = None if named is None else PRESETS.get(named.pattern)
+    if preset is not None and preset.whole_well and well is None:
+        raise CaptureError(
+            f"{shown}: by its name it shows a whole round well, and no rim of one was found; look "
+            "at the picture, or choose another preset in the source's `names`",
+            reason="no-well",
+        )
+    return well
+
+
+def _judged(image: Picture, inside: Rows | None, shown: str) -> Quality:
+    try:
+        return judge(image.pixels, inside)
+    except CaptureError as problem:
+        raise CaptureError(
+            f"{shown}: {problem}", reason=problem.reason, transient=problem.transient
+        ) from problem
+
+
+def _found(
+    segmentation: Segmentation, pieces: Pieces, pixel_size_um: float | None
+) -> tuple[tuple[Colony, ...], tuple[Region, ...]]:
+    """Colonies, and the differentiated regions that name theirs."""
+    least_px = region_limit_px(pixel_size_um)
+    colonies = find_colonies(pieces, min_area_px=colony_limit_px(pixel_size_um))
+    probability = _differentiated_probability(segmentation, pieces, least_px)
+    regions = find_regions(pieces, probability, min_area_px=least_px, colonies=colonies)
+    return colonies, regions
+
+
+def colony_limit_px(pixel_size_um: float | None) -> int:
+    """Pixels that a colony has at least."""
+    return _pixels(MIN_COLONY_UM2, pixel_size_um, MIN_COLONY_PX)
+
+
+def region_limit_px(pixel_size_um: float | None) -> int:
+    """Pixels that a differentiated region has at least."""
+    return _pixels(MIN_REGION_UM2, pixel_size_um, MIN_REGION_PX)
+
+
+def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:
+    return unknown if pixel_size_um is None else max(1, round(area_um2 / pixel_size_um**2))
+
+
+def _differentiated_probability(
+    segmentation: Segmentation, pieces: Pieces, min_area_px: int
+) -> NDArray[np.float32] | Sampler:
+    """What `find_regions` asks for: whole where most of it is looked at, else on demand."""
+    count = pieces.differentiated.count_at_least(min_area_px)
+    top, left, bottom, right = pieces.differentiated.boxes[:, 1 : count + 1]
+    looked_at = int(((bottom - top) * (right - left)).sum())
+    if segmentation.shape[0] * segmentation.shape[1] < min(_LOOKED_AT * looked_at, WHOLE_PIXELS):
+        return segmentation.probability(CellClass.DIFFERENTIATED)
+    return partial(segmentation.probability_at, CellClass.DIFFERENTIATED)
+
+
+def _draw(
+    image: Picture,
+    labels: NDArray[np.uint8],
+    size: PixelSize,
+    areas: FieldAreas,
+    style: OverlayStyle,
+) -> tuple[bytes, int, bytes]:
+    """Overlay, its width, label map; what goes into a file, encoded."""
+    overlay = draw_overlay(
+        image.pixels,
+        labels,
+        pixel_size_um=size.um,
+        title=style.title,
+        max_side=style.max_side_px,
+        assumed=size.known_um is None,
+        areas=areas,
+    )
+    return style.encode(overlay), overlay.shape[1], encode_label_map(labels)
