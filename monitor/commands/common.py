@@ -102,8 +102,18 @@ def open_store(config: Config, *, begins_anew: bool = False) -> Store:
 def settle_sources(store: Store, config: Config, now: datetime) -> list[str]:
     """Note the sources as they are configured; one that has a new name takes over its dishes.
 
-    Returns what a person should hear of it. Raises RecordError.
+    Returns what a person should hear of it. Raises RecordError; UsageError where a daemon that is
+    at work watches another folder under a source's name: zone and settings would be taken for its.
     """
+    if any(life.alive for life in store.processes.living("daemon", now)):
+        for source in config.sources:
+            known = store.sources.place_of(source.name)
+            if known is not None and known[1].resolve() != source.path.resolve():
+                raise UsageError(
+                    f"source {source.name} is {known[1]} to the daemon that is running, and "
+                    f"{source.path} in this configuration; give the daemon's with --config FILE, "
+                    "or start the daemon with this one"
+                )
     return [one.text for one in store.sources.settle(configured(config), now)]
 
 

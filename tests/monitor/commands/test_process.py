@@ -15,10 +15,14 @@ import pytest
 import tifffile
 
 from model.simulation.fields import simulate_field
+from monitor.host.clock import utc_now
+from monitor.record.sources import ConfiguredSource
+from monitor.record.store import Store
 from tests.monitor.commands.calls import (
     DONE,
     FAILED,
     LIMIT_S,
+    MISUSED,
     STOPPED,
     as_ordinary_user,
     call,
@@ -377,3 +381,20 @@ def test_a_folder_of_which_nothing_can_be_read_is_no_success(tmp_path):
     assert answer.code == FAILED
     assert "no reading comes of it: 2 unreadable" in answer.err
     assert "name-test" not in answer.err.split("no reading comes of it")[1]
+
+
+def test_beside_a_daemon_nothing_is_done_by_what_means_another_folder_by_its_sources_name(tmp_path):
+    """A forgotten --config: the built-in source may be called the same and have another zone."""
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "config.yaml"
+    file.write_text("sources: [{name: incubator, path: in}]\n")
+    words = ("process", tmp_path / "in", "--config", file, "--state", tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    daemons = ConfiguredSource("incubator", tmp_path / "elsewhere")
+    with Store(f"sqlite:///{tmp_path / 'state' / 'colonywatch.sqlite'}") as store:
+        store.sources.settle([daemons], utc_now())
+        store.processes.begin("daemon", utc_now())
+        answer = call(*words)
+        assert answer.code == MISUSED
+        assert f"source incubator is {tmp_path / 'elsewhere'} to the daemon" in answer.err
+        assert store.sources.place_of("incubator") == daemons.where
