@@ -4,7 +4,15 @@ Lengths are um, areas um2 (or pixels where no pixel size is known, and then the 
 fractions 0..1, times aware UTC. Image points are (row, column), stage points (x, y).
 """
 
-from monitor.culture.alerts import Alert, AlertKind, AlertTopic, Message, NewAlert, Severity
+from monitor.culture.alerts import (
+    Alert,
+    AlertFamily,
+    AlertKind,
+    AlertTopic,
+    Message,
+    NewAlert,
+    Severity,
+)
 from monitor.culture.calibration import Calibration, CalibrationKind
 from monitor.culture.captures import (
     UNLISTED,
@@ -82,6 +90,7 @@ __all__ = [
     "AimPoint",
     "Aiming",
     "Alert",
+    "AlertFamily",
     "AlertKind",
     "AlertTopic",
     "Annotation",

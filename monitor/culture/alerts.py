@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from monitor.culture.dishes import DishStatus
 from monitor.culture.scans import Reading
@@ -23,30 +23,54 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class AlertTopic(StrEnum):
-    """What an alert is about. Open at most once for each dish, source or machine."""
+class AlertFamily(Enum):
+    """What alerts follow from."""
 
-    # of a dish, by its readings
-    DIFFERENTIATION = "differentiation"
-    RISING = "rising-fast"
-    CONFLUENT = "confluence-reached"
-    GROWTH_STOPPED = "growth-stopped"
-    DOUBTFUL = "doubtful"
-    PAST_SAVING = "past-saving"
-    OLD_SERIES = "old-series"  # the first scan for long: is it the same dish?
-    NOT_REMOVED = "not-removed"  # a region that was picked is there all the same
-    NOT_CHECKED = "not-checked"  # no scan in time could tell whether what was picked is gone
-    # by what does not come
-    NO_CAPTURE = "no-new-capture"
-    SAME_PICTURE = "same-picture"
-    EQUAL_PICTURES = "equal-pictures"  # one picture came for several dishes
-    SOURCE_SILENT = "source-silent"
-    SOURCE_GONE = "source-gone"
-    DISK_FULL = "disk-nearly-full"
-    MODEL_REFUSED = "model-refused"
-    WORKER_STUCK = "worker-stuck"
-    CLOCK_JUMPED = "clock-jumped"
-    IMAGER_CLOCK = "imager-clock"  # dates of captures against when they arrive
+    COURSE = "a dish's series alone"
+    PICKING = "what scans show of what was picked"
+    SILENCE = "what does not come, or would keep it from coming"
+
+
+class AlertTopic(StrEnum):
+    """What an alert is about. Open at most once for each dish, source or machine.
+
+    Each has a row in decisions/alert_rules.py, with its rule, its limit and its words.
+    """
+
+    family: AlertFamily
+
+    def __new__(cls, value: str, family: AlertFamily | None = None) -> AlertTopic:
+        # Looked up by its value alone, it is found and not made.
+        assert family is not None, f"{value}: an alert needs its family"
+        topic = str.__new__(cls, value)
+        topic._value_ = value
+        topic.family = family
+        return topic
+
+    DIFFERENTIATION = "differentiation", AlertFamily.COURSE
+    RISING = "rising-fast", AlertFamily.COURSE
+    CONFLUENT = "confluence-reached", AlertFamily.COURSE
+    GROWTH_STOPPED = "growth-stopped", AlertFamily.COURSE
+    DOUBTFUL = "doubtful", AlertFamily.COURSE
+    PAST_SAVING = "past-saving", AlertFamily.COURSE
+    # The first scan for long: is it the same dish?
+    OLD_SERIES = "old-series", AlertFamily.COURSE
+    # A region that was picked is there all the same.
+    NOT_REMOVED = "not-removed", AlertFamily.PICKING
+    # No scan in time could tell whether what was picked is gone.
+    NOT_CHECKED = "not-checked", AlertFamily.PICKING
+    NO_CAPTURE = "no-new-capture", AlertFamily.SILENCE
+    SAME_PICTURE = "same-picture", AlertFamily.SILENCE
+    # One picture came for several dishes.
+    EQUAL_PICTURES = "equal-pictures", AlertFamily.SILENCE
+    SOURCE_SILENT = "source-silent", AlertFamily.SILENCE
+    SOURCE_GONE = "source-gone", AlertFamily.SILENCE
+    DISK_FULL = "disk-nearly-full", AlertFamily.SILENCE
+    MODEL_REFUSED = "model-refused", AlertFamily.SILENCE
+    WORKER_STUCK = "worker-stuck", AlertFamily.SILENCE
+    CLOCK_JUMPED = "clock-jumped", AlertFamily.SILENCE
+    # Dates of captures against when they arrive.
+    IMAGER_CLOCK = "imager-clock", AlertFamily.SILENCE
 
 
 @dataclass(frozen=True)

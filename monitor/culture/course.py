@@ -6,22 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from monitor.culture.alerts import Alert, AlertTopic, Severity
+from monitor.culture.alerts import Alert, AlertFamily, AlertTopic, Severity
 from monitor.culture.dishes import DishStatus
 from monitor.culture.scans import Reading
 
 # No rule looks further back.
 LOOK_BACK: Final = 400
 COURSE_TOPICS: Final = frozenset(
-    {
-        AlertTopic.DIFFERENTIATION,
-        AlertTopic.RISING,
-        AlertTopic.CONFLUENT,
-        AlertTopic.GROWTH_STOPPED,
-        AlertTopic.DOUBTFUL,
-        AlertTopic.PAST_SAVING,
-        AlertTopic.OLD_SERIES,
-    }
+    topic for topic in AlertTopic if topic.family is AlertFamily.COURSE
 )
 """What follows from a dish's series alone."""
 

@@ -14,7 +14,8 @@ from datetime import timedelta
 from monitor.config import DifferentiationConfig
 from monitor.culture import Alert, AlertKind, AlertTopic, Reading, Severity
 from monitor.culture.course import LOOK_BACK, Course, Stand
-from monitor.decisions.notices import forecast_text, judge_notices, next_limit
+from monitor.decisions.alert_rules import judge_notices
+from monitor.decisions.notices import forecast_text, next_limit
 from monitor.decisions.status import RISE_SCANS, can_be_judged, judge
 
 

@@ -1,49 +1,28 @@
 """What else a dish's series says: it rises fast, is ready to be passaged, stops growing, or cannot
-be judged. Each topic is raised once and cleared once; between the two it stays as it is.
+be judged. A function a rule, each with its row in alert_rules.
+
+A rule is asked with
+
+is_open : whether its alert is raised now
+readings : one a scan, oldest first, the newest last
+limit : its own, by the row; never asked where that is not set
+limits : all of the dish's limits
+
+and says what begins or ends with the newest reading: None = it stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, AlertTopic, Reading
+from monitor.culture import AlertKind, Reading
 from monitor.decisions.status import can_be_judged, latest
 from monitor.decisions.trend import Forecast, Trend, forecast, trend
 
 # A passage takes most cells away; noise does not take a quarter.
 CLEARED_BELOW = 0.75
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A topic that begins or ends with the newest reading, and the sentence for it."""
-
-    topic: AlertTopic
-    kind: AlertKind
-    text: str
-
-
-def judge_notices(
-    open_topics: Collection[AlertTopic],
-    readings: Sequence[Reading],
-    limits: DifferentiationConfig,
-) -> tuple[Notice, ...]:
-    """What the newest reading begins or ends.
-
-    readings : one a scan, oldest first, the newest last
-    """
-    if not readings:
-        return ()
-    found = []
-    for topic, rule in _RULES.items():
-        notice = rule(topic in open_topics, readings, limits)
-        if notice is not None:
-            kind, text = notice
-            found.append(Notice(topic, kind, text))
-    return tuple(found)
 
 
 def fraction_trend(readings: Sequence[Reading], limits: DifferentiationConfig) -> Trend | None:
@@ -75,14 +54,17 @@ def forecast_text(found: Forecast) -> str:
     return f"will pass {found.limit:.0%} in {span}".replace("%", " %")
 
 
-_Change = tuple[AlertKind, str] | None
+Change = tuple[AlertKind, str] | None
+NOT_WATCHED = "Rising is not watched any more."
+JUDGED_AGAIN = "The dish can be judged again."
 
 
-def _rising(is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig) -> _Change:
-    limit = limits.rise_above_per_day
+def rising(
+    is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
+) -> Change:
     found = fraction_trend(readings, limits)
-    if limit is None or found is None:
-        return (AlertKind.CLEARED, "Rising is not watched any more.") if is_open else None
+    if found is None:
+        return (AlertKind.CLEARED, NOT_WATCHED) if is_open else None
     low, high = found.low_per_h * 24 * 100, found.high_per_h * 24 * 100
     rate = f"{low:.0f} to {high:.0f} points a day, seen over {found.hours:.0f} h"
     if not is_open and low > limit * 100:
@@ -94,12 +76,9 @@ def _rising(is_open: bool, readings: Sequence[Reading], limits: DifferentiationC
     return None
 
 
-def _confluent(
-    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
-) -> _Change:
-    limit = limits.confluence_above
-    if limit is None:
-        return (AlertKind.CLEARED, "Confluence is not watched any more.") if is_open else None
+def confluent(
+    is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
+) -> Change:
     known = [one for one in readings if one.confluence is not None and not one.doubts]
     if not known or known[-1] is not readings[-1]:
         return None
@@ -113,12 +92,9 @@ def _confluent(
     return None
 
 
-def _past_saving(
-    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
-) -> _Change:
-    limit = limits.discard_above
-    if limit is None:
-        return (AlertKind.CLEARED, "Dishes past saving are not looked for.") if is_open else None
+def past_saving(
+    is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
+) -> Change:
     known = [one for one in readings if can_be_judged(one, limits)]
     if not known or known[-1] is not readings[-1]:
         return None
@@ -136,14 +112,12 @@ def _past_saving(
     return None
 
 
-def _growth_stopped(
-    is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig
-) -> _Change:
-    limit = limits.growth_below_per_day
+def growth_stopped(
+    is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
+) -> Change:
     found = _trend(readings, limits, lambda reading: reading.confluence)
-    if limit is None or found is None or found.level <= 0 or limits.trend_h is None:
-        ended = is_open and limit is None
-        return (AlertKind.CLEARED, "Growth is not watched any more.") if ended else None
+    if found is None or found.level <= 0 or limits.trend_h is None:
+        return None
     # As a share of what is there, so that one limit holds for small and large colonies.
     low, high = found.low_per_h * 24 / found.level, found.high_per_h * 24 / found.level
     rate = f"{100 * low:.0f} to {100 * high:.0f} % a day, seen over {found.hours:.0f} h"
@@ -155,12 +129,13 @@ def _growth_stopped(
     return None
 
 
-def _doubtful(is_open: bool, readings: Sequence[Reading], limits: DifferentiationConfig) -> _Change:
-    limit = limits.doubtful_for_h
+def doubtful(
+    is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
+) -> Change:
     newest = readings[-1]
-    if is_open and (limit is None or not newest.doubts):
-        return AlertKind.CLEARED, "The dish can be judged again."
-    if is_open or limit is None or not newest.doubts:
+    if is_open and not newest.doubts:
+        return AlertKind.CLEARED, JUDGED_AGAIN
+    if is_open or not newest.doubts:
         return None
     first = newest
     for reading in reversed(readings):
@@ -177,15 +152,6 @@ def _doubtful(is_open: bool, readings: Sequence[Reading], limits: Differentiatio
         f"No scan could be judged for {hours:.0f} h ({why}). While that lasts, nothing is said "
         "about differentiation.",
     )
-
-
-_RULES: dict[AlertTopic, Callable[[bool, Sequence[Reading], DifferentiationConfig], _Change]] = {
-    AlertTopic.RISING: _rising,
-    AlertTopic.CONFLUENT: _confluent,
-    AlertTopic.GROWTH_STOPPED: _growth_stopped,
-    AlertTopic.DOUBTFUL: _doubtful,
-    AlertTopic.PAST_SAVING: _past_saving,
-}
 
 
 def _agreed(votes: Sequence[bool], needed: int) -> bool:

@@ -12,24 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import SilenceConfig
-from monitor.culture import Alert, AlertTopic, EqualPicture, Severity
+from monitor.culture import Alert, AlertFamily, AlertTopic, EqualPicture, Severity
+from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.decisions.clock import off_text
 
 GIB = 2**30
-SILENCES = frozenset(
-    {
-        AlertTopic.NO_CAPTURE,
-        AlertTopic.SAME_PICTURE,
-        AlertTopic.EQUAL_PICTURES,
-        AlertTopic.SOURCE_SILENT,
-        AlertTopic.SOURCE_GONE,
-        AlertTopic.DISK_FULL,
-        AlertTopic.MODEL_REFUSED,
-        AlertTopic.WORKER_STUCK,
-        AlertTopic.CLOCK_JUMPED,
-        AlertTopic.IMAGER_CLOCK,
-    }
-)
+SILENCES = frozenset(topic for topic in AlertTopic if topic.family is AlertFamily.SILENCE)
 # A source that gave another dish's capture within so many intervals is alive.
 _ALIVE_INTERVALS = 1.5
 # Room that must be free again, as a multiple of the limit, before the disk counts as freed.
@@ -37,18 +25,7 @@ _FREED = 1.25
 # Dishes that an alarm names.
 _NAMED = 12
 
-OVER = {
-    AlertTopic.NO_CAPTURE: "New captures of the dish come again.",
-    AlertTopic.SAME_PICTURE: "The captures of the dish differ again.",
-    AlertTopic.EQUAL_PICTURES: "Each of these dishes has a picture of its own again, or has ended.",
-    AlertTopic.SOURCE_SILENT: "New captures come again, or its dishes have ended.",
-    AlertTopic.SOURCE_GONE: "The folder is back.",
-    AlertTopic.DISK_FULL: "There is room on the disk again.",
-    AlertTopic.MODEL_REFUSED: "No capture waits for the model any more.",
-    AlertTopic.WORKER_STUCK: "The segmentation process measures captures again.",
-    AlertTopic.CLOCK_JUMPED: "The clock has run evenly for an hour.",
-    AlertTopic.IMAGER_CLOCK: "Captures are dated as they arrive again.",
-}
+OVER = {topic: rule.all_clear for topic, rule in ALERT_RULES.items() if rule.all_clear}
 
 
 @dataclass(frozen=True)

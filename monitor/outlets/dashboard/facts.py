@@ -22,9 +22,9 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.alert_rules import alarm_words, notice_words, words_of
 from monitor.outlets.answer_links import AnswerLinks, dish_page
 from monitor.outlets.dashboard.pictures import series_line
-from monitor.outlets.mail.alert_mail import alarm_words, notice_words
 from monitor.outlets.wording import (
     STATUS_WORDS,
     ago,
@@ -353,7 +353,7 @@ def _alert_kind(alert: Alert) -> str:
 
 
 def _words_for(topic: AlertTopic) -> str:
-    return alarm_words(topic, is_over=False) or notice_words(topic, is_over=False) or str(topic)
+    return words_of(topic) or str(topic)
 
 
 def _amount(reading: Reading) -> str:

@@ -31,6 +31,7 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.alert_rules import ALERT_RULES, notice_words
 from monitor.decisions.status import considered
 from monitor.errors import OutletError
 from monitor.outlets.figures.series import plot_story
@@ -357,7 +358,7 @@ def _card(
     told = replace(
         story.told or DishStory(DishLine(name, name, story.source)),
         readings=story.readings,
-        alerts=() if story.alert.topic in _NOTICES else (story.alert,),
+        alerts=() if story.alert.topic in ALERT_RULES else (story.alert,),
     )
     plot = plot_story(told, story.limits, zone=story.zone)
     pictures.append((plot, "png", facts["plot_id"], f"{stem}_series.png"))
@@ -366,14 +367,14 @@ def _card(
 
 def _alarm_facts(story: AlarmStory) -> dict[str, Any]:
     alert = story.alert
-    begun, over, step = _ALARMS[alert.topic]
+    rule = ALERT_RULES[alert.topic]
     is_over = alert.kind is AlertKind.CLEARED
     where = where_of(alert.dish) if alert.dish else shown_name(alert.about)
-    headline = over if is_over else begun
+    headline = rule.over if is_over else rule.begun
     subject = f"{where}: {headline}"
     steps: list[Step] = [("Nothing.", None, None)]
     if not is_over:
-        steps = [(step, None, None)]
+        steps = [(rule.next_step, None, None)]
         steps.append(("To see what the daemon sees:", "colonywatch status", None))
         steps += _ways_to_answer(alert, story.links)
     colour = _COLOURS[AlertKind.WORSENED if alert.severity is Severity.CRITICAL else alert.kind]
@@ -437,62 +438,6 @@ def _envelope(
     return message
 
 
-_ALARMS = {
-    # topic: (while it lasts, when it is over, what to do)
-    AlertTopic.NO_CAPTURE: (
-        "no new captures",
-        "new captures again",
-        "Is the dish still in the incubator, and does the imager still visit it?",
-    ),
-    AlertTopic.SAME_PICTURE: (
-        "the same picture again and again",
-        "pictures differ again",
-        "Look at the imager: is it stuck, or does it write one frame under new names?",
-    ),
-    AlertTopic.EQUAL_PICTURES: (
-        "equal pictures of several dishes",
-        "every dish has pictures of its own again",
-        "Look at the imager: is its camera or its stage stuck? Where a file was only copied or "
-        "misnamed, take the wrong one away, then: colonywatch retry",
-    ),
-    AlertTopic.SOURCE_SILENT: (
-        "no new captures",
-        "new captures again",
-        "Look at the imager: does it run, and does it write where colonywatch looks?",
-    ),
-    AlertTopic.SOURCE_GONE: (
-        "folder gone",
-        "folder back",
-        "Is the share mounted, and does the machine that serves it run?",
-    ),
-    AlertTopic.DISK_FULL: (
-        "disk nearly full",
-        "room on the disk again",
-        "Make room on the disk that holds the record.",
-    ),
-    AlertTopic.MODEL_REFUSED: (
-        "model refused, captures wait",
-        "model accepted again",
-        "Put the model's folder right or name another in segmentation.model, then restart.",
-    ),
-    AlertTopic.WORKER_STUCK: (
-        "the segmentation is stuck",
-        "the segmentation answers again",
-        "Look at colonywatch status and the log; does the machine have memory and its disks?",
-    ),
-    AlertTopic.IMAGER_CLOCK: (
-        "the imager's clock is off",
-        "the imager's clock is right",
-        "Compare the imager's clock with this machine's, and look at the source's timezone.",
-    ),
-    AlertTopic.CLOCK_JUMPED: (
-        "the clock jumped",
-        "the clock runs evenly",
-        "Check the machine's time and its time server.",
-    ),
-}
-
-
 # --- what the mail says -------------------------------------------------------------------------
 
 
@@ -534,50 +479,11 @@ def _facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) -> dict
     }
 
 
-_NOTICES = {
-    # topic: (while it lasts, when it is over)
-    AlertTopic.RISING: ("rises fast", "does not rise fast any more"),
-    AlertTopic.CONFLUENT: ("confluent", "not confluent any more"),
-    AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
-    AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
-    AlertTopic.PAST_SAVING: ("past saving, discard it", "not past saving any more"),
-    AlertTopic.OLD_SERIES: ("is it the same dish?", "goes on as the same dish"),
-    AlertTopic.NOT_REMOVED: ("still has cells that were picked", "is rid of the cells picked"),
-    AlertTopic.NOT_CHECKED: ("has picked cells that no scan checked", "is checked after picking"),
-}
-
-
-_NEXT_STEP = {
-    AlertTopic.RISING: "Look at the picture below before the limit is passed.",
-    AlertTopic.CONFLUENT: "Passage the dish, or raise confluence_above for it.",
-    AlertTopic.GROWTH_STOPPED: "Look at the cells and their medium.",
-    AlertTopic.DOUBTFUL: "Look at the dish and at the imager: focus, light, lid, condensation.",
-    AlertTopic.PAST_SAVING: "Look at the dish; if you agree, discard it, or raise discard_above.",
-    AlertTopic.OLD_SERIES: "If other cells live there now, end the old dish where it ended: "
-    "colonywatch dishes end.",
-    AlertTopic.NOT_REMOVED: "Look at the dish and at the picker; what is left is planned again.",
-    AlertTopic.NOT_CHECKED: "Look at the dish: does it lie where it lay, and is it scanned?",
-}
-
-
-def alarm_words(topic: AlertTopic, *, is_over: bool) -> str | None:
-    """What is said of a silence; None where the topic is none."""
-    begun, over, _ = _ALARMS.get(topic, (None, None, None))
-    return over if is_over else begun
-
-
-def notice_words(topic: AlertTopic, *, is_over: bool) -> str | None:
-    """What is said of a notice on a dish's series; None where the topic is none."""
-    begun, over = _NOTICES.get(topic, (None, None))
-    return over if is_over else begun
-
-
 def _headline(story: AlertStory, fraction: float | None) -> str:
     alert = story.alert
     amount = "no cells to judge" if fraction is None else f"{percent(fraction)} differentiated"
-    if alert.topic in _NOTICES:
-        begun, over = _NOTICES[alert.topic]
-        word = over if alert.kind is AlertKind.CLEARED else begun
+    word = notice_words(alert.topic, is_over=alert.kind is AlertKind.CLEARED)
+    if word is not None:
         return word if fraction is None else f"{word}, {amount}"
     if alert.severity is Severity.CRITICAL and alert.kind is not AlertKind.CLEARED:
         amount = f"critical, {amount}"
@@ -590,7 +496,7 @@ def _headline(story: AlertStory, fraction: float | None) -> str:
 
 def _reason(story: AlertStory) -> str:
     alert, limits = story.alert, story.limits
-    if alert.topic in _NOTICES or (alert.kind is AlertKind.CLEARED and alert.text):
+    if alert.topic in ALERT_RULES or (alert.kind is AlertKind.CLEARED and alert.text):
         return clean(alert.text or "")
     votes, needed = considered(story.readings, limits)
     scans = _scans(needed, max(len(votes), limits.scans_considered))
@@ -659,8 +565,8 @@ def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
     if kind is AlertKind.CLEARED:
         return [("Nothing. " + history[0], *history[1:])]
     answers = _ways_to_answer(story.alert, links)[:1]
-    if story.alert.topic in _NOTICES:
-        step = _NEXT_STEP[story.alert.topic]
+    if story.alert.topic in ALERT_RULES:
+        step = ALERT_RULES[story.alert.topic].next_step
         if not pictured:
             step = step.replace("the picture below", "its picture")
         return [(step, None, None), history, *answers]

@@ -21,14 +21,13 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.decisions.alert_rules import alarm_words, words_of
 from monitor.decisions.mailing import COOLING, NOBODY_TOLD, OLD, OVERTAKEN, SNOOZED
 from monitor.outlets.figures.series import plot_story
 from monitor.outlets.mail.alert_mail import (
     MailSize,
     Picture,
-    alarm_words,
     mail_of,
-    notice_words,
     size_note,
 )
 from monitor.outlets.wording import (
@@ -302,7 +301,7 @@ _HELD = {
 def _topic_sentence(
     topic: AlertTopic, alerts: Sequence[Alert], holds: Sequence[Alert], zone: ZoneInfo
 ) -> str:
-    words = alarm_words(topic, is_over=False) or notice_words(topic, is_over=False)
+    words = words_of(topic)
     name = "above its limit" if words is None else words
     if holds and holds[0].severity is Severity.CRITICAL and words is None:
         name = "critical"

@@ -6,7 +6,8 @@ import pytest
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import AlertKind, AlertTopic, Reading
-from monitor.decisions.notices import forecast_text, judge_notices, next_limit
+from monitor.decisions.alert_rules import judge_notices
+from monitor.decisions.notices import forecast_text, next_limit
 from monitor.decisions.trend import Forecast
 
 START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
