@@ -49,6 +49,8 @@ from monitor.errors import CaptureError
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+# Of extras whose module has another name.
+_MODULES = {"zarr": "ome_zarr"}
 # Start of the file, extra (and module) that reads it, name.
 _FOREIGN = (
     (b"ZISRAWFILE", "czi", "Zeiss CZI"),
@@ -264,8 +266,10 @@ def _read_foreign(
     """A microscope's own format, by the library that is an extra of this package."""
     extra = extra or kind
     try:
-        reader = importlib.import_module(f"monitor.capture.{kind}_format")
-    except ModuleNotFoundError:
+        reader = importlib.import_module(f"{__package__}.{_MODULES.get(kind, kind)}")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("monitor"):
+            raise  # a fault of ours: nothing that is installed would cure it
         refuse(
             "needs-extra",
             f"is a file of format {name}, whose reader is not installed: "
