@@ -20,7 +20,7 @@ from monitor.commands.common import (
     say,
 )
 from monitor.commands.models import ModelOption
-from monitor.commands.process import analyse_again
+from monitor.commands.reprocess import analyse_again
 from monitor.daemon import run_daemon
 from monitor.errors import ConfigError, ModelRefusedError, UsageError
 from monitor.host.clock import utc_now

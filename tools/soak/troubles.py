@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from monitor.commands.process import AHEAD, IN_WORK
+from monitor.commands.one_pass import AHEAD, IN_WORK
 from tools.soak.clock import SettableClock
 from tools.soak.record_faults import record_deleted, reprocessed_beside, restored_backup
 from tools.soak.soak import (

@@ -1,0 +1,94 @@
+"""The daemon's line run once, beside a daemon too: what `process` and `reprocess` share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from monitor.commands.common import err, out, percent, say, settle_sources, shown
+from monitor.commands.rate import Rate, show_rate
+from monitor.config import Config
+from monitor.errors import RecordError
+from monitor.host.clock import utc_now
+from monitor.jobs.deliver import deliver_due, release_cured
+from monitor.jobs.picker_folder import deliver_late
+from monitor.jobs.plan_grounds import end_groundless
+from monitor.outlets.wording import STATUS_WORDS
+from monitor.pipeline import TOGETHER, Pipeline
+from monitor.record.store import Store
+from monitor.segmentation.worker import SegmentationWorker
+
+IN_WORK = 2
+# Captures that are claimed at once.
+AHEAD = 32
+BEAT_EVERY_S = 10.0
+
+
+@contextmanager
+def one_pass(
+    config: Config, store: Store, quiet: bool, kind: str = "process"
+) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
+    """The pipeline with its worker, signed in at the record for as long as it is used."""
+    now = utc_now()
+    for text in settle_sources(store, config, now):
+        say(text)
+    store.processes.bury_dead(now)
+    owner = store.processes.begin(kind, now)
+    worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
+    stopped = threading.Event()
+    beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
+    beating.start()
+    try:
+        with show_rate(err, quiet=quiet) as rate:
+            pipeline = Pipeline(config, store, worker, owner=owner, patient=False)
+            for sentence in pipeline.put_zones_right():
+                say(sentence)
+            yield pipeline, worker, rate
+        worker.stop()  # nothing is in work; by itself it leaves nothing behind
+        ahead = timedelta(seconds=config.outlets.email.gather_s)
+        release_cured(store, config, utc_now())
+        end_groundless(store, config, utc_now())
+        deliver_late(store, config, utc_now())
+        deliver_due(store, config, utc_now, stopping=lambda: False, ahead=ahead)
+    finally:
+        stopped.set()
+        beating.join()
+        worker.stop(force=True)
+        store.processes.end(owner)
+
+
+def _beat(store: Store, owner: str, stopped: threading.Event) -> None:
+    while not stopped.wait(BEAT_EVERY_S):
+        with suppress(RecordError):  # the next beat may do
+            store.processes.beat(owner, utc_now(), {})
+
+
+def read_scans_of(pipeline: Pipeline, store: Store, captures: Collection[int], rate: Rate) -> None:
+    """In the order of time, whatever the files are called: a dish is judged by its newest scan.
+
+    captures : their scans are read, also where an earlier call was cut off before it read them
+    """
+    scans = store.dishes.unread_scans(captures)
+    counted = rate.count(len(scans), "reading scans")
+    for first in range(0, len(scans), TOGETHER):
+        portion = scans[first : first + TOGETHER]
+        pipeline.read_scans(portion)
+        for _ in portion:
+            counted.advance()
+    pipeline.tell_of_equal_pictures()
+
+
+def show_dishes(store: Store, dishes: Collection[str]) -> None:
+    for dish in store.dishes.dishes():
+        if dish.name in dishes and dish.last is not None:
+            last = dish.last
+            out.print(
+                f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
+                f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
+                f"differentiated, confluence {percent(last.confluence)}, "
+                f"{STATUS_WORDS[dish.status]}"
+                + (f"; in doubt: {', '.join(last.doubts)}" if last.doubts else ""),
+                markup=False,
+            )
