@@ -234,7 +234,7 @@ def _watch_it_happen(
             counts = store.captures.counts()
             count = counts["recorded"]
             if counts["unreadable"]:
-                raise MonitorError(store.captures.troubled()[0].message or "unreadable capture")
+                raise MonitorError(store.unfinished.troubled()[0].message or "unreadable capture")
             progress.update(recorded, completed=count)
             return count >= len(truths) - behind
 

@@ -35,7 +35,8 @@ from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
 from monitor.pipeline import InWork, Pipeline
-from monitor.record.captures import FIRST_RETRY_S, TakenIn
+from monitor.record.capture_states import FIRST_RETRY_S
+from monitor.record.intake import TakenIn
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.scans import SET_ASIDE
 from monitor.record.store import Store

@@ -15,7 +15,7 @@ from monitor.errors import MonitorError, UsageError
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
 from monitor.pipeline import InWork, Pipeline
-from monitor.record.captures import AGAIN
+from monitor.record.capture_states import AGAIN
 from monitor.record.scans import LEFT_OUT
 from monitor.record.store import Store
 

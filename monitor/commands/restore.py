@@ -23,7 +23,7 @@ from monitor.errors import MonitorError, OutletError, RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.stray_plans import plans_in, withdraw_strays
 from monitor.outlets.picking import CHECKSUMS
-from monitor.record.captures import AGAIN
+from monitor.record.capture_states import AGAIN
 from monitor.record.restoring import Ready, file_of, made_ready, put_in_place, who_has
 from monitor.record.store import Store
 

@@ -86,11 +86,11 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
                 "message": shown(capture.message or ""),
                 "next_try_at": capture.next_try_at.isoformat() if capture.next_try_at else None,
             }
-            for capture in store.captures.troubled(limit=TROUBLED_LISTED)
+            for capture in store.unfinished.troubled(limit=TROUBLED_LISTED)
         ],
         "troubled_by_reason": [
             {"state": str(state), "reason": reason, "captures": count}
-            for (state, reason), count in store.captures.troubled_by_reason().items()
+            for (state, reason), count in store.unfinished.troubled_by_reason().items()
         ],
         "pick_logs": _pick_logs(store, alive),
         "formats_not_written": [

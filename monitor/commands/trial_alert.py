@@ -29,7 +29,7 @@ from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due
 from monitor.pipeline import Pipeline
-from monitor.record.captures import ScanPlace
+from monitor.record.scan_places import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas

@@ -108,7 +108,7 @@ class Vigil:
         """
         now = self._clock()
         self._compare_clocks(now)
-        in_hand = self._store.captures.in_hand(now)
+        in_hand = self._store.unfinished.in_hand(now)
         dishes = [
             DishLife(
                 sign.dish,
@@ -189,7 +189,7 @@ class Vigil:
         ]
 
     def _machine(self, worker: _Worker) -> MachineLife:
-        waiting = self._store.captures.first_waiting_for("model-refused")
+        waiting = self._store.unfinished.first_waiting_for("model-refused")
         jumped_at, jump_s = self._jump or (None, 0.0)
         return MachineLife(
             free_bytes=self._room(self._config.record.folder),
@@ -252,7 +252,7 @@ class Vigil:
 
 def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualPicture]:
     forgotten = timedelta(days=config.decisions.silence.forget_after_days)
-    return store.captures.equal_pictures(now - forgotten)
+    return store.unfinished.equal_pictures(now - forgotten)
 
 
 def tell_of_equal_pictures(config: Config, store: Store, now: datetime) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from monitor.culture import CaptureState
-from monitor.record.captures import wait_again
+from monitor.record.capture_states import wait_again
 from monitor.record.database import Database
 from monitor.record.tables import CaptureRow, DishRow, FolderRow, MeasurementRow, ScanRow
 

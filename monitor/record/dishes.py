@@ -31,11 +31,12 @@ from monitor.culture import (
 )
 from monitor.culture.course import COURSE_TOPICS, LOOK_BACK, Course, Stand
 from monitor.errors import UsageError
-from monitor.record.captures import is_due, measurement_of, unfinished, wait_again
+from monitor.record.capture_states import is_due, unfinished, wait_again
 from monitor.record.colonies import Follow, follow_colonies
 from monitor.record.database import Database
 from monitor.record.files import analysis_of
 from monitor.record.lookup import dish_called
+from monitor.record.measurements import measurement_of
 from monitor.record.notifications import CHANNEL, MAIL, OVERTAKEN, SNOOZED, hold_waiting, send_out
 from monitor.record.plans import TakeBack, add_plan, plans_to_check, supersede_plans, write_verdicts
 from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
@@ -61,13 +62,7 @@ from monitor.record.tables import (
     ReadingRow,
     ScanRow,
 )
-from monitor.scans.fields import (
-    ANOTHER_PICTURE,
-    FieldChoice,
-    FieldFile,
-    one_of_each,
-    told_apart,
-)
+from monitor.scans.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each, told_apart
 
 _ALERTS = 100
 CHANGE, REPLACED = "change", "replaced"

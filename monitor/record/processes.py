@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import CaptureState
-from monitor.record.captures import is_again, retry_after, unfinished
+from monitor.record.capture_states import is_again, retry_after, unfinished
 from monitor.record.database import Database
 from monitor.record.tables import CaptureRow, ProcessRow
 

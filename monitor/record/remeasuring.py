@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import Capture, CaptureState
-from monitor.record.captures import capture_of
+from monitor.record.capture_states import capture_of
 from monitor.record.database import Database
 from monitor.record.tables import AnalysisRow, CaptureRow, DishRow, MeasurementRow, ScanRow
 

@@ -25,6 +25,7 @@ from monitor.record.processes import Processes
 from monitor.record.remeasuring import AgainRecord
 from monitor.record.sources import SourceRecord
 from monitor.record.timelines import StoryRecord
+from monitor.record.unfinished import UnfinishedRecord
 from monitor.record.zones import ZoneRecord
 
 
@@ -49,6 +50,7 @@ class Store:
     ) -> None:
         self.database = Database(url, follows=follows, begins_anew=begins_anew)
         self.captures = CaptureRecord(self.database, take_back=take_back)
+        self.unfinished = UnfinishedRecord(self.database)
         self.again = AgainRecord(self.database)
         self.beside = BesideRecord(self.database)
         self.dishes = DishRecord(self.database, take_back=take_back)

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import MISDATED
 from monitor.culture.local_times import moved
-from monitor.record.captures import doubts_on_date, is_misdated
 from monitor.record.database import Database
+from monitor.record.measurements import doubts_on_date, is_misdated
 from monitor.record.plans import TakeBack, supersede_plans
 from monitor.record.scans import decide_again
 from monitor.record.session_cache import forget_readings

@@ -31,7 +31,7 @@ from monitor.culture import (
     StagePosition,
     Target,
 )
-from monitor.record.captures import ScanPlace
+from monitor.record.scan_places import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.scans.summary import sum_up
@@ -186,6 +186,16 @@ def read(
         return decision or ScanDecision(facts.status)
 
     return store.dishes.read_scan(scan_id, sum_up=new_reading, decide=decide, now=at)
+
+
+def reopen(
+    store: Store, model_sha256: str, *, dish: str | None = None, at: datetime = NOW
+) -> list[int]:
+    """Let recorded captures that this model has not measured wait for it. Returns which."""
+    scans = store.again.outdated(model_sha256, lambda _: SETTINGS, dish=dish)
+    ids = [id_ for scan in scans for id_ in scan]
+    store.beside.reopen(ids, at)
+    return ids
 
 
 HIT = Hit(

@@ -47,7 +47,7 @@ from monitor.culture import (
 )
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import Pipeline, look_at
-from monitor.record.captures import TakenIn
+from monitor.record.intake import TakenIn
 from monitor.record.plans import PickReport
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
@@ -55,7 +55,7 @@ from monitor.segmentation.overlay import encode_png
 from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.targeting import aim_at
 from monitor.segmentation.uncertainty_maps import doubt_map_name, doubts_of
-from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, sha256_of
+from tests.monitor.facts import MODEL, NOW, hours, measurement, minutes, reopen, sha256_of
 
 TWO_OF_THREE = DifferentiationConfig(scans_needed=2, scans_considered=3, agree_h=0)
 OLD, YOUNG = 3600.0, 5.0  # seconds since the file was written; 600 are young
@@ -591,7 +591,7 @@ def test_a_recorded_file_written_over_before_it_is_analysed_again_ends_well(line
     capture = line.take_in(line.drop(FIRST, "first"))
     line.run()
     line.read_all()
-    store.captures.reopen(line.clock.now, model_sha256="new model")
+    reopen(store, "new model", at=line.clock.now)
     line.drop(FIRST, "second")
     line.worker.says = {FIRST: None}
     (work,) = line.pipeline.start_due(1)
@@ -610,7 +610,7 @@ def test_a_recorded_file_that_is_gone_keeps_its_reading(line, store):
     line.run()
     line.read_all()
     path.unlink()
-    store.captures.reopen(line.clock.now, model_sha256="new model")
+    reopen(store, "new model", at=line.clock.now)
     line.worker.says = {FIRST: CaptureError("not there", reason="missing", transient=True)}
     line.run()
     assert line.capture(capture.id).state is CaptureState.RECORDED

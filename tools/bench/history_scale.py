@@ -38,9 +38,9 @@ from monitor.culture import (
     ScanDecision,
     ScanField,
 )
-from monitor.record.captures import ScanPlace
 from monitor.record.colonies import unpack_colonies
 from monitor.record.detail_codec import unpack
+from monitor.record.scan_places import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
 from monitor.scans.summary import sum_up

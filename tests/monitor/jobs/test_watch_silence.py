@@ -272,7 +272,7 @@ def test_a_dish_is_missed_while_captures_of_others_always_wait(world):
     world.scan("2", "b", dish="dish-2")
     world.passes(hours(1))
     world.store.captures.take_in(seen("/in/b.tif", dish="dish-2"), world.now)
-    assert world.store.captures.in_hand(world.now) == {("incubator", "dish-2")}
+    assert world.store.unfinished.in_hand(world.now) == {("incubator", "dish-2")}
     assert world.look() == [("no-new-capture", "raised", "dish-1")]
 
 

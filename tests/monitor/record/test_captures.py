@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from monitor.culture import CaptureState
-from monitor.record.captures import TakenIn, retry_after
+from monitor.record.capture_states import retry_after
+from monitor.record.intake import TakenIn
 from monitor.record.store import Store
 from tests.monitor.facts import (
     DISH,
@@ -26,6 +27,7 @@ from tests.monitor.facts import (
     minutes,
     place,
     read,
+    reopen,
     seen,
     sha256_of,
     take,
@@ -159,7 +161,7 @@ def test_a_file_that_is_none_is_unreadable_with_its_reason(store):
         seen("/in/a.tif", sha256=None, problem=("not-a-file", "a.tif: is no regular file")), NOW
     )
     assert (capture.state, capture.reason) == (CaptureState.UNREADABLE, "not-a-file")
-    assert store.captures.troubled()[0].message == "a.tif: is no regular file"
+    assert store.unfinished.troubled()[0].message == "a.tif: is no regular file"
 
 
 def test_a_recorded_file_that_is_written_over_is_a_capture_of_its_own(store):
@@ -280,7 +282,7 @@ def test_half_a_file_that_was_claimed_when_the_whole_came_is_forgotten(store):
 def test_a_recorded_capture_whose_file_was_written_over_keeps_its_reading(store):
     scan = measure(store, "/in/a.tif", place(), content="first")
     read(store, scan)
-    (again,) = store.captures.reopen(NOW, model_sha256=OTHER_MODEL)
+    (again,) = reopen(store, OTHER_MODEL)
     claim(store)
     found = store.captures.look_again(again, "me", seen("/in/a.tif", "second"), NOW)
     assert found is not None
@@ -508,7 +510,10 @@ def test_the_troubled_are_listed_newest_first(store):
         claim(store, only=[capture.id])
         store.captures.record_unreadable(capture.id, "me", "blank", f"{name} is blank", NOW)
     take(store, "/in/fine.tif")
-    assert [one.message for one in store.captures.troubled(limit=2)] == ["c is blank", "b is blank"]
+    assert [one.message for one in store.unfinished.troubled(limit=2)] == [
+        "c is blank",
+        "b is blank",
+    ]
 
 
 def test_a_measurement_comes_back_as_it_was_stored(store):
@@ -544,9 +549,9 @@ def test_only_captures_that_the_model_has_not_measured_are_reopened(store):
     read(store, measure(store, "/in/a.tif", place(key="1")))
     read(store, measure(store, "/in/b.tif", place("other", key="1")))
     waiting = take(store, "/in/c.tif")
-    assert store.captures.reopen(NOW, model_sha256=MODEL) == []
-    assert len(store.captures.reopen(NOW, model_sha256=OTHER_MODEL, dish=DISH)) == 1
-    assert len(store.captures.reopen(NOW, model_sha256=OTHER_MODEL)) == 1
+    assert reopen(store, MODEL) == []
+    assert len(reopen(store, OTHER_MODEL, dish=DISH)) == 1
+    assert len(reopen(store, OTHER_MODEL)) == 1
     assert state_of(store, waiting.id) is CaptureState.WAITING
 
 
@@ -561,7 +566,7 @@ FAILURES = {
 def test_a_reading_stands_where_analysing_again_fails(store, failure):
     scan = measure(store, "/in/a.tif", place())
     read(store, scan)
-    (again,) = store.captures.reopen(NOW, model_sha256=OTHER_MODEL)
+    (again,) = reopen(store, OTHER_MODEL)
     claim(store)
     FAILURES[failure](store, again)
     assert state_of(store, again) is CaptureState.RECORDED
@@ -577,6 +582,6 @@ def test_crashes_of_long_ago_do_not_count_when_it_is_analysed_again(store):
     scan = store.captures.record_measurement(capture.id, "me", place(), measurement(), NOW)
     assert scan is not None
     read(store, scan)
-    store.captures.reopen(NOW, model_sha256=OTHER_MODEL)
+    reopen(store, OTHER_MODEL)
     (again,) = claim(store)
     assert again.crashes == 0

@@ -33,6 +33,7 @@ from tests.monitor.facts import (
     place,
     read,
     removal_plan,
+    reopen,
     seen,
 )
 
@@ -185,7 +186,7 @@ def test_a_capture_analysed_again_is_waited_for_before_its_scan_is_read_again(st
     for field in "ab":
         scan = measure(store, f"/{field}", place(key="s1", field=field))
     read(store, scan)
-    store.captures.reopen(NOW, model_sha256=OTHER_MODEL)
+    reopen(store, OTHER_MODEL)
     (first,) = store.captures.claim_due("me", NOW, limit=1)
     measured = measurement(model_sha256=OTHER_MODEL)
     store.captures.record_measurement(first.id, "me", place(key="s1", field="a"), measured, NOW)
@@ -309,7 +310,7 @@ def measure_again(store, capture_path, where, model, *, at=NOW):
 def test_analysing_again_adds_a_version_under_the_new_model(store):
     scan = measure(store, "/1", place(key="s1", field="a"))
     first = read(store, scan)
-    store.captures.reopen(NOW, model_sha256=OTHER_MODEL)
+    reopen(store, OTHER_MODEL)
     measure_again(store, "/1", place(key="s1", field="a"), OTHER_MODEL)
     second = read(store, scan)
     assert first is not None

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.culture import AlertTopic, CaptureState
 from monitor.errors import UsageError
-from monitor.record.captures import TakenIn
+from monitor.record.intake import TakenIn
 from tests.monitor.facts import (
     NOW,
     hours,
@@ -19,6 +19,7 @@ from tests.monitor.facts import (
     minutes,
     place,
     read,
+    reopen,
     seen,
     sha256_of,
 )
@@ -177,7 +178,7 @@ def test_a_copy_is_known_and_no_alarm(store, case, copy_first):
     (only,) = captures(store)
     assert only.id == capture.id
     assert measured_as(store, only, place("d", key="03", field="1"), fingerprint=SAME)
-    assert store.captures.equal_pictures(NOW - hours(1)) == []
+    assert store.unfinished.equal_pictures(NOW - hours(1)) == []
 
 
 OTHER_FIELDS = {
@@ -218,7 +219,7 @@ def test_one_frame_under_three_wells_is_a_reading_of_none(
         assert store.dishes.history(well) == []
         assert [one.reason for one in store.stories.of(well).unreadable] == ["equal-pictures"]
     assert [dish.scans for dish in store.dishes.dishes()] == [0, 0, 0]
-    assert {one.dish for one in store.captures.equal_pictures(NOW - hours(1))} == set(WELLS)
+    assert {one.dish for one in store.unfinished.equal_pictures(NOW - hours(1))} == set(WELLS)
     assert store.captures.counts() == {"recorded": 0, "unreadable": 3, "waiting": 0}
 
 
@@ -230,7 +231,7 @@ def test_equal_pictures_are_over_when_each_dish_has_one_of_its_own_again(store):
         at = NOW + hours(1)
         own = measurement(acquired_at=at, fingerprint=sha256_of(well))
         read(store, measure(store, f"/{number}b", place(well), own, at=at))
-        left.append([one.dish for one in store.captures.equal_pictures(NOW)])
+        left.append([one.dish for one in store.unfinished.equal_pictures(NOW)])
     assert left == [[WELLS[1]], []]
 
 
@@ -274,7 +275,7 @@ def test_a_camera_that_is_stuck_over_time_in_one_well_has_its_scans(store, tmp_p
     assert len(store.dishes.history(WELLS[0])) == 3
     (sign,) = store.alarms.signs()
     assert sign.repeats == 2
-    assert store.captures.equal_pictures(NOW - hours(1)) == []
+    assert store.unfinished.equal_pictures(NOW - hours(1)) == []
 
 
 # --- moved and renamed --------------------------------------------------------------------------
@@ -294,7 +295,7 @@ def test_a_capture_that_was_read_under_a_wrong_name_goes_with_its_right_one(stor
     scan = measured_as(store, renamed, place(WELLS[1]), fingerprint=SAME)
     assert read(store, scan) is not None
     assert len(store.dishes.history(WELLS[1])) == 1
-    assert store.captures.equal_pictures(NOW - hours(1)) == []
+    assert store.unfinished.equal_pictures(NOW - hours(1)) == []
 
 
 def test_a_file_that_was_only_moved_is_not_measured_again(store, tmp_path):
@@ -379,7 +380,7 @@ def test_names_that_were_exchanged_are_exchanged_on_record(store, tmp_path, was_
     for path in reversed(paths) if backwards else paths:
         look(path)
     all_read()
-    assert store.captures.equal_pictures(NOW - hours(1)) == []
+    assert store.unfinished.equal_pictures(NOW - hours(1)) == []
     for path, well in zip(paths, WELLS, strict=False):
         (reading,) = store.dishes.history(well)
         (field,) = store.dishes.scan_fields(reading.id)
@@ -423,7 +424,7 @@ def test_one_picture_in_two_formats_is_one_field(store, case, field, backwards, 
         counts: ("recorded", None),
         other: ("unreadable", "other-file-counts"),
     }
-    (said,) = outcome.set_aside or [one.message for one in store.captures.troubled()]
+    (said,) = outcome.set_aside or [one.message for one in store.unfinished.troubled()]
     assert f"{Path(counts).name} counts for its field in its place" in said
 
 
@@ -459,7 +460,7 @@ def test_a_field_filled_twice_by_different_pictures_is_doubtful_whatever_came_fi
         outcome = read(store, scan) if read_between else None
     outcome = outcome or read(store, scan)
     if model_changed:
-        for id_ in store.captures.reopen(NOW, model_sha256="b" * 64):
+        for id_ in reopen(store, "b" * 64):
             (capture,) = store.captures.find([id_])
             said = says[str(capture.path)] | {"model_sha256": "b" * 64}
             scan = measured_as(store, capture, place(key="s1", field="1"), **said)

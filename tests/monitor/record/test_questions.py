@@ -13,10 +13,10 @@ from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, r
 
 QUESTIONS = {
     "is a capture due": lambda store: store.captures.any_due(NOW),
-    "what is in hand": lambda store: store.captures.in_hand(NOW),
+    "what is in hand": lambda store: store.unfinished.in_hand(NOW),
     "claim": lambda store: store.captures.claim_due("me", NOW, limit=2),
-    "what is in trouble": lambda store: store.captures.troubled(),
-    "what waits": lambda store: store.captures.first_waiting_for("missing"),
+    "what is in trouble": lambda store: store.unfinished.troubled(),
+    "what waits": lambda store: store.unfinished.first_waiting_for("missing"),
     "are files known": lambda store: store.captures.looks([Path("/in/a.tif"), Path("/in/b.tif")]),
     "what of known files": lambda store: store.captures.known_among([Path("/in/a.tif")]),
     "take in": lambda store: store.captures.take_in(seen("/in/new.tif"), NOW),

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from monitor.culture import CaptureState
-from monitor.record.captures import AGAIN
+from monitor.record.capture_states import AGAIN
 from monitor.record.tables import ProcessRow
 from tests.monitor.facts import (
     DISH,
