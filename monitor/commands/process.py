@@ -43,7 +43,6 @@ from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
 # Files that are taken in at once.
-# Files that are taken in at once.
 PORTION = 200
 # Why a capture waits that is about to be measurable: what had it in hand died, not through it.
 _BLAMELESS = ("worker-died", PROGRAM_DIED)
