@@ -82,7 +82,7 @@ from monitor.errors import (
 from monitor.host.clock import Clock, utc_now
 from monitor.jobs.watch_silence import tell_of_equal_pictures
 from monitor.record.intake import TakenIn
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.scan_places import NewMeasurement, ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store

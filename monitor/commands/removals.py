@@ -38,7 +38,7 @@ from monitor.outlets.picking.handout import Contents, utc_text
 from monitor.outlets.picking.json_plan import plan_document, schema_as_json
 from monitor.outlets.picking.whole_plate import plans_of_plate, plate_of, whole_plate
 from monitor.outlets.wording import counted, removal_area
-from monitor.record.plans import PickReport, counts_of_fates
+from monitor.record.plan_reports import PickReport, counts_of_fates
 from monitor.record.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Removal plans: list, show, decide, export.")

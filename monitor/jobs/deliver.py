@@ -15,7 +15,7 @@ from monitor.errors import OutletError
 from monitor.jobs.daily_digest import digest_mail
 from monitor.outlets.picking import withdraw_plan
 from monitor.record.outbox import HELD
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 if TYPE_CHECKING:

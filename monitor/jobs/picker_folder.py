@@ -20,7 +20,7 @@ from monitor.outlets.picking import (
     staged_before,
     write_late,
 )
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from monitor.errors import PickLogError, UsageError
 from monitor.outlets.picking.pick_log import LoggedPick, read_pick_log
 from monitor.outlets.picking.qpix_log import PickedFeature, is_qpix_log, read_qpix_log
 from monitor.record.pick_logs import PickLog, PickLogState
-from monitor.record.plans import PickReport
+from monitor.record.plan_reports import PickReport
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

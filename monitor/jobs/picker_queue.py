@@ -18,7 +18,7 @@ from monitor.jobs.picker_logs import why_too_early
 from monitor.jobs.plan_grounds import end_groundless, foreign
 from monitor.jobs.plan_views import document_of
 from monitor.record.dishes import DishSummary
-from monitor.record.plans import PickReport, counts_of_fates
+from monitor.record.plan_reports import PickReport, counts_of_fates
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

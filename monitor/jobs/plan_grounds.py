@@ -9,7 +9,7 @@ from datetime import datetime
 from monitor.config import Config, SourceConfig, SourceSettings
 from monitor.culture import UNLISTED, Calibration, CalibrationKind, RemovalPlan
 from monitor.errors import CalibrationError
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 from monitor.stage.calibration import calibration_to_use, why_groundless
 

@@ -19,7 +19,7 @@ from monitor.config import Config
 from monitor.culture import PlanStatus
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import CHECKSUMS, FORMATS
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

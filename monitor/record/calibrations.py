@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from monitor.culture import Calibration, CalibrationKind, PlanStatus
 from monitor.errors import UsageError
 from monitor.record.database import Database
-from monitor.record.plans import LIVE_PLANS, TakeBack, end_plan
+from monitor.record.plan_moves import LIVE_PLANS, TakeBack, end_plan
 from monitor.record.tables import AuditRow, CalibrationRow, DishRow, RemovalPlanRow
 
 

@@ -38,7 +38,8 @@ from monitor.record.files import analysis_of
 from monitor.record.lookup import dish_called
 from monitor.record.measurements import measurement_of
 from monitor.record.notifications import CHANNEL, MAIL, OVERTAKEN, SNOOZED, hold_waiting, send_out
-from monitor.record.plans import TakeBack, add_plan, plans_to_check, supersede_plans, write_verdicts
+from monitor.record.plan_moves import TakeBack
+from monitor.record.plans import add_plan, plans_to_check, supersede_plans, write_verdicts
 from monitor.record.scans import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.series import (
     THAT_COUNTS,

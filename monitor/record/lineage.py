@@ -20,7 +20,8 @@ from monitor.culture import AlertKind, Annotation, DishLine
 from monitor.errors import UsageError
 from monitor.record.database import Database
 from monitor.record.lookup import BETWEEN, alive, begin, dish_called, place_called
-from monitor.record.plans import TakeBack, supersede_plans
+from monitor.record.plan_moves import TakeBack
+from monitor.record.plans import supersede_plans
 from monitor.record.tables import AlertRow, AnnotationRow, AuditRow, DishRow, ReadingRow, ScanRow
 
 LONGEST_TEXT = 500

@@ -1,34 +1,21 @@
-"""Removal plans: what became of each, and who decided it. The only place that changes them.
+"""Removal plans on record: what became of each, and who decided it.
 
-    draft --a person or a rule--> approved --handed to the picker--> exported --told--> picked
-                                                                                          |
-                                                                          a later scan looked
-                                                                                          v
-                                                                                      verified
-
-    draft, approved, exported --rejected by a person---------> rejected
-                              --its time is over-------------> expired
-                              --a newer scan or calibration--> superseded
-
-A plan that was handed out and then ended may have been carried out all the same: what the picker
-says it did is a fact, so rejected, expired and superseded can still become picked. Each change is
-compare-and-set on the status, with a line in the audit trail.
+Where a plan may stand, and what follows from where, is drawn in `plan_moves`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
     PickOutcome,
     PlanStatus,
     Reading,
-    RegionFate,
     RegionVerdict,
     RemovalCheck,
     RemovalPlan,
@@ -36,46 +23,31 @@ from monitor.culture import (
 from monitor.errors import UsageError
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
+from monitor.record.plan_moves import (
+    LIVE_PLANS,
+    US,
+    TakeBack,
+    end_plan,
+    fates_of,
+    move,
+    plan_as_told,
+    plan_row,
+    refuse_old,
+    refuse_overlap,
+    send_to_picker,
+    take_away,
+    write_audit,
+    write_note,
+)
+from monitor.record.plan_reports import PickReport, counts_of_checks, counts_of_fates, news_of, tell
 from monitor.record.tables import (
-    AnnotationRow,
     AuditRow,
     DishRow,
-    OutboxRow,
     ReadingRow,
     RecordRow,
     RegionFateRow,
     RemovalPlanRow,
 )
-from monitor.stage.frames import why_overlapping
-
-LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
-_ENDED = (PlanStatus.REJECTED, PlanStatus.EXPIRED, PlanStatus.SUPERSEDED)
-MOVES: Mapping[PlanStatus, frozenset[PlanStatus]] = {
-    PlanStatus.DRAFT: frozenset({PlanStatus.APPROVED, *_ENDED}),
-    PlanStatus.APPROVED: frozenset({PlanStatus.EXPORTED, *_ENDED}),
-    PlanStatus.EXPORTED: frozenset({PlanStatus.PICKED, *_ENDED}),
-    PlanStatus.PICKED: frozenset({PlanStatus.VERIFIED}),
-    PlanStatus.VERIFIED: frozenset(),
-    # Only where it was handed out before it ended.
-    **dict.fromkeys(_ENDED, frozenset({PlanStatus.PICKED})),
-}
-_WORTH = {PickOutcome.FAILED: 0, PickOutcome.PARTLY_PICKED: 1, PickOutcome.PICKED: 2}
-US = "colonywatch"
-TakeBack = Callable[[RemovalPlan], None]
-
-
-@dataclass(frozen=True)
-class PickReport:
-    """What is told of one region of a plan.
-
-    hits : of a region that is partly picked, the numbers within it, from 1, of those that were set;
-        None = not known
-    """
-
-    region_id: str
-    outcome: PickOutcome
-    reason: str | None = None
-    hits: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,20 +80,20 @@ class PlanRecord:
             if statuses is not None:
                 query = query.where(RemovalPlanRow.status.in_(list(statuses)))
             rows = session.execute(query).all()
-            fates = _fates(session, None if statuses is None else [row.id for row, _ in rows])
+            fates = fates_of(session, None if statuses is None else [row.id for row, _ in rows])
             return [plan_of(row, dish, fates.get(row.id, ())) for row, dish in rows]
 
     def plan(self, plan_id: str) -> RemovalPlan:
         """Raises UsageError where there is none of this id."""
         with self._database.reading() as session:
-            return _told(session, _plan_row(session, plan_id))
+            return plan_as_told(session, plan_row(session, plan_id))
 
     def for_reading(self, reading_id: int) -> RemovalPlan | None:
         with self._database.reading() as session:
             row = session.scalar(
                 select(RemovalPlanRow).where(RemovalPlanRow.reading_id == reading_id)
             )
-            return None if row is None else _told(session, row)
+            return None if row is None else plan_as_told(session, row)
 
     def to_check(self, dish: str) -> tuple[RemovalPlan, ...]:
         """Plans of a dish with regions that were picked and of which nothing certain is known."""
@@ -149,15 +121,15 @@ class PlanRecord:
         more, has expired, or aims at the same cells as another plan that is out.
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
-            _refuse_old(row, now)
+            row = plan_row(session, plan_id, lock=True)
+            refuse_old(row, now)
             if row.status == PlanStatus.DRAFT:
-                _refuse_overlap(session, row)
-            _move(session, row, PlanStatus.APPROVED, who=who, now=now, why=note)
+                refuse_overlap(session, row)
+            move(session, row, PlanStatus.APPROVED, who=who, now=now, why=note)
             row.approved_by, row.approved_at = who, now
-            _send_to_picker(session, row.id, now)
+            send_to_picker(session, row.id, now)
             session.flush()
-            return _told(session, row)
+            return plan_as_told(session, row)
 
     def reject(
         self, plan_id: str, *, who: str, now: datetime, note: str | None = None
@@ -167,14 +139,14 @@ class PlanRecord:
         Raises UsageError where it was carried out or has ended already.
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
+            row = plan_row(session, plan_id, lock=True)
             end_plan(session, row, PlanStatus.REJECTED, now, self._take_back, who=who, why=note)
-            return _told(session, row)
+            return plan_as_told(session, row)
 
     def supersede(self, plan_id: str, *, now: datetime, why: str) -> bool:
         """What a plan rests on does not hold any more: it ends. False where it had ended before."""
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
+            row = plan_row(session, plan_id, lock=True)
             if row.status not in LIVE_PLANS:
                 return False
             end_plan(session, row, PlanStatus.SUPERSEDED, now, self._take_back, why=why)
@@ -214,25 +186,25 @@ class PlanRecord:
         another token.
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
+            row = plan_row(session, plan_id, lock=True)
             if row.status == PlanStatus.EXPORTED and row.handover is not None:
                 if row.handover["token"] == token:
-                    _refuse_old(row, now)
-                    return _told(session, row)
+                    refuse_old(row, now)
+                    return plan_as_told(session, row)
                 raise UsageError(f"{plan_id}: was handed out already ({row.handover['to']})")
             if row.status != PlanStatus.APPROVED:
                 raise UsageError(f"{plan_id}: is {row.status}, not approved")
-            _refuse_old(row, now)
+            refuse_old(row, now)
             missing = "".join(
                 f"; {name} not written: {why}" for name, why in (unwritten or {}).items()
             )
             why = f"handed to the {to}{missing}"
-            _move(session, row, PlanStatus.EXPORTED, who=US, now=now, why=why)
+            move(session, row, PlanStatus.EXPORTED, who=US, now=now, why=why)
             row.handover = {"to": to, "token": token, "at": now.isoformat()}
             if unwritten:
                 row.handover = {**row.handover, "unwritten": dict(unwritten)}
             session.flush()
-            return _told(session, row)
+            return plan_as_told(session, row)
 
     def show(self, plan_id: str, *, publish: Callable[[RemovalPlan], None], now: datetime) -> None:
         """Make the files of an exported plan visible while nobody else can end it.
@@ -241,11 +213,11 @@ class PlanRecord:
         Raises UsageError where the plan has ended meanwhile; what `publish` raises goes through.
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
+            row = plan_row(session, plan_id, lock=True)
             if row.status != PlanStatus.EXPORTED:
                 raise UsageError(f"{plan_id}: is {row.status}, not exported")
-            _refuse_old(row, now)
-            publish(_told(session, row))
+            refuse_old(row, now)
+            publish(plan_as_told(session, row))
 
     def show_late(
         self,
@@ -259,16 +231,16 @@ class PlanRecord:
         publish : shows it, and says which formats cannot be written still, and why
         """
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
+            row = plan_row(session, plan_id, lock=True)
             if row.status != PlanStatus.EXPORTED or row.expires_at <= now or row.handover is None:
                 return
             before = row.handover.get("unwritten", {})
-            left = dict(publish(_told(session, row)))
+            left = dict(publish(plan_as_told(session, row)))
             if left != before:
                 row.handover = {**row.handover, "unwritten": left}
             for name in before:
                 if name not in left:
-                    _audit(
+                    write_audit(
                         session,
                         row.id,
                         US,
@@ -301,9 +273,9 @@ class PlanRecord:
         """
         at = min(picked_at or now, now)
         with self._database.writing() as session:
-            row = _plan_row(session, plan_id, lock=True)
-            told = _told(session, row)
-            news = _news(told, reports)
+            row = plan_row(session, plan_id, lock=True)
+            told = plan_as_told(session, row)
+            news = news_of(told, reports)
             if not news:
                 return told
             status = PlanStatus(row.status)
@@ -318,24 +290,24 @@ class PlanRecord:
                     f"{', '.join(one.region_id for one in news)}"
                 )
             for one in news:
-                _tell(session, plan_id, one, now)
+                tell(session, plan_id, one, now)
             session.flush()
-            told = _told(session, row)
+            told = plan_as_told(session, row)
             picked = [fate for fate in told.fates if fate.outcome is not PickOutcome.FAILED]
             why = "; ".join(filter(None, [counts_of_fates(told), note]))
             if picked and status is not PlanStatus.PICKED:
                 if status is PlanStatus.EXPORTED:
-                    _take_away(session, row, now, self._take_back)
-                _move(session, row, PlanStatus.PICKED, who=who, now=now, why=why)
+                    take_away(session, row, now, self._take_back)
+                move(session, row, PlanStatus.PICKED, who=who, now=now, why=why)
                 row.picked_at = at
-                _note(session, row, at, who, f"picked: {counts_of_fates(told)}", now)
+                write_note(session, row, at, who, f"picked: {counts_of_fates(told)}", now)
                 self._end_older(session, row, at, now)
             elif status is PlanStatus.EXPORTED and len(told.fates) == len(told.targets):
                 end_plan(session, row, PlanStatus.REJECTED, now, self._take_back, who=who, why=why)
             else:
-                _audit(session, row.id, who, f"plan {status} told", why, now)
+                write_audit(session, row.id, who, f"plan {status} told", why, now)
             session.flush()
-            return _told(session, row)
+            return plan_as_told(session, row)
 
     def _end_older(
         self, session: Session, row: RemovalPlanRow, picked_at: datetime, now: datetime
@@ -365,7 +337,7 @@ def add_plan(
     )
     if picked is not None:
         why = f"plan {picked.id} was carried out after this scan; the next scan makes a new one"
-        _audit(session, plan.id, US, "plan not made", why, now)
+        write_audit(session, plan.id, US, "plan not made", why, now)
         return
     row = RemovalPlanRow(
         id=plan.id,
@@ -384,14 +356,14 @@ def add_plan(
     if plan.status is PlanStatus.APPROVED:
         try:
             _refuse_unsure(session, reading)
-            _refuse_overlap(session, row)
+            refuse_overlap(session, row)
         except UsageError as problem:
             # What a rule would approve blindly, a person may look at.
             note = str(problem)
             row.status, row.approved_by, row.approved_at = PlanStatus.DRAFT, None, None
-    _audit(session, plan.id, row.approved_by or US, f"plan made, {row.status}", note, now)
+    write_audit(session, plan.id, row.approved_by or US, f"plan made, {row.status}", note, now)
     if row.status == PlanStatus.APPROVED:
-        _send_to_picker(session, plan.id, now)
+        send_to_picker(session, plan.id, now)
 
 
 def _refuse_unsure(session: Session, reading: Reading) -> None:
@@ -412,27 +384,6 @@ def supersede_plans(
     """The live plans of a dish aim at where its cells were: they end."""
     for row in session.scalars(_LIVE, {"dish": dish.id}).all():
         end_plan(session, row, PlanStatus.SUPERSEDED, now, take_back, why="a newer scan")
-
-
-def end_plan(
-    session: Session,
-    row: RemovalPlanRow,
-    status: PlanStatus,
-    now: datetime,
-    take_back: TakeBack | None,
-    *,
-    who: str = US,
-    why: str | None = None,
-) -> None:
-    """A plan that may not be carried out any more leaves the picker's folder.
-
-    At once, before anybody can read that it ended; and once more from the outbox, should the
-    folder be out of reach now. Raises UsageError where it was carried out or has ended already.
-    """
-    before = PlanStatus(row.status)
-    if status in MOVES[before] and before in (PlanStatus.APPROVED, PlanStatus.EXPORTED):
-        _take_away(session, row, now, take_back)
-    _move(session, row, status, who=who, now=now, why=why)
 
 
 _ALL_PICKED = (
@@ -460,7 +411,7 @@ def plans_to_check(session: Session, dish: DishRow) -> tuple[RemovalPlan, ...]:
 
 
 def _to_check(session: Session, rows: Sequence[RemovalPlanRow]) -> tuple[RemovalPlan, ...]:
-    plans = [_told(session, row) for row in rows if row.picked_at is not None]
+    plans = [plan_as_told(session, row) for row in rows if row.picked_at is not None]
     return tuple(plan for plan in plans if plan.to_check)
 
 
@@ -471,241 +422,19 @@ def write_verdicts(
     of which a region was not checked in time stays picked for good.
     """
     for plan_id in dict.fromkeys(verdict.plan_id for verdict in verdicts):
-        row = _plan_row(session, plan_id, lock=True)
+        row = plan_row(session, plan_id, lock=True)
         for verdict in verdicts:
             if verdict.plan_id == plan_id:
                 fate = session.get_one(RegionFateRow, (plan_id, verdict.region_id))
                 fate.check_result, fate.gone_share = verdict.check, verdict.gone_share
                 fate.checked_by = reading.id
         session.flush()
-        told = _told(session, row)
+        told = plan_as_told(session, row)
         why = f"scan of {reading.at:%Y-%m-%d %H:%M} UTC: {counts_of_checks(told)}"
-        _note(session, row, reading.at, US, f"looked at again: {counts_of_checks(told)}", now)
+        write_note(session, row, reading.at, US, f"looked at again: {counts_of_checks(told)}", now)
         if told.to_check:
-            _audit(session, plan_id, US, "plan partly verified", why, now)
+            write_audit(session, plan_id, US, "plan partly verified", why, now)
         elif any(fate.check is RemovalCheck.NOT_CHECKED for fate in told.fates):
-            _audit(session, plan_id, US, "plan not verified in time", why, now)
+            write_audit(session, plan_id, US, "plan not verified in time", why, now)
         else:
-            _move(session, row, PlanStatus.VERIFIED, who=US, now=now, why=why)
-
-
-# --- changes of status ----------------------------------------------------------------------------
-
-
-def _move(
-    session: Session,
-    row: RemovalPlanRow,
-    to: PlanStatus,
-    *,
-    who: str,
-    now: datetime,
-    why: str | None = None,
-) -> None:
-    """Compare-and-set, with its line in the audit trail. Raises UsageError."""
-    before = PlanStatus(row.status)
-    if to not in MOVES[before]:
-        before_that = " or ".join(status for status, ways in MOVES.items() if to in ways)
-        raise UsageError(
-            f"{row.id}: is {before}; only a plan that is {before_that} can become {to}"
-        )
-    changed = session.execute(
-        update(RemovalPlanRow)
-        .where(RemovalPlanRow.id == row.id, RemovalPlanRow.status == before)
-        .values(status=to)
-    )
-    if changed.rowcount != 1:  # type: ignore[attr-defined]
-        raise UsageError(f"{row.id}: was changed by somebody else at this moment; look again")
-    _audit(session, row.id, who, f"plan {before} -> {to}", why, now)
-
-
-def _take_away(
-    session: Session, row: RemovalPlanRow, now: datetime, take_back: TakeBack | None
-) -> None:
-    if take_back is not None:
-        take_back(_told(session, row))
-    _withdraw(session, row.id, now)
-
-
-def _audit(
-    session: Session, plan_id: str, who: str, what: str, note: str | None, now: datetime
-) -> None:
-    session.add(AuditRow(at=now, who=who, what=what, subject=plan_id, note=note))
-
-
-def _note(
-    session: Session, row: RemovalPlanRow, at: datetime, who: str, text: str, now: datetime
-) -> None:
-    """What the dish's series tells of the plan."""
-    note = f"removal plan {row.id} {text}"
-    session.add(AnnotationRow(dish_id=row.dish_id, at=at, text=note, who=who, created_at=now))
-
-
-def _refuse_old(row: RemovalPlanRow, now: datetime) -> None:
-    if row.expires_at <= now:
-        raise UsageError(
-            f"{row.id}: expired at {row.expires_at:%Y-%m-%d %H:%M} UTC; the dish's next scan makes "
-            "a new plan"
-        )
-
-
-# --- what is told of regions ----------------------------------------------------------------------
-
-
-def _news(plan: RemovalPlan, reports: Sequence[PickReport]) -> list[PickReport]:
-    """What is not known yet. Raises UsageError where it cannot be, or contradicts what was told."""
-    known = {target.region_id for target in plan.targets}
-    strangers = [one.region_id for one in reports if one.region_id not in known]
-    if strangers:
-        raise UsageError(
-            f"{plan.id}: has no region {', '.join(strangers)}; its regions: "
-            f"{', '.join(sorted(known))}"
-        )
-    before = {fate.region_id: fate.outcome for fate in plan.fates}
-    hits = {fate.region_id: fate.hits for fate in plan.fates}
-    counts = {target.region_id: len(target.hits) for target in plan.targets}
-    news = []
-    for report in reports:
-        one = _with_hits_before(report, hits.get(report.region_id), counts[report.region_id])
-        told = before.get(one.region_id)
-        if told is not None and _WORTH[one.outcome] < _WORTH[told]:
-            raise UsageError(
-                f"{plan.id}: region {one.region_id} is now said to be {one.outcome}, and was said "
-                f"to be {told} before"
-            )
-        if told is not one.outcome or (one.hits or None) != hits.get(one.region_id):
-            news.append(one)
-    return news
-
-
-def _with_hits_before(report: PickReport, before: tuple[int, ...] | None, count: int) -> PickReport:
-    """Hits that were told of before are set, too; with all of them the region is picked."""
-    if report.outcome is not PickOutcome.PARTLY_PICKED:
-        return replace(report, hits=None)
-    if not before and not report.hits:
-        return replace(report, hits=None)
-    hits = tuple(sorted({*(before or ()), *(report.hits or ())}))
-    if len(hits) == count:
-        return PickReport(report.region_id, PickOutcome.PICKED)
-    return replace(report, hits=hits)
-
-
-def _tell(session: Session, plan_id: str, report: PickReport, now: datetime) -> None:
-    row = session.get(RegionFateRow, (plan_id, report.region_id))
-    if row is None:
-        row = RegionFateRow(plan_id=plan_id, region_id=report.region_id)
-        session.add(row)
-    row.outcome, row.reason, row.told_at = report.outcome, report.reason, now
-    row.hits = None if report.hits is None else list(report.hits)
-
-
-def counts_of_fates(plan: RemovalPlan) -> str:
-    """``of 4 regions 3 picked, 1 failed``"""
-    outcomes = [fate.outcome for fate in plan.fates]
-    parts = [f"{outcomes.count(kind)} {kind}" for kind in PickOutcome if kind in outcomes]
-    untold = len(plan.targets) - len(outcomes)
-    if untold:
-        parts.append(f"{untold} without a word")
-    return f"of {_regions(len(plan.targets))} {', '.join(parts)}"
-
-
-def counts_of_checks(plan: RemovalPlan) -> str:
-    """``of 3 regions 2 gone, 1 still there``"""
-    checks = [fate.check for fate in plan.fates if fate.check is not None]
-    parts = [f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks]
-    unseen = len(plan.to_check) - checks.count(RemovalCheck.CANNOT_TELL)
-    if unseen:
-        parts.append(f"{unseen} not seen")
-    return f"of {_regions(len(checks) + unseen)} {', '.join(parts)}"
-
-
-def _regions(count: int) -> str:
-    return "1 region" if count == 1 else f"{count} regions"
-
-
-def _fates(session: Session, plan_ids: Sequence[str] | None) -> dict[str, tuple[RegionFate, ...]]:
-    query = select(RegionFateRow).order_by(RegionFateRow.plan_id, RegionFateRow.region_id)
-    if plan_ids is not None:
-        query = query.where(RegionFateRow.plan_id.in_(plan_ids))
-    found: dict[str, list[RegionFate]] = {}
-    for row in session.scalars(query):
-        fate = RegionFate(
-            region_id=row.region_id,
-            outcome=PickOutcome(row.outcome),
-            reason=row.reason,
-            check=None if row.check_result is None else RemovalCheck(row.check_result),
-            gone_share=row.gone_share,
-            checked_by=row.checked_by,
-            hits=None if row.hits is None else tuple(row.hits),
-        )
-        found.setdefault(row.plan_id, []).append(fate)
-    return {plan_id: tuple(fates) for plan_id, fates in found.items()}
-
-
-def _told(session: Session, row: RemovalPlanRow) -> RemovalPlan:
-    dish = session.get_one(DishRow, row.dish_id)
-    return plan_of(row, dish, _fates(session, [row.id]).get(row.id, ()))
-
-
-# --- the picker's outbox --------------------------------------------------------------------------
-
-
-def _send_to_picker(session: Session, plan_id: str, now: datetime) -> None:
-    session.add(
-        OutboxRow(
-            channel="removal",
-            subject_id=plan_id,
-            recipient="picker",
-            created_at=now,
-            next_try_at=now,
-            attempts=0,
-        )
-    )
-
-
-def _withdraw(session: Session, plan_id: str, now: datetime) -> None:
-    session.execute(
-        update(OutboxRow)
-        .where(
-            OutboxRow.channel == "removal",
-            OutboxRow.subject_id == plan_id,
-            OutboxRow.delivered_at.is_(None),
-            OutboxRow.failed_at.is_(None),
-        )
-        .values(failed_at=now, last_error="withdrawn")
-    )
-    session.add(
-        OutboxRow(
-            channel="withdrawal",
-            subject_id=plan_id,
-            recipient="picker",
-            created_at=now,
-            next_try_at=now,
-            attempts=0,
-        )
-    )
-
-
-def _refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
-    """Raises UsageError where a plan that the picker may be at work on aims at the same cells."""
-    dish = session.get_one(DishRow, row.dish_id)
-    plan = plan_of(row, dish)
-    others = session.execute(
-        select(RemovalPlanRow, DishRow)
-        .join(DishRow, DishRow.id == RemovalPlanRow.dish_id)
-        .where(
-            RemovalPlanRow.status.in_([PlanStatus.APPROVED, PlanStatus.EXPORTED]),
-            RemovalPlanRow.id != row.id,
-            DishRow.source == dish.source,
-        )
-    )
-    for other, its_dish in others:
-        why = why_overlapping(plan, plan_of(other, its_dish))
-        if why is not None:
-            raise UsageError(f"{row.id}: {why}; say that {other.id} is done, or reject it, first")
-
-
-def _plan_row(session: Session, plan_id: str, *, lock: bool = False) -> RemovalPlanRow:
-    row = session.get(RemovalPlanRow, plan_id, with_for_update=lock or None)
-    if row is None:
-        raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
-    return row
+            move(session, row, PlanStatus.VERIFIED, who=US, now=now, why=why)

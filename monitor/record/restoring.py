@@ -19,7 +19,7 @@ from monitor.errors import RecordError
 from monitor.host.atomic_files import sync_folder
 from monitor.record.database import is_known_revision
 from monitor.record.in_place import existing, forget_note
-from monitor.record.plans import LIVE_PLANS, US, end_plan
+from monitor.record.plan_moves import LIVE_PLANS, US, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow, CaptureRow, ProcessRow, RecordRow, RemovalPlanRow
 

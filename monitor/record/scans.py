@@ -8,7 +8,8 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import CaptureState, DishStatus
-from monitor.record.plans import TakeBack, supersede_plans
+from monitor.record.plan_moves import TakeBack
+from monitor.record.plans import supersede_plans
 from monitor.record.tables import AlertRow, CaptureRow, DishRow, ReadingRow, ScanRow
 
 # Why a capture is not part of its scan's reading, though it could be.

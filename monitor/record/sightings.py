@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import UNLISTED, CaptureState, FieldIdentity
 from monitor.record.files import file_at, folder_at
-from monitor.record.plans import TakeBack
+from monitor.record.plan_moves import TakeBack
 from monitor.record.scans import leave_scan
 from monitor.record.tables import CaptureRow, halves_of
 

@@ -20,7 +20,8 @@ from monitor.record.lineage import LineRecord
 from monitor.record.outbox import Outbox
 from monitor.record.overviews import Glances
 from monitor.record.pick_logs import PickLogRecord
-from monitor.record.plans import PlanRecord, TakeBack
+from monitor.record.plan_moves import TakeBack
+from monitor.record.plans import PlanRecord
 from monitor.record.processes import Processes
 from monitor.record.remeasuring import AgainRecord
 from monitor.record.sources import SourceRecord

@@ -25,7 +25,7 @@ from monitor.jobs.withdrawal import take_back_from
 from monitor.outlets.picking import FORMATS, Handout, Picture, file_stem, stage_plan
 from monitor.outlets.picking.formats import write_what_can_be
 from monitor.outlets.picking.json_plan import plan_document
-from monitor.record.plans import PickReport
+from monitor.record.plan_reports import PickReport
 from monitor.record.store import Store
 from tests.monitor.facts import (
     NOW,

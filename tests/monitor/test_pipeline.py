@@ -48,7 +48,7 @@ from monitor.culture import (
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
 from monitor.pipeline import Pipeline, look_at
 from monitor.record.intake import TakenIn
-from monitor.record.plans import PickReport
+from monitor.record.plan_reports import PickReport
 from monitor.record.store import Store
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.overlay import encode_png

@@ -41,7 +41,7 @@ from monitor.outlets.wording import (
     where_of,
 )
 from monitor.record.overviews import DishGlance, FieldPicture
-from monitor.record.plans import LIVE_PLANS
+from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 CARDS = 96

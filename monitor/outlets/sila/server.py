@@ -23,7 +23,7 @@ from monitor.culture import PickOutcome, PlanStatus, RemovalPlan
 from monitor.errors import MonitorError, PickingError
 from monitor.outlets.sila.certificate import Identity
 from monitor.record.dishes import DishSummary
-from monitor.record.plans import PickReport
+from monitor.record.plan_reports import PickReport
 
 log = logging.getLogger(__name__)
 

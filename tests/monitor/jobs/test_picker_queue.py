@@ -12,7 +12,7 @@ from monitor.culture import DishStatus, PickOutcome, PlanStatus, ScanDecision
 from monitor.errors import PickingError
 from monitor.jobs.deliver import deliver_due
 from monitor.jobs.picker_queue import PickingDesk
-from monitor.record.plans import PickReport
+from monitor.record.plan_reports import PickReport
 from tests.monitor.facts import (
     DISH,
     NOW,

@@ -19,7 +19,8 @@ from monitor.culture import (
     ScanDecision,
 )
 from monitor.errors import UsageError
-from monitor.record.plans import MOVES, PickReport, end_plan
+from monitor.record.plan_moves import MOVES, end_plan
+from monitor.record.plan_reports import PickReport
 from monitor.record.store import Store
 from monitor.record.tables import RemovalPlanRow
 from monitor.stage.fitting import fit_points, make_calibration
