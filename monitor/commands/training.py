@@ -41,8 +41,8 @@ from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_vie
 if TYPE_CHECKING:
     from model.dataset import LabelledImage, Picture
     from model.evaluate import FieldScore
-    from model.finetune import TuningProgress
     from model.predict import Segmentation
+    from model.tuning.settings import TuningProgress
     from monitor.outlets.figures.evaluation import FieldPictures
 
 PICTURE_SIDE_PX = 560
@@ -106,8 +106,8 @@ def train(
     """
     from model.checkpoint import ModelError
     from model.dataset import DataError
-    from model.finetune import NoGainError
     from model.finetune import train as fine_tune
+    from model.tuning.settings import NoGainError
 
     begin_logging()
     settings = open_config(config, state)

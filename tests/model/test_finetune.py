@@ -14,18 +14,13 @@ from PIL import Image
 from model.checkpoint import Manifest, Model, ModelError, load_model, save_model
 from model.dataset import DataError, LabelledImage, TrainingField
 from model.evaluate import evaluate_folder
-from model.finetune import (
-    USUAL_SETTINGS,
-    NoGainError,
-    TuningProgress,
-    TuningSettings,
-    folds_of,
-    mixed,
-    train,
-)
+from model.finetune import train
 from model.network import PmfCNN, PmfCNNConfig
 from model.predict import Segmenter
 from model.train import TrainingSettings
+from model.tuning.choice import mixed
+from model.tuning.folds import folds_of
+from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress, TuningSettings
 
 SMALL = PmfCNNConfig(widths=(8, 8, 12), context_channels=12)
 QUICK = TuningSettings(

@@ -26,9 +26,10 @@ import torch
 from model.checkpoint import load_model
 from model.dataset import LabelledImage, read_labelled
 from model.evaluate import Evaluation, FieldScore, evaluate
-from model.finetune import USUAL_SETTINGS, NoGainError, TuningProgress, train
+from model.finetune import train
 from model.metrics import Confusion
 from model.predict import STARTER, Segmenter
+from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("COLONYWATCH_DATA", ROOT / ".." / "shared" / "data")) / "ips_fields"

@@ -1,0 +1,76 @@
+"""The model card of a fine-tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model.checkpoint import Manifest
+from model.classes import CellClass
+
+
+def card(manifest: Manifest) -> str:
+    """The model card as Markdown."""
+    training, scores = manifest.training, manifest.scores.get("held out in turns")
+    images = "\n".join(
+        f"| {one['name']} | {one['pixel_size_um'] or 'not stated'} | {one['labelled_share']:.0%} | "
+        + " | ".join(f"{share:.0%}" for share in one["shares"].values())
+        + " |"
+        for one in training["images"]
+    )
+    heads = " | ".join(c.name.lower() for c in CellClass)
+    assumed = training["assumed_pixel_size_um"]
+    told = [
+        f"# {manifest.name}\n",
+        f"Fine-tuned from the model {training['from']['name']} "
+        f"(`{training['from']['sha256'][:12]}`) on:\n",
+        f"| image | um a pixel | labelled | {heads} |",
+        f"|---|---|---|{'---|' * len(CellClass)}",
+        images + "\n",
+    ]
+    if assumed:
+        told.append(
+            f"Where no pixel size is stated, {assumed:g} um was assumed, and will be for images of "
+            "which none is known. State it: areas in um2 need it.\n"
+        )
+    told.append(
+        f"{training['steps']} steps, seed {training['seed']}; "
+        f"{training['share_of_new_weights']:.0%} of the new weights, the rest of the old ones; "
+        f"temperature {manifest.temperature:g}.\n"
+    )
+    told.append("## How good it is\n")
+    if scores is None:
+        told.append(
+            "Not measured: the images were too few and too small to hold any part out. Measure it "
+            "with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
+        )
+        return "\n".join(told)
+    kind = (
+        "Whole images were held out in turns"
+        if len(training["images"]) >= training["settings"]["least_images"]
+        else "Halves of the images were held out in turns (neighbours of what was learnt from: "
+        "expect less on new dishes)"
+    )
+    told += [
+        f"{kind}, {training['turns']} networks trained on the others and asked about these; the "
+        "model itself then learnt from all.\n",
+        f"| | mean Jaccard | {heads} | fraction error | ECE |",
+        f"|---|---|{'---|' * len(CellClass)}---|---|",
+        _row("before", scores["before"]),
+        _row("fine-tuned", scores) + "\n",
+    ]
+    told.append(
+        "The same fields chose the share and the temperature, so this is a little hopeful. Measure "
+        "it with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
+    )
+    return "\n".join(told)
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> str:
+    values = [
+        scores["mean_jaccard"],
+        *scores["jaccard"].values(),
+        scores["mean_fraction_error"],
+        scores["expected_calibration_error"],
+    ]
+    return f"| {name} | " + " | ".join("-" if v is None else f"{v:.3f}" for v in values) + " |"
