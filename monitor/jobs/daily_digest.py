@@ -17,8 +17,8 @@ from monitor.record.store import Store
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
-    from monitor.outlets.mail.alert_mail import MailSize
     from monitor.outlets.mail.digest_mail import DigestStory, DishDay, SourceDay
+    from monitor.outlets.mail.stories import MailSize
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ def digest_mail(
 
     Raises OutletError (permanent) for somebody who is none any more.
     """
-    from monitor.outlets.mail.alert_mail import MailSize
     from monitor.outlets.mail.digest_mail import MOST_DRAWN, compose_digest
+    from monitor.outlets.mail.stories import MailSize
 
     for reader in config.outlets.email.digest_readers:
         if reader.address == recipient:

@@ -21,7 +21,7 @@ from monitor.record.store import Store
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
-    from monitor.outlets.mail.alert_mail import Links, MailSize, Story
+    from monitor.outlets.mail.stories import Links, MailSize, Story
 from monitor.jobs.picker_folder import hand_to_picker
 from monitor.jobs.plan_views import picture_of
 
@@ -237,8 +237,8 @@ def _send_mail(
 
 def _send_small_enough(make: Callable[[MailSize], EmailMessage], config: Config) -> str:
     """A mail as large as the server takes it: with fewer and smaller pictures where it must be."""
-    from monitor.outlets.mail.alert_mail import MailSize
     from monitor.outlets.mail.smtp import send
+    from monitor.outlets.mail.stories import MailSize
 
     for size in MailSize:
         try:
@@ -280,7 +280,7 @@ def _story(
     drawn: bool = True,
 ) -> Story:
     """Everything that a mail tells of an alert."""
-    from monitor.outlets.mail.alert_mail import AlarmStory, AlertStory
+    from monitor.outlets.mail.stories import AlarmStory, AlertStory
 
     alert = store.dishes.alert(alert_id)
     # A rehearsal's alert is on no record that a page could show.
@@ -314,7 +314,7 @@ def _story(
 def _links_for(alert: Alert, config: Config, now: datetime) -> Links | None:
     """None where no dashboard is to be reached; a fault of the secret must not keep the mail."""
     from monitor.outlets.answer_links import AnswerLinks, dish_page
-    from monitor.outlets.mail.alert_mail import Links
+    from monitor.outlets.mail.stories import Links
 
     dashboard = config.outlets.dashboard
     if dashboard.url is None:

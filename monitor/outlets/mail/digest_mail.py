@@ -24,12 +24,8 @@ from monitor.culture import (
 from monitor.decisions.alert_rules import alarm_words, words_of
 from monitor.decisions.mailing import COOLING, NOBODY_TOLD, OLD, OVERTAKEN, SNOOZED
 from monitor.outlets.figures.series import plot_story
-from monitor.outlets.mail.alert_mail import (
-    MailSize,
-    Picture,
-    mail_of,
-    size_note,
-)
+from monitor.outlets.mail.envelope import Picture, mail_of
+from monitor.outlets.mail.stories import MailSize, size_note
 from monitor.outlets.wording import (
     ago,
     brief,

@@ -24,8 +24,9 @@ from monitor.config import DifferentiationConfig, EmailConfig
 from monitor.culture import AlertKind, AlertTopic, PlanStatus, Severity
 from monitor.errors import OutletError
 from monitor.outlets.figures.plan import draw_plan
-from monitor.outlets.mail.alert_mail import AlertStory, compose
+from monitor.outlets.mail.alert_mail import compose
 from monitor.outlets.mail.smtp import send
+from monitor.outlets.mail.stories import AlertStory
 from tests.monitor.outlets.plans import PLAN
 from tests.monitor.outlets.stories import alert, reading, series
 
