@@ -30,14 +30,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model.classes import CellClass
+from model.manifest import CARD, MANIFEST, PMF_CNN, ModelError, kind_of, read_json
 from model.network import PmfCNN, PmfCNNConfig
 from model.preprocessing import NORMALISATION, Normalisation, bend, normalise
 
 FORMAT: Final = 1
 WEIGHTS: Final = "weights.safetensors"
-MANIFEST: Final = "manifest.json"
-CARD: Final = "card.md"
-LARGEST_MANIFEST_BYTES: Final = 64 << 20
 LARGEST_HEADER_BYTES: Final = 1 << 20
 LARGEST_PARAMETERS: Final = 50_000_000
 LARGEST_WINDOW_PX: Final = 1024
@@ -47,10 +45,6 @@ MOST_CANARY_OPERATIONS: Final = 200_000_000_000
 """Of the network on the canary: some seconds on one core. The starter's takes 10^9."""
 CANARY_TOLERANCE: Final = 5e-3
 """Largest difference of a probability that is put down to another processor's rounding."""
-
-
-class ModelError(Exception):
-    """A model that cannot be used: the text says what, which model, what now."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,7 @@ def save_model(folder: Path, model: Model, card: str) -> Manifest:
         weights_sha256=hashlib.sha256(content).hexdigest(),
     )
     manifest = replace(manifest, canary=run_canary(network, manifest))
-    text = json.dumps(manifest.to_json(), indent=2) + "\n"
+    text = json.dumps({"kind": PMF_CNN, **manifest.to_json()}, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -190,7 +184,13 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises ModelError where it is missing, no manifest, or of a kind unknown here.
     """
-    values = _read_json(folder)
+    values = read_json(folder)
+    kind = kind_of(folder, values)
+    if kind != PMF_CNN:
+        raise ModelError(
+            f"{folder / MANIFEST}: a network of kind {kind!r}, where only one of kind {PMF_CNN!r} "
+            "will do; use such a model"
+        )
     if values.get("format") != FORMAT:
         raise ModelError(
             f"{folder / MANIFEST}: format {values.get('format')!r} is unknown here "
@@ -432,28 +432,3 @@ def check_canary(model: Model, folder: Path) -> None:
             "machine; the numerical libraries differ from those that the model was checked with: "
             "install the pinned versions"
         )
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        path = folder / MANIFEST
-        if path.exists() and not path.is_file():
-            raise ModelError(f"{path}: is no file; give the folder of a model")
-        if path.stat().st_size > LARGEST_MANIFEST_BYTES:
-            raise ModelError(
-                f"{path}: has {path.stat().st_size:,} bytes, far more than any manifest; take the "
-                "model folder anew from where it came"
-            )
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{folder / MANIFEST}: cannot be read ({error.strerror}); "
-            "give the folder of a model (weights.safetensors, manifest.json, card.md)"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{folder / MANIFEST}: not a JSON text; take the model folder anew from where it came"
-        ) from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{folder / MANIFEST}: not a manifest; give the folder of a model")
-    return values

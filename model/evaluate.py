@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import ModelError
 from model.classes import UNKNOWN, CellClass
 from model.dataset import DataError, LabelledImage, read_labelled
 from model.metrics import (
@@ -35,7 +34,7 @@ from model.metrics import (
     rank_correlation,
     reliability,
 )
-from model.predict import Segmentation, Segmenter
+from model.predict import ModelError, Segmentation, Segmenter, load_segmenter
 from model.preprocessing import spread_evenly
 
 
@@ -237,7 +236,7 @@ def main() -> None:
         one.add_argument("--threads", type=int)
     wanted = parser.parse_args()
     try:
-        segmenter = Segmenter.load(wanted.model, threads=wanted.threads)
+        segmenter = load_segmenter(wanted.model, threads=wanted.threads)
         if wanted.what == "folder":
             result = evaluate_folder(segmenter, wanted.data)
         else:

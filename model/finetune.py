@@ -37,11 +37,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from model.checkpoint import MANIFEST, Manifest, Model, ModelError, load_model, save_model
+from model.checkpoint import Manifest, Model, load_model, save_model
 from model.classes import UNKNOWN, CellClass
 from model.dataset import LabelledImage, TrainingField, prepare, read_labelled
+from model.manifest import MANIFEST, ModelError
 from model.network import PmfCNN
-from model.predict import STARTER, Segmenter
+from model.pmf_segmenter import PmfSegmenter
+from model.predict import STARTER
 from model.train import FieldGroup, Progress, balanced_group, fit, steps_in
 from model.tuning.card import card
 from model.tuning.choice import Choice, choose, mixed, score_of
@@ -238,7 +240,7 @@ def assume_pixel_size(start: Model, labelled: Sequence[LabelledImage]) -> float 
     without = [one for one in labelled if one.pixel_size_um is None]
     if not without:
         return None
-    segmenter = Segmenter(start)
+    segmenter = PmfSegmenter(start)
     return statistics.median_high(
         segmenter.assume_pixel_size(one.image, one.inside) for one in without
     )

@@ -29,8 +29,9 @@ from model.dataset import TrainingField
 from model.metrics import Confusion, confusion
 from model.network import PmfCNN
 from model.pmf import pmf_loss
-from model.predict import Segmenter, label_map
+from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import bend
+from model.segmentation import label_map
 
 Crop: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -419,7 +420,7 @@ def steps_in(
 
 def held_out_score(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> float:
     """Mean Jaccard over held-out tiles; NaN where there are none."""
-    segmenter = Segmenter(Model(network, manifest))
+    segmenter = PmfSegmenter(Model(network, manifest))
     counts: list[Confusion] = []
     for one in held:
         flat = bend(np.asarray(one.flat, dtype=np.float32))

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import torch
 
-from model.checkpoint import ModelError
 from model.dataset import DataError
+from model.manifest import ModelError
 from model.starter.progress import say
 from model.starter.recipe import make_starter
 

@@ -26,8 +26,9 @@ from model.dataset import LabelledImage, prepare, read_image
 from model.evaluate import evaluate
 from model.metrics import differentiated_fraction
 from model.network import PmfCNN, PmfCNNConfig, multiply_adds_per_pixel
-from model.predict import Segmenter
+from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import Normalisation
+from model.segmentation import Segmenter
 from model.starter.card import IPS_FIELDS_PIXEL_SIZE_UM, card, short
 from model.starter.local_contrast import reference_labels, well_of
 from model.starter.progress import say, tell
@@ -146,7 +147,7 @@ def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | N
     temperature = best_temperature(bare, validation)
     bare = Model(trained, replace(bare.manifest, temperature=temperature))
     say(f"temperature {temperature}; measuring")
-    scores = measure(Segmenter(bare), real)
+    scores = measure(PmfSegmenter(bare), real)
     manifest = replace(bare.manifest, training=facts, scores=scores)
     return save_model(out, Model(trained, manifest), card(manifest))
 
@@ -156,7 +157,7 @@ def best_temperature(model: Model, fields: Sequence[LabelledImage]) -> float:
     errors: dict[float, float] = {}
     for temperature in (0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5):
         manifest = replace(model.manifest, temperature=temperature)
-        measured = evaluate(Segmenter(Model(model.network, manifest)), fields)
+        measured = evaluate(PmfSegmenter(Model(model.network, manifest)), fields)
         errors[temperature] = measured.reliability.expected_calibration_error
     return min(errors, key=lambda temperature: errors[temperature])
 

@@ -18,8 +18,9 @@ from model.classes import UNKNOWN, CellClass
 from model.dataset import TrainingField
 from model.metrics import Confusion, Reliability, confusion, fraction_error, reliability
 from model.network import PmfCNN
-from model.predict import Segmenter, label_map
+from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import bend, spread_evenly
+from model.segmentation import label_map
 from model.tuning.folds import Fold
 
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -112,7 +113,7 @@ def choose(
 
 
 def _measure(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> _Held:
-    segmenter = Segmenter(Model(network, manifest))
+    segmenter = PmfSegmenter(Model(network, manifest))
     parts = []
     for one in held:
         found = segmenter.probabilities(bend(np.asarray(one.flat, dtype=np.float32)))

@@ -89,6 +89,7 @@ def speed(
 
 def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, float]:
     """Median seconds from a file to areas, overlay and label map, and the network's share of it."""
+    from model.pmf_segmenter import PmfSegmenter
     from model.simulation.fields import simulate_field
     from model.simulation.incubator import write_capture
     from monitor.capture.filesets import hash_file
@@ -96,6 +97,7 @@ def _whole_way(side_px: int, rounds: int, threads: int | None) -> tuple[float, f
     from monitor.segmentation.request import FieldRequest
 
     segmenter = load_segmenter("starter", threads)
+    assert isinstance(segmenter, PmfSegmenter)
     field = simulate_field(1, shape=(side_px, side_px), pixel_size_um=segmenter.um_per_pixel)
     began_at: list[float] = []
     inside: list[float] = []

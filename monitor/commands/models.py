@@ -46,14 +46,14 @@ def list_(
     folders = {"starter": STARTER}
     if settings.segmentation.model != "starter":
         folders["configured"] = Path(settings.segmentation.model)
-    rows = [{"which": which, **_manifest(folder)} for which, folder in folders.items()]
+    rows = [{"which": which, **_summary(folder)} for which, folder in folders.items()]
     if as_json:
         print_json(rows)
         return
     table = Table("which", "name", "sha256", "um a pixel", "folder")
     for row in rows:
         table.add_row(
-            row["which"], row["name"], row["sha256"][:12], str(row["um_per_pixel"]), row["folder"]
+            row["which"], row["name"], row["sha256"][:12], row["um_per_pixel"], row["folder"]
         )
     show_table(table)
 
@@ -64,7 +64,7 @@ def show(model: ModelOption = None, config: ConfigOption = None, state: StateOpt
 
     Example: colonywatch models show
     """
-    from model.checkpoint import CARD
+    from model.manifest import CARD
     from model.predict import STARTER
 
     begin_logging()
@@ -96,16 +96,16 @@ def _folder(model: Path | None, config: Config) -> str:
     return config.segmentation.model if model is None else str(model)
 
 
-def _manifest(folder: Path) -> dict[str, str]:
-    from model.checkpoint import ModelError, read_manifest
+def _summary(folder: Path) -> dict[str, str]:
+    from model.predict import ModelError, summary_of
 
     try:
-        manifest = read_manifest(folder)
+        found = summary_of(folder)
     except ModelError as problem:
         raise ModelRefusedError(str(problem)) from problem
     return {
-        "name": manifest.name,
-        "sha256": manifest.sha256,
-        "um_per_pixel": str(manifest.um_per_pixel),
+        "name": found.name,
+        "sha256": found.sha256,
+        "um_per_pixel": "" if found.um_per_pixel is None else str(found.um_per_pixel),
         "folder": str(folder),
     }

@@ -104,9 +104,9 @@ def train(
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
-    from model.checkpoint import ModelError
     from model.dataset import DataError
     from model.finetune import train as fine_tune
+    from model.manifest import ModelError
     from model.tuning.settings import NoGainError
 
     begin_logging()

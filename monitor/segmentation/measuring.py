@@ -1,4 +1,4 @@
-"""One capture -> its measurement. The only user of `model.predict`."""
+"""One capture -> its measurement. All that the monitor asks of a network is `model.predict`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model import predict
 from model.predict import ModelError, Segmenter
 from model.strips import Rows, as_rows, in_strips
 from monitor.capture.filesets import is_bundle, look_at_file, read_file, written_ns
@@ -44,10 +45,14 @@ IN_MEMORY_BYTES = 64 * 2**20
 
 
 def load_segmenter(model: str, threads: int | None) -> Segmenter:
-    """The starter model, or the one in the folder `model`. Raises ModelRefusedError."""
+    """The starter model, or the one in the folder `model`, of whatever kind of network.
+
+    Raises ModelRefusedError.
+    """
     keep_freed_memory()
     try:
-        return Segmenter.load(None if model == "starter" else Path(model), threads=threads)
+        folder = None if model == "starter" else Path(model)
+        return predict.load_segmenter(folder, threads=threads)
     except ModelError as problem:
         raise ModelRefusedError(str(problem)) from problem
 

@@ -15,15 +15,13 @@ import torch
 from safetensors.torch import load_file, save
 
 from model.checkpoint import (
-    CARD,
-    MANIFEST,
     WEIGHTS,
     Manifest,
     Model,
-    ModelError,
     load_model,
     save_model,
 )
+from model.manifest import CARD, MANIFEST, ModelError
 from model.network import PmfCNN, PmfCNNConfig
 from model.pmf import CLASSES
 

@@ -13,14 +13,14 @@ from model.checkpoint import Manifest, Model
 from model.dataset import DataError, LabelledImage
 from model.evaluate import evaluate, evaluate_simulated
 from model.network import PmfCNN, PmfCNNConfig
-from model.predict import Segmenter
+from model.pmf_segmenter import PmfSegmenter
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
 
 
-def untrained() -> Segmenter:
+def untrained() -> PmfSegmenter:
     torch.manual_seed(0)
-    return Segmenter(Model(PmfCNN(SMALL).eval(), Manifest("untrained", SMALL, 2.5)))
+    return PmfSegmenter(Model(PmfCNN(SMALL).eval(), Manifest("untrained", SMALL, 2.5)))
 
 
 def labelled(name: str, known: bool = True) -> LabelledImage:

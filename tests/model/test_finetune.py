@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from model.checkpoint import Manifest, Model, ModelError, load_model, save_model
+from model.checkpoint import Manifest, Model, load_model, save_model
 from model.dataset import DataError, LabelledImage, TrainingField
 from model.evaluate import evaluate_folder
 from model.finetune import train
+from model.manifest import ModelError
 from model.network import PmfCNN, PmfCNNConfig
-from model.predict import Segmenter
+from model.pmf_segmenter import PmfSegmenter
 from model.train import TrainingSettings
 from model.tuning.choice import mixed
 from model.tuning.folds import folds_of
@@ -92,8 +93,8 @@ def test_fine_tuning_on_a_folder_makes_a_better_model(
     base: Path, lab: Path, better: tuple[Path, Manifest, list[TuningProgress]]
 ) -> None:
     out, manifest, told = better
-    before = evaluate_folder(Segmenter.load(base), lab).confusion.mean_jaccard
-    after = evaluate_folder(Segmenter.load(out), lab).confusion.mean_jaccard
+    before = evaluate_folder(PmfSegmenter.load(base), lab).confusion.mean_jaccard
+    after = evaluate_folder(PmfSegmenter.load(out), lab).confusion.mean_jaccard
     assert after > max(0.8, before + 0.3)
     assert load_model(out).manifest.sha256 == manifest.sha256
     assert sorted(p.name for p in out.iterdir()) == [
@@ -171,7 +172,7 @@ def test_without_a_pixel_size_one_is_assumed_for_training_and_use(
     manifest = tuned(tmp_path / "tuned", base, images)
     assumed = manifest.training["assumed_pixel_size_um"]
     assert assumed is not None
-    found = Segmenter.load(tmp_path / "tuned").segment(two_textures(7).image, None)
+    found = PmfSegmenter.load(tmp_path / "tuned").segment(two_textures(7).image, None)
     assert found.assumed_pixel_size_um == assumed
     assert found.pixel_size_um is None
     assert load_model(tmp_path / "tuned").manifest.sha256 == manifest.sha256

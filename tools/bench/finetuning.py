@@ -28,7 +28,8 @@ from model.dataset import LabelledImage, read_labelled
 from model.evaluate import Evaluation, FieldScore, evaluate
 from model.finetune import train
 from model.metrics import Confusion
-from model.predict import STARTER, Segmenter
+from model.pmf_segmenter import PmfSegmenter
+from model.predict import STARTER
 from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def by_share(
 
 def measured(model: Path, one: LabelledImage) -> Evaluation:
     """A model on one field."""
-    return evaluate(Segmenter(load_model(model)), [one])
+    return evaluate(PmfSegmenter(load_model(model)), [one])
 
 
 def tell(what: str) -> Any:

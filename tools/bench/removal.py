@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from rich.progress import track
 
 from model.classes import CellClass
-from model.predict import Segmenter
+from model.pmf_segmenter import PmfSegmenter
 from model.simulation.drawing import MODALITIES
 from model.simulation.incubator import VirtualDish
 from monitor.config import CalibrationConfig, PinConfig, RemovalConfig, SourceSettings
@@ -91,7 +91,7 @@ class Scan:
     at: datetime
 
 
-def visit(dish: VirtualDish, hours: float, segmenter: Segmenter) -> Scan:
+def visit(dish: VirtualDish, hours: float, segmenter: PmfSegmenter) -> Scan:
     seen = dish.field(hours)
     said = segmenter.segment(seen.image, seen.pixel_size_um)
     return Scan(
@@ -310,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dishes", type=int, default=120)
     wanted = parser.parse_args()
-    segmenter = Segmenter.load()
+    segmenter = PmfSegmenter.load()
     results: dict[str, list[Tally]] = {name: [] for name in SETTINGS}
     passed_over, overreach = 0, []
     for number in track(range(wanted.dishes), "dishes"):

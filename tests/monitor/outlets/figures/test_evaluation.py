@@ -17,7 +17,7 @@ from model.checkpoint import Manifest, Model
 from model.dataset import LabelledImage
 from model.evaluate import evaluate
 from model.network import PmfCNN, PmfCNNConfig
-from model.predict import Segmenter
+from model.pmf_segmenter import PmfSegmenter
 from monitor.outlets.figures.evaluation import (
     FieldPictures,
     draw_differences,
@@ -38,7 +38,7 @@ def labelled(name: str, classes: tuple[int, int]) -> LabelledImage:
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     torch.manual_seed(0)
-    segmenter = Segmenter(Model(PmfCNN(SMALL).eval(), Manifest("untrained", SMALL, 2.5)))
+    segmenter = PmfSegmenter(Model(PmfCNN(SMALL).eval(), Manifest("untrained", SMALL, 2.5)))
     images = [labelled("a <b>.png", (0, 1)), labelled("c.png", (1, 2)), labelled("d.png", (0, 0))]
     images.append(labelled("none.png", (255, 255)))
     return evaluate(segmenter, images).to_json()

@@ -10,14 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import predict
+from model import pmf_segmenter, segmentation
 from model import preprocessing as preparation
 from model.checkpoint import Manifest, Model
 from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
 from model.pmf import votes_slow
-from model.predict import CANDIDATE_SIZES_UM, STARTER, Segmenter, label_map
+from model.pmf_segmenter import CANDIDATE_SIZES_UM, PmfSegmenter
+from model.predict import STARTER
 from model.preprocessing import spread_evenly
+from model.segmentation import label_map
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
 
@@ -34,8 +36,8 @@ def untrained_model(margin: int = 0) -> Model:
     return Model(network.eval(), Manifest("untrained", config, 2.5, temperature=0.7))
 
 
-def untrained(tile_px: int = 1024, margin: int = 0) -> Segmenter:
-    return Segmenter(untrained_model(margin), tile_px=tile_px)
+def untrained(tile_px: int = 1024, margin: int = 0) -> PmfSegmenter:
+    return PmfSegmenter(untrained_model(margin), tile_px=tile_px)
 
 
 class FewRows:
@@ -78,7 +80,8 @@ def test_an_image_in_strips_gives_the_same_as_the_whole(size_um: float, masked: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparation, "STRIP_PIXELS", 8_000)
         patch.setattr(preparation, "KEPT_PIXELS", 0)
-        patch.setattr(predict, "COUNTED_BLOCKS", 100)
+        for module in (pmf_segmenter, segmentation):
+            patch.setattr(module, "COUNTED_BLOCKS", 100)
         strips = untrained(tile_px=160).segment(
             FewRows(image), size_um, inside=None if mask is None else FewRows(mask)
         )
@@ -92,7 +95,7 @@ def test_an_image_in_strips_gives_the_same_as_the_whole(size_um: float, masked: 
 def test_the_fast_way_equals_every_window_cut_out_and_run_alone(margin: int) -> None:
     flat = picture(3, (88, 104))
     model = untrained_model(margin)
-    fast = Segmenter(model).probabilities(flat)
+    fast = PmfSegmenter(model).probabilities(flat)
     padded = np.pad(flat, 32, mode="symmetric")
     network, temperature = model.network, model.manifest.temperature
     with torch.inference_mode():
@@ -203,7 +206,7 @@ shipped = pytest.mark.skipif(not STARTER.exists(), reason="no starter model in t
 
 @shipped
 def test_the_starter_model_loads_and_is_small() -> None:
-    segmenter = Segmenter.load()
+    segmenter = PmfSegmenter.load()
     assert segmenter.name == "starter"
     assert len(segmenter.sha256) == 64
     assert sum(p.stat().st_size for p in STARTER.iterdir()) < 10_000_000
@@ -214,7 +217,7 @@ def test_the_starter_model_tells_the_classes_of_simulated_fields_apart() -> None
     from model.metrics import confusion
     from model.simulation.fields import simulate_field
 
-    segmenter = Segmenter.load()
+    segmenter = PmfSegmenter.load()
     counts = []
     for seed in range(2000, 2012):
         field = simulate_field(seed, shape=(400, 400), pixel_size_um=2.0)
@@ -228,14 +231,14 @@ def test_the_starter_model_tells_the_classes_of_simulated_fields_apart() -> None
 def test_the_starter_model_finds_an_empty_dish_empty() -> None:
     chance = np.random.default_rng(0)
     noise = chance.normal(128, 3, (600, 600))
-    labels = Segmenter.load().segment(np.clip(noise, 0, 255).astype(np.uint8), 1.5).labels
+    labels = PmfSegmenter.load().segment(np.clip(noise, 0, 255).astype(np.uint8), 1.5).labels
     assert (labels == CellClass.BACKGROUND).mean() > 0.95
 
 
 @shipped
 def test_a_model_folder_can_be_named(tmp_path: Path) -> None:
-    from model.checkpoint import ModelError
+    from model.manifest import ModelError
 
-    assert Segmenter.load(STARTER).sha256 == Segmenter.load().sha256
+    assert PmfSegmenter.load(STARTER).sha256 == PmfSegmenter.load().sha256
     with pytest.raises(ModelError, match=r"manifest\.json"):
-        Segmenter.load(tmp_path)
+        PmfSegmenter.load(tmp_path)

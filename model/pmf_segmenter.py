@@ -1,0 +1,219 @@
+"""The pmf-CNN put to use: an image in, a label map and class probabilities out."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import Model, load_model, read_manifest
+from model.manifest import ModelSummary
+from model.network import VotingNetwork
+from model.pmf import vote_counts, votes
+from model.predict import STARTER
+from model.preprocessing import PreparedImage, to_grey, working_shape
+from model.segmentation import COUNTED_BLOCKS, Segmentation, entropy_of, uncertainty_of
+from model.strips import Rows, as_rows, in_strips
+
+TILE_PX: Final = 1152
+"""Side of a tile at the working scale: the network's memory grows with it, not with the image."""
+
+CANDIDATE_SIZES_UM: Final = (0.65, 0.9, 1.25, 1.75, 2.4, 3.2, 4.4)
+"""Pixel sizes that are tried where none is given."""
+
+PROBED_UM: Final = 1200.0
+USUAL_VIEW_UM: Final = 1500.0
+
+
+class PmfSegmenter:
+    """A model ready for use. One instance serves one thread at a time."""
+
+    def __init__(self, model: Model, *, tile_px: int = TILE_PX) -> None:
+        self.manifest = model.manifest
+        self.name = model.manifest.name
+        self.sha256 = model.manifest.sha256
+        self.um_per_pixel = model.manifest.um_per_pixel
+        self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
+        self.network = VotingNetwork(model.network, model.manifest.temperature)
+        self._tile_px = tile_px
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, threads: int | None = None) -> PmfSegmenter:
+        """The model in a folder; without one the starter model that ships with the program.
+
+        threads : for arithmetic in this process; None leaves it to the library
+        Raises ModelError where the model is missing or not what its manifest says.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return cls(load_model(STARTER if folder is None else folder))
+
+    def segment(
+        self,
+        image: NDArray[Any] | Rows,
+        pixel_size_um: float | None,
+        *,
+        inside: NDArray[np.bool_] | Rows | None = None,
+    ) -> Segmentation:
+        """Classes of an image's pixels.
+
+        image : (H, W) of any real dtype and range, or colour (see `to_grey`); any size. Rows are
+            read a few at a time, twice
+        pixel_size_um : um a pixel; None if unknown: then see `assume_pixel_size`
+        inside : (H, W) bool, False outside the vessel
+        Raises ValueError for an empty image, a pixel size that is none, or a mask of another shape.
+        """
+        source = as_rows(to_grey(image) if isinstance(image, np.ndarray) else image)
+        mask = None if inside is None else as_rows(inside)
+        shape = source.shape
+        if 0 in shape:
+            raise ValueError(f"an image of shape {image.shape} has no pixels")
+        if pixel_size_um is not None and not 0 < pixel_size_um < 1e4:
+            raise ValueError(f"a pixel size of {pixel_size_um} um is none; give um a pixel or None")
+        if mask is not None and mask.shape != shape:
+            raise ValueError(f"the mask is {mask.shape}, the image {shape}: they must be equal")
+        assumed = self.assume_pixel_size(source, mask) if pixel_size_um is None else None
+        size = pixel_size_um or assumed or self.um_per_pixel
+        probabilities = self.probabilities(self._prepared(source, size, mask))
+        return Segmentation(
+            probabilities=probabilities,
+            shape=shape,
+            inside=mask,
+            pixel_size_um=pixel_size_um,
+            assumed_pixel_size_um=assumed,
+            uncertainty=uncertainty_of(probabilities, mask),
+        )
+
+    def assume_pixel_size(
+        self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
+    ) -> float:
+        """The pixel size in um at which the model is surest of an image.
+
+        Cells that are shown at the wrong scale look like nothing that the model has learnt, so its
+        distributions are then flat. A field of view far from the usual 1.5 mm counts against a
+        size, else a few grains of noise at a tiny size could win.
+
+        A model that was fine-tuned on images without a pixel size goes on with the one that was
+        assumed for them: they were labelled under the same microscope.
+
+        image : (H, W)
+        """
+        if self.manifest.assumed_pixel_size_um is not None:
+            return self.manifest.assumed_pixel_size_um
+        source, mask = as_rows(image), None if inside is None else as_rows(inside)
+        best, least = self.um_per_pixel, float("inf")
+        for size in CANDIDATE_SIZES_UM:
+            rows, columns = (min(n, max(64, round(PROBED_UM / size))) for n in source.shape)
+            top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
+            place = (slice(None), slice(left, left + columns))
+            some = None if mask is None else mask.rows(top, top + rows)[place]
+            part = source.rows(top, top + rows)[place]
+            probabilities = self.probabilities(self._prepared(part, size, some))
+            view = math.sqrt(source.shape[0] * source.shape[1]) * size
+            doubt = float(entropy_of(probabilities).mean())
+            doubt += 0.1 * math.log(view / USUAL_VIEW_UM) ** 2
+            if doubt < least:
+                best, least = size, doubt
+        return best
+
+    def _prepared(
+        self,
+        grey: NDArray[Any] | Rows,
+        size_um: float,
+        inside: NDArray[np.bool_] | Rows | None,
+    ) -> PreparedImage:
+        stride = self.manifest.network.stride_px
+        working = working_shape((grey.shape[0], grey.shape[1]), size_um, self.um_per_pixel, stride)
+        return PreparedImage(grey, working, self.um_per_pixel, self.manifest.normalisation, inside)
+
+    def probabilities(self, flat: NDArray[np.float32] | Rows) -> NDArray[np.float32]:
+        """Mean votes for the blocks of a prepared image, tile by tile.
+
+        flat : (H, W) float32 at the working scale, sides multiples of the stride
+        Returns (3, H / block, W / block) float32, sum 1.
+
+        Each window is run once, in the one tile that it belongs to, and the tiles' votes are added
+        up before they are divided: tiles therefore leave no seams.
+        """
+        config = self.manifest.network
+        windows, stride = config.windows, config.stride_px
+        block = windows.block_px(config.voting_grids)
+        border = -(-config.window_px // 2 // stride) * stride
+        source = as_rows(flat)
+        padded = [length + 2 * border for length in source.shape]
+        rows, columns = (windows.positions(length) for length in padded)
+        height, width = (windows.covered_px(n) // block for n in (rows, columns))
+        total = np.zeros((config.classes, height, width), dtype=np.float32)
+        for top, more_rows in _evenly(rows, windows.positions(self._tile_px)):
+            first = top * stride
+            band = _reflected(source, border, first, first + windows.covered_px(more_rows))
+            for left, more_columns in _evenly(columns, windows.positions(self._tile_px)):
+                start = left * stride
+                pixels = band[:, start : start + windows.covered_px(more_columns)]
+                part = self._votes(np.ascontiguousarray(pixels))
+                place = (
+                    slice(first // block, first // block + part.shape[1]),
+                    slice(start // block, start // block + part.shape[2]),
+                )
+                total[:, place[0], place[1]] += part
+        inner = (
+            slice(border // block, (border + source.shape[0]) // block),
+            slice(border // block, (border + source.shape[1]) // block),
+        )
+        mean = total[:, inner[0], inner[1]]
+        counts = [
+            (along_rows.numpy()[inner[0]], along_columns.numpy()[inner[1]])
+            for along_rows, along_columns in vote_counts(
+                windows, config.voting_grids, (rows, columns), config.vote_margin_px
+            )
+        ]
+        for top, bottom in in_strips(mean.shape[1], mean.shape[2], COUNTED_BLOCKS):
+            mean[:, top:bottom] /= sum(
+                np.outer(along_rows[top:bottom], along_columns)
+                for along_rows, along_columns in counts
+            )
+        return mean
+
+    def _votes(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sum (C, h, w) of the votes of all windows of a tile."""
+        config = self.manifest.network
+        with torch.inference_mode():
+            pmfs = self.network(torch.from_numpy(pixels)[None, None])
+            return votes(pmfs, config.windows, config.vote_margin_px)[0][0].numpy()
+
+
+def load(folder: Path, threads: int | None) -> PmfSegmenter:
+    """As `model.predict` asks each kind of network. Raises ModelError."""
+    return PmfSegmenter.load(folder, threads=threads)
+
+
+def summary(folder: Path) -> ModelSummary:
+    """As `model.predict` asks each kind of network. Raises ModelError."""
+    manifest = read_manifest(folder)
+    return ModelSummary(manifest.name, manifest.sha256, manifest.um_per_pixel)
+
+
+def _evenly(positions: int, most: int) -> list[tuple[int, int]]:
+    """First and number of the window positions of each tile: as few tiles as do, all alike."""
+    tiles = -(-positions // max(1, most))
+    edges = [positions * tile // tiles for tile in range(tiles + 1)]
+    return [(first, last - first) for first, last in pairwise(edges)]
+
+
+def _reflected(image: Rows, border: int, top: int, bottom: int) -> NDArray[np.float32]:
+    """Rows of the image with a reflected border, also where that is wider than the image."""
+    lines, across = (np.pad(np.arange(length), border, mode="symmetric") for length in image.shape)
+    wanted = lines[top:bottom]
+    first = int(wanted.min())
+    strip = image.rows(first, int(wanted.max()) + 1)
+    result = np.empty((len(wanted), len(across)), dtype=np.float32)
+    inner = slice(border, border + image.shape[1])
+    result[:, inner] = strip[wanted - first]
+    result[:, :border] = result[:, inner][:, across[:border]]
+    result[:, inner.stop :] = result[:, inner][:, across[inner.stop :]]
+    return result
