@@ -47,6 +47,7 @@ from monitor.host.clock import utc_now
 from monitor.jobs.daily_digest import write_due_digest
 from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.jobs.late_sidecars import LateSidecars
+from monitor.jobs.measure import InWork
 from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.picker_logs import PickLogFolder
 from monitor.jobs.plan_grounds import end_groundless
@@ -54,7 +55,7 @@ from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all
 from monitor.jobs.stray_plans import withdraw_strays
 from monitor.jobs.watch_silence import Vigil
 from monitor.outlets.heartbeat import CheckIn
-from monitor.pipeline import TOGETHER, InWork, Pipeline
+from monitor.pipeline import TOGETHER, Pipeline
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker

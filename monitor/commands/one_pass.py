@@ -70,7 +70,7 @@ def read_scans_of(pipeline: Pipeline, store: Store, captures: Collection[int], r
 
     captures : their scans are read, also where an earlier call was cut off before it read them
     """
-    scans = store.dishes.unread_scans(captures)
+    scans = store.scans.unread_scans(captures)
     counted = rate.count(len(scans), "reading scans")
     for first in range(0, len(scans), TOGETHER):
         portion = scans[first : first + TOGETHER]

@@ -34,11 +34,12 @@ from monitor.config import Config
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
-from monitor.pipeline import InWork, Pipeline
+from monitor.jobs.measure import InWork
+from monitor.pipeline import Pipeline
 from monitor.record.capture_states import FIRST_RETRY_S
 from monitor.record.intake import TakenIn
+from monitor.record.leaving import SET_ASIDE
 from monitor.record.processes import PROGRAM_DIED
-from monitor.record.scans import SET_ASIDE
 from monitor.record.store import Store
 from monitor.segmentation.worker import SegmentationWorker
 
@@ -293,7 +294,7 @@ def _report(store: Store, config: Config, tally: Tally, *, as_json: bool) -> Non
     mine = [capture for capture in captures if capture.id in tally.mine]
     counts = Counter(_outcome(capture) for capture in mine)
     waiting = len(mine) - counts["recorded"] - counts["unreadable"] - counts[_LEFT_OUT]
-    dishes = store.dishes.dish_names([c.scan_id for c in captures if c.scan_id is not None])
+    dishes = store.scans.dish_names([c.scan_id for c in captures if c.scan_id is not None])
     if as_json:
         print_json(
             {

@@ -14,9 +14,10 @@ from monitor.culture import UNLISTED, Capture
 from monitor.errors import MonitorError, UsageError
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
-from monitor.pipeline import InWork, Pipeline
+from monitor.jobs.measure import InWork
+from monitor.pipeline import Pipeline
 from monitor.record.capture_states import AGAIN
-from monitor.record.scans import LEFT_OUT
+from monitor.record.leaving import LEFT_OUT
 from monitor.record.store import Store
 
 ROUNDS = 3
@@ -150,7 +151,7 @@ def _measure_again(
 
 def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
     captures = store.captures.find(again.ids)
-    dishes = store.dishes.dish_names([c.scan_id for c in captures if c.scan_id is not None])
+    dishes = store.scans.dish_names([c.scan_id for c in captures if c.scan_id is not None])
     counts = store.captures.counts()
     missed = [
         {

@@ -226,6 +226,13 @@ class Config(_Section):
         zones = {one.timezone for one in self.sources if source in (None, one.name)}
         return ZoneInfo(zones.pop() if len(zones) == 1 else "UTC")
 
+    def source_called(self, name: str) -> SourceConfig | None:
+        return next((one for one in self.sources if one.name == name), None)
+
+    def settings_of(self, source: str) -> SourceSettings:
+        """Of a source by its name; of captures that no source names, those of `unlisted`."""
+        return self.source_called(source) or self.unlisted
+
     def source_of(self, path: Path) -> SourceConfig | None:
         """The source whose folder holds `path`; the innermost where sources are nested."""
         holding = [source for source in self.sources if path.is_relative_to(source.path)]

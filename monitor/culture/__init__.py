@@ -39,6 +39,7 @@ from monitor.culture.measurements import (
     ToolKind,
 )
 from monitor.culture.removal import (
+    LIVE_PLANS,
     Grounds,
     Handover,
     Hit,
@@ -52,8 +53,11 @@ from monitor.culture.removal import (
     Target,
 )
 from monitor.culture.scan_decisions import (
+    Asked,
+    Basis,
     KeptAlert,
     LatestScan,
+    PickedPlan,
     ScanDecision,
     ScanFacts,
     ScanOutcome,
@@ -82,6 +86,7 @@ __all__ = [
     "COURSE_TOPICS",
     "DATED_AHEAD",
     "DATED_LONG_AGO",
+    "LIVE_PLANS",
     "LOOK_BACK",
     "MISDATED",
     "UNLISTED",
@@ -94,6 +99,8 @@ __all__ = [
     "AlertKind",
     "AlertTopic",
     "Annotation",
+    "Asked",
+    "Basis",
     "Calibration",
     "CalibrationKind",
     "Capture",
@@ -123,6 +130,7 @@ __all__ = [
     "NewAlert",
     "NewReading",
     "PickOutcome",
+    "PickedPlan",
     "PixelSize",
     "PixelSizeSource",
     "PlanStatus",

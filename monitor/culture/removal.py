@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from monitor.culture.measurements import Aiming, Ring
 
@@ -18,6 +19,10 @@ class PlanStatus(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
+
+
+LIVE_PLANS: Final = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
+"""They can still be carried out."""
 
 
 class PickOutcome(StrEnum):

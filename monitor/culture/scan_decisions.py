@@ -101,3 +101,49 @@ class ScanOutcome:
     status_before: DishStatus
     decision: ScanDecision
     set_aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What has to be seen for a decision.
+
+    planned_by : the scan that a plan may be made from; None = none will be
+    earlier : the scans that its hits are laid by, newest first
+    picked : plans that were carried out, to be looked after by the scan that came
+    plan_of : the scan whose plan on record is asked for
+    """
+
+    planned_by: Reading | None = None
+    earlier: tuple[Reading, ...] = ()
+    picked: tuple[RemovalPlan, ...] = ()
+    plan_of: Reading | None = None
+
+    def __bool__(self) -> bool:
+        """Is a picture to be looked at?"""
+        return self.planned_by is not None or bool(self.picked)
+
+
+@dataclass(frozen=True)
+class PickedPlan:
+    """A plan that was carried out, and the captures that it was made from."""
+
+    plan: RemovalPlan
+    made_from: tuple[ScanField, ...]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The captures that a decision has to look at; empty where there is nothing to look for.
+
+    shown : of the scan that came, where `picked` has to be looked after
+    planned : of the scan that a plan may be made from
+    earlier : of the scans before that one, newest first
+    on_record : the plan of that scan that is on record, where it was asked for
+    """
+
+    dish: str
+    shown: tuple[ScanField, ...] = ()
+    picked: tuple[PickedPlan, ...] = ()
+    planned: tuple[ScanField, ...] = ()
+    earlier: tuple[tuple[ScanField, ...], ...] = ()
+    on_record: RemovalPlan | None = None

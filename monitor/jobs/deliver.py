@@ -290,7 +290,7 @@ def _story(
     told = store.stories.of(alert.dish, since=alert.at - TOLD, until=alert.at)
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
-        fields = store.dishes.scan_fields(alert.reading_id)
+        fields = store.scans.scan_fields(alert.reading_id)
         if fields:
             source = fields[0].source
             worst = fields[0].measurement.overlay

@@ -27,7 +27,7 @@ def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
                 picture=read_overlay(folder, one.measurement),
                 labels=read_label_map(folder, one.measurement),
             )
-            for one in store.dishes.scan_fields(plan.reading_id)
+            for one in store.scans.scan_fields(plan.reading_id)
         ],
     )
 
@@ -35,7 +35,7 @@ def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
 def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
     """A plan with all that its formats need."""
     wanted = config.outlets.removal
-    fields = store.dishes.scan_fields(plan.reading_id)
+    fields = store.scans.scan_fields(plan.reading_id)
     sources = {source.name: source.vessel for source in config.sources}
     vessel = sources.get(fields[0].source, config.unlisted.vessel) if fields else None
     return Handout(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.culture import Alert
+from monitor.record.alerts import alert_row, alert_told, rest_until
 from monitor.record.database import Database
-from monitor.record.dishes import alert_row, alert_told, rest_until
 from monitor.record.tables import AuditRow
 
 

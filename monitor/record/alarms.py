@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, NewAlert
+from monitor.record.alerts import add_alert, alert_of
 from monitor.record.database import Database
-from monitor.record.dishes import add_alert, alert_of
 from monitor.record.series import last_taken_at
 from monitor.record.tables import AlertRow, AuditRow, DishRow
 

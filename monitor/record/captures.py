@@ -41,9 +41,9 @@ from monitor.record.intake import (
     set_fate,
     take_in_file,
 )
+from monitor.record.leaving import LEFT_OUT, leave_scan
 from monitor.record.plan_moves import TakeBack
 from monitor.record.scan_places import CAPTURES, NewMeasurement, ScanPlace, put_on_record, twins_of
-from monitor.record.scans import LEFT_OUT, leave_scan
 from monitor.record.session_cache import hold
 from monitor.record.sightings import SeenFile
 from monitor.record.tables import CaptureRow, FileRow, MeasurementRow

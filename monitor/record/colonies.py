@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +22,6 @@ from monitor.record.tables import DishRow, ReadingColoniesRow, ReadingRow, ScanR
 
 # A late field makes a new version of the newest scan, which then follows the one before it.
 MAPS_KEPT = 3
-
-# Before, and the number for the next new colony -> the colonies now; None = they are not known.
-Follow = Callable[[ColonyScan | None, int], ColonyScan | None]
 
 
 class ColonyRecord:
@@ -56,18 +52,19 @@ class ColonyRecord:
             ]
 
 
-def follow_colonies(
-    session: Session, dish: DishRow, scan: ScanRow, reading: ReadingRow, follow: Follow
-) -> None:
-    """Number the colonies of a new reading after those of the scan before it."""
-    before = session.execute(_BEFORE, {"dish": dish.id, "scan": scan.id, "at": reading.at}).first()
-    known = None
-    if before is not None:
-        packed, maps = before
-        known = ColonyScan(Following(tuple(unpack_colonies(packed))), _unpack_maps(maps or b""))
-    found = follow(known, dish.next_colony)
-    if found is None:
-        return
+def colonies_before(
+    session: Session, dish: DishRow, scan: ScanRow, at: datetime
+) -> ColonyScan | None:
+    """The colonies of the dish's last scan before that time, other than this one."""
+    before = session.execute(_BEFORE, {"dish": dish.id, "scan": scan.id, "at": at}).first()
+    if before is None:
+        return None
+    packed, maps = before
+    return ColonyScan(Following(tuple(unpack_colonies(packed))), _unpack_maps(maps or b""))
+
+
+def add_colonies(session: Session, dish: DishRow, reading: ReadingRow, found: ColonyScan) -> None:
+    """Those of a new reading by their numbers."""
     dish.next_colony = max(dish.next_colony, found.following.next_number)
     session.execute(
         _INSERT,

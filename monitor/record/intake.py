@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from monitor.culture import Capture, CaptureState
 from monitor.record.capture_states import make_unreadable, retry_after
 from monitor.record.files import by_folder, file_at, files_of, folder_at
+from monitor.record.leaving import EQUAL_PICTURES, SET_ASIDE
 from monitor.record.plan_moves import TakeBack
-from monitor.record.scans import EQUAL_PICTURES, SET_ASIDE
 from monitor.record.sightings import (
     SeenFile,
     digest_of,

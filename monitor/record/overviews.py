@@ -12,9 +12,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, CaptureState, DishStatus, PlanStatus, Reading, Severity
+from monitor.record.alerts import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
-from monitor.record.dishes import alert_of
 from monitor.record.lookup import dish_called
 from monitor.record.series import THAT_COUNTS, newest_reading, reading_of
 from monitor.record.tables import (

@@ -90,10 +90,7 @@ class PlanRecord:
 
     def for_reading(self, reading_id: int) -> RemovalPlan | None:
         with self._database.reading() as session:
-            row = session.scalar(
-                select(RemovalPlanRow).where(RemovalPlanRow.reading_id == reading_id)
-            )
-            return None if row is None else plan_as_told(session, row)
+            return plan_of_reading(session, reading_id)
 
     def to_check(self, dish: str) -> tuple[RemovalPlan, ...]:
         """Plans of a dish with regions that were picked and of which nothing certain is known."""
@@ -403,6 +400,12 @@ _OLD = (
 _LIVE = select(RemovalPlanRow).where(
     RemovalPlanRow.dish_id == bindparam("dish"), RemovalPlanRow.status.in_(LIVE_PLANS)
 )
+
+
+def plan_of_reading(session: Session, reading_id: int) -> RemovalPlan | None:
+    """The plan that was made from a reading."""
+    row = session.scalar(select(RemovalPlanRow).where(RemovalPlanRow.reading_id == reading_id))
+    return None if row is None else plan_as_told(session, row)
 
 
 def plans_to_check(session: Session, dish: DishRow) -> tuple[RemovalPlan, ...]:

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session, joinedload
 from monitor.culture import CaptureState, FieldIdentity, FieldMeasurement
 from monitor.culture.local_times import moved
 from monitor.record.capture_states import claimed_row, make_unreadable
+from monitor.record.leaving import EQUAL_PICTURES, SET_ASIDE, leave_scan
 from monitor.record.lookup import line_for_capture
 from monitor.record.measurements import is_misdated, store_measurement
 from monitor.record.plan_moves import TakeBack
-from monitor.record.scans import EQUAL_PICTURES, SET_ASIDE, leave_scan
 from monitor.record.sightings import digest_of, is_overwritten
 from monitor.record.tables import CaptureRow, DishRow, ScanRow
 from monitor.scans.fields import same_but_format

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import UNLISTED, CaptureState, FieldIdentity
 from monitor.record.files import file_at, folder_at
+from monitor.record.leaving import leave_scan
 from monitor.record.plan_moves import TakeBack
-from monitor.record.scans import leave_scan
 from monitor.record.tables import CaptureRow, halves_of
 
 # Reasons that lie in a capture's name alone.

@@ -24,6 +24,7 @@ from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import PlanRecord
 from monitor.record.processes import Processes
 from monitor.record.remeasuring import AgainRecord
+from monitor.record.scans import ScanRecord
 from monitor.record.sources import SourceRecord
 from monitor.record.timelines import StoryRecord
 from monitor.record.unfinished import UnfinishedRecord
@@ -54,7 +55,8 @@ class Store:
         self.unfinished = UnfinishedRecord(self.database)
         self.again = AgainRecord(self.database)
         self.beside = BesideRecord(self.database)
-        self.dishes = DishRecord(self.database, take_back=take_back)
+        self.dishes = DishRecord(self.database)
+        self.scans = ScanRecord(self.database, take_back=take_back)
         self.earlier = EarlierRecord(self.database)
         self.colonies = ColonyRecord(self.database)
         self.zones = ZoneRecord(self.database, take_back=take_back)

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Annotation, CaptureState, DishStory, UnreadableCapture
+from monitor.record.alerts import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
-from monitor.record.dishes import alert_of
 from monitor.record.lineage import line_of
 from monitor.record.lookup import dish_called
 from monitor.record.series import series_of

@@ -9,7 +9,7 @@ from sqlalchemy import and_, exists, func, select
 from monitor.culture import Capture, CaptureState, EqualPicture
 from monitor.record.capture_states import capture_of, is_due, unfinished
 from monitor.record.database import Database
-from monitor.record.scans import EQUAL_PICTURES
+from monitor.record.leaving import EQUAL_PICTURES
 from monitor.record.tables import CaptureRow, DishRow, ScanRow
 
 

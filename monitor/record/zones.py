@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from monitor.culture import MISDATED
 from monitor.culture.local_times import moved
 from monitor.record.database import Database
+from monitor.record.leaving import decide_again
 from monitor.record.measurements import doubts_on_date, is_misdated
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import supersede_plans
-from monitor.record.scans import decide_again
 from monitor.record.session_cache import forget_readings
 from monitor.record.tables import AlertRow, AuditRow, CaptureRow, DishRow, ReadingRow, ScanRow
 

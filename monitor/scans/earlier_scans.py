@@ -1,32 +1,32 @@
-"""What earlier scans of a dish show: asked when a later one is decided on.
+"""What earlier scans of a dish show: gathered before a later one is decided on.
 
 Label maps are large and lie on disks that may be slow. They are read before the transaction in
-which a scan is decided on, so that nobody waits for them.
+which a scan is decided on, so that nobody waits for them: `look`, then `evidence` inside it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.config import Config, DifferentiationConfig
+from monitor.config import Config
 from monitor.culture import (
     Aim,
+    Basis,
     Calibration,
     FieldMeasurement,
-    Reading,
+    PickedPlan,
     RemovalPlan,
     Ring,
-    ScanFacts,
     ScanField,
 )
+from monitor.decisions.evidence import Calibrations, CheckEvidence, Evidence, PlanEvidence
+from monitor.decisions.placing import MeasuredField
 from monitor.decisions.removal import EarlierField
-from monitor.decisions.status import can_be_judged
-from monitor.record.store import Store
 from monitor.scans.registration import STEP_UM, register
 from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.laying import lay_hits
@@ -37,61 +37,100 @@ from monitor.stage.calibration import why_other_pixels
 log = logging.getLogger(__name__)
 
 _Labels = NDArray[np.uint8]
+_Key = tuple[object, ...]
 # Simulated dishes 12 h apart: 0.65 at least; two dishes: 0.38 at most.
 _ALIKE = 0.4
-# Scans in a row that cannot be judged and are looked past.
-_PASSED_OVER = 12
 
 
-class LookingBack:
-    """Used by one thread."""
+class EarlierScans:
+    """Used by one thread. What was seen is known by the captures that show it, so that it also
+    serves a decision that is begun anew, and none that looks at others.
+    """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._store = store
         self._read: dict[tuple[str | None, bool], _Labels | None] = {}
-        self._laid: dict[tuple[object, ...], tuple[Aim, ...]] = {}
+        self._laid: dict[_Key, tuple[Aim, ...]] = {}
+        self._plans: dict[_Key, PlanEvidence | None] = {}
+        self._checks: dict[_Key, CheckEvidence | None] = {}
 
     def forget(self) -> None:
-        """What was read and laid so far."""
-        self._read, self._laid = {}, {}
+        """What was read and seen so far."""
+        self._read, self._laid, self._plans, self._checks = {}, {}, {}, {}
 
-    def prepare(
+    def look(self, basis: Basis, calibrations: Calibrations) -> None:
+        """Read and work out all that a decision on this basis needs. A fault is said, and then
+        nothing was seen: the reading and its alert matter more.
+        """
+        camera = calibrations.camera
+        if basis.planned and (key := _plan_key(basis, camera)) not in self._plans:
+            try:
+                self._plans[key] = self._plan_evidence(basis, camera)
+            except Exception:
+                log.exception("dish=%s: no removal plan: unexpected fault", basis.dish)
+                self._plans[key] = None
+        for picked in basis.picked:
+            key = _check_key(basis, picked, camera)
+            if key in self._checks:
+                continue
+            try:
+                self._checks[key] = self._check_evidence(basis, picked, camera)
+            except Exception:
+                log.exception(
+                    "dish=%s: what was picked is not checked: unexpected fault", basis.dish
+                )
+                self._checks[key] = None
+
+    def evidence(self, basis: Basis, calibrations: Calibrations) -> Evidence | None:
+        """What was seen; None where not all that the basis names was looked at."""
+        camera, plan = calibrations.camera, None
+        if basis.planned:
+            key = _plan_key(basis, camera)
+            if key not in self._plans:
+                return None
+            plan = self._plans[key]
+        checks = []
+        for picked in basis.picked:
+            key = _check_key(basis, picked, camera)
+            if key not in self._checks:
+                return None
+            seen = self._checks[key]
+            if seen is not None:
+                # The same pictures, and what is known of its regions by now.
+                checks.append(replace(seen, plan=picked.plan))
+        return Evidence(calibrations, plan, tuple(checks), basis.on_record)
+
+    # --- for a plan ----------------------------------------------------------------------------
+
+    def _plan_evidence(self, basis: Basis, camera: Calibration | None) -> PlanEvidence:
+        earlier = [
+            self._labels_of([one.measurement for one in fields], sure=True)
+            for fields in basis.earlier
+        ]
+        moved_um = self._moved_um(basis.planned, earlier, camera)
+        fields = self._aimed_by(basis.planned, earlier, camera) if moved_um is None else []
+        return PlanEvidence(
+            [MeasuredField(one.capture_sha256, one.measurement) for one in fields],
+            earlier,
+            moved_um,
+        )
+
+    def _moved_um(
         self,
-        fields: Sequence[ScanField],
-        dish: str | None,
-        label: str = "",
-        *,
-        camera: Callable[[str], Calibration | None],
-    ) -> None:
-        """Read and work out ahead what the decision on a scan will ask for, as far as can be
-        foreseen.
-        """
-        if dish is None or not fields:
-            return
-        for plan in self._store.plans.to_check(dish):
-            self.labels_of([one.measurement for one in fields])
-            self.labels_of(self.made_from(plan).values())
-        if any(aim.points for one in fields for aim in one.measurement.aims):
-            self.labels_of([one.measurement for one in fields])
-            limits = self._config.decisions.limits_for(dish, fields[0].source, label)
-            readings = self._store.earlier.newest_readings(
-                dish,
-                limit=self._config.decisions.removal.earlier_scans + _PASSED_OVER,
-                before=min(one.measurement.acquired_at for one in fields),
-            )
-            earlier = self._scans(readings[::-1], limits)
-            self.aimed_by(fields, earlier, camera(fields[0].source))
+        planned: Sequence[ScanField],
+        earlier: Sequence[Sequence[EarlierField]],
+        camera: Calibration | None,
+    ) -> float | None:
+        """How far off the dish was put back since a scan that its hits are laid by."""
+        if not earlier or not any(aim.points for one in planned for aim in one.measurement.aims):
+            return None
+        # In an order of their own: sums in another one may differ in the last digit.
+        ordered = sorted(planned, key=lambda one: one.capture_sha256)
+        return self._moved_since(
+            earlier, self._labels_of([one.measurement for one in ordered]), camera
+        )
 
-    def scans_before(
-        self, facts: ScanFacts, reading: Reading, limits: DifferentiationConfig
-    ) -> list[list[EarlierField]]:
-        """The label maps of the dish's last scans before a reading that could be judged, newest
-        first. By when they were taken, whenever they came.
-        """
-        return self._scans([one for one in facts.history if one.at < reading.at], limits)
-
-    def aimed_by(
+    def _aimed_by(
         self,
         fields: Sequence[ScanField],
         earlier: Sequence[Sequence[EarlierField]],
@@ -120,10 +159,7 @@ class LookingBack:
         camera: Calibration,
     ) -> tuple[Aim, ...] | None:
         measured = field.measurement
-        settings = next(
-            (one for one in self._config.sources if one.name == field.source),
-            self._config.unlisted,
-        )
+        settings = self._config.settings_of(field.source)
         if (
             measured.stage is None
             or measured.pixel_size_um is None
@@ -145,7 +181,7 @@ class LookingBack:
             camera.pixel_to_stage,
         )
         if key not in self._laid:
-            here = self.labels_of([measured])
+            here = self._labels_of([measured])
             doubts = read_doubts(self._config.record.folder, measured)
             if not here or doubts is None or here[0].labels.shape != measured.shape:
                 return None
@@ -159,19 +195,7 @@ class LookingBack:
             )
         return self._laid[key]
 
-    def _scans(
-        self, history: Sequence[Reading], limits: DifferentiationConfig
-    ) -> list[list[EarlierField]]:
-        wanted = self._config.decisions.removal.earlier_scans
-        judged = [one for one in history if can_be_judged(one, limits)]
-        return [
-            self.labels_of(
-                [one.measurement for one in self._store.dishes.scan_fields(reading.id)], sure=True
-            )
-            for reading in reversed(judged[-wanted:] if wanted else [])
-        ]
-
-    def labels_of(
+    def _labels_of(
         self, measured: Collection[FieldMeasurement], *, sure: bool = False
     ) -> list[EarlierField]:
         """Those whose label map is there.
@@ -192,14 +216,17 @@ class LookingBack:
                 fields.append(EarlierField(one, labels))
         return fields
 
-    def made_from(self, plan: RemovalPlan) -> dict[str, FieldMeasurement]:
-        """The captures that a plan was made from, by SHA-256."""
-        return {
-            one.capture_sha256: one.measurement
-            for one in self._store.dishes.scan_fields(plan.reading_id)
-        }
+    # --- for what was picked -------------------------------------------------------------------
 
-    def shift_since(
+    def _check_evidence(
+        self, basis: Basis, picked: PickedPlan, camera: Calibration | None
+    ) -> CheckEvidence:
+        fields = self._labels_of([one.measurement for one in basis.shown])
+        made_from = {one.capture_sha256: one.measurement for one in picked.made_from}
+        shift_um = self._shift_since(picked.plan, made_from, fields, camera)
+        return CheckEvidence(picked.plan, made_from, fields, shift_um)
+
+    def _shift_since(
         self,
         plan: RemovalPlan,
         made_from: Mapping[str, FieldMeasurement],
@@ -220,7 +247,7 @@ class LookingBack:
         before = [
             (capture, labels, outlines.get(sha256, []))
             for sha256, measured in made_from.items()
-            for capture, labels in _placed(self.labels_of([measured]))
+            for capture, labels in _placed(self._labels_of([measured]))
         ]
         found = register(
             before, _placed(fields), camera.pixel_to_stage, reach_um=2 * limit_um + STEP_UM
@@ -235,7 +262,7 @@ class LookingBack:
             return None
         return found.shift_um
 
-    def moved_since(
+    def _moved_since(
         self,
         earlier: Sequence[Sequence[EarlierField]],
         fields: Sequence[EarlierField],
@@ -270,3 +297,30 @@ def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Label
         for one in fields
         if one.measurement.stage is not None and one.measurement.pixel_size_um
     ]  # fmt: skip
+
+
+def _plan_key(basis: Basis, camera: Calibration | None) -> _Key:
+    return (_shown_by(basis.planned), *map(_shown_by, basis.earlier), _frame(camera))
+
+
+def _check_key(basis: Basis, picked: PickedPlan, camera: Calibration | None) -> _Key:
+    return picked.plan.id, _shown_by(basis.shown), _shown_by(picked.made_from), _frame(camera)
+
+
+def _shown_by(fields: Sequence[ScanField]) -> _Key:
+    return tuple(
+        (
+            one.capture_sha256,
+            one.measurement.label_map,
+            one.measurement.model_sha256,
+            one.measurement.settings_sha256,
+            one.measurement.acquired_at,
+            one.measurement.stage,
+            one.measurement.pixel_size_um,
+        )
+        for one in fields
+    )
+
+
+def _frame(camera: Calibration | None) -> object:
+    return None if camera is None else (camera.id, camera.pixel_to_stage)

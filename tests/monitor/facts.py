@@ -21,7 +21,6 @@ from monitor.culture import (
     PixelSize,
     PixelSizeSource,
     PlanStatus,
-    Reading,
     Region,
     RemovalPlan,
     ScanDecision,
@@ -181,11 +180,20 @@ def read(
     store: Store, scan_id: int, decision: ScanDecision | None = None, *, at: datetime = NOW
 ) -> ScanOutcome | None:
     """Read a scan with a decision made up by the test; without one the status stays."""
+    with store.scans.open(scan_id, at) as scan:
+        if scan is None:
+            return None
+        scan.add_reading(new_reading(scan.fields))
+        return scan.carry_out(decision or ScanDecision(scan.facts.status))
 
-    def decide(facts: ScanFacts, reading: Reading) -> ScanDecision:
-        return decision or ScanDecision(facts.status)
 
-    return store.dishes.read_scan(scan_id, sum_up=new_reading, decide=decide, now=at)
+def facts_on(store: Store, scan_id: int, *, at: datetime = NOW) -> ScanFacts:
+    """What a decision on a scan rests on; it is read, and the status stays."""
+    with store.scans.open(scan_id, at) as scan:
+        assert scan is not None
+        scan.add_reading(new_reading(scan.fields))
+        scan.carry_out(ScanDecision(scan.facts.status))
+        return scan.facts
 
 
 def reopen(

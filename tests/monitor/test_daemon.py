@@ -28,7 +28,7 @@ from monitor.daemon import (
     run_jobs_now,
 )
 from monitor.errors import CaptureError, ModelRefusedError
-from monitor.pipeline import InWork
+from monitor.jobs.measure import InWork
 from monitor.segmentation.worker import SegmentationWorker
 from tests.monitor.facts import named, take
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import event
 
 from monitor.config import (
     CalibrationConfig,
@@ -46,7 +49,8 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
-from monitor.pipeline import Pipeline, look_at
+from monitor.jobs.take_in import look_at
+from monitor.pipeline import Pipeline
 from monitor.record.intake import TakenIn
 from monitor.record.plan_reports import PickReport
 from monitor.record.store import Store
@@ -938,7 +942,29 @@ def test_the_same_scans_give_the_same_plan_however_they_came(make_line, tmp_path
     assert at_once.left_out == came_otherwise.left_out
 
 
-def test_label_maps_are_read_before_the_transaction_that_decides(make_line, store, monkeypatch):
+@contextmanager
+def away_while_others_wait(store, folder):
+    """The folder is out of reach while a transaction that writes is open; yields how many were."""
+    engine, away, opened = store.database.engine, folder.with_name("away"), []
+
+    def hide(connection):
+        if connection.get_execution_options().get("writes"):
+            opened.append(folder.rename(away))
+
+    def show(connection):
+        if away.exists():
+            away.rename(folder)
+
+    listened = [("begin", hide), ("commit", show), ("rollback", show)]
+    for name, heard in listened:
+        event.listen(engine, name, heard)
+    yield opened
+    for name, heard in listened:
+        event.remove(engine, name, heard)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "of a backlog"])
+def test_label_maps_are_read_before_the_transaction_that_decides(make_line, store, together):
     """They are large and may lie on a slow disk; nobody else can write while a decision is made."""
     line = make_line(
         decisions=DecisionsConfig(
@@ -951,22 +977,47 @@ def test_label_maps_are_read_before_the_transaction_that_decides(make_line, stor
     labels = np.ones((200, 200), np.uint8)
     labels[40:160, 40:200] = 2
     Image.fromarray(labels).save(state / "1.png")
-    deciding = []
+    for hour in (1, 2, 3):
+        line.worker.says[name_at(hour)] = scanned(0.3, hour, label_map="labels/1.png")
+        line.take_in(line.drop(name_at(hour)))
+    line.run()
+    line.clock.passes(minutes(5))
+    scans = line.pipeline.complete_scans()
+    with away_while_others_wait(store, state) as opened:
+        if together:
+            outcomes = line.pipeline.read_scans(scans)
+        else:
+            outcomes = [line.pipeline.read_scan(scan) for scan in scans]
+    assert [one.decision.plan is not None for one in outcomes] == [False, True, True]
+    assert len(opened) == (1 if together else 3)
 
-    def read_scan(*args, decide, **values):
-        def decide_alone(*facts):
-            (state / "1.png").rename(state / "away.png")
-            decided = decide(*facts)
-            (state / "away.png").rename(state / "1.png")
-            deciding.append(decided.plan is not None)
-            return decided
 
-        return whole(*args, decide=decide_alone, **values)
+def test_a_field_that_comes_while_its_scan_is_read_is_in_the_reading(make_line, store):
+    """What was put together before the transaction is then not the scan: it is begun anew."""
+    line = make_line(**CALIBRATED)
+    for number in (1, 2):
+        name = name_at(3, field=number)
+        line.worker.says[name] = scanned(0.3, 3)
+        line.take_in(line.drop(name))
+    first, second = line.pipeline.start_due(2)
+    line.pipeline.finish(first)
+    line.clock.passes(minutes(5))
+    (scan,) = store.scans.scans_to_read(line.clock.now, {}, {"incubator": 1})
+    came = iter([True])
 
-    whole = store.dishes.read_scan
-    monkeypatch.setattr(store.dishes, "read_scan", read_scan)
-    series(line, 0.3, 0.3, 0.3, label_map="labels/1.png")
-    assert deciding == [False, True, True]
+    def comes(connection):
+        if connection.get_execution_options().get("writes") and next(came, False):
+            connection.exec_driver_sql("ROLLBACK")
+            other = threading.Thread(target=line.pipeline.finish, args=(second,))
+            other.start()
+            other.join()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(store.database.engine, "begin", comes)
+    outcome = line.pipeline.read_scan(scan)
+    event.remove(store.database.engine, "begin", comes)
+    assert (outcome.reading.captures, outcome.reading.version) == (2, 1)
+    assert line.pipeline.complete_scans() == []
 
 
 def test_a_dish_past_saving_is_said_and_gets_no_plan(make_line, store):
@@ -1117,7 +1168,7 @@ def test_scans_read_together_say_what_they_say_one_by_one(make_line, store):
     assert line.pipeline.complete_scans() == []
 
 
-def test_a_backlog_that_is_cut_off_in_the_middle_is_read_from_its_beginning(line, monkeypatch):
+def test_a_backlog_that_is_cut_off_in_the_middle_is_read_from_its_beginning(line, store):
     """Killed, out of disk: of the scans that are read together none is, and none is lost."""
     for hour in range(4):
         line.worker.says[name_at(hour)] = scanned(0.01, hour)
@@ -1125,43 +1176,35 @@ def test_a_backlog_that_is_cut_off_in_the_middle_is_read_from_its_beginning(line
     line.run()
     line.clock.passes(minutes(5))
     scans = line.pipeline.complete_scans()
-    decide = line.pipeline._decide
-    cut_off = iter([False, False, True])
-
-    def until_the_disk_is_full(facts, reading):
-        if next(cut_off):
-            raise RecordError("disk is full")
-        return decide(facts, reading)
-
-    monkeypatch.setattr(line.pipeline, "_decide", until_the_disk_is_full)
-    with pytest.raises(RecordError):
+    change(
+        store,
+        "CREATE TRIGGER full BEFORE INSERT ON reading WHEN (SELECT count(*) FROM reading) = 2 "
+        "BEGIN SELECT RAISE(ABORT, 'disk is full'); END",
+    )
+    with pytest.raises(RecordError, match="disk is full"):
         line.pipeline.read_scans(scans)
     assert {str(capture.state) for capture in line.all()} == {"measured"}
-    monkeypatch.setattr(line.pipeline, "_decide", decide)
+    change(store, "DROP TRIGGER full")
     assert line.pipeline.complete_scans() == scans
     assert [one.reading.version for one in line.pipeline.read_scans(scans)] == [1] * 4
     assert {str(capture.state) for capture in line.all()} == {"recorded"}
 
 
+def change(store, statement):
+    """As nobody but a broken disk, or a fault of ours, would."""
+    with store.database.writing() as session:
+        session.connection().exec_driver_sql(statement)
+
+
 @pytest.mark.parametrize("where", ["before the transaction", "inside it"])
-def test_of_scans_read_together_one_fault_of_ours_stops_only_its_own(
-    line, store, caplog, monkeypatch, where
-):
+def test_of_scans_read_together_one_fault_of_ours_stops_only_its_own(line, store, caplog, where):
     for dish in ("dish-01", "dish-02", "dish-03"):
         line.take_in(line.drop(name_at(1, dish)))
     line.run()
     if where == "inside it":
-        decide = line.pipeline._decide
-
-        def fails_once(facts, reading):
-            return decide(facts, reading) if facts.dish != "dish-02" else 1 / 0
-
-        monkeypatch.setattr(line.pipeline, "_decide", fails_once)
+        change(store, "UPDATE dish SET status = 'no status' WHERE name = 'dish-02'")
     else:
-        with store.database.writing() as session:
-            session.connection().exec_driver_sql(
-                "UPDATE measurement SET detail = x'01' WHERE id = 2"
-            )
+        change(store, "UPDATE measurement SET detail = x'01' WHERE id = 2")
     line.clock.passes(minutes(5))
     outcomes = line.pipeline.read_scans(line.pipeline.complete_scans())
     assert [one.reading.dish for one in outcomes] == ["dish-01", "dish-03"]

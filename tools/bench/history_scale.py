@@ -242,7 +242,7 @@ def compare(folder: Path, model: Path, rows: Rows) -> None:
     fill(bulk, rows, COMPARED)
     kinds = whole_readings(rows)
     with Store(f"sqlite:///{model}") as known, Store(f"sqlite:///{real}") as store:
-        fields = [known.dishes.scan_fields(one.reading["id"])[0] for one in kinds]
+        fields = [known.scans.scan_fields(one.reading["id"])[0] for one in kinds]
         for _, dish, at, pick in plan(COMPARED, len(kinds)):
             write_one(store, fields[pick], kinds[pick], dish, at)
     sizes = [payload(database) for database in (real, bulk)]
@@ -278,22 +278,18 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
     assert scan is not None
     colonies = tuple(unpack_colonies(unpack(one.colonies["packed"])))
 
-    def follow(before: ColonyScan | None, number: int) -> ColonyScan:
-        return ColonyScan(Following(colonies, next_number=30))
-
-    def summed(fields: Any) -> NewReading:
-        summary = sum_up([one.measurement for one in fields])
+    at_last = done + timedelta(microseconds=302_118)
+    with store.scans.open(scan, at_last) as opened:
+        assert opened is not None
+        summary = sum_up([one.measurement for one in opened.fields])
         values = {name: getattr(summary, name) for name in summary.__dataclass_fields__}
-        return NewReading(
+        new = NewReading(
             **{**values, "colony_um2": one.reading["colony_um2"],
                "imaged_share": one.reading["imaged_share"]},
             model_sha256=measured.model_sha256, settings_sha256=measured.settings_sha256,
         )  # fmt: skip
-
-    store.dishes.read_scan(
-        scan, sum_up=summed, decide=lambda facts, reading: ScanDecision(DishStatus.UNKNOWN),
-        now=done + timedelta(microseconds=302_118), follow=follow,
-    )  # fmt: skip
+        opened.add_reading(new, ColonyScan(Following(colonies, next_number=30)))
+        opened.carry_out(ScanDecision(DishStatus.UNKNOWN))
 
 
 def payload(database: Path) -> dict[str, int]:
@@ -343,7 +339,7 @@ def report(database: Path, count: int) -> None:
                 [Path(f"/data/incubator/dish-{dish + 1:02d}") / name_of(dish, at)
                  for _, dish, at, _ in plan(DISHES, 1)]))),
             ("a capture due?", lambda: store.captures.any_due(datetime.now(UTC))),
-            ("scans to read", lambda: len(store.dishes.scans_to_read(datetime.now(UTC), {}, {}))),
+            ("scans to read", lambda: len(store.scans.scans_to_read(datetime.now(UTC), {}, {}))),
         ]  # fmt: skip
         for what, ask in asked:
             times, work = [], []

@@ -28,7 +28,7 @@ from monitor.capture.formats.reading import read_picture
 from monitor.capture.watching import list_captures
 from monitor.config import SourceSettings
 from monitor.errors import CaptureError
-from monitor.pipeline import look_at
+from monitor.jobs.take_in import look_at
 
 folder, wanted = Path(sys.argv[1]), json.loads(sys.argv[2])
 special = {os.fspath(folder / name) for name in wanted["special"]}

@@ -22,7 +22,7 @@ from monitor.capture.names.patterns import parse_name
 from monitor.capture.watching import Watcher, list_captures
 from monitor.config import SourceConfig
 from monitor.errors import CaptureError
-from monitor.pipeline import look_at
+from monitor.jobs.take_in import look_at
 from tests.monitor.capture.pictures import colonies
 
 ZONE = ZoneInfo("Asia/Tokyo")

@@ -521,7 +521,7 @@ def test_a_measurement_comes_back_as_it_was_stored(store):
     scan = measure(store, "/in/a.tif", place(field="f1"), measured)
     outcome = read(store, scan)
     assert outcome is not None
-    (field,) = store.dishes.scan_fields(outcome.reading.id)
+    (field,) = store.scans.scan_fields(outcome.reading.id)
     assert field.measurement == replace(measured, quality={"sharpness": 0.5})
     assert field.capture_sha256 == sha256_of("/in/a.tif")
     assert (field.capture_name, field.source) == ("a.tif", "incubator")
@@ -534,7 +534,7 @@ def test_a_measurement_without_scale_and_place_comes_back_so(store):
     scan = measure(store, "/in/a.tif", place(), measured)
     outcome = read(store, scan)
     assert outcome is not None
-    assert store.dishes.scan_fields(outcome.reading.id)[0].measurement == measured
+    assert store.scans.scan_fields(outcome.reading.id)[0].measurement == measured
 
 
 def test_finding_copes_with_more_captures_than_a_statement_takes(store):

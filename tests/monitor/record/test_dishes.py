@@ -25,6 +25,7 @@ from tests.monitor.facts import (
     NOW,
     OTHER_MODEL,
     SETTINGS,
+    facts_on,
     hours,
     measure,
     measurement,
@@ -47,7 +48,7 @@ CLEARED = ScanDecision(
 
 
 def scans_ready(store, now=NOW, *, quiet_s=20.0, expected=None):
-    return store.dishes.scans_to_read(now, {"incubator": quiet_s}, {"incubator": expected})
+    return store.scans.scans_to_read(now, {"incubator": quiet_s}, {"incubator": expected})
 
 
 def states(store):
@@ -175,11 +176,11 @@ def test_unread_scans_of_given_captures_come_in_the_order_of_time(store):
         for day in (3, 1, 2)
     }
     ids = [capture.id for capture in store.captures.find(range(99))]
-    assert store.dishes.unread_scans(ids) == [scans[1], scans[2], scans[3]]
+    assert store.scans.unread_scans(ids) == [scans[1], scans[2], scans[3]]
     read(store, scans[2])
-    assert store.dishes.unread_scans(ids) == [scans[1], scans[3]]
-    assert store.dishes.unread_scans(ids[:1]) == [scans[3]]
-    assert store.dishes.unread_scans([]) == []
+    assert store.scans.unread_scans(ids) == [scans[1], scans[3]]
+    assert store.scans.unread_scans(ids[:1]) == [scans[3]]
+    assert store.scans.unread_scans([]) == []
 
 
 def test_a_capture_analysed_again_is_waited_for_before_its_scan_is_read_again(store):
@@ -215,8 +216,8 @@ def test_a_scan_becomes_a_reading_that_names_all_it_rests_on(store):
     assert reading.pixel_size_um == 2.0
     assert states(store) == ["recorded", "recorded"]
     assert store.dishes.history(DISH) == [reading]
-    assert [field.capture_name for field in store.dishes.scan_fields(reading.id)] == ["2", "1"]
-    assert store.dishes.dish_names([scan]) == [DISH]
+    assert [field.capture_name for field in store.scans.scan_fields(reading.id)] == ["2", "1"]
+    assert store.scans.dish_names([scan]) == [DISH]
 
 
 def test_a_reading_without_cells_has_no_fraction(store):
@@ -236,7 +237,7 @@ def test_a_late_field_makes_a_second_version_and_nothing_is_overwritten(store):
     assert second is not None
     assert (second.reading.version, second.reading.captures) == (2, 2)
     assert store.dishes.history(DISH) == [second.reading]
-    assert len(store.dishes.scan_fields(first.reading.id)) == 1
+    assert len(store.scans.scan_fields(first.reading.id)) == 1
     assert states(store) == ["recorded", "recorded"]
 
 
@@ -404,17 +405,6 @@ def test_a_field_of_the_former_model_that_is_gone_is_not_called_recorded(store):
 # --- facts, decisions and messages in one transaction ---------------------------------------------
 
 
-def decided_facts(store, scan):
-    found = []
-
-    def decide(facts, reading):
-        found.append(facts)
-        return ScanDecision(facts.status)
-
-    store.dishes.read_scan(scan, sum_up=new_reading, decide=decide, now=NOW)
-    return found[0]
-
-
 def test_a_decision_sees_the_other_scans_oldest_first(store):
     scans = [
         measure(store, f"/{day}", place(key=f"s{day}"), measurement(acquired_at=NOW + hours(day)))
@@ -422,7 +412,7 @@ def test_a_decision_sees_the_other_scans_oldest_first(store):
     ]
     for scan in scans[:2]:
         read(store, scan)
-    facts = decided_facts(store, scans[2])
+    facts = facts_on(store, scans[2])
     assert [reading.at for reading in facts.history] == [NOW, NOW + hours(2)]
     assert not facts.is_newest
     assert (facts.dish, facts.status, facts.next_version) == (DISH, DishStatus.UNKNOWN, 1)
@@ -433,7 +423,7 @@ def test_a_second_version_does_not_see_the_first_in_its_history(store):
     scan = measure(store, "/1", place(key="s1", field="a"))
     read(store, scan)
     measure(store, "/2", place(key="s1", field="b"))
-    facts = decided_facts(store, scan)
+    facts = facts_on(store, scan)
     assert (facts.history, facts.next_version, facts.is_newest) == ((), 2, True)
 
 
@@ -477,11 +467,9 @@ def test_a_draft_goes_to_nobody(store):
 def test_a_decision_that_fails_writes_nothing_and_the_scan_stays_to_be_read(store, fault):
     scan = measure(store, "/1", place())
 
-    def decide(facts, reading):
+    with pytest.raises(BaseException) as caught, store.scans.open(scan, NOW) as opened:
+        opened.add_reading(new_reading(opened.fields))
         raise fault
-
-    with pytest.raises(BaseException) as caught:
-        store.dishes.read_scan(scan, sum_up=new_reading, decide=decide, now=NOW)
     assert caught.type is (fault if isinstance(fault, type) else type(fault))
     assert store.dishes.history(DISH) == []
     assert states(store) == ["measured"]

@@ -94,9 +94,9 @@ def test_one_scan_is_never_out_of_two_sources(store):
 def test_a_scan_does_not_wait_for_captures_of_the_same_label_in_another_source(store):
     scan = measure(store, "/a/1", place("d", source="a"))
     store.captures.take_in(seen("/b/1", dish="d", source="b"), NOW)
-    assert store.dishes.scans_to_read(NOW + minutes(1), {}, {}) == [scan]
+    assert store.scans.scans_to_read(NOW + minutes(1), {}, {}) == [scan]
     store.captures.take_in(seen("/a/2", dish="d", source="a"), NOW)
-    assert store.dishes.scans_to_read(NOW + minutes(1), {}, {}) == []
+    assert store.scans.scans_to_read(NOW + minutes(1), {}, {}) == []
 
 
 def test_a_full_name_is_understood_where_the_plain_one_is_enough(store):
@@ -245,7 +245,7 @@ def test_a_reading_of_an_equal_picture_is_taken_back_and_the_rest_of_the_series_
     (kept,) = store.dishes.history(WELLS[0])
     assert kept.at == NOW
     # It is judged anew by what is left.
-    (again,) = store.dishes.scans_to_read(at + hours(1), {}, {})
+    (again,) = store.scans.scans_to_read(at + hours(1), {}, {})
     assert again == kept.scan_id
 
 
@@ -383,7 +383,7 @@ def test_names_that_were_exchanged_are_exchanged_on_record(store, tmp_path, was_
     assert store.unfinished.equal_pictures(NOW - hours(1)) == []
     for path, well in zip(paths, WELLS, strict=False):
         (reading,) = store.dishes.history(well)
-        (field,) = store.dishes.scan_fields(reading.id)
+        (field,) = store.scans.scan_fields(reading.id)
         assert field.capture_sha256 == sha256_of(content[path])
     assert not store.captures.any_due(NOW)
 

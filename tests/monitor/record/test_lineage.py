@@ -76,7 +76,7 @@ def test_what_is_told_late_moves_the_scans_since_then(store):
     assert series(store, f"{DISH}#1") == [0, 1, 2]
     assert series(store, DISH) == [3, 4]
     # They are read once more, so that the new line is judged by itself.
-    ready = store.dishes.scans_to_read(LATER, {"incubator": 0.0}, {})
+    ready = store.scans.scans_to_read(LATER, {"incubator": 0.0}, {})
     assert len(ready) == 2
     outcome = read(store, ready[1])
     assert outcome is not None

@@ -29,11 +29,11 @@ from tests.monitor.facts import (
     HIT,
     NOW,
     TARGET,
+    facts_on,
     hours,
     measure,
     measurement,
     minutes,
-    new_reading,
     place,
     read,
     removal_plan,
@@ -558,14 +558,8 @@ def test_what_is_told_after_the_check_is_refused(store):
 def test_a_scan_hears_which_plans_to_look_after(store):
     out(store)
     tell(store, (TARGET.region_id, PICKED))
-    heard = []
-
-    def decide(facts, reading):
-        heard.extend(facts.picked)
-        return ScanDecision(facts.status)
-
     scan = measure(store, "/later", place(key="later"), measurement(acquired_at=NOW + hours(1)))
-    store.dishes.read_scan(scan, sum_up=new_reading, decide=decide, now=NOW + hours(1))
+    heard = facts_on(store, scan, at=NOW + hours(1)).picked
     assert [plan.id for plan in heard] == ["p1"]
 
 

@@ -20,7 +20,7 @@ QUESTIONS = {
     "are files known": lambda store: store.captures.looks([Path("/in/a.tif"), Path("/in/b.tif")]),
     "what of known files": lambda store: store.captures.known_among([Path("/in/a.tif")]),
     "take in": lambda store: store.captures.take_in(seen("/in/new.tif"), NOW),
-    "scans to read": lambda store: store.dishes.scans_to_read(NOW, {}, {}),
+    "scans to read": lambda store: store.scans.scans_to_read(NOW, {}, {}),
     "read a scan": lambda store: read(
         store, measure(store, "/in/c.tif", place(), measurement(acquired_at=NOW + hours(9)))
     ),

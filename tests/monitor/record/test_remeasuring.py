@@ -86,9 +86,9 @@ def test_nobody_else_has_what_is_in_hand_and_its_scan_is_not_read(store, two):
     new = measurement(model_sha256=OTHER_MODEL)
     store.captures.record_measurement(1, owner, place(key="1", field="a"), new, NOW)
     # Also where as many fields as the source expects are there.
-    assert store.dishes.scans_to_read(NOW + hours(1), {}, {"incubator": 1}) == []
+    assert store.scans.scans_to_read(NOW + hours(1), {}, {"incubator": 1}) == []
     store.captures.record_measurement(2, owner, place(key="1", field="b"), new, NOW)
-    assert store.dishes.scans_to_read(NOW + hours(1), {}, {"incubator": 1}) == [1]
+    assert store.scans.scans_to_read(NOW + hours(1), {}, {"incubator": 1}) == [1]
     read(store, 1)
     assert [one.model_sha256 for one in store.dishes.history(DISH)] == [OTHER_MODEL]
     assert store.again.outdated(OTHER_MODEL, same_settings, dish=DISH) == []

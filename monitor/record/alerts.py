@@ -1,0 +1,113 @@
+"""Alerts as rows: written with their messages, and answered by people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, NewAlert, Severity
+from monitor.errors import UsageError
+from monitor.record.notifications import CHANNEL, MAIL, SNOOZED, hold_waiting, send_out
+from monitor.record.tables import AlertRow, DishRow
+
+CHANGE, REPLACED = "change", "replaced"
+LOOKED_BACK = 100
+"""So many alerts of one dish, source or machine are looked at, the newest ones."""
+
+
+def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -> int:
+    """Write an alert and its messages. A topic that is cleared closes its open alerts; what still
+    waits to be sent on the topic is overtaken.
+
+    about : the alert's subject and reading; the rest is filled in
+    Returns the alert's number.
+    """
+    same = (
+        AlertRow.topic == new.topic,
+        AlertRow.dish_id.is_not_distinct_from(about.dish_id),
+        AlertRow.source.is_not_distinct_from(about.source),
+    )
+    # What comes late overtakes nothing that is newer.
+    earlier = session.scalars(
+        select(AlertRow)
+        .where(*same, AlertRow.at <= about.at)
+        .order_by(AlertRow.id.desc())
+        .limit(LOOKED_BACK)
+    ).all()
+    if new.kind is AlertKind.CLEARED:
+        session.execute(
+            update(AlertRow).where(*same, AlertRow.closed_at.is_(None)).values(closed_at=now)
+        )
+        about.closed_at = now
+    about.kind, about.topic, about.severity = new.kind, new.topic, new.severity
+    about.text, about.held_back, about.created_at = new.text, new.held_back, now
+    about.role = new.role
+    session.add(about)
+    session.flush()
+    to = [(MAIL, address) for address in new.mail_to]
+    to += [(CHANNEL, name) for name in new.channels]
+    send_out(session, about, earlier, to=to, wait=new.wait, now=now)
+    return about.id
+
+
+def alert_row(session: Session, alert_id: int) -> AlertRow:
+    """Raises UsageError where there is none of this number."""
+    row = session.get(AlertRow, alert_id)
+    if row is None:
+        raise UsageError(f"{alert_id}: there is no alert of this number; see alerts list --all")
+    return row
+
+
+def rest_until(session: Session, row: AlertRow, until: datetime | None, now: datetime) -> None:
+    """Snooze what an alert is about, whatever other alerts on it said; None = not any more.
+
+    Mails that wait for others, or for the morning, are held back too.
+    """
+    same = (
+        AlertRow.dish_id == row.dish_id
+        if row.dish_id is not None
+        else AlertRow.dish_id.is_(None) & AlertRow.source.is_not_distinct_from(row.source)
+    )
+    session.execute(
+        update(AlertRow)
+        .where(same, AlertRow.id != row.id, AlertRow.snoozed_until.is_not(None))
+        .values(snoozed_until=None)
+    )
+    row.snoozed_until = until
+    if until is not None and until > now:
+        told = select(AlertRow).where(same, AlertRow.severity != Severity.CRITICAL)
+        newest = told.order_by(AlertRow.id.desc()).limit(LOOKED_BACK)
+        hold_waiting(session, session.scalars(newest).all(), SNOOZED, now)
+
+
+def alert_told(session: Session, row: AlertRow) -> Alert:
+    """The row as a value, with the name of its dish."""
+    dish = None if row.dish_id is None else session.get_one(DishRow, row.dish_id).name
+    return alert_of(row, dish)
+
+
+def alert_of(row: AlertRow, dish: str | None) -> Alert:
+    """The row as a value of the field."""
+    return Alert(
+        id=row.id,
+        dish=dish or "",
+        kind=AlertKind(row.kind),
+        status=DishStatus(row.status),
+        reading_id=row.reading_id,
+        at=row.at,
+        fraction=row.fraction,
+        created_at=row.created_at,
+        closed_at=row.closed_at,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by,
+        note=row.note,
+        snoozed_until=row.snoozed_until,
+        topic=AlertTopic(row.topic),
+        severity=Severity(row.severity),
+        source=row.source,
+        text=row.text,
+        held_back=row.held_back,
+        role=row.role,
+    )
