@@ -35,6 +35,7 @@ class AlertRule:
     next_step : what a person does about it
     limit : the key under `decisions` in config.yaml; None = it has none
     judge : the rule, where its family is the course
+    looks_back : the key beside its limit that says for how many hours of the series it asks
     unwatched : the sentence that ends it once the limit is taken out
     all_clear : the sentence that ends it, where its family is silence
     """
@@ -44,6 +45,7 @@ class AlertRule:
     next_step: str
     limit: str | None = None
     judge: Judge | None = None
+    looks_back: str = ""
     unwatched: str = ""
     all_clear: str = ""
 
@@ -62,6 +64,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "Look at the picture below before the limit is passed.",
         limit="differentiation.rise_above_per_day",
         judge=rising,
+        looks_back="trend_h",
         unwatched=NOT_WATCHED,
     ),
     AlertTopic.CONFLUENT: AlertRule(
@@ -70,6 +73,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "Passage the dish, or raise confluence_above for it.",
         limit="differentiation.confluence_above",
         judge=confluent,
+        looks_back="votes_within_h",
         unwatched="Confluence is not watched any more.",
     ),
     AlertTopic.GROWTH_STOPPED: AlertRule(
@@ -78,6 +82,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "Look at the cells and their medium.",
         limit="differentiation.growth_below_per_day",
         judge=growth_stopped,
+        looks_back="trend_h",
         unwatched="Growth is not watched any more.",
     ),
     AlertTopic.DOUBTFUL: AlertRule(
@@ -86,6 +91,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "Look at the dish and at the imager: focus, light, lid, condensation.",
         limit="differentiation.doubtful_for_h",
         judge=doubtful,
+        looks_back="doubtful_for_h",
         unwatched=JUDGED_AGAIN,
     ),
     AlertTopic.PAST_SAVING: AlertRule(
@@ -94,6 +100,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "Look at the dish; if you agree, discard it, or raise discard_above.",
         limit="differentiation.discard_above",
         judge=past_saving,
+        looks_back="votes_within_h",
         unwatched="Dishes past saving are not looked for.",
     ),
     AlertTopic.OLD_SERIES: AlertRule(

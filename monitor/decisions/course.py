@@ -14,7 +14,7 @@ from datetime import timedelta
 from monitor.config import DifferentiationConfig
 from monitor.culture import Alert, AlertKind, AlertTopic, Reading, Severity
 from monitor.culture.course import LOOK_BACK, Course, Stand
-from monitor.decisions.alert_rules import judge_notices
+from monitor.decisions.alert_rules import ALERT_RULES, judge_notices
 from monitor.decisions.notices import forecast_text, next_limit
 from monitor.decisions.status import RISE_SCANS, can_be_judged, judge
 
@@ -146,7 +146,8 @@ def _since_pause(
 
 def _horizon(limits: DifferentiationConfig) -> timedelta:
     """So far back a rule may look, by the clock."""
-    spans = (limits.trend_h, limits.agree_h, limits.doubtful_for_h, limits.votes_within_h)
+    keys = {rule.looks_back for rule in ALERT_RULES.values() if rule.judge is not None}
+    spans = (limits.agree_h, limits.votes_within_h, *(getattr(limits, key) for key in keys))
     return timedelta(hours=max(span or 0.0 for span in spans))
 
 

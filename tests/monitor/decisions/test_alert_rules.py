@@ -62,6 +62,8 @@ def test_whatever_ends_has_a_sentence_for_its_end(topic, rule):
         assert topic.family is AlertFamily.COURSE
         assert (rule.limit or "").startswith("differentiation.")
         assert rule.unwatched.endswith(".")
+        # Else the course of a dish is ended too early after a scan that came late.
+        assert rule.looks_back in DifferentiationConfig.model_fields
 
 
 @pytest.mark.parametrize("topic", JUDGED)
