@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import get_args, get_type_hints
 
@@ -94,6 +95,15 @@ def test_every_writer_takes_a_handout_and_gives_contents():
     for one in FORMATS.values():
         writer = resolve_name(f"monitor.outlets.picking.{one.writer}")
         assert get_type_hints(writer) == {"handout": Handout, "return": Contents}
+
+
+@pytest.mark.parametrize("page", ["config.yaml", "docs/geometry.md"])
+def test_every_format_stands_where_people_look_for_it(page):
+    text = (Path(__file__).parents[4] / page).read_text(encoding="utf-8")
+    if page == "config.yaml":
+        (text,) = re.findall(r"((?:^ *#.*\n)+) *formats: ", text, re.MULTILINE)
+    words = set(re.findall(r"[a-z]+(?:-[a-z]+)*", text))
+    assert set(FORMATS) - words == set()
 
 
 def test_people_choose_from_the_plain_lists_first():
