@@ -11,11 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from model.comparison.report import (
+from model.comparison.outcomes import (
     ALONE,
-    METHOD_SETS,
     NAMES,
-    SINGLE_GRIDS,
     Condition,
     Outcome,
     ahead,
@@ -24,6 +22,7 @@ from model.comparison.report import (
     curves,
     main_conditions,
 )
+from model.comparison.report import METHOD_SETS, SINGLE_GRIDS
 
 COLOURS: Final = {
     "pmf": "#0b6e4f",

@@ -1,202 +1,41 @@
-"""What the runs say: pooled scores, paired differences with intervals, plots, one page."""
+"""The runs' report as one page of Markdown: a verdict, then a table a question."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.comparison.outcomes import (
+    ALONE,
+    NAMES,
+    OURS,
+    Condition,
+    Outcome,
+    ahead,
+    along,
+    best_of_ours,
+    by_images,
+    by_time,
+    by_windows,
+    curves,
+    gather,
+    in_order,
+    main_conditions,
+    most_seeds,
+    seeds_of_all,
+)
 from model.comparison.runs import AS_STARTER, Run, full_form
 from model.comparison.sets import UM_PER_PIXEL
-from model.metrics import BoundaryMatches, Confusion, Reliability
-
-TOGETHER: Final = {
-    "super1": "superalloy",
-    "super2": "superalloy",
-    "super3": "superalloy",
-    "super4": "superalloy",
-    "ips_fields-1": "ips_fields",
-    "ips_fields-2": "ips_fields",
-    "ips_fields-3": "ips_fields",
-}
-"""Sets whose test images are pooled under one name; each still learns from its own images."""
 
 METHOD_SETS: Final = ("glands", "superalloy", "textures", "spread_cells")
-OURS: Final = ("pmf", "pyramid")
 WINDOWED_RIVALS: Final = ("patch", "fcn")
 OUTSIDE_RIVALS: Final = ("dynunet", "random-forest")
-ALONE: Final = ("patch-alone", "pmf-alone")
-"""Arms that learn windows one by one; they have a table of their own."""
-
 SINGLE_GRIDS: Final = ("pmf-coarse", "pmf-half", "pmf-fine")
 """Arms that learn one grid only; they have a table of their own."""
-
-MAIN_IMAGES: Final = 10
-"""Training images of the main tables, where a set was run with so many."""
-
 THE_REPORT: Final = {"pmf": 0.826, "patch": 0.807, "fcn": 0.805}
 """Jaccard indices that the method's own report gives, each at its best parameters."""
-
-RESAMPLES: Final = 2000
-
-
-@dataclass(frozen=True, order=True)
-class Condition:
-    """What is held equal when arms are compared."""
-
-    set_name: str
-    images: int
-    window_px: int
-    cpu_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """All runs of an arm under one condition.
-
-    seeds : of the runs, ascending
-    counts : (seeds, images, C, C) int64, confusions
-    """
-
-    seeds: tuple[int, ...]
-    counts: NDArray[np.int64]
-    borders: Sequence[BoundaryMatches]
-    sure: Sequence[Reliability]
-    share_errors: NDArray[np.float64]
-    steps: float
-
-    @property
-    def jaccard(self) -> NDArray[np.float64]:
-        """(seeds,) pooled mean Jaccard of each seed."""
-        return np.array([Confusion(one.sum(axis=0)).mean_jaccard for one in self.counts])
-
-    def of_seeds(self, seeds: Iterable[int]) -> NDArray[np.float64]:
-        """(seeds,) `jaccard` of those of the seeds that the arm was run with."""
-        return self.jaccard[[self.seeds.index(one) for one in seeds if one in self.seeds]]
-
-    @property
-    def of_classes(self) -> NDArray[np.float64]:
-        """(C,) Jaccard of each class, pooled over images and seeds."""
-        return Confusion(self.counts.sum(axis=(0, 1))).jaccard
-
-    @property
-    def dice(self) -> float:
-        """Mean over the classes, pooled."""
-        return float(np.nanmean(Confusion(self.counts.sum(axis=(0, 1))).dice))
-
-    @property
-    def boundary(self) -> float:
-        """Mean boundary F-score, pooled."""
-        return sum(self.borders[1:], self.borders[0]).mean_f_score
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error, pooled."""
-        return sum(self.sure[1:], self.sure[0]).expected_calibration_error
-
-
-def gather(results: Iterable[Mapping[str, Any]]) -> dict[Condition, dict[str, Outcome]]:
-    """Results by condition and arm; arms without a window stand under every window.
-
-    Seeds that not every pooled set has yet are left out, so that an arm is never scored on a part.
-    """
-    by_place: dict[tuple[str, int, int, float, str], dict[int, dict[str, Any]]] = {}
-    for result in results:
-        run = result["run"]
-        name = TOGETHER.get(run["set_name"], run["set_name"])
-        place = (name, run["images"], run["window_px"], run["cpu_s"], run["arm"])
-        by_place.setdefault(place, {}).setdefault(run["seed"], {})[run["set_name"]] = result
-    found: dict[Condition, dict[str, Outcome]] = defaultdict(dict)
-    for (name, images, window, cpu_s, arm), seeds in sorted(by_place.items()):
-        wanted = {part for part, whole in TOGETHER.items() if whole == name} or {name}
-        whole = {seed: parts for seed, parts in sorted(seeds.items()) if set(parts) == wanted}
-        if whole:
-            found[Condition(name, images, window, cpu_s)][arm] = _outcome(whole)
-    windows = {condition.window_px for condition in found if condition.window_px}
-    for condition in [one for one in found if not one.window_px]:
-        for window in windows:
-            with_window = Condition(condition.set_name, condition.images, window, condition.cpu_s)
-            if with_window in found:
-                found[with_window] |= found[condition]
-    return {one: arms for one, arms in sorted(found.items()) if one.window_px}
-
-
-def _outcome(seeds: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> Outcome:
-    fields = [
-        [field for _, part in sorted(parts.items()) for field in part["fields"]]
-        for parts in seeds.values()
-    ]
-    every = [field for some in fields for field in some]
-    errors = [
-        abs(field["said_share"] - field["true_share"])
-        for field in every
-        if field["said_share"] is not None and field["true_share"] is not None
-    ]
-    return Outcome(
-        seeds=tuple(seeds),
-        counts=np.array([[field["confusion"] for field in some] for some in fields]),
-        borders=[BoundaryMatches(*(np.array(p) for p in field["borders"])) for field in every],
-        sure=[Reliability(*(np.array(part) for part in field["reliability"])) for field in every],
-        share_errors=np.array(errors),
-        steps=float(
-            np.mean([part["steps"] for parts in seeds.values() for part in parts.values()])
-        ),
-    )
-
-
-def ahead(first: Outcome, second: Outcome, *, seed: int = 0) -> tuple[float, float, float]:
-    """How far the first arm's pooled mean Jaccard is ahead, with a 95 % interval.
-
-    Seeds are those that both were run with. Each draw takes test images, the same for both arms,
-    and seeds anew with replacement: the interval holds the chance of both. NaN where there is no
-    such seed.
-    """
-    chance = np.random.default_rng(seed)
-    both = sorted(set(first.seeds) & set(second.seeds))
-    images = first.counts.shape[1]
-    if not both:
-        return float("nan"), float("nan"), float("nan")
-    counts = [arm.counts[[arm.seeds.index(one) for one in both]] for arm in (first, second)]
-
-    def difference(which: Any, some: Any) -> float:
-        scores = [
-            np.mean([Confusion(one[some].sum(axis=0)).mean_jaccard for one in arm[which]])
-            for arm in counts
-        ]
-        return float(scores[0] - scores[1])
-
-    middle = difference(np.arange(len(both)), np.arange(images))
-    if images < 2:
-        return middle, float("nan"), float("nan")
-    draws = [
-        difference(chance.integers(0, len(both), len(both)), chance.integers(0, images, images))
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return middle, float(low), float(high)
-
-
-# ------------------------------------------------------------------------------------- the page
-
-NAMES: Final = {
-    "pmf": "pmf, several grids",
-    "pmf-fine": "pmf, finest grid",
-    "pmf-half": "pmf, half as fine",
-    "pmf-coarse": "pmf, one cell",
-    "pyramid": "pmf pyramid",
-    "patch": "patch classification",
-    "fcn": "FCN",
-    "dynunet": "DynUNet (nnU-Net)",
-    "random-forest": "random forest",
-    "patch-alone": "patch classification, windows one by one",
-    "pmf-alone": "pmf, windows one by one",
-}
 _HEAD: Final = """# Accuracy
 
 The pmf-CNN beside other ways to learn the same maps. Made by
@@ -214,8 +53,6 @@ Jaccard is pooled over the test pixels whose class is known, then averaged over 
 interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for
 both arms of a difference. *Ahead* is in points of mean Jaccard.
 """
-
-
 _THREE: Final = "background, undifferentiated, differentiated"
 _SOURCES: Final = {
     "glands": (
@@ -324,34 +161,6 @@ def _place(condition: Condition) -> list[str]:
 PLACE: Final = ("set", "n", "s", "window px")
 
 
-def main_conditions(found: Mapping[Condition, Any]) -> dict[str, list[Condition]]:
-    """For each set its conditions with `MAIN_IMAGES` images, or else with the most."""
-    by_set: dict[str, list[Condition]] = defaultdict(list)
-    for condition in found:
-        by_set[condition.set_name].append(condition)
-    chosen = {}
-    for name, some in by_set.items():
-        numbers = {one.images for one in some}
-        most = 0 if 0 in numbers else max(numbers)
-        images = MAIN_IMAGES if MAIN_IMAGES in numbers else most
-        chosen[name] = sorted(one for one in some if one.images == images)
-    return chosen
-
-
-def by_windows(conditions: Sequence[Condition]) -> list[Condition]:
-    """Those of one learning time: the time with the most windows, the longer of equals."""
-    windows: dict[float, int] = defaultdict(int)
-    for one in conditions:
-        windows[one.cpu_s] += 1
-    best = max(windows, key=lambda cpu_s: (windows[cpu_s], cpu_s))
-    return [one for one in conditions if one.cpu_s == best]
-
-
-def by_images(condition: Condition) -> int:
-    """For sorting: fewest training images first, all of them last."""
-    return condition.images or 10**6
-
-
 def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     """In how many comparisons several grids, and our best form, are ahead, level or behind."""
     ordered = sorted(found, key=lambda one: (one.cpu_s, by_images(one)))
@@ -399,7 +208,7 @@ def _won(
 
 def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     chosen = [one for some in main_conditions(found).values() for one in some]
-    arms = _in_order(
+    arms = in_order(
         arm for one in chosen for arm in found[one] if arm not in {*ALONE, *SINGLE_GRIDS}
     )
     lines = [
@@ -418,20 +227,6 @@ def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
         cells = [_scores(some[arm], seeds) if arm in some else "" for arm in arms]
         lines.append(_row(*_place(condition), str(len(seeds)), *cells))
     return [*lines, ""]
-
-
-def _in_order(arms: Iterable[str]) -> list[str]:
-    return sorted(set(arms), key=list(NAMES).index)
-
-
-def most_seeds(some: Mapping[str, Outcome]) -> tuple[int, ...]:
-    """The seeds of the arm that was run with most of them."""
-    return max((outcome.seeds for outcome in some.values()), key=len)
-
-
-def seeds_of_all(some: Iterable[Outcome]) -> tuple[int, ...]:
-    """The seeds that all of them were run with."""
-    return tuple(sorted(set.intersection(*(set(one.seeds) for one in some))))
 
 
 def _scores(outcome: Outcome, seeds: Sequence[int]) -> str:
@@ -531,23 +326,9 @@ def _alone_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     return _section("## Windows learnt one by one", [words], heads, rows)
 
 
-def best_of_ours(
-    found: Mapping[Condition, Mapping[str, Outcome]], conditions: Sequence[Condition]
-) -> tuple[Condition, str] | None:
-    """Which of our arms and windows scores best on a set: chosen on the test images, which favours
-    it a little; so is the rivals' only form."""
-    scored = [
-        (float(found[one][arm].jaccard.mean()), one, arm)
-        for one in conditions
-        for arm in OURS
-        if arm in found[one]
-    ]
-    return max(scored)[1:] if scored else None
-
-
 def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     rows = []
-    for conditions in _by_time(main_conditions(found).values()):
+    for conditions in by_time(main_conditions(found).values()):
         best = best_of_ours(found, conditions)
         if best is None:
             continue
@@ -568,44 +349,9 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     return _section("## Our best against the rivals from outside", [words], heads, rows)
 
 
-def _by_time(sets: Iterable[Sequence[Condition]]) -> list[list[Condition]]:
-    return [
-        [one for one in conditions if one.cpu_s == cpu_s]
-        for conditions in sets
-        for cpu_s in sorted({one.cpu_s for one in conditions})
-    ]
-
-
-def curves(found: Mapping[Condition, Any]) -> dict[tuple[str, int, float], list[Condition]]:
-    """(set, window, learning time) with at least three numbers of training images, fewest first."""
-    by_place: dict[tuple[str, int, float], list[Condition]] = defaultdict(list)
-    for condition in found:
-        by_place[condition.set_name, condition.window_px, condition.cpu_s].append(condition)
-    return {
-        place: sorted(some, key=by_images)
-        for place, some in sorted(by_place.items())
-        if len(some) > 2
-    }
-
-
-def along(
-    found: Mapping[Condition, Mapping[str, Outcome]], conditions: Sequence[Condition]
-) -> tuple[list[str], tuple[int, ...]]:
-    """Arms that were run with at least three of the numbers of images, and the seeds that these
-    have in common: what is drawn along a curve are means over the same seeds."""
-    arms = _in_order(
-        arm
-        for arm in NAMES
-        if arm not in ALONE and sum(arm in found[one] for one in conditions) > 2
-    )
-    outcomes = [found[one][arm] for one in conditions for arm in arms if arm in found[one]]
-    seeds = seeds_of_all(outcomes) if outcomes else ()
-    return (arms, seeds) if seeds else ([], ())
-
-
 def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     drawn = [(some, *along(found, some)) for some in curves(found).values()]
-    arms = _in_order(arm for _, shown, _ in drawn for arm in shown)
+    arms = in_order(arm for _, shown, _ in drawn for arm in shown)
     rows = []
     for conditions, shown, seeds in drawn:
         for condition in conditions if shown else ():
@@ -688,10 +434,3 @@ def _report_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]
             cells.append(f"{100 * max(scores):.1f}" if scores else "")
         lines.append(_row(f"ours, {name}", *cells))
     return [*lines, ""]
-
-
-def gathered(results: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write all results into one file, a line a run."""
-    ordered = sorted(results, key=lambda one: json.dumps(one["run"], sort_keys=True))
-    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in ordered)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -185,7 +185,8 @@ def accuracy(
     Example: colonywatch benchmark accuracy --quick
     """
     from model.comparison import plots
-    from model.comparison.report import gather, gathered, page
+    from model.comparison.outcomes import gather, gathered
+    from model.comparison.report import page
     from model.comparison.runs import (
         ALL_ARMS,
         CPU_S,

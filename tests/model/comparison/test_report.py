@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.comparison.outcomes import Condition, ahead, along, curves, gather, gathered
 from model.comparison.plots import draw_ahead, draw_scores, draw_transfer
-from model.comparison.report import Condition, ahead, along, curves, gather, gathered, page
+from model.comparison.report import page
 from model.comparison.runs import Run, go_through, planned, read_results, unpack
 
 
