@@ -3,6 +3,8 @@
 Threads: watchdog's own put paths into a queue; APScheduler's run the rescans, the outbox, the
 digest, the check-in and the sign of life; the main loop does everything else, one step after the
 other.
+
+In one file, longer than the others: the loop and what it starts are read together.
 """
 
 from __future__ import annotations

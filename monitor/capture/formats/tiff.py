@@ -36,9 +36,9 @@ from monitor.capture.formats.image import (
     plain,
     refuse,
     sharpness_of,
-    whole_number,
 )
-from monitor.capture.formats.metadata import Said, XmlRefusedError, square_pixel_um, um_of
+from monitor.capture.formats.imagej import imagej_pages, imagej_pixel_size_um, imagej_settings
+from monitor.capture.formats.metadata import Said, XmlRefusedError, square_pixel_um
 from monitor.capture.formats.micro_manager import MicroManagerPage, page_of, pages_to_read
 from monitor.capture.formats.ome_xml import Ome, is_ome
 from monitor.capture.formats.tiff_rows import FileBytes, TiffRows, is_readable_by_rows
@@ -47,7 +47,6 @@ from monitor.capture.names.light import channel_called
 from monitor.capture.names.parts import shown_name
 
 _Pixels = npt.NDArray[Any] | Rows
-
 # What tifffile has to say about odd files is said by our own checks, once and with the file's name.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
@@ -104,9 +103,9 @@ def _described(
     acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
     size_um = None
     if description.startswith("ImageJ="):
-        settings = _imagej_settings(description)
-        chosen = _imagej_pages(settings, len(pages), channel)
-        size_um, name = _imagej_pixel_size_um(settings, pages[0]), "ImageJ TIFF"
+        settings = imagej_settings(description)
+        chosen = imagej_pages(settings, len(pages), channel)
+        size_um, name = imagej_pixel_size_um(settings, pages[0]), "ImageJ TIFF"
     else:
         chosen = _plain_pages(pages, channel)
     return Picture(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
@@ -289,8 +288,6 @@ def _full_size_pages(pages: Sequence[Any]) -> list[int]:
 
 # A reduced copy of another page, or a mask.
 _NOT_WHOLE = 1 | 4
-
-
 # Heights of one visit are taken in one go.
 _LONGEST_STACK = timedelta(minutes=5)
 
@@ -500,46 +497,3 @@ def _from_palette(indices: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
     if indices.dtype == np.uint8:
         table = table.astype(np.uint8) if colours.max() < 256 else (table >> 8).astype(np.uint8)
     return np.ascontiguousarray(table[indices])
-
-
-# --- ImageJ -------------------------------------------------------------------------------------
-
-
-def _imagej_settings(description: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in description.splitlines())
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _imagej_pages(settings: Mapping[str, str], pages: int, channel: str | None) -> list[int]:
-    channels, slices, frames = (
-        whole_number(settings.get(name, "1")) for name in ("channels", "slices", "frames")
-    )
-    images = whole_number(settings.get("images", "1"))
-    if images > pages:
-        refuse("truncated", f"declares {images} planes and has {pages}")
-    if frames > 1:
-        refuse("unsupported", f"holds {frames} time points; one a file is read", ONE_EACH)
-    if channels < 1 or channels * slices > pages:
-        return list(range(pages))
-    chosen = choose_channel([], channels, channel) if channels > 1 else 0
-    return [z * channels + chosen for z in range(max(1, slices))]
-
-
-def _imagej_pixel_size_um(settings: Mapping[str, str], page: Any) -> float | None:
-    """Raises NotSquareError."""
-    unit = settings.get("unit", "")
-    sides = [
-        _imagej_step_um(settings.get(f"{axis}unit", unit), page.tags.valueof(tag))
-        for axis, tag in (("x", 282), ("y", 283))
-    ]
-    return square_pixel_um(*sides)
-
-
-def _imagej_step_um(unit: str, resolution: Any) -> float | None:
-    # ImageJ writes the unit "inch" for any picture that came with dots per inch.
-    factor = None if unit in ("", "in", "inch") else um_of(unit)
-    if factor is None or not resolution or min(resolution) <= 0:
-        return None
-    pixels, units = resolution
-    # The fraction carries about seven digits.
-    return float(f"{factor * units / pixels:.7g}")
