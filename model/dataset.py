@@ -11,18 +11,14 @@ classes.csv                            optional: what the names of annotations m
 from __future__ import annotations
 
 import csv
-import math
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from model.annotations import (
     CLASS_NAMES,
@@ -32,17 +28,21 @@ from model.annotations import (
     read_class_names,
 )
 from model.classes import UNKNOWN, CellClass
-from model.label_meaning import MapFacts, facts_of, questions, what_colours, what_values
-from model.preprocessing import Normalisation, at_working_scale, normalise, to_grey, working_shape
+from model.label_meaning import MapFacts, facts_of, questions
+from model.labelled_files import (
+    MAP_SUFFIXES,
+    OUTLINE_SUFFIXES,
+    DataError,
+    DoubtfulLabelsError,
+    Picture,
+    ReadPicture,
+    read_image,
+    read_labels,
+)
+from model.preprocessing import Normalisation, at_working_scale, normalise, working_shape
 
 IMAGE_SUFFIXES: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-MAP_SUFFIXES: Final = (".png", ".tif", ".tiff")
-OUTLINE_SUFFIXES: Final = (".geojson", ".json")
 PIXEL_SIZES: Final = "pixel_size_um.csv"
-
-LARGEST_MAP_PX: Final = 2_000_000_000
-"""A label map that claims more pixels is refused before it is read."""
-
 _MASK_ENDINGS: Final = (
     "_cp_masks",
     "_masks",
@@ -53,42 +53,8 @@ _MASK_ENDINGS: Final = (
     "_Simple Segmentation",
 )
 """What programs append to an image's name for what they found in it."""
-
 SIZES_AGREE: Final = 0.05
 """Largest relative difference of two statements of a pixel size that is put down to rounding."""
-
-
-class DataError(Exception):
-    """Labelled data that cannot be used: the text says what, which file, what now.
-
-    problems : each on its own, where several were found at once
-    """
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-class DoubtfulLabelsError(DataError):
-    """Labels that can be read, but hardly mean what they say. Whoever knows better may say so."""
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """What an image file holds.
-
-    grey : (H, W), any real dtype
-    pixel_size_um : as the file or its name states it; None if neither does
-    inside : (H, W) bool, False outside the vessel; None where all is inside
-    """
-
-    grey: NDArray[Any]
-    pixel_size_um: float | None = None
-    inside: NDArray[np.bool_] | None = None
-
-
-ReadPicture: TypeAlias = Callable[[Path], Picture]
-"""Reads an image file. Raises DataError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,105 +85,6 @@ class TrainingField:
     name: str
     flat: NDArray[np.floating[Any]]
     labels: NDArray[np.uint8]
-
-
-def read_image(path: Path) -> NDArray[Any]:
-    """Grey levels (H, W) of an image file. Raises DataError if it is none."""
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            values = tifffile.imread(path)
-        else:
-            with Image.open(path) as picture:
-                wide = picture.mode.startswith(("I", "F", "L"))
-                values = np.asarray(picture if wide else picture.convert("RGB"))
-        return to_grey(np.asarray(values))
-    except (
-        OSError,
-        ValueError,
-        Image.DecompressionBombError,
-        UnidentifiedImageError,
-        tifffile.TiffFileError,
-    ) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace it") from error
-
-
-def read_labels(path: Path, image_shape: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Class indices (H, W) of a label file.
-
-    image_shape : of its image; a file that says another size is not read any further
-    Raises DataError if it holds anything else.
-    """
-    try:
-        values = _label_values(path, image_shape)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        KeyError,
-        IndexError,
-        MemoryError,
-        Image.DecompressionBombError,
-        tifffile.TiffFileError,
-    ) as error:
-        raise DataError(f"{path}: cannot be read as a label map ({error}); replace it") from error
-    while values.ndim > 2 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim == 3 and values.shape[2] in (2, 3, 4):
-        raise DataError(
-            f"{path}: a label map of shape {values.shape} is a colour picture, "
-            f"{what_colours(values)}; save class indices as one grey plane"
-        )
-    if values.ndim != 2:
-        raise DataError(
-            f"{path}: a label map of shape {values.shape} is no single plane; save class indices "
-            "as one grey plane"
-        )
-    if values.dtype.kind not in "buif":
-        raise DataError(f"{path}: holds no numbers ({values.dtype}); save class indices")
-    every = np.unique(values).tolist()
-    allowed = {int(cell_class) for cell_class in CellClass} | {UNKNOWN}
-    strange = [value for value in every if value not in allowed]
-    if strange:
-        shown = ", ".join(f"{value:g}" for value in strange[:5])
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-        raise DataError(
-            f"{path}: holds the value(s) {shown}{more}; label maps hold 0 background, "
-            "1 undifferentiated, 2 differentiated, 255 unknown and nothing else. "
-            f"{what_values(strange, every)}"
-        )
-    return values.astype(np.uint8)
-
-
-def _label_values(path: Path, image_shape: tuple[int, int] | None) -> NDArray[Any]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        with tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            shape = tuple(int(side) for side in series.shape)
-            plane = shape if len(shape) == 2 else shape[:2] if "S" in series.axes else shape[-2:]
-            _check_size(path, plane, math.prod(shape), image_shape)
-            return np.asarray(series.asarray())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as picture:
-            size = picture.height, picture.width
-            _check_size(path, size, math.prod(size), image_shape)
-            return np.asarray(picture)
-
-
-def _check_size(
-    path: Path, size: tuple[int, ...], pixels: int, image_shape: tuple[int, int] | None
-) -> None:
-    """By the file's head, before its pixels are read: a head may claim anything."""
-    if pixels > LARGEST_MAP_PX:
-        raise DataError(
-            f"{path}: says that it has {pixels:,} pixels; label maps have up to "
-            f"{LARGEST_MAP_PX:,}. Replace it, or cut the field smaller"
-        )
-    if image_shape is not None and size != tuple(image_shape):
-        raise DataError(
-            f"{path}: {size[0]} x {size[1]} pixels, its image has "
-            f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
-        )
 
 
 @dataclass(frozen=True)
@@ -260,6 +127,45 @@ def read_labelled(
         labels for one image, sizes that do not fit, unknown values or names, broken files, outlines
         outside the image, pixel sizes that contradict each other, too few classes in all.
     """
+    pictures, labels = _both_folders(folder)
+    problems: list[str] = []
+    drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
+    seen = _by_stem(pictures, suffixes, problems)
+    pairs = _paired(drawn, seen, pictures, problems)
+    sizes, names = _tables(folder, problems)
+    found: list[LabelledImage] = []
+    maps: list[MapFacts] = []
+    for picture, path in sorted(pairs.items()):
+        try:
+            one, facts = _one_labelled(picture, path, read_picture or _plain, names)
+        except DataError as error:
+            problems += error.problems
+            continue
+        maps += facts
+        size, stated = sizes.get(picture.name), one.pixel_size_um
+        if size and stated and abs(size / stated - 1) > SIZES_AGREE:
+            problems.append(
+                f"{picture}: {stated:g} um a pixel by the file or its name, {size:g} by "
+                f"{PIXEL_SIZES}; correct the one that is wrong"
+            )
+        found.append(replace(one, pixel_size_um=size or stated or pixel_size_um))
+    strange = sorted(set(sizes) - {path.name for path in seen.values()})
+    if strange and any(one.pixel_size_um is None for one in found):
+        problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
+    if not problems and not sure:
+        _ask_about_labels(found, maps, pairs, labels)
+    if not problems:
+        problems += _nothing_to_learn(found, folder, least_classes)
+    if problems:
+        raise DataError(*problems)
+    return LabelledFolder(
+        tuple(found),
+        tuple(p.name for p in seen.values() if p not in pairs),
+        tuple(_passed_over(labels)),
+    )
+
+
+def _both_folders(folder: Path) -> tuple[Path, Path]:
     pictures, labels = folder / "images", folder / "labels"
     missing = [
         f"{part}: no such folder; labelled data are a folder with images/ and labels/ in it"
@@ -268,9 +174,32 @@ def read_labelled(
     ]
     if missing:
         raise DataError(*missing)
-    problems: list[str] = []
-    drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
-    seen = _by_stem(pictures, suffixes, problems)
+    return pictures, labels
+
+
+def _tables(folder: Path, problems: list[str]) -> tuple[dict[str, float], ClassNames]:
+    """Pixel sizes by image, and what names of classes mean.
+
+    What is wrong with the sizes joins the problems. Raises DataError where it is the names.
+    """
+    try:
+        sizes = read_pixel_sizes(folder / PIXEL_SIZES)
+    except DataError as error:
+        problems += error.problems
+        sizes = {}
+    try:
+        names = read_class_names(folder / CLASS_NAMES)
+    except AnnotationError as error:
+        raise DataError(
+            *problems, *(f"{folder / CLASS_NAMES}: {line}" for line in error.problems)
+        ) from error
+    return sizes, names
+
+
+def _paired(
+    drawn: Mapping[str, Path], seen: Mapping[str, Path], pictures: Path, problems: list[str]
+) -> dict[Path, Path]:
+    """Image -> its labels, by their stems; what does not go together joins the problems."""
     pairs: dict[Path, Path] = {}
     for stem, path in drawn.items():
         # QuPath names an export after the image with its suffix: field.tif.geojson.
@@ -284,59 +213,35 @@ def read_labelled(
             problems.append(f"{path}: {image.name} has labels in {pairs[image].name} too; keep one")
         else:
             pairs[image] = path
-    try:
-        sizes = read_pixel_sizes(folder / PIXEL_SIZES)
-    except DataError as error:
-        problems += error.problems
-        sizes = {}
-    try:
-        names = read_class_names(folder / CLASS_NAMES)
-    except AnnotationError as error:
-        raise DataError(
-            *problems, *(f"{folder / CLASS_NAMES}: {line}" for line in error.problems)
-        ) from error
-    found: list[LabelledImage] = []
-    maps: list[MapFacts] = []
-    for picture, path in sorted(pairs.items()):
-        try:
-            read = (read_picture or _plain)(picture)
-            label = _labels(path, read.grey.shape, names)
-        except DataError as error:
-            problems += error.problems
-            continue
-        if path.suffix.lower() in MAP_SUFFIXES:
-            maps.append(facts_of(path.name, label, read.grey))
-        if read.inside is not None:
-            label[~read.inside] = UNKNOWN
-        size, stated = sizes.get(picture.name), read.pixel_size_um
-        if size and stated and abs(size / stated - 1) > SIZES_AGREE:
-            problems.append(
-                f"{picture}: {stated:g} um a pixel by the file or its name, {size:g} by "
-                f"{PIXEL_SIZES}; correct the one that is wrong"
-            )
-        size = size or stated or pixel_size_um
-        found.append(LabelledImage(picture.name, read.grey, label, size, read.inside))
-    strange = sorted(set(sizes) - {path.name for path in seen.values()})
-    if strange and any(one.pixel_size_um is None for one in found):
-        problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
-    if not problems and not sure:
-        drawn_background = any(
-            CellClass.BACKGROUND in one.labels
-            for one in found
-            if one.name not in {picture.name for picture in pairs if _is_map(pairs[picture])}
-        )
-        asked = questions(maps, background_elsewhere=drawn_background)
-        if asked:
-            raise DoubtfulLabelsError(*(f"{labels}: {line}" for line in asked))
-    if not problems:
-        problems += _nothing_to_learn(found, folder, least_classes)
-    if problems:
-        raise DataError(*problems)
-    return LabelledFolder(
-        tuple(found),
-        tuple(p.name for p in seen.values() if p not in pairs),
-        tuple(_passed_over(labels)),
+    return pairs
+
+
+def _one_labelled(
+    picture: Path, path: Path, read_picture: ReadPicture, names: ClassNames
+) -> tuple[LabelledImage, list[MapFacts]]:
+    """An image with its labels, and what a label map looks like. Raises DataError."""
+    read = read_picture(picture)
+    label = _labels(path, read.grey.shape, names)
+    facts = [facts_of(path.name, label, read.grey)] if _is_map(path) else []
+    if read.inside is not None:
+        label[~read.inside] = UNKNOWN
+    return LabelledImage(picture.name, read.grey, label, read.pixel_size_um, read.inside), facts
+
+
+def _ask_about_labels(
+    found: Sequence[LabelledImage],
+    maps: Sequence[MapFacts],
+    pairs: Mapping[Path, Path],
+    labels: Path,
+) -> None:
+    """Raises DoubtfulLabelsError where label maps look strange."""
+    of_maps = {picture.name for picture, path in pairs.items() if _is_map(path)}
+    drawn_background = any(
+        CellClass.BACKGROUND in one.labels for one in found if one.name not in of_maps
     )
+    asked = questions(maps, background_elsewhere=drawn_background)
+    if asked:
+        raise DoubtfulLabelsError(*(f"{labels}: {line}" for line in asked))
 
 
 def _is_map(path: Path) -> bool:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
-from model.dataset import DataError, LabelledImage, read_labelled
+from model.dataset import LabelledImage, read_labelled
+from model.labelled_files import DataError
 from model.metrics import (
     BoundaryMatches,
     Confusion,

@@ -16,15 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN
-from model.dataset import (
-    LabelledImage,
-    TrainingField,
-    prepare,
-    read_image,
-    read_labelled,
-    read_labels,
-    read_pixel_sizes,
-)
+from model.dataset import LabelledImage, TrainingField, prepare, read_labelled, read_pixel_sizes
+from model.labelled_files import read_image, read_labels
 from model.preprocessing import Normalisation
 
 MOSAIC_CLASSES: Final = 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from model.dataset import DataError
+from model.labelled_files import DataError
 from model.manifest import ModelError
 from model.starter.progress import say
 from model.starter.recipe import make_starter

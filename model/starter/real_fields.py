@@ -11,15 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
-from model.dataset import (
-    LabelledImage,
-    TrainingField,
-    prepare,
-    read_folder,
-    read_image,
-    read_labels,
-    read_pixel_sizes,
-)
+from model.dataset import LabelledImage, TrainingField, prepare, read_folder, read_pixel_sizes
+from model.labelled_files import read_image, read_labels
 from model.preprocessing import Normalisation, at_working_scale, normalise
 from model.starter.local_contrast import local_contrast_labels, well_of
 from model.starter.progress import say

@@ -22,8 +22,9 @@ import torch
 
 from model.checkpoint import Manifest, Model, load_model, save_model
 from model.classes import UNKNOWN, CellClass
-from model.dataset import LabelledImage, prepare, read_image
+from model.dataset import LabelledImage, prepare
 from model.evaluate import evaluate
+from model.labelled_files import read_image
 from model.metrics import differentiated_fraction
 from model.network import PmfCNN, PmfCNNConfig, multiply_adds_per_pixel
 from model.pmf_segmenter import PmfSegmenter

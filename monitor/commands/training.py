@@ -39,8 +39,9 @@ from monitor.errors import CaptureError, ModelRefusedError, MonitorError, UsageE
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_view
 
 if TYPE_CHECKING:
-    from model.dataset import LabelledImage, Picture
+    from model.dataset import LabelledImage
     from model.evaluate import FieldScore
+    from model.labelled_files import Picture
     from model.predict import Segmentation
     from model.tuning.settings import TuningProgress
     from monitor.outlets.figures.evaluation import FieldPictures
@@ -104,8 +105,8 @@ def train(
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
-    from model.dataset import DataError
     from model.finetune import train as fine_tune
+    from model.labelled_files import DataError
     from model.manifest import ModelError
     from model.tuning.settings import NoGainError
 
@@ -289,7 +290,8 @@ def _labelled(
     data: Path, config: Config, pixel_size_um: float | None, *, least_classes: int, sure: bool
 ) -> list[LabelledImage]:
     """The folder's labelled images, read as captures are. Raises MonitorError."""
-    from model.dataset import DataError, DoubtfulLabelsError, read_labelled
+    from model.dataset import read_labelled
+    from model.labelled_files import DataError, DoubtfulLabelsError
 
     try:
         found = read_labelled(
@@ -325,7 +327,7 @@ def _labelled(
 
 
 def _reader(config: Config) -> Callable[[Path], Picture]:
-    from model.dataset import DataError, Picture
+    from model.labelled_files import DataError, Picture
 
     def read(path: Path) -> Picture:
         source = config.source_of(path.absolute()) or config.unlisted

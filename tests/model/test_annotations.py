@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model.annotations import AnnotationError, read_annotations, read_class_names
-from model.dataset import DataError, Picture, read_labelled
+from model.dataset import read_labelled
+from model.labelled_files import DataError, Picture
 
 SHAPE = (40, 60)
 

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from model.dataset import DataError, LabelledImage, prepare, read_folder
+from model.dataset import LabelledImage, prepare, read_folder
+from model.labelled_files import DataError
 from model.preprocessing import Normalisation
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from model.checkpoint import Manifest, Model
-from model.dataset import DataError, LabelledImage
+from model.dataset import LabelledImage
 from model.evaluate import evaluate, evaluate_simulated
+from model.labelled_files import DataError
 from model.network import PmfCNN, PmfCNNConfig
 from model.pmf_segmenter import PmfSegmenter
 

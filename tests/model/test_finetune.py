@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from model.checkpoint import Manifest, Model, load_model, save_model
-from model.dataset import DataError, LabelledImage, TrainingField
+from model.dataset import LabelledImage, TrainingField
 from model.evaluate import evaluate_folder
 from model.finetune import train
+from model.labelled_files import DataError
 from model.manifest import ModelError
 from model.network import PmfCNN, PmfCNNConfig
 from model.pmf_segmenter import PmfSegmenter

@@ -14,7 +14,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.dataset import DataError, DoubtfulLabelsError, read_labelled
+from model.dataset import read_labelled
+from model.labelled_files import DataError, DoubtfulLabelsError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SHAPE = (96, 128)
