@@ -70,8 +70,18 @@ class Speed:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
+def _rounds(one_round: Callable[[], dict[str, float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round by what was timed; the first round warms up and is not counted."""
+    with torch.inference_mode():
+        one_round()
+        timed = [one_round() for _ in range(rounds)]
+    return {name: [one[name] for one in timed] for name in timed[0]}
+
+
 def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Speed:
     """Time the starter model's network on a simulated field, and the peers on the same field.
+
+    Long by all that is told of one measurement.
 
     side_px : side of the field at the model's working scale; 1024 is a megapixel
     """
@@ -88,27 +98,24 @@ def network_speed(*, side_px: int = 1024, rounds: int = 5, seed: int = 1) -> Spe
     flop = 2 * network.multiply_adds((side_px, side_px))
     peers, skipped = _peers(flat)
     products = _products()
-    runs: dict[str, list[float]] = {"copy": [], "network": [], "windowwise": []}
-    runs |= {name: [] for name in (*products, *peers)}
     sample = _some_windows(flat, network, seed)
     source, target = torch.ones(COPIED_FLOATS), torch.empty(COPIED_FLOATS)
-    with torch.inference_mode():
-        for once_more in range(rounds + 1):
-            timed = {
-                "copy": _seconds(lambda: target.copy_(source)),
-                "network": _seconds(lambda: network(tensor)),
-                "windowwise": _seconds(lambda: _run_windows(network, sample))
-                * (positions / SAMPLED_WINDOWS),
-            }
-            # A limit is what can be had: the best of a few, without the first one's warming up.
-            timed |= {
-                name: min(_seconds(run) for _ in range(PRODUCT_RUNS))
-                for name, (run, _) in products.items()
-            }
-            timed |= {name: _seconds(run) for name, run in peers.items()}
-            if once_more:  # the first round warms up
-                for name, seconds in timed.items():
-                    runs[name].append(seconds)
+
+    def one_round() -> dict[str, float]:
+        timed = {
+            "copy": _seconds(lambda: target.copy_(source)),
+            "network": _seconds(lambda: network(tensor)),
+            "windowwise": _seconds(lambda: _run_windows(network, sample))
+            * (positions / SAMPLED_WINDOWS),
+        }
+        # A limit is what can be had: the best of a few, without the first one's warming up.
+        timed |= {
+            name: min(_seconds(run) for _ in range(PRODUCT_RUNS))
+            for name, (run, _) in products.items()
+        }
+        return timed | {name: _seconds(run) for name, run in peers.items()}
+
+    runs = _rounds(one_round, rounds)
     median = {name: statistics.median(seconds) for name, seconds in runs.items()}
     rates = {name: flop / median[name] / 1e9 for name, (_, flop) in products.items()}
     gemm_by = max(rates, key=lambda name: rates[name])

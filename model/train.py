@@ -252,6 +252,35 @@ def draw_batch(
 # -------------------------------------------------------------------------------------- loop
 
 
+def _begun(network: PmfCNN, settings: TrainingSettings) -> tuple[PmfCNN, PmfCNN, torch.optim.AdamW]:
+    """(network to train, the running mean of its weights, optimiser), the frozen parts frozen"""
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    average = PmfCNN(network.config)
+    average.load_state_dict(network.state_dict())
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(f"{part}." for part in settings.frozen)))
+    optimiser = torch.optim.AdamW(
+        [one for one in network.parameters() if one.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    return network, average, optimiser
+
+
+def _loss(
+    network: PmfCNN,
+    images: Tensor,
+    labels: Tensor,
+    settings: TrainingSettings,
+    grid_weights: Mapping[int, float],
+) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.short_floats):
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+    logits = {grid: values.float() for grid, values in logits.items()}
+    return pmf_loss(logits, labels, network.config.windows, grid_weights)
+
+
 def fit(
     network: PmfCNN,
     groups: Sequence[FieldGroup],
@@ -279,16 +308,8 @@ def fit(
             f"crops of {settings.crop_px} pixels are smaller than a window of {config.window_px}"
         )
     grid_weights = settings.weights_of(config.grids)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.train()
-    average = PmfCNN(config)
-    average.load_state_dict(network.state_dict())
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not name.startswith(tuple(f"{part}." for part in settings.frozen)))
+    network, average, optimiser = _begun(network, settings)
     learning = [one for one in network.parameters() if one.requires_grad]
-    optimiser = torch.optim.AdamW(
-        learning, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
     name_of_run = _run_name(network, seed, steps, run)
     first = _resume(work, network, average, optimiser, name_of_run) if work else 0
     started = reported = saved = time.monotonic()
@@ -300,10 +321,7 @@ def fit(
         if settings.keep_statistics:
             _keep_statistics(network)
         images, labels = draw_batch(groups, settings, np.random.default_rng([seed, step]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.short_floats):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        logits = {grid: values.float() for grid, values in logits.items()}
-        loss = pmf_loss(logits, labels, config.windows, grid_weights)
+        loss = _loss(network, images, labels, settings, grid_weights)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learning, 5.0)

@@ -253,12 +253,15 @@ class Daemon:
                 source.watcher.stop()
             worker.stop(force=True)
             if self._owner:
-                # What was in work waits again; nothing of it was written.
-                try:
-                    self._store.processes.end(self._owner)
-                except RecordError as problem:
-                    log.error("could not sign out: %s", problem)
+                self._sign_out(self._owner)
             log.info("stopped")
+
+    def _sign_out(self, owner: str) -> None:
+        """What was in work waits again; nothing of it was written."""
+        try:
+            self._store.processes.end(owner)
+        except RecordError as problem:
+            log.error("could not sign out: %s", problem)
 
     # --- watching ------------------------------------------------------------------------------
 

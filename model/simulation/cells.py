@@ -237,6 +237,7 @@ def _spread_cells(
 ) -> tuple[Mask, Mask, FloatImage]:
     """(region, where, thickness) of the differentiated cells: the region with the gaps an expert
     would count in, and the cells alone."""
+    # In one piece: the order in which chance is drawn makes the picture of a seed.
     shape = (layout.region.shape[0], layout.region.shape[1])
     length = culture.spread_length_um / pixel_size_um
     width = culture.spread_width_um / pixel_size_um

@@ -272,6 +272,7 @@ def photograph(
     steady : draws what stays from scan to scan: light, debris, dust
     passing : draws what does not: floating cells, noise
     """
+    # In one piece: the order in which chance is drawn makes the picture of a seed.
     labels = tissue.labels.copy()
     shape = (labels.shape[0], labels.shape[1])
     background = labels == CellClass.BACKGROUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from model.checkpoint import Manifest
@@ -26,11 +27,10 @@ def short(measured: Evaluation) -> dict[str, Any]:
     return {key: full[key] for key in keys}
 
 
-def card(manifest: Manifest) -> str:
-    """The model card as Markdown."""
-    training = manifest.training
+def _rows(scores: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Of the table of labelled images, and of that of healthy fields."""
     rows = []
-    for kind, score in manifest.scores.items():
+    for kind, score in scores.items():
         if "jaccard" in score:
             low, high = score["mean_jaccard_interval"]
             classes = ", ".join(
@@ -48,9 +48,16 @@ def card(manifest: Manifest) -> str:
         f"| {kind} | {score['images']} | {score['differentiated_fraction_mean']:.3f} | "
         f"{score['differentiated_fraction_worst']:.3f} | {score['confluence_error_mean']:.3f} | "
         f"{score['confluence_error_worst']:.3f} |"
-        for kind, score in manifest.scores.items()
+        for kind, score in scores.items()
         if "confluence_error_mean" in score
     ]
+    return rows, plate
+
+
+def card(manifest: Manifest) -> str:
+    """The model card as Markdown. Long by its text."""
+    training = manifest.training
+    rows, plate = _rows(manifest.scores)
     config = manifest.network
     noise = manifest.scores["white noise"]
     before = training.get("layers_from")

@@ -12,7 +12,7 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,13 @@ FIRST_VALIDATION_SEED: Final = 6000
 """Those from here on are for choosing while training; those before are for the final scores."""
 
 
+def _steps(note: Path, fitting: Callable[[], int]) -> int:
+    """A resumed run must go on towards the same number of steps."""
+    if not note.exists():
+        note.write_text(str(fitting()), encoding="utf-8")
+    return int(note.read_text(encoding="utf-8"))
+
+
 def make_starter(
     out: Path,
     *,
@@ -65,7 +72,7 @@ def make_starter(
     settings: TrainingSettings | None = None,
     base: Path | None = None,
 ) -> Manifest:
-    """Train the starter model and write it to a folder.
+    """Train the starter model and write it to a folder. Long by what its manifest tells.
 
     base : model whose layers are taken over where name and size fit; the others begin at random
     """
@@ -81,14 +88,8 @@ def make_starter(
     network = PmfCNN(config)
     started_from = take_layers(network, base) if base else None
     say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP a megapixel at the working scale")
-    steps_file = work / "steps"
     if steps is None:
-        # A resumed run must go on towards the same number of steps.
-        if steps_file.exists():
-            steps = int(steps_file.read_text(encoding="utf-8"))
-        else:
-            steps = steps_in(minutes, network, groups, settings)
-            steps_file.write_text(str(steps), encoding="utf-8")
+        steps = _steps(work / "steps", lambda: steps_in(minutes, network, groups, settings))
     manifest = Manifest("starter", config, UM_PER_PIXEL)
     tests = [
         prepare(simulated(FIRST_VALIDATION_SEED + i), UM_PER_PIXEL, Normalisation())

@@ -184,8 +184,7 @@ def accuracy(
 
     Example: colonywatch benchmark accuracy --quick
     """
-    from model.comparison import plots
-    from model.comparison.outcomes import gather, gathered
+    # Long by its options: Typer takes them from the signature.
     from model.comparison.report import page
     from model.comparison.runs import (
         ALL_ARMS,
@@ -226,25 +225,34 @@ def accuracy(
     if as_json:
         print_json({"runs": len(results), "results": results, "left_out": missing})
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
-        found = gather(results)
-        pictures = report / "pictures"
-        pictures.mkdir(exist_ok=True)
-        drawn = {}
-        for title, name, draw in (
-            ("Mean Jaccard by window", "accuracy-windows.png", plots.draw_scores),
-            ("Learnt from simulated fields", "accuracy-transfer.png", plots.draw_transfer),
-            ("How far the pmf pyramid is ahead", "accuracy-ahead.png", plots.draw_ahead),
-            ("Mean Jaccard by training images", "accuracy-images.png", plots.draw_images),
-        ):
-            draw(found, pictures / name)
-            if (pictures / name).exists():
-                drawn[title] = f"pictures/{name}"
-        (report / "accuracy.md").write_text(page(results, drawn), encoding="utf-8")
-        gathered(results, report / "accuracy.json")
-        say(f"written: {report / 'accuracy.md'}")
+        _write_report(report, results)
     elif not as_json:
         out.print(page(results), markup=False, soft_wrap=True)
+
+
+def _write_report(report: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """Page, plots and JSON into a folder."""
+    from model.comparison import plots
+    from model.comparison.outcomes import gather, gathered
+    from model.comparison.report import page
+
+    report.mkdir(parents=True, exist_ok=True)
+    found = gather(results)
+    pictures = report / "pictures"
+    pictures.mkdir(exist_ok=True)
+    drawn = {}
+    for title, name, draw in (
+        ("Mean Jaccard by window", "accuracy-windows.png", plots.draw_scores),
+        ("Learnt from simulated fields", "accuracy-transfer.png", plots.draw_transfer),
+        ("How far the pmf pyramid is ahead", "accuracy-ahead.png", plots.draw_ahead),
+        ("Mean Jaccard by training images", "accuracy-images.png", plots.draw_images),
+    ):
+        draw(found, pictures / name)
+        if (pictures / name).exists():
+            drawn[title] = f"pictures/{name}"
+    (report / "accuracy.md").write_text(page(results, drawn), encoding="utf-8")
+    gathered(results, report / "accuracy.json")
+    say(f"written: {report / 'accuracy.md'}")
 
 
 def chosen(text: str, usual: Sequence[str], known: Container[str], what: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from math import isfinite
@@ -123,6 +124,7 @@ def calibrate(
 
     Example: colonywatch calibrate --source incubator --points taught.csv --out residuals.png
     """
+    # Long by its options: Typer takes them from the signature.
     begin_logging()
     settings = open_config(config, state)
     if list_ or check:
@@ -172,10 +174,17 @@ def calibrate(
         print_json(_document(made, fit) | {"on_record": not dry_run, "superseded_plans": ended})
         return
     _report(made, fit, taught, expected)
-    if mirrored is None:
+    _say_outcome(made, ended, first=mirrored is None, dry_run=dry_run, wins=wins)
+
+
+def _say_outcome(
+    made: Calibration, ended: Sequence[str], *, first: bool, dry_run: bool, wins: bool
+) -> None:
+    """first : no former one tells whether axes are swapped; wins : the configuration's is used"""
+    if first:
         say(
-            f"the first {kind} calibration of {name}: that no axes are swapped cannot be told from "
-            "the points; drive to a known place by it before you trust it"
+            f"the first {made.kind} calibration of {made.source}: that no axes are swapped cannot "
+            "be told from the points; drive to a known place by it before you trust it"
         )
     if dry_run:
         say("not put on record (--dry-run)")
@@ -185,8 +194,8 @@ def calibrate(
         say(f"plan {plan} aimed by a former calibration and is superseded")
     if wins:
         say(
-            f"but the configuration gives source {name} a calibration of its own, and that wins: "
-            "set its calibration to null to use this one"
+            f"but the configuration gives source {made.source} a calibration of its own, and that "
+            "wins: set its calibration to null to use this one"
         )
 
 

@@ -210,12 +210,11 @@ def _watch_it_happen(
     from model.simulation.incubator import simulate_incubator
 
     say("starting the daemon")
-    _wait(
-        "the daemon",
-        lambda: any(life.alive for life in store.processes.living("daemon", utc_now())),
-        process,
-        READY_S,
-    )
+
+    def is_alive() -> bool:
+        return any(life.alive for life in store.processes.living("daemon", utc_now()))
+
+    _wait("the daemon", is_alive, process, READY_S)
     visits = int(hours / INTERVAL_H + 1e-9) + 1
     truths: list[Truth] = []
     plain = not err.is_terminal
@@ -230,13 +229,12 @@ def _watch_it_happen(
         written = progress.add_task("captures written by the imager", total=visits * DISHES)
         recorded = progress.add_task("captures recorded by the daemon", total=visits * DISHES)
 
-        def caught_up(behind: int) -> bool:
+        def caught_up() -> bool:
             counts = store.captures.counts()
-            count = counts["recorded"]
             if counts["unreadable"]:
                 raise MonitorError(store.unfinished.troubled()[0].message or "unreadable capture")
-            progress.update(recorded, completed=count)
-            return count >= len(truths) - behind
+            progress.update(recorded, completed=counts["recorded"])
+            return counts["recorded"] >= len(truths)
 
         alerts = 0
         for scan in simulate_incubator(
@@ -248,13 +246,12 @@ def _watch_it_happen(
             start=start,
             truth_dir=folder / "truth",
         ):
-            truths.append(
-                Truth(scan.dish, scan.acquired_at, scan.fractions.differentiated_fraction)
-            )
+            fraction = scan.fractions.differentiated_fraction
+            truths.append(Truth(scan.dish, scan.acquired_at, fraction))
             progress.update(written, completed=len(truths))
             if len(truths) % DISHES == 0:
                 # The imager needs hours between its rounds; here it waits for the daemon.
-                _wait("the daemon", lambda: caught_up(0), process, CATCH_UP_S)
+                _wait("the daemon", caught_up, process, CATCH_UP_S)
                 # And hours for the mail: it should speak of the plan before the next scan ends it.
                 _wait("the mail", lambda: store.outbox.counts().pending == 0, process, CATCH_UP_S)
                 if plain:
@@ -262,15 +259,21 @@ def _watch_it_happen(
                         f"hour {scan.hours:5.1f}: {len(truths)} captures written, "
                         f"{store.captures.counts()['recorded']} recorded"
                     )
-                for alert in store.dishes.alerts()[: len(store.dishes.alerts()) - alerts]:
-                    alerts += 1
-                    progress.console.print(
-                        f"hour {(alert.at - start).total_seconds() / 3600:5.1f}: alert "
-                        f"{alert.kind}: {alert.dish}, {percent(alert.fraction)} differentiated",
-                        markup=False,
-                    )
-        _wait("the daemon", lambda: caught_up(0), process, CATCH_UP_S)
+                alerts = _tell_alerts(store, alerts, start, progress)
+        _wait("the daemon", caught_up, process, CATCH_UP_S)
     return truths
+
+
+def _tell_alerts(store: Store, told: int, start: datetime, progress: Progress) -> int:
+    """Those that came since `told` of them were told. Returns how many are."""
+    found = store.dishes.alerts()
+    for alert in found[: len(found) - told]:
+        progress.console.print(
+            f"hour {(alert.at - start).total_seconds() / 3600:5.1f}: alert "
+            f"{alert.kind}: {alert.dish}, {percent(alert.fraction)} differentiated",
+            markup=False,
+        )
+    return len(found)
 
 
 def _wait(
@@ -333,8 +336,14 @@ def _report(
     out.print(
         f"{len(truths)} captures in {took_s:.0f} s, {len(mails)} mail{'s' * (len(mails) != 1)}"
     )
+    _show_files(folder, mails[0] if mails else mailbox, config)
+    return right and len(mails) == sum(alerts.values()) and sum(alerts.values()) == 1
+
+
+def _show_files(folder: Path, mail: Path, config: Config) -> None:
+    """Where everything lies."""
     for what, path in (
-        ("mail", mails[0] if mails else mailbox),
+        ("mail", mail),
         ("overlays", config.overlay_folder),
         ("plots", folder / "plots"),
         ("removal plans", config.removal_folder),
@@ -348,7 +357,6 @@ def _report(
         markup=False,
         soft_wrap=True,
     )
-    return right and len(mails) == sum(alerts.values()) and sum(alerts.values()) == 1
 
 
 def _change(first: float | None, last: float | None) -> str:

@@ -146,6 +146,19 @@ def show(
             + (f", in steps of {aiming.step_um:g} um" if aiming.step_um else "")
         )
     say(f"{counted(len(found.targets), 'region')}, {removal_area(found)}")
+    show_table(_hits_table(found))
+    for sentence in found.left_out:
+        say(f"left out: {sentence}")
+    _say_unwritten(found)
+    for event in events:
+        note = f": {event.note}" if event.note else ""
+        say(f"{event.at:%Y-%m-%d %H:%M} UTC  {event.what}, by {event.who}{note}")
+    if picture is not None:
+        say(f"drawn into {picture}")
+
+
+def _hits_table(found: RemovalPlan) -> Table:
+    """A row a hit, in the order of the visits; columns that no hit fills are left out."""
     wells = any(hit.well_x_um is not None for _, hit in found.visits)
     table = Table("order", "region", "stage x, y um")
     if wells:
@@ -178,15 +191,7 @@ def show(
             *(("" if hit.snap_um is None else f"{hit.snap_um:.1f}",) if snapped else ()),
             *(_told(fates.get(target.region_id)) if fates else ()),
         )
-    show_table(table)
-    for sentence in found.left_out:
-        say(f"left out: {sentence}")
-    _say_unwritten(found)
-    for event in events:
-        note = f": {event.note}" if event.note else ""
-        say(f"{event.at:%Y-%m-%d %H:%M} UTC  {event.what}, by {event.who}{note}")
-    if picture is not None:
-        say(f"drawn into {picture}")
+    return table
 
 
 def _told(fate: RegionFate | None) -> tuple[str, str]:

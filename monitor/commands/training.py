@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,6 +105,7 @@ def train(
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
+    # Long by its options and its errors: Typer takes the ones from the signature.
     from model.finetune import train as fine_tune
     from model.labelled_files import DataError
     from model.manifest import ModelError
@@ -206,6 +207,7 @@ def evaluate(
 
     Example: colonywatch evaluate my-fields --model models/line-7 --out report
     """
+    # Long by its options: Typer takes them from the signature.
     from model.evaluate import evaluate as measure
     from monitor.outlets.figures.evaluation import write_report
     from monitor.segmentation.measuring import load_segmenter
@@ -236,6 +238,10 @@ def evaluate(
     if as_json:
         print_json(document)
         return
+    _show_scores(document)
+
+
+def _show_scores(document: Mapping[str, Any]) -> None:
     low, high = document["mean_jaccard_interval"]
     table = Table("class", "Jaccard", "Dice", "precision", "recall")
     for name in document["jaccard"]:

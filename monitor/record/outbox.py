@@ -96,30 +96,7 @@ class Outbox:
             )
             if row is None:
                 return None
-            others: Sequence[OutboxRow] = ()
-            if row.together is not None:
-                others = session.scalars(
-                    select(OutboxRow)
-                    .where(*waiting, OutboxRow.together == row.together, OutboxRow.id != row.id)
-                    .order_by(OutboxRow.id)
-                ).all()
-            elif row.attempts == 0 and row.about is not None:
-                others = session.scalars(
-                    select(OutboxRow)
-                    .where(
-                        *waiting,
-                        free,
-                        OutboxRow.attempts == 0,
-                        OutboxRow.next_try_at <= now + max(ahead, JOIN),
-                        OutboxRow.channel == row.channel,
-                        OutboxRow.recipient == row.recipient,
-                        OutboxRow.about == row.about,
-                        OutboxRow.id != row.id,
-                    )
-                    .order_by(OutboxRow.id)
-                    .limit(MOST_IN_ONE - 1)
-                    .with_for_update(skip_locked=True)
-                ).all()
+            others = _in_one_mail(session, row, waiting, free, now + max(ahead, JOIN))
             for one in (row, *others):
                 one.attempts += 1
                 one.held_until = now + held
@@ -422,6 +399,40 @@ def _sharing(session: Session, message_id: int) -> list[OutboxRow]:
 def retry_after(attempts: int) -> timedelta:
     """15 s, 30 s, 60 s ... up to half an hour, for as long as it takes."""
     return timedelta(seconds=min(FIRST_RETRY_S * 2 ** max(attempts - 1, 0), LONGEST_RETRY_S))
+
+
+def _in_one_mail(
+    session: Session,
+    row: OutboxRow,
+    waiting: Sequence[ColumnElement[bool]],
+    free: ColumnElement[bool],
+    until: datetime,
+) -> Sequence[OutboxRow]:
+    """What goes in the same mail: what did so before; of a fresh message what is due until then."""
+    if row.together is not None:
+        return session.scalars(
+            select(OutboxRow)
+            .where(*waiting, OutboxRow.together == row.together, OutboxRow.id != row.id)
+            .order_by(OutboxRow.id)
+        ).all()
+    if row.attempts == 0 and row.about is not None:
+        return session.scalars(
+            select(OutboxRow)
+            .where(
+                *waiting,
+                free,
+                OutboxRow.attempts == 0,
+                OutboxRow.next_try_at <= until,
+                OutboxRow.channel == row.channel,
+                OutboxRow.recipient == row.recipient,
+                OutboxRow.about == row.about,
+                OutboxRow.id != row.id,
+            )
+            .order_by(OutboxRow.id)
+            .limit(MOST_IN_ONE - 1)
+            .with_for_update(skip_locked=True)
+        ).all()
+    return ()
 
 
 def _message(row: OutboxRow) -> Message:

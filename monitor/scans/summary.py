@@ -43,10 +43,8 @@ def sum_up(
             float(getattr(one, name)) * weight for one, weight in zip(own, weights, strict=True)
         )
 
-    background, undifferentiated, differentiated = (
-        total("background_px"),
-        total("undifferentiated_px"),
-        total("differentiated_px"),
+    background, undifferentiated, differentiated = map(
+        total, ("background_px", "undifferentiated_px", "differentiated_px")
     )
     cells = undifferentiated + differentiated
     imaged = cells + background
@@ -64,12 +62,7 @@ def sum_up(
         differentiated_um2=differentiated if calibrated else None,
         differentiated_fraction=differentiated / cells if cells else None,
         confluence=cells / imaged if imaged else None,
-        uncertainty=(
-            sum(field.uncertainty * part for field, part in zip(fields, parts, strict=True))
-            / sum(parts)
-            if sum(parts)
-            else 1.0
-        ),
+        uncertainty=_uncertainty(fields, parts),
         pixel_size_um=_common(sizes) if calibrated else None,
         colonies=count,
         doubts=tuple(doubts),
@@ -77,6 +70,13 @@ def sum_up(
         imaged_share=min(1.0, share) if share and share <= _VESSEL_TOLERANCE else None,
         colony_um2=median(sizes_um2) if sizes_um2 else None,
     )
+
+
+def _uncertainty(fields: Sequence[FieldMeasurement], parts: Sequence[float]) -> float:
+    if not sum(parts):
+        return 1.0
+    weighted = sum(field.uncertainty * part for field, part in zip(fields, parts, strict=True))
+    return weighted / sum(parts)
 
 
 def _colonies(

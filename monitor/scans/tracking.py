@@ -8,7 +8,7 @@ segmentation misses one now and then; one whose spot was not imaged is kept unti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from monitor.culture import FollowedColony, Following, ScanColony
@@ -63,6 +63,21 @@ def follow(
                 came_from=tuple(before[old].number for old in came if old != own),
             )
         )
+    kept, gone = _not_found(before, links, shared)
+    return Following(
+        colonies=(*found, *(colony for _, colony in kept)),
+        kept=tuple((old, len(found) + place) for place, (old, _) in enumerate(kept)),
+        gone=tuple(gone),
+        next_number=next_number,
+    )
+
+
+def _not_found(
+    before: Sequence[FollowedColony],
+    links: Collection[int],
+    shared: Mapping[tuple[int, int], int],
+) -> tuple[list[tuple[int, FollowedColony]], list[int]]:
+    """(places and colonies that are kept in mind, numbers of those that are gone)"""
     kept, gone = [], []
     for old, colony in enumerate(before):
         if old in links:
@@ -75,12 +90,7 @@ def follow(
             gone.append(colony.number)
         else:
             kept.append((old, replace(colony, missed=missed, came_from=())))
-    return Following(
-        colonies=(*found, *(colony for _, colony in kept)),
-        kept=tuple((old, len(found) + place) for place, (old, _) in enumerate(kept)),
-        gone=tuple(gone),
-        next_number=next_number,
-    )
+    return kept, gone
 
 
 def _links(

@@ -8,7 +8,7 @@ ZSTD, which newer instruments write, so tiles are unpacked here too (imagecodecs
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 
@@ -22,6 +22,20 @@ from monitor.capture.formats.metadata import Element, XmlRefusedError, elements,
 from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
 
 T = TypeVar("T")
+
+
+def _heights_and_channels(
+    places: Sequence[Mapping[str, tuple[int, int]]],
+) -> tuple[list[int], list[int]]:
+    """Starts along both axes. Raises ForeignRefusedError where there are more than these two."""
+    starts = {
+        axis: sorted({place.get(axis, (0, 1))[0] for place in places}) for axis in "STZCBHRIV"
+    }
+    refuse_more_than_one(len(starts.pop("S")), len(starts.pop("T")))
+    heights, channels = starts.pop("Z"), starts.pop("C")
+    if any(len(found) > 1 for found in starts.values()):
+        raise ForeignRefusedError("unsupported", "has more than heights and channels")
+    return heights, channels
 
 
 def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
@@ -40,13 +54,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         for tile in tiles:
             if tile.file_position <= 0 or tile.file_position >= len(data):
                 raise ForeignRefusedError("truncated", "ends before all of its tiles")
-        starts = {
-            axis: sorted({place.get(axis, (0, 1))[0] for place in places}) for axis in "STZCBHRIV"
-        }
-        refuse_more_than_one(len(starts.pop("S")), len(starts.pop("T")))
-        heights, channels = starts.pop("Z"), starts.pop("C")
-        if any(len(found) > 1 for found in starts.values()):
-            raise ForeignRefusedError("unsupported", "has more than heights and channels")
+        heights, channels = _heights_and_channels(places)
         top, left = (min(place[axis][0] for place in places) for axis in "YX")
         bottom, right = (max(sum(place[axis]) for place in places) for axis in "YX")
         shape = (bottom - top, right - left)

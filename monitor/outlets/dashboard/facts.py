@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from math import isfinite
 from pathlib import PurePath
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from monitor.config import Config
 from monitor.culture import (
     Alert,
     AlertKind,
     AlertTopic,
+    DishLine,
     DishStatus,
     PlanStatus,
     Reading,
@@ -102,26 +104,11 @@ class Facts:
         alerts = glances.alerts(limit=_ALERTS_OF_DISH, dish=name)
         plan = None if last is None else self._store.plans.for_reading(last.id)
         annotations = self._store.lines.annotations(name)[-_TABLE_ROWS:]
-        facts: list[tuple[str, str]] = []
-        if last is not None:
-            facts = [
-                ("Last scan", f"{local(last.at, zone)}, {ago(now - last.at)}"),
-                ("Confluence", "unknown" if last.confluence is None else percent(last.confluence)),
-                ("Differentiated area", square_mm(last.differentiated_um2) or "unknown"),
-                ("Seen in", _seen_in(last)),
-            ]
-            if last.imaged_share is not None:
-                facts.append(("Share of the vessel that was imaged", percent(last.imaged_share)))
-        facts.append(("Source", clean(line.source)))
-        if line.parent is not None:
-            facts.append(("Passage", f"{line.passage}, from {shown_name(line.parent)}"))
-        if line.ended_at is not None:
-            facts.append(("Ended", local(line.ended_at, zone)))
         return self._frame(now) | {
             "title": where_of(name),
             "name": name,
             "dish": self._card(glance, alerts, now - timedelta(days=LINE_DAYS), now),
-            "facts": facts,
+            "facts": _facts_of(line, last, zone, now),
             "doubts": [] if last is None else [clean(doubt) for doubt in last.doubts],
             "ranges": [(key, _range_name(days)) for key, days in RANGES.items()],
             "span": span,
@@ -393,3 +380,25 @@ def _range_name(days: float) -> str:
 
 def _hours(hours: int) -> str:
     return f"{hours} h" if hours < 48 else f"{hours // 24} days"
+
+
+def _facts_of(
+    line: DishLine, last: Reading | None, zone: ZoneInfo, now: datetime
+) -> list[tuple[str, str]]:
+    """What stands beside a dish's picture, as (name, text)."""
+    facts: list[tuple[str, str]] = []
+    if last is not None:
+        facts = [
+            ("Last scan", f"{local(last.at, zone)}, {ago(now - last.at)}"),
+            ("Confluence", "unknown" if last.confluence is None else percent(last.confluence)),
+            ("Differentiated area", square_mm(last.differentiated_um2) or "unknown"),
+            ("Seen in", _seen_in(last)),
+        ]
+        if last.imaged_share is not None:
+            facts.append(("Share of the vessel that was imaged", percent(last.imaged_share)))
+    facts.append(("Source", clean(line.source)))
+    if line.parent is not None:
+        facts.append(("Passage", f"{line.passage}, from {shown_name(line.parent)}"))
+    if line.ended_at is not None:
+        facts.append(("Ended", local(line.ended_at, zone)))
+    return facts

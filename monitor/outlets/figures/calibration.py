@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -59,27 +60,39 @@ def plot_residuals(fit: Fit, points: Points, *, title: str) -> bytes:
             size=12,
             color=_INK,
         )
+    _lay_axes(axes, camera=camera)
+    figure.text(0.12, 0.945, title, size=15, weight="bold", color=_INK)
+    note = ""
+    if enlarged:
+        note = (
+            f"; arrows {enlarged * longest / length.max():.3g} px/µm"
+            if camera
+            else f"; arrows {enlarged:,.0f} times enlarged"
+        )
+    _write_fit(figure, fit, note)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+def _lay_axes(axes: Axes, *, camera: bool) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.22)
     axes.grid(color="#e5e7eb")
     axes.set_axisbelow(True)
-    unit = "px" if camera else "µm on the stage"
-    axes.set_xlabel("column, px" if camera else f"x, {unit}", size=12)
-    axes.set_ylabel("row, px (down)" if camera else f"y, {unit}", size=12)
+    axes.set_xlabel("column, px" if camera else "x, µm on the stage", size=12)
+    axes.set_ylabel("row, px (down)" if camera else "y, µm on the stage", size=12)
     if camera:
         axes.invert_yaxis()
-    figure.text(0.12, 0.945, title, size=15, weight="bold", color=_INK)
-    note = f"arrows {enlarged * longest / length.max():.3g} px/µm" if enlarged and camera else ""
-    note = f"arrows {enlarged:,.0f} times enlarged" if enlarged and not camera else note
+
+
+def _write_fit(figure: Figure, fit: Fit, note: str) -> None:
     checked = "" if fit.is_checked else "; three points check nothing"
+    largest = max(fit.residuals_um)
     figure.text(
         0.12,
         0.9,
-        f"RMS {fit.rms_um:.2f} µm, largest {length.max():.2f} µm{checked}"
-        + (f"; {note}" if note else ""),
+        f"RMS {fit.rms_um:.2f} µm, largest {largest:.2f} µm{checked}{note}",
         size=12,
         color="#6b7280",
     )
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
