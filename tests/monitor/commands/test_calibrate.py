@@ -165,7 +165,7 @@ def test_swapped_stage_axes_are_found_by_the_vessel(call, tmp_path):
 
 
 def test_with_several_sources_one_must_be_named(call, tmp_path):
-    other = SOURCE.replace("incubator", "scope")
+    other = SOURCE.replace("incubator", "scope").replace("captures", "from-the-scope")
     (tmp_path / "config.yaml").write_text(f"sources: [{SOURCE}, {other}]\n")
     with pytest.raises(UsageError, match="say which source with --source: incubator, scope"):
         call("--points", "taught.csv")
