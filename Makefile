@@ -13,7 +13,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -94,6 +94,9 @@ bench-mosaics: $(STAMP)  ## how time and memory grow with a picture, up to 400 m
 
 bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a minute, a burst of 5,000
 	$(BIN)/python -m tools.bench.daemon
+
+bench-start: $(STAMP)  ## what it costs to call a command, beside a checkout of another build: make bench-start FORMER=../before
+	$(BIN)/python -m tools.bench.start $(or $(FORMER),$(error name the other build: make bench-start FORMER=FOLDER))
 
 bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(PIP) --editable ".[bench]"

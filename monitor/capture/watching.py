@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -41,74 +40,19 @@ from monitor.capture.walking import (
     list_captures,
     walk,
 )
+from monitor.capture.watch_kinds import Kind, WatchedBelow, how_watched, watch_kind
 from monitor.config import SourceConfig
 
-__all__ = ["Watcher", "is_capture_name", "list_captures", "watch_kind", "watched_below"]
+__all__ = ["Watcher", "is_capture_name", "list_captures", "watch_kind"]
 
 log = logging.getLogger(__name__)
 
 # watchdog's own race on a folder that is made and filled at once; it watches it all the same.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
-Kind = Literal["events", "polling"]
-
 
 # A rescan takes no longer; the next begins anew.
 LONGEST_LOOK_S = 3600.0
-
-
-def watch_kind(folder: Path, wanted: str, *, mounts: Path = MOUNTS) -> tuple[Kind, str]:
-    """How to watch a folder, and a sentence that says why.
-
-    wanted : the source's setting: "auto", "events" or "polling"
-    mounts : the kernel's list of mounts
-    """
-    if wanted == "events":
-        return "events", "the configuration says so"
-    if wanted == "polling":
-        return "polling", "the configuration says so"
-    own = mount_of(os.path.realpath(folder), read_mounts(mounts))
-    if own is None:
-        return "events", "the file system's kind could not be told"
-    if own.tells_of_new_files:
-        return "events", f"it lies on {own.file_system}, which tells of new files"
-    return "polling", f"it lies on {own.file_system}, which does not tell of every new file"
-
-
-@dataclass(frozen=True)
-class WatchedBelow:
-    """A mount below a source, and how it is watched.
-
-    watched_by : "events", "polling", or "not": its files are seen elsewhere in the source
-    """
-
-    path: str
-    file_system: str
-    watched_by: str
-    why: str
-
-
-def watched_below(
-    folder: Path, wanted: str, kind: str, *, mounts: Path = MOUNTS
-) -> tuple[WatchedBelow, ...]:
-    """What is mounted below a source that is itself watched by `kind`, and how that is watched."""
-    real = os.path.realpath(folder)
-    return tuple(_watched(one, wanted, kind) for one in mounts_below(real, read_mounts(mounts)))
-
-
-def _watched(below: MountBelow, wanted: str, kind: str) -> WatchedBelow:
-    name = below.mount.file_system
-    if below.shows is not None:
-        how, why = "not", f"it shows once more what is in {shown_name(below.shows)}"
-    elif wanted != "auto":
-        how, why = wanted, "the configuration says so"
-    elif kind == "polling":
-        how, why = "polling", "as the source that it lies in"
-    elif below.mount.tells_of_new_files:
-        how, why = "events", f"it is {name}, which tells of new files"
-    else:
-        how, why = "polling", f"it is {name}, which does not tell of every new file"
-    return WatchedBelow(below.place, name, how, why)
 
 
 class Watcher:
@@ -287,7 +231,7 @@ class Watcher:
             kind = self._observe()
         self._poll(kind, wanted.below)
         self.watched_by, self._watched = kind, wanted
-        self.below = tuple(_watched(one, self._source.watch, kind) for one in wanted.below)
+        self.below = tuple(how_watched(one, self._source.watch, kind) for one in wanted.below)
         log.info("source %s is watched by %s: %s", self._source.name, kind, self.reason)
         for one in self.below:
             log.info(
@@ -340,7 +284,7 @@ class Watcher:
             polled = [
                 one
                 for one in below
-                if _watched(one, self._source.watch, kind).watched_by == "polling"
+                if how_watched(one, self._source.watch, kind).watched_by == "polling"
             ]
             # What lies in one of these is looked through with it.
             places = [

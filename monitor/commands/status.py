@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from monitor.capture.watching import watch_kind, watched_below
+from monitor.capture.watch_kinds import watch_kind, watched_below
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,

@@ -6,14 +6,14 @@ from monitor.config import Config
 from monitor.culture import RemovalPlan
 from monitor.outlets.picking import Handout, Picture, plan_as_json
 from monitor.record.store import Store
-from monitor.segmentation.label_maps import read_label_map, read_overlay
 from monitor.stage.vessels import Vessel
 
 
 def picture_of(plan: RemovalPlan, store: Store, config: Config) -> bytes:
     """The plan drawn on the pictures that it was made from, as PNG."""
-    # With it comes matplotlib, which takes a second to load.
+    # With them come matplotlib, OpenCV and SciPy, which take a second to load.
     from monitor.outlets.figures.plan import DrawnField, draw_plan
+    from monitor.segmentation.label_maps import read_label_map, read_overlay
 
     folder = config.record.folder
     return draw_plan(

@@ -10,7 +10,6 @@ import zlib
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
@@ -158,6 +157,8 @@ _MAP = struct.Struct("<Hdiiii")
 
 
 def _pack_maps(maps: tuple[ColonyMap, ...]) -> bytes:
+    import numpy as np
+
     parts = []
     for drawn in maps:
         frame = drawn.frame.encode()
@@ -171,6 +172,8 @@ def _pack_maps(maps: tuple[ColonyMap, ...]) -> bytes:
 
 
 def _unpack_maps(packed: bytes) -> tuple[ColonyMap, ...]:
+    import numpy as np
+
     content = zlib.decompress(packed)
     found, at = [], 0
     while at < len(content):

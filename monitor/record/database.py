@@ -13,11 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -33,11 +29,10 @@ from monitor.record.in_place import (
 from monitor.record.session_cache import Readings
 from monitor.record.tables import RecordRow
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+# The form that the tables have: the newest of the migrations.
+REVISION = "0.1.0"
 BUSY_S = 30
 WAL_S = 5
-# Forms of the record that no release ever wrote.
-_BEFORE_THE_FIRST_RELEASE = {f"{number:04}" for number in range(1, 9)}
 
 
 @dataclass(eq=False)
@@ -48,12 +43,6 @@ class _Transaction:
     writes: bool
     durable: bool = False
     is_spoilt: bool = False
-
-
-def is_known_revision(revision: str | None) -> bool:
-    """Whether a record in that form can be brought to the present one."""
-    script = ScriptDirectory(str(MIGRATIONS))
-    return revision in {one.revision for one in script.walk_revisions()}
 
 
 class Database:
@@ -112,7 +101,7 @@ class Database:
             _prepare_sqlite(self.engine)
             event.listen(self.engine, "do_connect", self._connect)
         with _as_record_error(self._where, self._busy_s):
-            self.revision = self._migrate()
+            self._migrate()
             self.key = self._name_it()
         if file is not None:
             self._in_place = InPlace(file)
@@ -164,7 +153,7 @@ class Database:
         """Why what lies in the record's place now cannot be gone on with; None where it can."""
         if self._in_place is None:
             return None
-        return why_not_ours(self._in_place.path, revision=self.revision, key=self.key)
+        return why_not_ours(self._in_place.path, revision=REVISION, key=self.key)
 
     def _take_up(self) -> None:
         with self._following:
@@ -181,47 +170,14 @@ class Database:
     def _busy_s(self) -> str:
         return str(self.url.query.get("timeout", BUSY_S))
 
-    def _migrate(self) -> str | None:
-        """Brings it to the present form, whose name is returned."""
-        script = AlembicConfig()
-        script.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        head = ScriptDirectory.from_config(script).get_current_head()
+    def _migrate(self) -> None:
         with self.engine.connect() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
-        if present == head:
-            return head
-        known = {
-            revision.revision for revision in ScriptDirectory.from_config(script).walk_revisions()
-        }
-        if present in _BEFORE_THE_FIRST_RELEASE:
-            raise RecordError(
-                f"{self._where}: was written before the first release (revision {present}), and "
-                "such records are not carried over. Keep the file, give a new record.database or "
-                "record.folder (or --state DIR), and read the captures anew with colonywatch "
-                "process FOLDER"
-            )
-        if present is not None and present not in known:
-            raise RecordError(
-                f"{self._where}: was written by a newer colonywatch (revision {present}); "
-                "install that version, or give another record.database"
-            )
-        self._upgrade(script, "head")
-        return head
+            if _revision_of(connection) == REVISION:
+                return
+        # With Alembic, which most starts need not wait for.
+        from monitor.record.migrating import migrate
 
-    def _upgrade(self, script: AlembicConfig, revision: str) -> None:
-        with self.engine.execution_options(writes=True).connect() as connection:
-            if self.is_sqlite:
-                # Tables that others point at are replaced; afterwards every pointer is looked at.
-                _set_foreign_keys(connection, on=False)
-            try:
-                with connection.begin():
-                    script.attributes["connection"] = connection
-                    command.upgrade(script, revision)
-                    if self.is_sqlite:
-                        _check_foreign_keys(connection)
-            finally:
-                if self.is_sqlite:
-                    _set_foreign_keys(connection, on=True)
+        migrate(self.engine, self._where)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -354,20 +310,12 @@ def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
         raise RecordError(f"{where}: {text}") from problem
 
 
-def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
-    """Only outside of a transaction, so not through SQLAlchemy, which would begin one."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
-
-
-def _check_foreign_keys(connection: Connection) -> None:
-    wrong = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-    if wrong is not None:
-        raise RecordError(
-            f"a row of {wrong[0]} points at a row of {wrong[2]} that is not there; nothing was "
-            "changed. Restore a backup, or ask with this message"
-        )
+def _revision_of(connection: Connection) -> str | None:
+    """The form that a record is in; None where it is empty, or does not name one form."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    return found[0] if len(found) == 1 else None
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:

@@ -34,7 +34,7 @@ from monitor.record.tables import (
     RegionFateRow,
     RemovalPlanRow,
 )
-from monitor.stage.frames import why_overlapping
+from monitor.stage.overlaps import why_overlapping
 
 LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
 _ENDED = (PlanStatus.REJECTED, PlanStatus.EXPIRED, PlanStatus.SUPERSEDED)

@@ -13,6 +13,8 @@ import pytest
 
 from monitor.commands.listing import COMMANDS
 from monitor.commands.loading import LoadedWhenCalled
+from monitor.record.store import Store
+from tests.monitor.facts import DISH, measure, place, read
 
 PICTURES = {"cv2", "matplotlib", "scipy", "shapely", "tifffile", "torch"}
 HEAVY = PICTURES | {"alembic", "apscheduler", "numpy", "pydantic", "sqlalchemy", "yaml"}
@@ -41,6 +43,20 @@ def loaded_by(*words: str) -> set[str]:
 @pytest.mark.parametrize("words", [("--help",), ("--version",)], ids=" ".join)
 def test_the_list_of_commands_loads_none_of_what_they_need(words):
     assert not loaded_by(*words) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("dishes",), ("alerts", "list"), ("history", DISH)],
+    ids=" ".join,
+)
+def test_what_looks_at_the_record_loads_nothing_that_looks_at_images(words, tmp_path):
+    """Nor what brings a record to another form, as long as this one is in the present form."""
+    state = tmp_path / "state"
+    with Store(f"sqlite:///{state / 'colonywatch.sqlite'}") as store:
+        read(store, measure(store, "/in/a.tif", place()))
+    loaded = loaded_by(*words, "--state", str(state))
+    assert not loaded & (PICTURES | {"alembic", "apscheduler", "numpy"})
 
 
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)

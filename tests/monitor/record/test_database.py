@@ -13,8 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect, select, text
 
 from monitor.errors import RecordError
-from monitor.record.database import Database
+from monitor.record.database import REVISION, Database
 from monitor.record.files import folder_at
+from monitor.record.migrating import newest_revision
 from monitor.record.store import Store
 from monitor.record.tables import Base, CaptureRow, DishRow, FileRow
 from tests.monitor.facts import NOW, seen, take
@@ -146,6 +147,11 @@ def test_a_message_that_is_no_text_is_kept_as_far_as_it_can_be_read(store, reaso
     (found,) = store.captures.find([capture.id])
     assert found.message is not None
     assert found.message.startswith("broken-\\udcff.tif: is empty")
+
+
+def test_the_tables_form_is_the_newest_of_the_migrations():
+    """A record that is in it is opened without asking the migrations."""
+    assert newest_revision() == REVISION
 
 
 def test_a_database_of_a_newer_version_is_left_alone(database_file):
