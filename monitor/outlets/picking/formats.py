@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 
 from monitor.config import EXPORT_FORMATS, ExportFormat
 from monitor.errors import OutletError
-from monitor.outlets.picking.handout import Contents, Handout, Writer
+from monitor.outlets.picking.handout import Contents, Handout, Joined, Writer
 
 log = logging.getLogger(__name__)
 
@@ -18,21 +18,29 @@ log = logging.getLogger(__name__)
 class Format:
     """suffix : how its files end; after the part that tells captures apart, where there is one
 
-    writer : ``module:function`` beside this module
+    writer, plate : ``module:function`` beside this module. Found by name when they are asked for,
+        so that nothing loads writers that it does not need
     """
 
     suffix: str
     writer: str
+    plate: str | None = None
 
     def write(self, handout: Handout) -> Contents:
         """Its files. Raises OutletError where it cannot say what the plan says."""
-        # Found by name when it is asked for, so that nothing loads writers that it does not need.
         writer: Writer = resolve_name(f"{__package__}.{self.writer}")
         return writer(handout)
 
+    def join(self, handouts: Sequence[Handout]) -> bytes | None:
+        """One file of all plans of a plate; None where the format has no such file."""
+        if self.plate is None:
+            return None
+        joined: Joined = resolve_name(f"{__package__}.{self.plate}")
+        return joined(handouts)
+
 
 FORMATS: dict[ExportFormat, Format] = {
-    name: Format(row.suffix, row.writer) for name, row in EXPORT_FORMATS.items()
+    name: Format(row.suffix, row.writer, row.plate) for name, row in EXPORT_FORMATS.items()
 }
 
 

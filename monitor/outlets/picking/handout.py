@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -122,6 +122,7 @@ def refuse_other_vessel(handout: Handout) -> None:
 
 
 Writer = Callable[[Handout], Contents]
+Joined = Callable[[Sequence[Handout]], bytes]
 
 
 def capture_part(capture_sha256: str) -> str:

@@ -23,9 +23,6 @@ from monitor.outlets.picking.formats import FORMATS
 from monitor.outlets.picking.handout import Contents, Handout
 from monitor.outlets.picking.json_plan import plan_document
 from monitor.outlets.picking.mapped_csv import echo_heading, echo_rows, mapped_heading, mapped_rows
-from monitor.outlets.picking.metamorph import joined_stage_lists
-from monitor.outlets.picking.ome_rois import ome_xml_of
-from monitor.outlets.picking.pipetting import opentrons_text, pylabrobot_text
 from monitor.outlets.spreadsheets import as_csv
 from monitor.stage.plates import WELL
 from monitor.stage.vessels import well_of
@@ -111,9 +108,19 @@ def whole_plate(handouts: Sequence[Handout], form: ExportFormat) -> Contents:
             permanent=True,
         )
     ordered = _numbered(handouts)
-    if form in _JOINED:
-        return {"": _JOINED[form](ordered)}
-    return {part: content for one in ordered for part, content in FORMATS[form].write(one).items()}
+    joined = FORMATS[form].join(ordered)
+    if joined is not None:
+        return {"": joined}
+    contents: dict[str, bytes] = {}
+    for one in ordered:
+        found = FORMATS[form].write(one)
+        if contents.keys() & found.keys():
+            raise OutletError(
+                f"{form} cannot hold several plans in one file; export those plans one by one",
+                permanent=True,
+            )
+        contents |= found
+    return contents
 
 
 def _numbered(handouts: Sequence[Handout]) -> list[Handout]:
@@ -124,23 +131,27 @@ def _numbered(handouts: Sequence[Handout]) -> list[Handout]:
     return ordered
 
 
-def _csv(handouts: Sequence[Handout]) -> bytes:
+def csv_plate(handouts: Sequence[Handout]) -> bytes:
+    """The plain list of all wells."""
     rows = [row for one in handouts for row in csv_rows(one)]
     return as_csv([COLUMNS, *rows], separator=handouts[0].csv.delimiter).encode()
 
 
-def _mapped(handouts: Sequence[Handout]) -> bytes:
+def mapped_plate(handouts: Sequence[Handout]) -> bytes:
+    """The list with the site's own columns."""
     rows = [row for one in handouts for row in mapped_rows(one)]
     heading = mapped_heading(handouts[0])
     return as_csv([heading, *rows], separator=handouts[0].csv.delimiter).encode()
 
 
-def _echo(handouts: Sequence[Handout]) -> bytes:
+def echo_plate(handouts: Sequence[Handout]) -> bytes:
+    """The transfers to all wells."""
     rows = [row for one in handouts for row in echo_rows(one)]
     return as_csv([echo_heading(handouts[0]), *rows]).encode()
 
 
-def _json(handouts: Sequence[Handout]) -> bytes:
+def json_plate(handouts: Sequence[Handout]) -> bytes:
+    """The documents of all plans in one."""
     document = {
         "schema": SCHEMA,
         "plate": plate_of(handouts[0].plan.dish),
@@ -151,7 +162,8 @@ def _json(handouts: Sequence[Handout]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _positions(handouts: Sequence[Handout]) -> bytes:
+def positions_plate(handouts: Sequence[Handout]) -> bytes:
+    """Micro-Manager's positions of all wells."""
     documents: list[dict[str, Any]] = [
         json.loads(FORMATS["pos"].write(one)[""]) for one in handouts
     ]
@@ -161,7 +173,8 @@ def _positions(handouts: Sequence[Handout]) -> bytes:
     return (json.dumps(first, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _sequence(handouts: Sequence[Handout]) -> bytes:
+def sequence_plate(handouts: Sequence[Handout]) -> bytes:
+    """One sequence through all wells."""
     documents: list[dict[str, Any]] = [
         yaml.safe_load(FORMATS["useq"].write(one)[""]) for one in handouts
     ]
@@ -170,17 +183,3 @@ def _sequence(handouts: Sequence[Handout]) -> bytes:
         "stage_positions": [place for one in documents for place in one["stage_positions"]],
     }
     return yaml.safe_dump(joined, sort_keys=False, allow_unicode=True).encode()
-
-
-_JOINED = {
-    "csv": _csv,
-    "csv-mapped": _mapped,
-    "csv-echo": _echo,
-    "json": _json,
-    "pos": _positions,
-    "stg": joined_stage_lists,
-    "useq": _sequence,
-    "ome-xml": ome_xml_of,
-    "opentrons": opentrons_text,
-    "pylabrobot": pylabrobot_text,
-}

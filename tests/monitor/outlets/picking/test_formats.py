@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -95,6 +96,9 @@ def test_every_writer_takes_a_handout_and_gives_contents():
     for one in FORMATS.values():
         writer = resolve_name(f"monitor.outlets.picking.{one.writer}")
         assert get_type_hints(writer) == {"handout": Handout, "return": Contents}
+        if one.plate is not None:
+            joined = resolve_name(f"monitor.outlets.picking.{one.plate}")
+            assert get_type_hints(joined) == {"handouts": Sequence[Handout], "return": bytes}
 
 
 @pytest.mark.parametrize("page", ["config.yaml", "docs/geometry.md"])

@@ -16,7 +16,7 @@ from monitor.config import ColumnConfig, ExportFormat
 from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import Handover, PlanStatus
 from monitor.errors import OutletError
-from monitor.outlets.picking import Handout, Picture
+from monitor.outlets.picking import FORMATS, Handout, Picture
 from monitor.outlets.picking.whole_plate import plans_of_plate, whole_plate
 from tests.monitor.outlets.picking.test_protocols import handout, opentrons, pylabrobot
 from tests.monitor.outlets.plans import NOW, PLAN
@@ -62,6 +62,22 @@ def test_every_format_can_hold_a_plate_and_one_plan_of_it_as_before(form):
     assert whole_plate(WELLS, form)
     alone = whole_plate(WELLS[:1], form)
     assert alone == whole_plate([WELLS[0]], form)
+
+
+@pytest.mark.parametrize("form", sorted(get_args(ExportFormat)))
+def test_no_well_is_lost_whatever_the_format(form):
+    """A format that had no file for a whole plate would write the last well over the others."""
+    contents = whole_plate(WELLS, form)
+    if "" in contents:
+        assert FORMATS[form].plate is not None
+        assert len(contents[""]) > len(whole_plate(WELLS[-1:], form)[""])
+    else:
+        assert len(contents) == len(WELLS)
+
+
+def test_files_of_plans_that_would_be_written_over_one_another_are_refused():
+    with pytest.raises(OutletError, match="geojson cannot hold several plans in one file; export"):
+        whole_plate([WELLS[0], WELLS[0]], "geojson")
 
 
 def test_each_line_names_its_plan_and_visits_count_over_the_plate():
