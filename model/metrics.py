@@ -394,18 +394,14 @@ def rank_correlation(
     first: Sequence[float] | NDArray[np.float64], second: Sequence[float] | NDArray[np.float64]
 ) -> float:
     """Spearman's rank correlation, ties at their mean rank; NaN where either does not vary."""
-    ranks = []
-    for values in (first, second):
-        _, place, counts = np.unique(
-            np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True
-        )
-        last = np.cumsum(counts)
-        ranks.append((last - (counts - 1) / 2)[place])
-    if len(ranks[0]) != len(ranks[1]):
-        raise ValueError(f"{len(ranks[0])} values against {len(ranks[1])}: they must be pairs")
-    if any(np.ptp(one) == 0 if one.size else True for one in ranks):
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} values against {len(second)}: they must be pairs")
+    if any(len(one) == 0 or np.ptp(one) == 0 for one in (first, second)):
         return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    # It takes a second to load.
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second).statistic)
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:

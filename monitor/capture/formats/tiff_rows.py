@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache, partial
 from io import BufferedReader
 from typing import Any
 
@@ -65,10 +65,11 @@ class TiffRows:
         self._height, self._width = int(page.imagelength), int(page.imagewidth)
         self._segment_rows = int(page.tilelength if page.is_tiled else page.rowsperstrip)
         self._segment_rows = min(self._segment_rows, self._height)
-        self._across = -(-self._width // int(page.tilewidth)) if page.is_tiled else 1
         self._samples = int(page.samplesperpixel)
         self._plain = _is_plain(page)
-        self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        most = max(2, _KEPT_PIXELS // max(1, self._segment_rows * self._width))
+        unpacked = partial(_unpacked, page, data, finish, self._segment_rows)
+        self._band = lru_cache(maxsize=most)(unpacked)
         self.shape = (self._height, self._width)
         self.dtype: np.dtype[Any] = self.rows(0, 1).dtype
 
@@ -83,7 +84,7 @@ class TiffRows:
 
     def close(self) -> None:
         """Let go of the file. Nothing can be read after that."""
-        self._kept.clear()
+        self._band.cache_clear()
         if isinstance(self._data, FileBytes):
             self._data.file.close()
 
@@ -105,33 +106,33 @@ class TiffRows:
         native = values.astype(self._stored.newbyteorder("="), copy=False)
         return native.reshape(bottom - top, self._width, self._samples)
 
-    def _band(self, number: int) -> NDArray[Any]:
-        """All tiles beside each other, or one strip."""
-        found = self._kept.get(number)
-        if found is not None:
-            self._kept.move_to_end(number)
-            return found
-        page = self._page
-        height = min(self._segment_rows, self._height - number * self._segment_rows)
-        samples = np.zeros((height, self._width, self._samples), self._stored)
-        for index in range(number * self._across, (number + 1) * self._across):
-            start = page.dataoffsets[index]
-            packed = self._data[start : start + page.databytecounts[index]]
-            if len(packed) < page.databytecounts[index]:
-                raise EOFError("the file has become shorter")
-            decoded, place, _ = page.decode(
-                packed, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
-            )
-            if decoded is None:
-                raise EOFError("a strip or tile is missing")
-            left = int(place[3])
-            tile = decoded[0, :height, : self._width - left]
-            samples[: tile.shape[0], left : left + tile.shape[1]] = tile
-        self._kept[number] = self._finish(samples)
-        most = max(2, _KEPT_PIXELS // max(1, height * self._width))
-        while len(self._kept) > most:
-            self._kept.popitem(last=False)
-        return self._kept[number]
+
+def _unpacked(
+    page: tifffile.TiffPage,
+    data: FileBytes | bytes,
+    finish: Callable[[NDArray[Any]], NDArray[Any]],
+    segment_rows: int,
+    number: int,
+) -> NDArray[Any]:
+    """All tiles beside each other, or one strip, as rows of grey."""
+    full, width = int(page.imagelength), int(page.imagewidth)
+    across = -(-width // int(page.tilewidth)) if page.is_tiled else 1
+    height = min(segment_rows, full - number * segment_rows)
+    samples = np.zeros((height, width, int(page.samplesperpixel)), page.dtype)
+    for index in range(number * across, (number + 1) * across):
+        start = page.dataoffsets[index]
+        packed = data[start : start + page.databytecounts[index]]
+        if len(packed) < page.databytecounts[index]:
+            raise EOFError("the file has become shorter")
+        decoded, place, _ = page.decode(
+            packed, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader
+        )
+        if decoded is None:
+            raise EOFError("a strip or tile is missing")
+        left = int(place[3])
+        tile = decoded[0, :height, : width - left]
+        samples[: tile.shape[0], left : left + tile.shape[1]] = tile
+    return finish(samples)
 
 
 def is_readable_by_rows(page: tifffile.TiffPage) -> bool:

@@ -12,8 +12,8 @@ what the model was never taught. The choice is by rule and never by which file c
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from monitor.capture.formats.first_look import channel_shown
@@ -43,6 +43,11 @@ class _Folder:
     planes: set[_Plane] = field(default_factory=set)
 
 
+def _folder_of(_path: Path, _names: str) -> _Folder:
+    """Nothing is known yet of a folder, read by a preset or pattern."""
+    return _Folder()
+
+
 @dataclass(frozen=True)
 class Choice:
     """named : with what the folders say of projections. channel : what file and side-car say
@@ -60,8 +65,8 @@ class FieldChooser:
     """Remembers what lies in a folder, so that each is listed once."""
 
     def __init__(self) -> None:
-        self._folders: OrderedDict[tuple[Path, str], _Folder] = OrderedDict()
-        self._lights: OrderedDict[Path, Channel] = OrderedDict()
+        self._folder = lru_cache(maxsize=_FOLDERS_KEPT)(_folder_of)
+        self._lights: dict[Path, Channel] = {}
 
     def choose(self, path: Path, settings: SourceSettings) -> Choice:
         """Whether a file is the one to look at. Raises CaptureError as `name_capture` does."""
@@ -113,7 +118,7 @@ class FieldChooser:
         self, folder: Path, named: NamedParts, plane: int | str, settings: SourceSettings
     ) -> bool:
         key = (named.dish, named.field, named.channel, plane)
-        known = self._folder(folder, settings)
+        known = self._folder(folder, settings.names)
         return key in known.planes or (self._list(folder, known, settings) and key in known.planes)
 
     # --- channels ------------------------------------------------------------------------------
@@ -124,7 +129,7 @@ class FieldChooser:
         """Why it is another channel of its folder that is looked at."""
         name = named.channel or ""
         group = _group(named)
-        known = self._folder(path.parent, settings)
+        known = self._folder(path.parent, settings.names)
         if known.mtime_ns < 0:
             self._list(path.parent, known, settings)
         there = known.channels.setdefault(group, {})
@@ -156,20 +161,12 @@ class FieldChooser:
             )
             found = replace(said, light=light_in(named, said))
             if found.light is not None:
+                if len(self._lights) >= 8 * _FOLDERS_KEPT:
+                    self._lights.clear()
                 self._lights[example] = found
-                while len(self._lights) > 8 * _FOLDERS_KEPT:
-                    self._lights.popitem(last=False)
         return found.light
 
     # --- folders -------------------------------------------------------------------------------
-
-    def _folder(self, folder: Path, settings: SourceSettings) -> _Folder:
-        key = (folder, settings.names)
-        known = self._folders.setdefault(key, _Folder())
-        self._folders.move_to_end(key)
-        while len(self._folders) > _FOLDERS_KEPT:
-            self._folders.popitem(last=False)
-        return known
 
     def _list(self, folder: Path, known: _Folder, settings: SourceSettings) -> bool:
         """Note what is new in a folder. False where it has not changed since."""
