@@ -172,18 +172,6 @@ def boundary_matches(
     return BoundaryMatches(*counts)
 
 
-def boundary_f_score(
-    truth: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    tolerance_px: float | None = None,
-    *,
-    classes: int = CLASSES,
-) -> float:
-    """Mean boundary F-score of one image (`boundary_matches`); NaN where there is no border."""
-    found = boundary_matches(truth, labels, tolerance_px=tolerance_px, classes=classes)
-    return found.mean_f_score
-
-
 def boundary_tolerance_px(shape: tuple[int, ...]) -> float:
     """The usual tolerance of outlines: 2 % of the diagonal of an image (H, W), at least a pixel."""
     return max(1.0, TOLERANCE_SHARE * hypot(shape[0], shape[1]))

@@ -262,12 +262,6 @@ def _votes_along(
     return count
 
 
-def of_voters(values: Tensor, windows: Windows, grid: int, margin_px: int) -> Tensor:
-    """Of all cells (B, r * r, ...) of a grid those that vote: (B, v * v, ...)."""
-    voters = voting_cells(windows, grid, margin_px)
-    return values[:, [i * grid + j for i, j in itertools.product(voters, voters)]]
-
-
 def _spread(corner: Tensor, side: int) -> Tensor:
     """Each value spread over the side x side blocks right of and below it, and summed there."""
     if side == 1:

@@ -339,16 +339,6 @@ class Outbox:
                 or 0
             )
 
-    def last_delivery(self) -> str | None:
-        """Where the latest message went."""
-        with self._database.reading() as session:
-            return session.scalar(
-                select(OutboxRow.delivered_to)
-                .where(OutboxRow.delivered_at.is_not(None))
-                .order_by(OutboxRow.delivered_at.desc(), OutboxRow.id.desc())
-                .limit(1)
-            )
-
     def log(self, *, limit: int = 50) -> list[Message]:
         """What went out, waits or was given up, newest first."""
         with self._database.reading() as session:

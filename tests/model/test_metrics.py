@@ -12,7 +12,6 @@ from model.metrics import (
     BoundaryMatches,
     Confusion,
     bootstrap_interval,
-    boundary_f_score,
     boundary_matches,
     boundary_tolerance_px,
     class_reliability,
@@ -24,6 +23,10 @@ from model.metrics import (
     rank_correlation,
     reliability,
 )
+
+
+def boundary_f_score(truth, labels, tolerance_px=None, **options) -> float:
+    return boundary_matches(truth, labels, tolerance_px=tolerance_px, **options).mean_f_score
 
 
 def halves(left: int, right: int, shape: tuple[int, int] = (4, 6)) -> np.ndarray:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.network import STRIP_ROWS, PmfCNN, PmfCNNConfig, VotingNetwork, pmfs_window_by_window
-from model.pmf import of_voters, pmf_loss
+from model.pmf import pmf_loss
+from tests.model.voters import of_voters
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8)
 CONFIGS = {

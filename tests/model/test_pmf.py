@@ -12,13 +12,13 @@ from model.pmf import (
     Windows,
     cell_pmfs,
     cell_pmfs_slow,
-    of_voters,
     one_hot,
     pmf_loss,
     votes,
     votes_slow,
     voting_cells,
 )
+from tests.model.voters import of_voters
 
 SHAPES = [
     Windows(16, 4, (1, 2, 4)),

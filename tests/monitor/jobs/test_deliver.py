@@ -161,7 +161,7 @@ def test_an_alert_reaches_its_recipient_through_a_real_server(store, config):
     assert "Asia/Tokyo" in text  # the zone of the dish's source
     assert "incubator" in text
     assert store.outbox.counts().pending == 0
-    assert store.outbox.last_delivery() == f"a@lab.org through 127.0.0.1:{port}"
+    assert store.outbox.log(limit=1)[0].delivered_to == f"a@lab.org through 127.0.0.1:{port}"
     assert deliver(store, config) == 0
 
 

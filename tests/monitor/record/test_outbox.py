@@ -52,7 +52,7 @@ def test_a_delivered_message_is_done(outbox):
     assert outbox.take_due(NOW + hours(99)) is None
     assert outbox.undelivered() == []
     assert (outbox.counts().pending, outbox.counts().failed) == (0, 0)
-    assert outbox.last_delivery() == "lab@localhost through mail:25"
+    assert outbox.log(limit=1)[0].delivered_to == "lab@localhost through mail:25"
 
 
 def test_waits_grow_and_never_end():
