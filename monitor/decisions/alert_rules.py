@@ -2,8 +2,8 @@
 dish's series alone, its rule.
 
 Not here is differentiation itself: status.py judges it, and mails tell it in numbers. What does not
-come is found by silence.py and what is left of picked regions by verification.py, each at once for
-all of its topics, since one cause makes one alarm; their words and limits are here all the same.
+come is found by silence.py for all of its topics at once, since one cause makes one alarm, and what
+is left of picked regions by decide.py; their words and limits are here all the same.
 """
 
 from __future__ import annotations
