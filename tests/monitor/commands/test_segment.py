@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 import tifffile
 
 from model.simulation.fields import simulate_field
+from monitor.capture.filesets import hash_file
+from monitor.capture.names.wells import name_capture
+from monitor.config import UnlistedSettings
+from monitor.segmentation.measuring import load_segmenter, measure
+from monitor.segmentation.request import FieldRequest
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, as_ordinary_user, call, spawn
 
 ROWS, COLUMNS = 200, 260
@@ -139,6 +145,60 @@ def test_the_option_beats_the_pixel_size_of_the_file(captures, tmp_path):
     given = call("segment", image, "--out", tmp_path, "--pixel-size-um", "1", "--json").document
     assert from_file["pixel_size_um"] == pytest.approx(2.0)
     assert given["pixel_size_um"] == 1.0
+
+
+KNOWN_BY = {
+    "its name": (
+        "3500003816_Scan_2-11-2020-11-59-54-AM_Well_A1_Xmm-1_Ymm-2_Ch1_1um.tiff",
+        {},
+        "name",
+    ),
+    "its side-car": ("p7_A01_T0001F001L01A01Z01C01.tif", {}, "side-car"),
+    "the settings": ("dish-07_20261102T030000Z.png", {"pixel_size_um": 1.25}, "source"),
+    "nothing": ("dish-07_20261102T030000Z.png", {}, None),
+}
+SIDE_CAR = (
+    '<m xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0">'
+    '<bts:MeasurementChannel bts:HorizontalPixelDimension="1.5"/></m>'
+)
+
+
+@pytest.mark.parametrize("case", KNOWN_BY)
+def test_segment_says_what_the_daemons_worker_says(case, grey, tmp_path):
+    """To the last digit, whatever the pixel size is known by: it is one measuring."""
+    name, unlisted, size_from = KNOWN_BY[case]
+    image = write(tmp_path / name, grey)
+    (tmp_path / "MeasurementDetail.mrf").write_text(SIDE_CAR)
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"unlisted": unlisted, "compute": {"threads": 1}}))
+    answer = call("segment", image, "--out", tmp_path / "out", "--config", config, "--json")
+    assert answer.code == DONE, answer.err
+    found = answer.document
+
+    settings = UnlistedSettings(**unlisted)
+    named = name_capture(image, settings.names, settings.zone, settings.start)
+    request = FieldRequest(image, hash_file(image), named, settings, "5" * 64, tmp_path / "state")
+    measured = measure(load_segmenter("starter", 1), request)
+    size = measured.pixel_size
+    assert found["pixel_size_from"] == size.source == size_from
+    assert found["pixel_size_um"] == size.known_um
+    assert found["assumed_pixel_size_um"] == size.assumed_um
+    assert found["areas_px"] == {
+        "background": measured.areas.background_px,
+        "undifferentiated": measured.areas.undifferentiated_px,
+        "differentiated": measured.areas.differentiated_px,
+    }
+    assert [(one["area_px"], one["centroid_row_column"]) for one in found["colony_list"]] == [
+        (one.area_px, list(one.centroid)) for one in measured.colonies
+    ]
+    assert found["differentiated_regions"] == len(measured.regions)
+    assert found["uncertainty"] == measured.uncertainty
+    assert found["doubts"] == list(measured.doubts)
+    labels, theirs = (
+        cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for path in (found["labels"], tmp_path / "state" / str(measured.label_map))
+    )
+    np.testing.assert_array_equal(labels, theirs)
 
 
 def test_an_image_without_pixel_size_says_so_and_gives_no_um(grey, tmp_path):
