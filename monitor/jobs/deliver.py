@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.config import Config
-from monitor.culture import Alert, Message, RemovalPlan, Severity
+from monitor.culture import LIVE_PLANS, Alert, Message, RemovalPlan, Severity
 from monitor.decisions.recipients import mail_to
 from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError
 from monitor.jobs.daily_digest import digest_mail
 from monitor.outlets.picking import withdraw_plan
 from monitor.record.outbox import HELD
-from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 if TYPE_CHECKING:

@@ -54,16 +54,13 @@ class Foresight:
         on_record = self._store.earlier.newest_readings(reading.dish, limit=wanted + _PASSED_OVER)
         series = [one for one in on_record if one.scan_id not in coming]
         series += [one for one, _ in coming.values()]
-        judged = [
-            one for one in sorted(series, key=lambda one: one.at) if can_be_judged(one, limits)
-        ]
-        if not judged:
-            return nothing
+        series.sort(key=lambda one: one.at)
+        judged = [one for one in series if can_be_judged(one, limits)]
+        if not judged or (series[-1] is reading and judged[-1] is not reading):
+            return nothing  # no plan is made by it, and those of before stay
         newest = judged[-1]
         before = [one for one in judged if one.at < newest.at]
         earlier = before[-wanted:][::-1] if wanted else []
-        if reading not in (newest, *earlier):
-            return nothing
         planned = sorted(self._fields_of(newest), key=place_of)
         if not any(one.measurement.aims for one in planned):
             return tuple(planned), ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from monitor.config import Config, ExportFormat
-from monitor.culture import Message, PlanStatus, RemovalPlan
+from monitor.culture import LIVE_PLANS, Message, PlanStatus, RemovalPlan
 from monitor.errors import OutletError, UsageError
 from monitor.jobs.plan_grounds import foreign, groundless
 from monitor.jobs.plan_views import handout_of
@@ -20,7 +20,6 @@ from monitor.outlets.picking import (
     staged_before,
     write_late,
 )
-from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

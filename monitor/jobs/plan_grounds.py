@@ -7,9 +7,8 @@ import socket
 from datetime import datetime
 
 from monitor.config import Config, SourceConfig, SourceSettings
-from monitor.culture import UNLISTED, Calibration, CalibrationKind, RemovalPlan
+from monitor.culture import LIVE_PLANS, UNLISTED, Calibration, CalibrationKind, RemovalPlan
 from monitor.errors import CalibrationError
-from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 from monitor.stage.calibration import calibration_to_use, why_groundless
 

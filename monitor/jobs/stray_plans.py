@@ -16,10 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.config import Config
-from monitor.culture import PlanStatus
+from monitor.culture import LIVE_PLANS, PlanStatus
 from monitor.errors import OutletError, UsageError
 from monitor.outlets.picking import CHECKSUMS, FORMATS
-from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)

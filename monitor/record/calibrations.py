@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from monitor.culture import Calibration, CalibrationKind, PlanStatus
+from monitor.culture import LIVE_PLANS, Calibration, CalibrationKind, PlanStatus
 from monitor.errors import UsageError
 from monitor.record.database import Database
-from monitor.record.plan_moves import LIVE_PLANS, TakeBack, end_plan
+from monitor.record.plan_moves import TakeBack, end_plan
 from monitor.record.tables import AuditRow, CalibrationRow, DishRow, RemovalPlanRow
 
 

@@ -36,7 +36,6 @@ from monitor.record.tables import (
 )
 from monitor.stage.overlaps import why_overlapping
 
-LIVE_PLANS = (PlanStatus.DRAFT, PlanStatus.APPROVED, PlanStatus.EXPORTED)
 _ENDED = (PlanStatus.REJECTED, PlanStatus.EXPIRED, PlanStatus.SUPERSEDED)
 MOVES: Mapping[PlanStatus, frozenset[PlanStatus]] = {
     PlanStatus.DRAFT: frozenset({PlanStatus.APPROVED, *_ENDED}),

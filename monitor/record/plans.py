@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import (
+    LIVE_PLANS,
     PickOutcome,
     PlanStatus,
     Reading,
@@ -24,7 +25,6 @@ from monitor.errors import UsageError
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.plan_moves import (
-    LIVE_PLANS,
     US,
     TakeBack,
     end_plan,

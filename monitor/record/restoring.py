@@ -14,12 +14,12 @@ from pathlib import Path
 from sqlalchemy import delete, make_url, select, update
 from sqlalchemy.exc import ArgumentError
 
-from monitor.culture import CaptureState, PlanStatus
+from monitor.culture import LIVE_PLANS, CaptureState, PlanStatus
 from monitor.errors import RecordError
 from monitor.host.atomic_files import sync_folder
 from monitor.record.in_place import existing, forget_note
 from monitor.record.migrating import is_known_revision
-from monitor.record.plan_moves import LIVE_PLANS, US, end_plan
+from monitor.record.plan_moves import US, end_plan
 from monitor.record.store import Store
 from monitor.record.tables import AuditRow, CaptureRow, ProcessRow, RecordRow, RemovalPlanRow
 

@@ -49,6 +49,7 @@ from monitor.culture import (
     StagePosition,
 )
 from monitor.errors import CaptureError, ModelRefusedError, RecordError
+from monitor.jobs.read_scans import TRIES
 from monitor.jobs.take_in import look_at
 from monitor.pipeline import Pipeline
 from monitor.record.intake import TakenIn
@@ -992,32 +993,51 @@ def test_label_maps_are_read_before_the_transaction_that_decides(make_line, stor
     assert len(opened) == (1 if together else 3)
 
 
-def test_a_field_that_comes_while_its_scan_is_read_is_in_the_reading(make_line, store):
-    """What was put together before the transaction is then not the scan: it is begun anew."""
-    line = make_line(**CALIBRATED)
-    for number in (1, 2):
+def read_while_fields_come(line, store, comes):
+    """Read a scan; at each beginning of a transaction another program writes a field of it."""
+    for number in range(1 + comes):
         name = name_at(3, field=number)
         line.worker.says[name] = scanned(0.3, 3)
         line.take_in(line.drop(name))
-    first, second = line.pipeline.start_due(2)
+    first, *late = line.pipeline.start_due(100)
     line.pipeline.finish(first)
     line.clock.passes(minutes(5))
     (scan,) = store.scans.scans_to_read(line.clock.now, {}, {"incubator": 1})
-    came = iter([True])
+    reader, coming = threading.current_thread(), iter(late)
 
-    def comes(connection):
-        if connection.get_execution_options().get("writes") and next(came, False):
-            connection.exec_driver_sql("ROLLBACK")
-            other = threading.Thread(target=line.pipeline.finish, args=(second,))
-            other.start()
-            other.join()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def one_comes(connection):
+        if threading.current_thread() is not reader or not (
+            connection.get_execution_options().get("writes") and (work := next(coming, None))
+        ):
+            return
+        connection.exec_driver_sql("ROLLBACK")
+        other = threading.Thread(target=line.pipeline.finish, args=(work,))
+        other.start()
+        other.join()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    event.listen(store.database.engine, "begin", comes)
-    outcome = line.pipeline.read_scan(scan)
-    event.remove(store.database.engine, "begin", comes)
+    event.listen(store.database.engine, "begin", one_comes)
+    try:
+        return line.pipeline.read_scan(scan)
+    finally:
+        event.remove(store.database.engine, "begin", one_comes)
+
+
+def test_a_field_that_comes_while_its_scan_is_read_is_in_the_reading(make_line, store):
+    """What was put together before the transaction is then not the scan: it is begun anew."""
+    line = make_line(**CALIBRATED)
+    outcome = read_while_fields_come(line, store, 1)
     assert (outcome.reading.captures, outcome.reading.version) == (2, 1)
     assert line.pipeline.complete_scans() == []
+
+
+def test_a_scan_that_changes_all_the_time_is_read_later(make_line, store, caplog):
+    """Nobody waits for it for ever, and nothing is lost."""
+    line = make_line(**CALIBRATED)
+    assert read_while_fields_come(line, store, TRIES) is None
+    assert "it is read later" in caplog.text
+    (outcome,) = line.read_all()
+    assert (outcome.reading.captures, outcome.reading.version) == (1 + TRIES, 1)
 
 
 def test_a_dish_past_saving_is_said_and_gets_no_plan(make_line, store):

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from monitor.config import Config
 from monitor.culture import (
+    LIVE_PLANS,
     Alert,
     AlertKind,
     AlertTopic,
@@ -43,7 +44,6 @@ from monitor.outlets.wording import (
     where_of,
 )
 from monitor.record.overviews import DishGlance, FieldPicture
-from monitor.record.plan_moves import LIVE_PLANS
 from monitor.record.store import Store
 
 CARDS = 96

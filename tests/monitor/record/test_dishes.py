@@ -479,6 +479,24 @@ def test_a_decision_that_fails_writes_nothing_and_the_scan_stays_to_be_read(stor
     assert outcome.reading.version == 1
 
 
+def test_a_scan_that_is_opened_and_left_without_a_decision_stays_to_be_read(store):
+    """A reading never stands without what it means."""
+    scan = measure(store, "/1", place())
+    with pytest.raises(RuntimeError, match="nobody said"), store.scans.open(scan, NOW) as opened:
+        opened.add_reading(new_reading(opened.fields))
+    assert store.dishes.history(DISH) == []
+    assert states(store) == ["measured"]
+    assert read(store, scan).reading.version == 1
+
+
+def test_a_scan_without_news_is_not_opened(store):
+    scan = measure(store, "/1", place())
+    read(store, scan)
+    with store.scans.open(scan, NOW) as opened:
+        assert opened is None
+    assert len(store.dishes.history(DISH)) == 1
+
+
 def test_a_plan_that_cannot_be_stored_takes_its_alert_along(store):
     """The alert is written first; it must not stand alone."""
     read(
