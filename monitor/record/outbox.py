@@ -39,20 +39,6 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, channel: str, subject_id: str, recipient: str, now: datetime) -> int:
-        with self._database.writing() as session:
-            row = OutboxRow(
-                channel=channel,
-                subject_id=subject_id,
-                recipient=recipient,
-                created_at=now,
-                next_try_at=now,
-                attempts=0,
-            )
-            session.add(row)
-            session.flush()
-            return row.id
-
     def take_due(
         self,
         now: datetime,

@@ -33,6 +33,7 @@ from monitor.culture import (
 from monitor.record.scan_places import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
+from monitor.record.tables import OutboxRow
 from monitor.scans.summary import sum_up
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
@@ -194,6 +195,24 @@ def facts_on(store: Store, scan_id: int, *, at: datetime = NOW) -> ScanFacts:
         scan.add_reading(new_reading(scan.fields))
         scan.carry_out(ScanDecision(scan.facts.status))
         return scan.facts
+
+
+def add_message(
+    store: Store, channel: str, subject_id: str, recipient: str, at: datetime = NOW
+) -> int:
+    """A message that waits to be delivered, of whatever kind. Returns its number."""
+    with store.database.writing() as session:
+        row = OutboxRow(
+            channel=channel,
+            subject_id=subject_id,
+            recipient=recipient,
+            created_at=at,
+            next_try_at=at,
+            attempts=0,
+        )
+        session.add(row)
+        session.flush()
+        return row.id
 
 
 def reopen(

@@ -18,7 +18,7 @@ from monitor.culture import AlertKind, DishStatus, NewAlert, ScanDecision
 from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.outlets.push import channels_fingerprint
 from monitor.record.store import Store
-from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
+from tests.monitor.facts import NOW, add_message, hours, measure, measurement, minutes, place, read
 from tests.monitor.outlets.mail_servers import (
     Opinions,
     certificate_for,
@@ -279,7 +279,7 @@ def test_a_channel_without_its_url_waits_for_the_file(store, base, tmp_path):
     outlets = base.outlets.model_copy(update={"channels": (channel,)})
     config = base.model_copy(update={"outlets": outlets})
     raise_alert(store)
-    store.outbox.add("channel", "1", "chat", NOW)
+    add_message(store, "channel", "1", "chat", NOW)
     pytest.importorskip("apprise")
     seen = release_cured(store, config, NOW)
     assert deliver(store, config) == 1  # the mail, into the mailbox

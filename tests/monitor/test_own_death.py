@@ -28,6 +28,7 @@ from monitor.errors import ConfigError
 from monitor.host.clock import utc_now
 from monitor.outlets.heartbeat import CheckIn
 from tests.monitor.commands.calls import DONE, FAILED, call
+from tests.monitor.facts import add_message
 from tests.monitor.jobs.test_deliver import Postman, mail_server
 
 TOKEN = "5d3c-secret"
@@ -155,7 +156,7 @@ def test_the_daemon_says_that_all_is_well_only_where_it_is(store, tmp_path):
         daemon = daemon_with(tmp_path, store, url)
         daemon._check_in_now()
         daemon._check_in_now()
-        store.outbox.add("email", "1", "a@lab.org", utc_now() - timedelta(hours=3))
+        add_message(store, "email", "1", "a@lab.org", utc_now() - timedelta(hours=3))
         store.outbox.take_due(utc_now())
         store.outbox.failed(1, "no answer", utc_now(), permanent=False)
         daemon._check_in_now()

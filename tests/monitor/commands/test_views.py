@@ -20,6 +20,7 @@ from monitor.commands.common import person
 from monitor.errors import UsageError
 from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, LIMIT_S, MISUSED, call, command, spawn
+from tests.monitor.facts import add_message
 
 
 def is_aware_utc(text: str) -> bool:
@@ -435,7 +436,7 @@ def test_the_log_says_what_went_where_and_what_waits_and_why(tmp_path):
     now = datetime(2026, 11, 3, 9, tzinfo=UTC)
     with Store(f"sqlite:///{tmp_path / 'colonywatch.sqlite'}") as store:
         for subject in ("1", "2", "3", "digest:2026-11-03T08:00:00+00:00"):
-            store.outbox.add("email", subject, "a@lab.org", now)
+            add_message(store, "email", subject, "a@lab.org", now)
             store.outbox.take_due(now)
         store.outbox.delivered(1, "a@lab.org through mail:587", now)
         store.outbox.failed(2, "mail:587: 550 nobody [here]", now, permanent=True)

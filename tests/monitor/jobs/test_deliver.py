@@ -33,6 +33,7 @@ from monitor.outlets.picking import Handout, stage_plan
 from tests.monitor.facts import (
     DISH,
     NOW,
+    add_message,
     hours,
     measure,
     measurement,
@@ -497,7 +498,7 @@ def test_a_picker_folder_that_cannot_be_written_does_not_hold_up_the_mail(store,
 def test_a_message_that_makes_no_sense_is_kept_and_holds_up_nobody(
     store, config, channel, subject, says
 ):
-    store.outbox.add(channel, subject, "x", NOW - minutes(1))
+    add_message(store, channel, subject, "x", NOW - minutes(1))
     raise_alert(store)
     assert deliver(store, config) == 1
     assert len(mails(config.mailbox)) == 1

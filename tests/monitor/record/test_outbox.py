@@ -9,7 +9,7 @@ from sqlalchemy import update
 from monitor.record.outbox import retry_after
 from monitor.record.store import Store
 from monitor.record.tables import OutboxRow
-from tests.monitor.facts import NOW, hours, minutes
+from tests.monitor.facts import NOW, add_message, hours, minutes
 
 
 def seconds(count):
@@ -21,23 +21,23 @@ def outbox(store):
     return store.outbox
 
 
-def test_a_message_is_due_at_once(outbox):
-    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_message_is_due_at_once(outbox, store):
+    id_ = add_message(store, "email", "7", "lab@localhost", NOW)
     message = outbox.take_due(NOW)
     assert message is not None
     assert (message.id, message.channel, message.subject_id) == (id_, "email", "7")
     assert (message.recipient, message.attempts) == ("lab@localhost", 1)
 
 
-def test_messages_go_in_their_order(outbox):
+def test_messages_go_in_their_order(outbox, store):
     for number in range(3):
-        outbox.add("email", str(number), "lab@localhost", NOW)
+        add_message(store, "email", str(number), "lab@localhost", NOW)
     assert [outbox.take_due(NOW).subject_id for _ in range(3)] == ["0", "1", "2"]
     assert outbox.take_due(NOW) is None
 
 
-def test_a_message_in_hand_is_held_and_due_again_if_its_taker_dies(outbox):
-    outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_message_in_hand_is_held_and_due_again_if_its_taker_dies(outbox, store):
+    add_message(store, "email", "7", "lab@localhost", NOW)
     assert outbox.take_due(NOW) is not None
     assert outbox.take_due(NOW + seconds(119)) is None
     again = outbox.take_due(NOW + seconds(120))
@@ -45,8 +45,8 @@ def test_a_message_in_hand_is_held_and_due_again_if_its_taker_dies(outbox):
     assert again.attempts == 2
 
 
-def test_a_delivered_message_is_done(outbox):
-    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_delivered_message_is_done(outbox, store):
+    id_ = add_message(store, "email", "7", "lab@localhost", NOW)
     outbox.take_due(NOW)
     outbox.delivered(id_, "lab@localhost through mail:25", NOW)
     assert outbox.take_due(NOW + hours(99)) is None
@@ -60,8 +60,8 @@ def test_waits_grow_and_never_end():
     assert waits == [15, 15, 30, 60, 960, 1800, 1800]
 
 
-def test_a_failed_message_backs_off_and_is_tried_for_ever(outbox):
-    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_failed_message_backs_off_and_is_tried_for_ever(outbox, store):
+    id_ = add_message(store, "email", "7", "lab@localhost", NOW)
     now, waits = NOW, []
     for _ in range(12):
         assert outbox.take_due(now) is not None
@@ -76,8 +76,8 @@ def test_a_failed_message_backs_off_and_is_tried_for_ever(outbox):
     assert outbox.counts().pending == 1
 
 
-def test_a_message_that_can_never_go_is_given_up_and_kept(outbox):
-    id_ = outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_message_that_can_never_go_is_given_up_and_kept(outbox, store):
+    id_ = add_message(store, "email", "7", "lab@localhost", NOW)
     outbox.take_due(NOW)
     assert outbox.failed(id_, "550 no such user", NOW, permanent=True) is None
     assert outbox.take_due(NOW + hours(99)) is None
@@ -86,10 +86,10 @@ def test_a_message_that_can_never_go_is_given_up_and_kept(outbox):
     assert (outbox.counts().pending, outbox.counts().failed) == (0, 1)
 
 
-def test_retry_tries_all_that_failed_at_once_also_what_was_given_up(outbox):
-    given_up = outbox.add("email", "1", "a@localhost", NOW)
-    backing_off = outbox.add("email", "2", "b@localhost", NOW)
-    done = outbox.add("email", "3", "c@localhost", NOW)
+def test_retry_tries_all_that_failed_at_once_also_what_was_given_up(outbox, store):
+    given_up = add_message(store, "email", "1", "a@localhost", NOW)
+    backing_off = add_message(store, "email", "2", "b@localhost", NOW)
+    done = add_message(store, "email", "3", "c@localhost", NOW)
     for _ in range(3):
         outbox.take_due(NOW)
     outbox.failed(given_up, "550", NOW, permanent=True)
@@ -100,9 +100,9 @@ def test_retry_tries_all_that_failed_at_once_also_what_was_given_up(outbox):
     assert {message.id for message in due if message} == {given_up, backing_off}
 
 
-def test_one_message_does_not_hold_up_the_next(outbox):
-    stuck = outbox.add("email", "1", "a@localhost", NOW)
-    outbox.add("email", "2", "b@localhost", NOW)
+def test_one_message_does_not_hold_up_the_next(outbox, store):
+    stuck = add_message(store, "email", "1", "a@localhost", NOW)
+    add_message(store, "email", "2", "b@localhost", NOW)
     outbox.take_due(NOW)
     outbox.failed(stuck, "no", NOW, permanent=False)
     assert outbox.take_due(NOW).subject_id == "2"
@@ -112,7 +112,7 @@ def test_two_programs_never_take_the_same_message(database_file):
     url = f"sqlite:///{database_file}"
     with Store(url) as first, Store(url) as second:
         for number in range(20):
-            first.outbox.add("email", str(number), "lab@localhost", NOW)
+            add_message(first, "email", str(number), "lab@localhost", NOW)
         taken: list[str] = []
         barrier = threading.Barrier(2)
 
@@ -129,29 +129,29 @@ def test_two_programs_never_take_the_same_message(database_file):
         assert sorted(taken, key=int) == [str(number) for number in range(20)]
 
 
-def test_an_error_that_is_no_text_is_kept_as_far_as_it_can_be_read(outbox):
-    id_ = outbox.add("removal", "p", "picker", NOW)
+def test_an_error_that_is_no_text_is_kept_as_far_as_it_can_be_read(outbox, store):
+    id_ = add_message(store, "removal", "p", "picker", NOW)
     outbox.failed(id_, "broken-\udcff: no", NOW, permanent=True)
     assert outbox.undelivered()[0].last_error == "broken-\\udcff: no"
 
 
-def after_failing(outbox, times):
+def after_failing(store, times):
     """A message that failed so often; returns when it is due again."""
-    id_, due = outbox.add("email", "7", "lab@localhost", NOW), NOW
+    id_, due = add_message(store, "email", "7", "lab@localhost", NOW), NOW
     for _ in range(times):
-        assert outbox.take_due(due) is not None
-        due = outbox.failed(id_, "no connection", due, permanent=False)
+        assert store.outbox.take_due(due) is not None
+        due = store.outbox.failed(id_, "no connection", due, permanent=False)
     return due
 
 
-def test_a_clock_set_back_keeps_no_message_waiting_for_its_old_time(outbox):
-    outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_clock_set_back_keeps_no_message_waiting_for_its_old_time(outbox, store):
+    add_message(store, "email", "7", "lab@localhost", NOW)
     assert outbox.take_due(NOW - minutes(4)) is None  # another machine's clock may differ
     assert outbox.take_due(NOW - hours(24)) is not None
 
 
-def test_a_message_that_failed_backs_off_also_after_the_clock_was_set_back(outbox):
-    due = after_failing(outbox, 3)
+def test_a_message_that_failed_backs_off_also_after_the_clock_was_set_back(outbox, store):
+    due = after_failing(store, 3)
     assert outbox.take_due(due - minutes(1)) is None
     earlier = due - hours(5)
     message = outbox.take_due(earlier)
@@ -161,8 +161,10 @@ def test_a_message_that_failed_backs_off_also_after_the_clock_was_set_back(outbo
     assert outbox.take_due(again) is not None
 
 
-def test_a_message_in_hand_when_the_clock_was_set_back_is_due_again_if_its_taker_died(outbox):
-    outbox.add("email", "7", "lab@localhost", NOW)
+def test_a_message_in_hand_when_the_clock_was_set_back_is_due_again_if_its_taker_died(
+    outbox, store
+):
+    add_message(store, "email", "7", "lab@localhost", NOW)
     assert outbox.take_due(NOW) is not None
     assert outbox.take_due(NOW - hours(24)) is not None
     assert outbox.take_due(NOW - hours(24) + seconds(60)) is None
@@ -170,7 +172,7 @@ def test_a_message_in_hand_when_the_clock_was_set_back_is_due_again_if_its_taker
 
 def test_what_waits_for_its_cooldown_goes_on_waiting(outbox, store):
     """Only what was made in the time to come is hurried."""
-    outbox.add("email", "7", "lab@localhost", NOW)
+    add_message(store, "email", "7", "lab@localhost", NOW)
     with store.database.writing() as session:
         session.execute(update(OutboxRow).values(next_try_at=NOW + hours(12)))
     assert outbox.take_due(NOW + hours(11)) is None
