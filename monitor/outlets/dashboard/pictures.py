@@ -23,7 +23,11 @@ _DRAWN_AT_ONCE = 2
 
 
 class Drawn:
-    """Pictures that were drawn last, by what they show. At most `megabytes` of them."""
+    """Pictures that were drawn last, by what they show. At most `megabytes` of them.
+
+    By their bytes, since some are a thousand times as large as others: no cache of functools does
+    that.
+    """
 
     def __init__(self, megabytes: float) -> None:
         self._room = int(megabytes * 1e6)
