@@ -213,7 +213,7 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
     if document["pixel_size_um"] is None:
         say(
             f"{image.name}: no pixel size in the file or its name; taken as "
-            f"{document['assumed_pixel_size_um']:.2g} um a pixel. Give --pixel-size-um for "
+            f"{document['assumed_pixel_size_um']:.2g} um/px. Give --pixel-size-um for "
             "areas and a better result"
         )
     if document["overlay_scale"] < 1:

@@ -27,7 +27,7 @@ from monitor.capture.formats.tiff_rows import LARGE_PIXELS, FileBytes
 from monitor.capture.names.light import NO_CHANNEL, Channel, Light
 from monitor.capture.names.patterns import channel_text, left_out_channel, light_in, shown_name
 from monitor.config import RemovalConfig
-from monitor.culture import Aim, FieldMeasurement
+from monitor.culture import Aim, FieldMeasurement, NamedParts
 from monitor.culture.local_times import is_by_zone
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.host.allocator import keep_freed_memory
@@ -77,14 +77,7 @@ def _measure(
     named, settings = request.named, request.settings
     sidecar = read_beside(request.path, named.pattern, settings.zone, named.channel) or Said()
     said = _refuse_left_out(request, picture, sidecar)
-    acquired_at, acquired_at_from = mtime, "mtime"
-    if picture.acquired_at is not None:
-        acquired_at, acquired_at_from = picture.acquired_at, "metadata"
-    elif sidecar.acquired_at is not None:
-        acquired_at, acquired_at_from = sidecar.acquired_at, "side-car"
-    elif named.acquired_at is not None:
-        acquired_at, acquired_at_from = named.acquired_at, "name"
-    acquired_at = _within_reach(acquired_at)
+    acquired_at, acquired_at_from = _acquired(picture, sidecar, named, mtime)
     title = f"{named.dish}   {acquired_at:%Y-%m-%d %H:%M} UTC"
     found = measure_image(
         segmenter,
@@ -142,6 +135,20 @@ def _within_reach(moment: datetime) -> datetime:
     if _FIRST.year <= moment.year < _LAST.year:
         return moment
     return _FIRST if moment.year < _FIRST.year else _LAST
+
+
+def _acquired(
+    picture: Picture, sidecar: Said, named: NamedParts, mtime: datetime
+) -> tuple[datetime, str]:
+    """When a capture was taken, and what says so; the first that knows it counts."""
+    said = {
+        "metadata": picture.acquired_at,
+        "side-car": sidecar.acquired_at,
+        "name": named.acquired_at,
+        "mtime": mtime,
+    }
+    moment, source = next((at, source) for source, at in said.items() if at is not None)
+    return _within_reach(moment), source
 
 
 def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> Channel:
