@@ -24,7 +24,7 @@ from monitor.capture.filesets import (
 )
 from monitor.capture.mounts import is_within, mounts_below, read_mounts
 from monitor.capture.names.patterns import shown_name
-from monitor.config import IMAGE_EXTENSIONS
+from monitor.culture.captures import IMAGE_EXTENSIONS
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from monitor.commands.common import out, print_json, say
 from monitor.config import VesselConfig
+from monitor.culture.plates import KINDS, PlateFit, fit_wells
 from monitor.errors import CalibrationError, UsageError
-from monitor.stage.plates import KINDS, PlateFit, fit_wells
 
 
 def report_plate(

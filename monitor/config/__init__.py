@@ -19,7 +19,6 @@ from monitor.config.picking import (
 from monitor.config.removal import PinConfig, RemovalConfig
 from monitor.config.schema import Config, OutletsConfig, RecordConfig, settings_sha256
 from monitor.config.sources import (
-    IMAGE_EXTENSIONS,
     CalibrationConfig,
     SourceConfig,
     SourceSettings,
@@ -30,7 +29,6 @@ from monitor.config.sources import (
 
 __all__ = [
     "EXPORT_FORMATS",
-    "IMAGE_EXTENSIONS",
     "NAME_PRESETS",
     "CalibrationConfig",
     "ColumnConfig",

@@ -16,28 +16,7 @@ from monitor.config.values import Positive as _Positive
 from monitor.config.values import Row, named_zone
 from monitor.config.values import Section as _Section
 from monitor.culture.local_times import by_zone
-from monitor.stage.plates import KINDS, PlateFit, fit_wells, straight
-
-IMAGE_EXTENSIONS = (
-    ".tif",
-    ".tiff",
-    ".btf",
-    ".tf8",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    # Read where the extra of that name is installed.
-    ".nd2",
-    ".lif",
-    ".czi",
-    ".oib",
-    ".ozx",
-    ".zarr",
-    ".oif",
-    # Noticed so that somebody is told that they cannot be read.
-    ".oir",
-    ".vsi",
-)
+from monitor.culture.plates import KINDS, PlateFit, fit_wells, straight
 
 
 class CalibrationConfig(_Section):

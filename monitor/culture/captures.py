@@ -11,6 +11,27 @@ from typing import Final
 UNLISTED: Final = "unlisted"
 """The source of what was given to a command and lies in no source's folder."""
 
+IMAGE_EXTENSIONS = (
+    ".tif",
+    ".tiff",
+    ".btf",
+    ".tf8",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    # Read where the extra of that name is installed.
+    ".nd2",
+    ".lif",
+    ".czi",
+    ".oib",
+    ".ozx",
+    ".zarr",
+    ".oif",
+    # Noticed so that somebody is told that they cannot be read.
+    ".oir",
+    ".vsi",
+)
+
 
 class CaptureState(StrEnum):
     """Where a capture stands. Every capture is in exactly one of these."""

@@ -11,13 +11,19 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, joinedload
 
 from monitor.culture import CaptureState, FieldAreas, ScanField, place_of
+from monitor.culture.field_files import (
+    ANOTHER_PICTURE,
+    FieldChoice,
+    FieldFile,
+    one_of_each,
+    told_apart,
+)
 from monitor.record.capture_states import wait_again
 from monitor.record.leaving import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.measurements import measurement_of
 from monitor.record.session_cache import remember, remembered
 from monitor.record.sightings import is_overwritten
 from monitor.record.tables import CaptureRow, MeasurementRow, ReadingMeasurementRow
-from monitor.scans.fields import ANOTHER_PICTURE, FieldChoice, FieldFile, one_of_each, told_apart
 
 _READABLE = (CaptureState.MEASURED, CaptureState.RECORDED)
 Measured = Sequence[tuple[MeasurementRow, CaptureRow]]

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session, joinedload
 
 from monitor.culture import CaptureState, FieldIdentity, FieldMeasurement
+from monitor.culture.field_files import same_but_format
 from monitor.culture.local_times import moved
 from monitor.record.capture_states import claimed_row, make_unreadable
 from monitor.record.leaving import EQUAL_PICTURES, SET_ASIDE, leave_scan
@@ -18,7 +19,6 @@ from monitor.record.measurements import is_misdated, store_measurement
 from monitor.record.plan_moves import TakeBack
 from monitor.record.sightings import digest_of, is_overwritten
 from monitor.record.tables import CaptureRow, DishRow, ScanRow
-from monitor.scans.fields import same_but_format
 
 # Files of one picture that a message names.
 _LISTED = 3

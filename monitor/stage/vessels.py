@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from monitor.config import VesselConfig
-from monitor.stage.plates import KINDS, WELL, PlateFit, PlateKind, place_of
+from monitor.culture.plates import KINDS, WELL, PlateFit, PlateKind, place_of
 
 # ANSI/SLAS 1-2004: along the rows' letters the shorter side.
 _PLATE_UM = (127_760.0, 85_480.0)

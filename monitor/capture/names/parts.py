@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import PurePath
 from zoneinfo import ZoneInfo
 
-from monitor.config import IMAGE_EXTENSIONS
+from monitor.culture.captures import IMAGE_EXTENSIONS
 from monitor.culture.local_times import by_zone
 from monitor.errors import CaptureError
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from monitor.config.outlets import PipetteConfig
 from monitor.culture import Hit, RemovalPlan, Target, ToolKind
+from monitor.culture.plates import WELL
 from monitor.errors import OutletError
 from monitor.outlets.picking.handout import Contents, Handout, refuse_other_vessel
-from monitor.stage.plates import WELL
 from monitor.stage.vessels import Vessel, well_of
 
 # Definitions of labware are rounded to a hundredth of a millimetre along each axis.

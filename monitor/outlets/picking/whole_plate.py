@@ -17,6 +17,7 @@ import yaml
 
 from monitor.config import ExportFormat
 from monitor.culture import PlanStatus, RemovalPlan
+from monitor.culture.plates import WELL
 from monitor.errors import OutletError
 from monitor.outlets.picking.csv_list import COLUMNS, csv_rows
 from monitor.outlets.picking.formats import FORMATS
@@ -24,7 +25,6 @@ from monitor.outlets.picking.handout import Contents, Handout
 from monitor.outlets.picking.json_plan import plan_document
 from monitor.outlets.picking.mapped_csv import echo_heading, echo_rows, mapped_heading, mapped_rows
 from monitor.outlets.spreadsheets import as_csv
-from monitor.stage.plates import WELL
 from monitor.stage.vessels import well_of
 
 SCHEMA = "colonywatch/removal-plate/1"

@@ -12,8 +12,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from monitor.config import IMAGE_EXTENSIONS
-from monitor.culture import FieldAreas
+from monitor.culture.captures import IMAGE_EXTENSIONS
+from monitor.culture.measurements import FieldAreas
 
 ANOTHER_PICTURE = "another picture"
 FILLED_TWICE, EQUAL_FIELDS = "field-filled-twice", "fields-show-the-same"

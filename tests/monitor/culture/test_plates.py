@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import VesselConfig
-from monitor.stage.plates import KINDS, fit_wells, place_of
+from monitor.culture.plates import KINDS, fit_wells, place_of
 from monitor.stage.vessels import Vessel
 
 DIRECTIONS = [("+x", "+y"), ("+x", "-y"), ("-x", "+y"), ("+y", "-x"), ("-y", "+x")]

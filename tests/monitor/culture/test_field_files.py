@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monitor.culture import FieldAreas
-from monitor.scans.fields import FieldFile, one_of_each, told_apart
+from monitor.culture.field_files import FieldFile, one_of_each, told_apart
 
 AREAS = FieldAreas(100, 50, 50)
 
