@@ -210,7 +210,7 @@ def evaluate_folder(segmenter: Segmenter, data: Path, show: Show | None = None) 
 
 def evaluate_simulated(segmenter: Segmenter, fields: int, seed: int) -> Evaluation:
     """`evaluate` over simulated fields of the seeds from ``seed`` on."""
-    from model.starter.training_fields import simulated
+    from model.simulation.labelled import simulated
 
     return evaluate(segmenter, (simulated(seed + i) for i in range(fields)))
 

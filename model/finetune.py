@@ -252,7 +252,7 @@ def _prepared(one: LabelledImage, manifest: Manifest, assumed: float | None) -> 
 
 
 def _simulated(number: int) -> Sequence[LabelledImage]:
-    from model.starter.training_fields import FIRST_TRAINING_SEED, simulated
+    from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 
     return [simulated(FIRST_TRAINING_SEED + i) for i in range(number)]
 

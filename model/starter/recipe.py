@@ -30,6 +30,7 @@ from model.network import PmfCNN, PmfCNNConfig, multiply_adds_per_pixel
 from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import Normalisation
 from model.segmentation import Segmenter
+from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 from model.starter.card import IPS_FIELDS_PIXEL_SIZE_UM, card, short
 from model.starter.local_contrast import reference_labels, well_of
 from model.starter.progress import say, tell
@@ -38,10 +39,8 @@ from model.starter.settings import STARTER_CONFIG, STARTER_SETTINGS, UM_PER_PIXE
 from model.starter.training_fields import (
     EMPTY_DISHES,
     EMPTY_SHARE,
-    FIRST_TRAINING_SEED,
     TESTED_SEEDS,
     empty_dishes,
-    simulated,
     simulated_fields,
 )
 from model.train import FieldGroup, TrainingSettings, fit, held_out_score, steps_in

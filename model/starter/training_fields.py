@@ -14,34 +14,16 @@ from numpy.typing import NDArray
 
 from model.dataset import LabelledImage, TrainingField, prepare
 from model.preprocessing import Normalisation
-from model.simulation.fields import simulate_field
+from model.simulation.labelled import FIELD_UM, FIRST_TRAINING_SEED, simulated
 from model.starter.progress import say
 from model.starter.settings import UM_PER_PIXEL
 
-FIELD_PX: Final = 384
-"""Side of a simulated field at the working scale: 960 um, a few colonies."""
-FIRST_TEST_SEED: Final = 1000
-LAST_TEST_SEED: Final = 9999
-"""Simulated fields of these seeds are for measuring and are never trained on."""
+FIELD_PX: Final = round(FIELD_UM / UM_PER_PIXEL)
+"""Side of a simulated field at the working scale: 384."""
 TESTED_SEEDS: Final = (1000, 3000)
 """Where the two hundreds of simulated fields begin that the card's scores are of."""
 EMPTY_DISHES: Final = 64
 EMPTY_SHARE: Final = 0.05
-FIRST_TRAINING_SEED: Final = 100_000
-
-
-def pixel_size_of(seed: int) -> float:
-    """The pixel size in um that a seed's field is drawn at: 0.6 to 4.6, log-uniform."""
-    chance = np.random.default_rng([seed, 1])
-    return float(math.exp(chance.uniform(math.log(0.6), math.log(4.6))))
-
-
-def simulated(seed: int, side_px: int = FIELD_PX) -> LabelledImage:
-    """One simulated field that covers ``side_px`` pixels of the working scale."""
-    size = pixel_size_of(seed)
-    side = max(32, round(side_px * UM_PER_PIXEL / size))
-    drawn = simulate_field(seed, shape=(side, side), pixel_size_um=size)
-    return LabelledImage(f"simulated {seed}", drawn.image, drawn.labels, size)
 
 
 def _simulate_into(job: tuple[int, Path, Path, int, int]) -> int:

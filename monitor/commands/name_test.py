@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from monitor.capture.names.choosing import Choice, FieldChooser
+from monitor.capture.choosing import Choice, FieldChooser
 from monitor.capture.names.light import Light
 from monitor.capture.names.patterns import (
     PRESETS,

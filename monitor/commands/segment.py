@@ -11,7 +11,7 @@ from rich.table import Table
 
 from monitor.capture.formats.reading import open_picture
 from monitor.capture.formats.sidecars import read_beside
-from monitor.capture.names.wells import name_capture
+from monitor.capture.naming import name_capture
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from monitor.capture.names.wells import name_capture
+from monitor.capture.naming import name_capture
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
     ConfigOption,

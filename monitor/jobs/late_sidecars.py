@@ -14,7 +14,7 @@ from pathlib import Path
 
 from monitor.capture.formats.sidecars import beside_hash, looks_beside, read_beside
 from monitor.capture.names.parts import shown_name
-from monitor.capture.names.wells import companion_hash, name_capture
+from monitor.capture.naming import companion_hash, name_capture
 from monitor.config import Config, SourceSettings
 from monitor.culture import UNLISTED
 from monitor.errors import CaptureError

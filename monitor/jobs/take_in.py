@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from monitor.capture.choosing import FieldChooser
 from monitor.capture.filesets import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
-from monitor.capture.names.choosing import FieldChooser
 from monitor.capture.names.patterns import shown_name
 from monitor.config import Config
 from monitor.culture import Capture, FieldIdentity

@@ -12,13 +12,9 @@ import torch
 from model.dataset import TrainingField
 from model.network import PmfCNN, PmfCNNConfig
 from model.preprocessing import Normalisation, normalise
+from model.simulation.labelled import FIRST_TRAINING_SEED, LAST_TEST_SEED, simulated
 from model.starter.local_contrast import local_contrast_labels, well_of
-from model.starter.training_fields import (
-    FIRST_TRAINING_SEED,
-    LAST_TEST_SEED,
-    simulated,
-    simulated_fields,
-)
+from model.starter.training_fields import simulated_fields
 from model.train import (
     FieldGroup,
     Progress,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.capture.names.wells import name_capture
+from monitor.capture.naming import name_capture
 from monitor.config import SourceSettings
 from monitor.culture import AlertKind, DishStatus
 from monitor.culture.local_times import is_by_zone, moved

@@ -21,8 +21,8 @@ from monitor.capture.names.instruments import PROJECTION
 from monitor.capture.names.light import NO_CHANNEL, Channel, Light
 from monitor.capture.names.patterns import channel_text, left_out, light_in, parse_name, shown_name
 from monitor.capture.names.plate_folders import folder_number
-from monitor.capture.names.wells import name_capture
-from monitor.capture.watching import is_capture_name
+from monitor.capture.naming import name_capture
+from monitor.capture.walking import is_capture_name
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
 from monitor.errors import CaptureError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.capture.names.choosing import FieldChooser
+from monitor.capture.choosing import FieldChooser
 from monitor.capture.names.light import Light, light_of
 from monitor.config import SourceSettings
 from tests.monitor.capture.corpus import OME, described, tiff

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from monitor.capture.names.wells import name_capture
+from monitor.capture.naming import name_capture
 from monitor.errors import CaptureError
 
 ZONE = ZoneInfo("UTC")
