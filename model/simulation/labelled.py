@@ -20,12 +20,10 @@ LAST_TEST_SEED: Final = 9999
 FIRST_TRAINING_SEED: Final = 100_000
 
 
-def simulated(seed: int) -> LabelledImage:
-    """One simulated field of ``FIELD_UM``, at a pixel size of its own: 0.6 to 4.6 um,
-    log-uniform.
-    """
+def simulated(seed: int, side_um: float = FIELD_UM) -> LabelledImage:
+    """One simulated field at a pixel size of its own: 0.6 to 4.6 um, log-uniform."""
     chance = np.random.default_rng([seed, 1])
     size = float(math.exp(chance.uniform(math.log(0.6), math.log(4.6))))
-    side = max(32, round(FIELD_UM / size))
+    side = max(32, round(side_um / size))
     drawn = simulate_field(seed, shape=(side, side), pixel_size_um=size)
     return LabelledImage(f"simulated {seed}", drawn.image, drawn.labels, size)

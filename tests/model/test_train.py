@@ -158,7 +158,7 @@ def test_simulated_fields_are_drawn_once_and_never_from_seeds_for_measuring(
 
 def test_a_simulated_field_covers_the_same_ground_at_any_pixel_size() -> None:
     for seed in range(3):
-        one = simulated(seed, 64)
+        one = simulated(seed, 160.0)
         assert one.pixel_size_um is not None
         assert one.image.shape[0] * one.pixel_size_um == pytest.approx(160, abs=5)
 
