@@ -81,7 +81,7 @@ images of that microscope.
 
 ## What it learnt from
 
-- {training["simulated_fields"]} simulated fields (`model.simulate`, seeds from
+- {training["simulated_fields"]} simulated fields (`model.simulation`, seeds from
   {training["first_simulation_seed"]} on) with exact truth: phase contrast and brightfield, 0.6 to
   4.6 um a pixel.
 - {training["empty_dishes"]} pictures of empty dishes: white noise at these scales and uneven light.
@@ -91,7 +91,7 @@ images of that microscope.
   differentiated cells at an assumed {SPREAD_CELLS_PIXEL_SIZE_UM} um a pixel.
 - A plate imager's brightfield fields and whole wells of hiPSC colonies
   (AllenInstitute/aics-automated-cell-culture-workflow; Allen Institute Software License), without
-  labels: pseudo-labels made by a local-contrast threshold (`model.starter.local_contrast_labels`).
+  labels: pseudo-labels made by a local-contrast threshold (`model.starter.local_contrast`).
 
 Share of the crops: {", ".join(f"{k} {v}" for k, v in training["shares"].items())}.
 {training["steps"]} steps, seed {training["seed"]}, made with

@@ -2,7 +2,7 @@
 
     python -m model.starter --out model/weights/starter --minutes 60 --real DATA
 
-It learns from simulated fields (`model.simulate`), whose truth is exact, and, where the folder is
+It learns from simulated fields (`model.simulation`), whose truth is exact, and, where the folder is
 given, from real fields that may be used for it: hiPSC phase contrast with labels, single spread
 cells (as differentiated-like cells), and a plate imager's brightfield fields whose labels are made
 here by a local-contrast threshold. Some of each are held back for measuring; the model card names

@@ -5,7 +5,7 @@ time. Neither an event nor its absence proves anything: writers close and open a
 no events, virus scanners send too many. Pure: the time is a monotonic clock's, passed in.
 
 What a folder says of a file may be old: over sshfs its size and time stand still for up to 20 s
-while it grows. So looks are those of the opened file (`bundles.look_at_open_file`), of which every
+while it grows. So looks are those of the opened file (`filesets.look_at_open_file`), of which every
 file system tells the truth.
 """
 

@@ -1,4 +1,4 @@
-"""Olympus OIB, by oiffile (BSD-3). The extra ``colonywatch[oib]``. OIF: `oif_format`."""
+"""Olympus OIB, by oiffile (BSD-3). The extra ``colonywatch[oib]``. OIF: `oif`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Olympus OIF, by oiffile (BSD-3). The extra ``colonywatch[oib]``.
 
-A list of settings with a folder of TIFF files beside it, packed as a ZIP: see `bundles`.
+A list of settings with a folder of TIFF files beside it, packed as a ZIP: see `filesets`.
 """
 
 from __future__ import annotations

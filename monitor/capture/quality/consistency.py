@@ -22,7 +22,7 @@ OTHER_MEDIAN_SPREADS = 6.0
 
 @dataclass(frozen=True)
 class Look:
-    """shape : (rows, columns); measures : as of `quality.judge`"""
+    """shape : (rows, columns); measures : as of `image_quality.judge`"""
 
     shape: tuple[int, int]
     measures: Mapping[str, float]
