@@ -10,14 +10,15 @@ colonies from scan to scan the result is drawn as a coarse `ColonyMap`.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import ColonyMap, FieldAreas, FieldMeasurement, FieldsJoined, ScanColony
@@ -129,7 +130,8 @@ class _Table:
         # Of each piece, by (field, number): pixels, differentiated pixels, first moments.
         self._pieces: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._cut: set[tuple[int, int]] = set()
-        self._joined = _Sets()
+        self._known: dict[tuple[int, int], None] = {}  # in the order in which they were found
+        self._joined: list[tuple[tuple[int, int], tuple[int, int]]] = []
 
     # --- areas -----------------------------------------------------------------------------------
 
@@ -169,7 +171,9 @@ class _Table:
             )
             for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
                 if count >= SHARED_PX:
-                    self._joined.join((index, pair >> 16), (other, pair & 0xFFFF))
+                    one, two = (index, pair >> 16), (other, pair & 0xFFFF)
+                    self._known |= {one: None, two: None}
+                    self._joined.append((one, two))
         covered = _fetch(theirs.labels, from_box, shape, border=UNKNOWN) != UNKNOWN
         mine[top:bottom, left:right] &= ~(covered & self._nearer(other, index, box))
 
@@ -211,7 +215,7 @@ class _Table:
         column_sum = np.bincount(numbers, weights=columns, minlength=length)
         row_sum = np.bincount(numbers, weights=rows, minlength=length)
         for number in range(1, length):
-            self._joined.add((index, number))
+            self._known[index, number] = None
             self._pieces[index, number] = np.array(
                 [area[number], differentiated[number], column_sum[number], row_sum[number]]
             )
@@ -249,7 +253,7 @@ class _Table:
 
     def colonies(self, min_area_um2: float) -> tuple[tuple[ScanColony, ...], tuple[ColonyMap, ...]]:
         found = []
-        for members in self._joined.sets():
+        for members in _whole(self._known, self._joined):
             area = differentiated = 0.0
             centre = np.zeros(2)
             for index, number in members:
@@ -358,26 +362,21 @@ class _Table:
         return box if box[0] < box[2] and box[1] < box[3] else None
 
 
-class _Sets:
-    """Which pieces belong together (union-find)."""
-
-    def __init__(self) -> None:
-        self._parent: dict[tuple[int, int], tuple[int, int]] = {}
-
-    def add(self, one: tuple[int, int]) -> tuple[int, int]:
-        root = self._parent.setdefault(one, one)
-        while self._parent[root] != root:
-            root = self._parent[root]
-        self._parent[one] = root
-        return root
-
-    def join(self, one: tuple[int, int], other: tuple[int, int]) -> None:
-        first, second = sorted((self.add(one), self.add(other)))
-        self._parent[second] = first
-
-    def sets(self) -> list[list[tuple[int, int]]]:
-        ordered = sorted(self._parent, key=self.add)
-        return [list(members) for _, members in itertools.groupby(ordered, key=self.add)]
+def _whole(
+    pieces: Iterable[tuple[int, int]],
+    joined: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+) -> list[list[tuple[int, int]]]:
+    """Pieces that belong together, by the pairs that do: what is least first, each in its order."""
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    if not numbers:
+        return []
+    ends = np.array([(numbers[one], numbers[other]) for one, other in joined]).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), bool), ends.T.astype(int)), shape=(len(numbers),) * 2)
+    count, labels = connected_components(graph, directed=False)
+    found: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    for piece, label in zip(numbers, labels.tolist(), strict=True):
+        found[label].append(piece)
+    return sorted(found, key=min)
 
 
 def _lengths(field: FieldPlace, is_placed: bool) -> Affine:
