@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -125,19 +126,14 @@ def apart(wanted: Sequence[float], *, least: float, low: float, high: float) -> 
         return [min(max(wanted[0], low), high)] if count == 1 else [
             low + step * number for number in range(count)
         ]  # fmt: skip
+    # It takes a moment to load.
+    from scipy.optimize import isotonic_regression
+
     # Least squares under an order: what stands too close is put together and shares its middle.
-    groups: list[list[float]] = []  # (sum of wanted places less their offsets, how many)
-    for number, place in enumerate(wanted):
-        groups.append([place - number * least, 1])
-        while len(groups) > 1 and groups[-2][0] / groups[-2][1] >= groups[-1][0] / groups[-1][1]:
-            total, many = groups.pop()
-            groups[-1][0] += total
-            groups[-1][1] += many
-    ceiling = high - (count - 1) * least
-    middles = [
-        min(max(total / many, low), ceiling) for total, many in groups for _ in range(int(many))
-    ]
-    return [middle + number * least for number, middle in enumerate(middles)]
+    steps = least * np.arange(count)
+    middles = isotonic_regression(np.array(wanted) - steps).x
+    placed: list[float] = (np.clip(middles, low, high - steps[-1]) + steps).tolist()
+    return placed
 
 
 def span_of(story: DishStory) -> tuple[datetime, datetime] | None:
