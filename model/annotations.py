@@ -122,7 +122,7 @@ def read_class_names(path: Path) -> ClassNames:
                 said = (row["class"] or "").strip().lower()
                 if said not in _MEANINGS:
                     problems.append(
-                        f"line {number}: the class {said!r} is none; write one of {allowed}"
+                        f"line {number}: {said!r} is not a class; write one of {allowed}"
                     )
                 elif not name:
                     problems.append(f"line {number}: no name")
@@ -161,7 +161,7 @@ def read_annotations(
     except OSError as error:
         raise AnnotationError(f"cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"not a whole JSON text ({error}); export it again") from error
+        raise AnnotationError(f"not a complete JSON text ({error}); export it again") from error
     if isinstance(document, dict) and "shapes" in document:
         outlines, rest = _from_labelme(document, image_shape, names)
     else:
@@ -196,7 +196,7 @@ def _check_place(outlines: Sequence[Outline], image_shape: tuple[int, int]) -> N
     if outside:
         left, top, right, bottom = shapely.total_bounds(outside)
         raise AnnotationError(
-            f"{len(outside)} of {len(outlines)} outlines lie outside the image (x {left:.0f} to "
+            f"{len(outside)} of {len(outlines)} outlines are outside the image (x {left:.0f} to "
             f"{right:.0f}, y {top:.0f} to {bottom:.0f}; the image is {width} wide and {height} "
             "high): drawn on another image or at another size; export them for this one"
         )
@@ -216,7 +216,7 @@ def _from_geojson(document: Any, names: ClassNames) -> list[Outline]:
         ):
             kind = geometry.get("type") if isinstance(geometry, Mapping) else None
             if kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
-                problems.append(f"annotation {number}: its geometry is no polygon ({kind!r})")
+                problems.append(f"annotation {number}: its geometry is not a polygon ({kind!r})")
             continue
         name = _class_of(feature.get("properties"))
         if name is None:
@@ -280,8 +280,8 @@ def _strange_names(strange: Mapping[str, int], names: ClassNames) -> list[str]:
     told = ", ".join(f"{name!r} ({number})" for name, number in strange.items())
     known = ", ".join(names.meanings)
     return [
-        f"unknown class {told}; known names: {known}. Rename it, or say in {CLASS_NAMES} beside "
-        "images/ and labels/ what it means (columns name,class)"
+        f"unknown class {told}; known names: {known}. Rename it, or give its meaning in "
+        f"{CLASS_NAMES} beside images/ and labels/ (columns name,class)"
     ]
 
 
@@ -301,7 +301,7 @@ def _from_labelme(
     found: list[Outline] = []
     shapes = document["shapes"]
     if not isinstance(shapes, list):
-        raise AnnotationError("its shapes are no list; save it again in labelme")
+        raise AnnotationError("its shapes are not a list; save it again in labelme")
     for number, one in enumerate(shapes, start=1):
         try:
             where = _labelme_area(one, image_shape)

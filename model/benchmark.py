@@ -50,7 +50,7 @@ class Speed:
     copy_gb_per_s : bytes read and written a second by a copy far larger than the caches
     network_gflops : counted arithmetic of the network over its time
     max_abs_difference : of probabilities, dense pass against every window run alone
-    peers : name -> seconds a megapixel; skipped : name -> why it was not timed
+    peers : name -> seconds per megapixel; skipped : name -> why it was not timed
     """
 
     megapixels: float

@@ -1,7 +1,7 @@
 """A model on disk: a folder with weights, manifest and card; refused unless it is what it says.
 
     weights.safetensors   the numbers; never a pickle, since a pickle runs code when read
-    manifest.json         sizes, classes, um a pixel, normalisation, data, scores, hash, canary
+    manifest.json         sizes, classes, um/px, normalisation, data, scores, hash, canary
     card.md               what a person should know before trusting it
 
 A manifest may say anything, with its hash right: its sizes are held against limits, and the head of
@@ -222,7 +222,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"{folder / MANIFEST}: not a complete manifest ({error!s}); "
-            "take the model folder anew from where it came"
+            "copy the model folder again from its source"
         ) from error
     if normalisation.name != NORMALISATION:
         raise ModelError(
@@ -231,15 +231,15 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if values.get("sha256") != manifest.sha256:
         raise ModelError(
-            f"{folder / MANIFEST}: its settings do not match its own hash: it was changed after "
-            "the model was made; take the model folder anew from where it came"
+            f"{folder / MANIFEST}: its settings do not match its own hash: it was changed "
+            "after the model was made; copy the model folder again from its source"
         )
     return manifest
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"the name {value!r} is none")
+        raise ValueError(f"{value!r} is not a name")
     return value
 
 
@@ -260,11 +260,11 @@ def _check_ranges(manifest: Manifest) -> None:
         limits["assumed_pixel_size_um / um_per_pixel"] = (size / manifest.um_per_pixel, 0.01, 20)
     for name, (value, low, high) in limits.items():
         if not low <= value <= high:
-            raise ValueError(f"{name} is {value:g}; it must lie between {low:g} and {high:g}")
+            raise ValueError(f"{name} is {value:g}; it must be between {low:g} and {high:g}")
     if not isinstance(rule.texture_px, int) or not isinstance(rule.block_px, int):
         raise ValueError("texture_px and block_px must be whole numbers")
     if not 0 < rule.quantile <= 1:
-        raise ValueError(f"quantile is {rule.quantile}; it must lie between 0 and 1")
+        raise ValueError(f"quantile is {rule.quantile}; it must be between 0 and 1")
 
 
 def _check_sizes(values: Mapping[str, Any]) -> None:
@@ -274,7 +274,7 @@ def _check_sizes(values: Mapping[str, Any]) -> None:
     """
     network = values["network"]
     if not isinstance(network, Mapping):
-        raise ValueError("network is no table of sizes")
+        raise ValueError("network is not a table of sizes")
     limits = {
         "window_px": LARGEST_WINDOW_PX,
         "stride_px": 64,
@@ -293,12 +293,12 @@ def _check_sizes(values: Mapping[str, Any]) -> None:
             _check_size(name, value, limits[name])
         elif name in lists:
             if not isinstance(value, list) or len(value) > MOST_GRIDS:
-                raise ValueError(f"{name} is no list of up to {MOST_GRIDS} sizes")
+                raise ValueError(f"{name} is not a list of up to {MOST_GRIDS} sizes")
             for one in value:
                 _check_size(name, one, lists[name])
     canary = values["canary"]
     if not isinstance(canary, list) or len(canary) > 100_000:
-        raise ValueError("the canary is no list of up to 100,000 numbers")
+        raise ValueError("the canary is not a list of up to 100,000 numbers")
 
 
 def _check_size(name: str, value: object, largest: int) -> None:
@@ -347,7 +347,7 @@ def _checked_weights(path: Path, config: PmfCNNConfig) -> bytes:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(LARGEST_HEADER_BYTES, size - 8):
-            raise ValueError(f"its head claims {length:,} bytes of {size:,}")
+            raise ValueError(f"its header claims {length:,} bytes of {size:,}")
         try:
             head = json.loads(file.read(length))
             found = {
@@ -356,7 +356,7 @@ def _checked_weights(path: Path, config: PmfCNNConfig) -> bytes:
                 if name != "__metadata__"
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError("its head is none") from error
+            raise ValueError("its header is not one") from error
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise ValueError(
@@ -365,7 +365,7 @@ def _checked_weights(path: Path, config: PmfCNNConfig) -> bytes:
             )
     needed = 8 + length + sum(_BYTES[kind] * math.prod(shape) for kind, shape in expected.values())
     if size != needed:
-        raise ValueError(f"{size:,} bytes, of which its head speaks of {needed:,}")
+        raise ValueError(f"{size:,} bytes, of which its header declares {needed:,}")
     return path.read_bytes()
 
 
@@ -387,7 +387,7 @@ def load_model(folder: Path) -> Model:
     except ValueError as error:
         raise ModelError(
             f"{folder / WEIGHTS}: the weights do not fit the sizes in {MANIFEST} ({error}); "
-            "take the model folder anew from where it came"
+            "copy the model folder again from its source"
         ) from error
     except OSError as error:
         raise ModelError(
@@ -398,7 +398,7 @@ def load_model(folder: Path) -> Model:
     if found != manifest.weights_sha256:
         raise ModelError(
             f"{folder / WEIGHTS}: hash {found[:12]} instead of {manifest.weights_sha256[:12]}: "
-            "damaged, or of another model; take the model folder anew from where it came"
+            "damaged, or of another model; copy the model folder again from its source"
         )
     try:
         tensors = load_tensors(content)
@@ -407,7 +407,7 @@ def load_model(folder: Path) -> Model:
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(
             f"{folder / WEIGHTS}: the weights do not fit the sizes in {MANIFEST}; "
-            f"take the model folder anew from where it came ({str(error).splitlines()[0]})"
+            f"copy the model folder again from its source ({str(error).splitlines()[0]})"
         ) from error
     network.eval()
     model = Model(network, manifest)
@@ -422,13 +422,13 @@ def check_canary(model: Model, folder: Path) -> None:
     if len(here) != len(expected):
         raise ModelError(
             f"{folder}: the canary has {len(expected)} numbers instead of {len(here)}; "
-            "take the model folder anew from where it came"
+            "copy the model folder again from its source"
         )
     # numpy's maximum keeps a NaN; Python's would pass over it.
     worst = float(np.abs(np.subtract(here, expected)).max(initial=0.0))
     if not worst <= CANARY_TOLERANCE:
         raise ModelError(
-            f"{folder}: the canary picture gives probabilities that are off by {worst:.3f} on this "
+            f"{folder}: the canary image gives probabilities that are off by {worst:.3f} on this "
             "machine; the numerical libraries differ from those that the model was checked with: "
             "install the pinned versions"
         )

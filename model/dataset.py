@@ -145,7 +145,7 @@ def read_labelled(
         size, stated = sizes.get(picture.name), one.pixel_size_um
         if size and stated and abs(size / stated - 1) > SIZES_AGREE:
             problems.append(
-                f"{picture}: {stated:g} um a pixel by the file or its name, {size:g} by "
+                f"{picture}: {stated:g} um/px by the file or its name, {size:g} by "
                 f"{PIXEL_SIZES}; correct the one that is wrong"
             )
         found.append(replace(one, pixel_size_um=size or stated or pixel_size_um))
@@ -253,8 +253,8 @@ def _of_another_program(stem: str, seen: Mapping[str, Path]) -> str:
         if stem.lower().endswith(ending.lower()) and stem[: -len(ending)] in seen:
             return (
                 f". It looks like what a segmentation program found in "
-                f"{seen[stem[: -len(ending)]].name}: such maps number the objects; write the class "
-                "of each in place of its number, and name the file like the image"
+                f"{seen[stem[: -len(ending)]].name}: such maps number the objects; write the "
+                "class of each instead of its number, and name the file like the image"
             )
     return ""
 
@@ -267,13 +267,9 @@ def _passed_over(labels: Path) -> list[str]:
         if path.name.startswith(".") or not path.is_file():
             continue
         if kind in (".jpg", ".jpeg"):
-            found.append(
-                f"{path}: passed over: JPEG changes values; save label maps as PNG or TIFF"
-            )
+            found.append(f"{path}: ignored: JPEG changes values; save label maps as PNG or TIFF")
         elif kind in (".npy", ".npz", ".mat", ".h5", ".zip", ".roi", ".bmp", ".gif", ".xml"):
-            found.append(
-                f"{path}: passed over: labels are read from .png, .tif, .geojson and .json"
-            )
+            found.append(f"{path}: ignored: labels are read from .png, .tif, .geojson and .json")
     return found
 
 
@@ -337,7 +333,7 @@ def _nothing_to_learn(
 
 
 def read_pixel_sizes(path: Path) -> dict[str, float]:
-    """File name -> um a pixel; empty where the file is missing. Raises DataError if malformed."""
+    """File name -> um/px; empty where the file is missing. Raises DataError if malformed."""
     if not path.exists():
         return {}
     sizes: dict[str, float] = {}
@@ -354,7 +350,7 @@ def read_pixel_sizes(path: Path) -> dict[str, float]:
                 except ValueError:
                     size = 0.0
                 if not 0.01 <= size <= 100 or not row["file"]:
-                    problems.append(f"{path}: line {number}: {said!r} um is no pixel size")
+                    problems.append(f"{path}: line {number}: {said!r} um is not a pixel size")
                     continue
                 sizes[Path(row["file"].replace("\\", "/")).name] = size
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -87,7 +87,7 @@ def train(
     tell = progress or (lambda _: None)
     labelled = list(read_labelled(data).images if isinstance(data, Path) else data)
     if (out / MANIFEST).exists():
-        raise ModelError(f"{out}: holds a model already; choose another folder, or delete that one")
+        raise ModelError(f"{out}: already holds a model; choose another folder, or delete that one")
     start = load_model(STARTER if base is None else base)
     settings = replace(
         settings,

@@ -137,8 +137,8 @@ def _no_background(maps: Sequence[MapFacts], background_elsewhere: bool) -> list
     tail = ": there is no background in it" if anywhere else ""
     return [
         f"{where}{tail}: the values are 1 and 2, and 0 (background) is missing. If 1 is background "
-        "and 2 cells (as ilastik and others count), take 1 off each value; if the fields are all "
-        "covered by cells, say that the labels are right"
+        "and 2 cells (as ilastik and others count), subtract 1 from each value; if cells cover the "
+        "fields entirely, say that the labels are right"
     ]
 
 
@@ -156,9 +156,9 @@ def _numbered_objects(maps: Sequence[MapFacts]) -> list[str]:
     if not both or (len(both) < 3 and len(apart) < len(both)):
         return []
     return [
-        f"{_names(both)}: each label is one connected piece in every field, as if 1 and 2 were "
-        "numbers of objects (an instance map) and not classes. If so, write the class of each "
-        "object in place of its number: 1 undifferentiated, 2 differentiated"
+        f"{_names(both)}: each label is one connected component in every field, as if 1 and 2 were "
+        "numbers of objects (an instance map) and not classes. If so, write the class of "
+        "each object instead of its number: 1 undifferentiated, 2 differentiated"
     ]
 
 
@@ -214,10 +214,10 @@ def what_values(strange: Sequence[float], every: Sequence[float]) -> str:
         )
     whole = sorted(int(value) for value in every)
     if set(whole) <= {1, 2, 3}:
-        return "counted from 1, as by ilastik? Take 1 off each value"
+        return "counted from 1, as by ilastik? Subtract 1 from each value"
     step = whole[1] if len(whole) > 1 and whole[0] == 0 else 0
     if len(whole) <= 4 and step > 2 and all(value in _stretched(whole) for value in whole):
-        return "stretched over the grey levels for the eye? Write 0, 1 and 2 in their place"
+        return "stretched over the grey levels for display? Write 0, 1 and 2 in their place"
     if len(whole) > 4 or whole[-1] > 4:
         return (
             f"{len(whole)} different values up to {whole[-1]}: numbers of objects (an instance "

@@ -100,12 +100,13 @@ def read_labels(path: Path, image_shape: tuple[int, int] | None = None) -> NDArr
         values = values[0]
     if values.ndim == 3 and values.shape[2] in (2, 3, 4):
         raise DataError(
-            f"{path}: a label map of shape {values.shape} is a colour picture, "
+            f"{path}: a label map of shape {values.shape} is a colour image, "
             f"{what_colours(values)}; save class indices as one grey plane"
         )
     if values.ndim != 2:
         raise DataError(
-            f"{path}: a label map of shape {values.shape} is no single plane; save class indices "
+            f"{path}: a label map of shape {values.shape} is not a single plane; save class "
+            f"indices "
             "as one grey plane"
         )
     if values.dtype.kind not in "buif":
@@ -146,7 +147,7 @@ def _check_size(
     """By the file's head, before its pixels are read: a head may claim anything."""
     if pixels > LARGEST_MAP_PX:
         raise DataError(
-            f"{path}: says that it has {pixels:,} pixels; label maps have up to "
+            f"{path}: declares {pixels:,} pixels; label maps have up to "
             f"{LARGEST_MAP_PX:,}. Replace it, or cut the field smaller"
         )
     if image_shape is not None and size != tuple(image_shape):

@@ -44,7 +44,7 @@ def kind_of(folder: Path, values: Mapping[str, Any]) -> str:
     if not isinstance(kind, str) or not 0 < len(kind) <= 40 or not kind.isprintable():
         raise ModelError(
             f"{folder / MANIFEST}: its kind is {repr(kind)[:60]}, which is not the name of a kind "
-            "of network; take the model folder anew from where it came"
+            "of network; copy the model folder again from its source"
         )
     return kind
 
@@ -54,11 +54,11 @@ def read_json(folder: Path) -> dict[str, Any]:
     try:
         path = folder / MANIFEST
         if path.exists() and not path.is_file():
-            raise ModelError(f"{path}: is no file; give the folder of a model")
+            raise ModelError(f"{path}: is not a file; give the folder of a model")
         if path.stat().st_size > LARGEST_MANIFEST_BYTES:
             raise ModelError(
-                f"{path}: has {path.stat().st_size:,} bytes, far more than any manifest; take the "
-                "model folder anew from where it came"
+                f"{path}: has {path.stat().st_size:,} bytes, far more than any manifest; copy "
+                "the model folder again from its source"
             )
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -68,7 +68,7 @@ def read_json(folder: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"{folder / MANIFEST}: not a JSON text; take the model folder anew from where it came"
+            f"{folder / MANIFEST}: not a JSON text; copy the model folder again from its source"
         ) from error
     if not isinstance(values, dict):
         raise ModelError(f"{folder / MANIFEST}: not a manifest; give the folder of a model")

@@ -64,7 +64,7 @@ class PmfSegmenter:
 
         image : (H, W) of any real dtype and range, or colour (see `to_grey`); any size. Rows are
             read a few at a time, twice
-        pixel_size_um : um a pixel; None if unknown: then see `assume_pixel_size`
+        pixel_size_um : um/px; None if unknown: then see `assume_pixel_size`
         inside : (H, W) bool, False outside the vessel
         Raises ValueError for an empty image, a pixel size that is none, or a mask of another shape.
         """
@@ -74,7 +74,9 @@ class PmfSegmenter:
         if 0 in shape:
             raise ValueError(f"an image of shape {image.shape} has no pixels")
         if pixel_size_um is not None and not 0 < pixel_size_um < 1e4:
-            raise ValueError(f"a pixel size of {pixel_size_um} um is none; give um a pixel or None")
+            raise ValueError(
+                f"a pixel size of {pixel_size_um} um is not a pixel size; give um/px or None"
+            )
         if mask is not None and mask.shape != shape:
             raise ValueError(f"the mask is {mask.shape}, the image {shape}: they must be equal")
         assumed = self.assume_pixel_size(source, mask) if pixel_size_um is None else None

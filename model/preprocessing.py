@@ -1,6 +1,6 @@
 """From a capture to what the network sees: working scale, flat background, even contrast.
 
-The network may look only at texture. So before it an image is brought to the model's um a pixel,
+The network may look only at texture. So before it an image is brought to the model's um/px,
 its background is made flat (uneven light, vignetting, stitched tiles) and its contrast is scaled by
 that of its most textured parts: brightfield of plate imagers spans a few grey levels, phase
 contrast two hundred. Both steps are deterministic; the background is local and the contrast is one

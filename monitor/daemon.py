@@ -88,7 +88,7 @@ VIGIL_S = 30.0
 RECORD_S = 5.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
-# Side-cars that come after their pictures are looked for so often.
+# Sidecars that come after their pictures are looked for so often.
 LATE_S = 120.0
 AFTER_FAULT_S = 5.0
 # No part of the loop keeps the others waiting for longer, save for one capture or scan.
@@ -304,8 +304,8 @@ class Daemon:
         present = source.watcher.present
         if source.was_present and not present:
             log.error(
-                "source=%s: its folder %s is gone; nothing is treated as deleted, watching goes "
-                "on when it is back",
+                "source=%s: its folder %s is gone; nothing is treated as deleted, "
+                "watching resumes when it is back",
                 source.config.name,
                 source.config.path,
             )
@@ -318,7 +318,7 @@ class Daemon:
             self._rescan(source)
 
     def _look_beside(self, source: _Source) -> None:
-        """Side-cars and companions that came after their pictures."""
+        """Sidecars and companions that came after their pictures."""
         if self._late_sidecars.look(source.config.name):
             self._wake.set()
 
@@ -366,11 +366,11 @@ class Daemon:
         except RecordError as problem:
             log.error("%s", problem)
         except Exception:
-            log.exception("unexpected fault in %s; it is tried again", job.__name__)
+            log.exception("unexpected error in %s; it is tried again", job.__name__)
 
     def _look_at_record(self) -> None:
         if self._record.look():
-            log.warning("the record is back; all begins anew on it")
+            log.warning("the record is back; starting afresh with it")
             self._record_is_back = True
             self._end()
 
@@ -393,8 +393,8 @@ class Daemon:
             text = "\n".join(map(str, strays))
             say_to_all(
                 self._config,
-                "removal plans that are on no record were withdrawn",
-                f"{text}\n\nSee whether the picker has carried any of them out.\n",
+                "removal plans that no record knows were withdrawn",
+                f"{text}\n\nSee whether the picker has carried out any of them.\n",
                 utc_now(),
             )
 
@@ -423,7 +423,7 @@ class Daemon:
         limit = max(DELIVERY_STUCK_S, 20 * self._config.outlets.email.timeout_s)
         hangs = time.monotonic() - self._delivery_at > limit
         if hangs and not self._said_delivery_hangs:
-            log.critical("no message moves for over %.0f s: a new start is needed", limit)
+            log.critical("no message has moved for over %.0f s: a restart is needed", limit)
         self._said_delivery_hangs = hangs
         return hangs
 
@@ -440,7 +440,7 @@ class Daemon:
 
     def _write_digest(self) -> None:
         if write_due_digest(self._config, self._store, utc_now()):
-            log.info("the digest of the day is on its way")
+            log.info("the daily digest is on its way")
 
     def _check_in_now(self) -> None:
         """In a thread of its own: a server that does not answer holds up nothing."""

@@ -46,7 +46,7 @@ class SimulatedField:
 
     image : (H, W) uint8 or uint16
     labels : (H, W) uint8, values of `CellClass` and `UNKNOWN`
-    pixel_size_um : um a pixel, the same in both directions
+    pixel_size_um : um/px, the same in both directions
     modality : "phase" or "brightfield"
     seed : what it was drawn from
     """

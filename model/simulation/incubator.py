@@ -78,7 +78,9 @@ class VirtualDish:
     def __post_init__(self) -> None:
         check(self.seed, (64, 64), None, self.modality)
         if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
-            raise ValueError(f"dish name {self.name!r} is no folder name; give one like 'dish-01'")
+            raise ValueError(
+                f"dish name {self.name!r} is not a valid folder name; give one like 'dish-01'"
+            )
 
     def field(
         self, hours: float, *, shape: tuple[int, int] = (768, 768), pixel_size_um: float = 2.0

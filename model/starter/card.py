@@ -72,10 +72,10 @@ contrast and brightfield images. It is a start: a lab's own 3 to 10 labelled fie
 better (fine-tuning), and nobody should decide about a dish by it alone before having measured it on
 images of that microscope.
 
-- Network: windows of {config.window_px} x {config.window_px} pixels at {manifest.um_per_pixel} um a
-  pixel ({config.window_px * manifest.um_per_pixel:.0f} um), stride {config.stride_px}, grids
+- Network: windows of {config.window_px} x {config.window_px} pixels at {manifest.um_per_pixel}
+  um/px ({config.window_px * manifest.um_per_pixel:.0f} um), stride {config.stride_px}, grids
   {", ".join(str(r) for r in config.grids)} learnt, {", ".join(str(r) for r in config.voting_grids)}
-  voting; {2e-3 * multiply_adds_per_pixel(config):.0f} GFLOP a megapixel at the working scale.
+  voting; {2e-3 * multiply_adds_per_pixel(config):.0f} GFLOP per megapixel at the working scale.
 - Normalisation: {manifest.normalisation.name}; temperature {manifest.temperature}.
 - Identity: the `sha256` in manifest.json, over the weights and all that gives them a meaning.
 
@@ -83,12 +83,12 @@ images of that microscope.
 
 - {training["simulated_fields"]} simulated fields (`model.simulation`, seeds from
   {training["first_simulation_seed"]} on) with exact truth: phase contrast and brightfield, 0.6 to
-  4.6 um a pixel.
+  4.6 um/px.
 - {training["empty_dishes"]} pictures of empty dishes: white noise at these scales and uneven light.
 - hiPSC colonies in phase contrast (allen-cell-animated/cell-catalog; repository MIT), labels by
   local contrast, checked by eye: background and undifferentiated only.
 - Single spread cells in phase contrast (oist/Usiigaci; MIT), taken as a stand-in for
-  differentiated cells at an assumed {SPREAD_CELLS_PIXEL_SIZE_UM} um a pixel.
+  differentiated cells at an assumed {SPREAD_CELLS_PIXEL_SIZE_UM} um/px.
 - A plate imager's brightfield fields and whole wells of hiPSC colonies
   (AllenInstitute/aics-automated-cell-culture-workflow; Allen Institute Software License), without
   labels: pseudo-labels made by a local-contrast threshold (`model.starter.local_contrast`).
@@ -137,6 +137,6 @@ their labels are another network's and their pixel size is a guess
 - The dark wall of a round well may be called cells: leave a strip of 100 um along it outside.
 - Very dense differentiated sheets and colonies out of focus are often taken for each other.
 - Clumps of dead cells and thick colony centres may be called either class of cells.
-- Made for 0.6 to 4.6 um a pixel. With an unknown pixel size one is assumed, and the result says so.
+- Made for 0.6 to 4.6 um/px. With an unknown pixel size one is assumed, and the result says so.
 - Not a medical device.
 """

@@ -86,7 +86,7 @@ def make_starter(
     torch.manual_seed(seed)
     network = PmfCNN(config)
     started_from = take_layers(network, base) if base else None
-    say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP a megapixel at the working scale")
+    say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP per megapixel at the working scale")
     if steps is None:
         steps = _steps(work / "steps", lambda: steps_in(minutes, network, groups, settings))
     manifest = Manifest("starter", config, UM_PER_PIXEL)
@@ -215,7 +215,7 @@ def measure(segmenter: Segmenter, real: Path | None) -> dict[str, Any]:
 
 
 def noise_called_cells(segmenter: Segmenter) -> dict[str, Any]:
-    """How much of pictures of white noise, at 0.7 to 4 um a pixel, is called cells."""
+    """How much of pictures of white noise, at 0.7 to 4 um/px, is called cells."""
     shares = []
     for number in range(NOISE_PICTURES):
         chance = np.random.default_rng([number, 5])

@@ -24,13 +24,13 @@ def card(manifest: Manifest) -> str:
         f"# {manifest.name}\n",
         f"Fine-tuned from the model {training['from']['name']} "
         f"(`{training['from']['sha256'][:12]}`) on:\n",
-        f"| image | um a pixel | labelled | {heads} |",
+        f"| image | um/px | labelled | {heads} |",
         f"|---|---|---|{'---|' * len(CellClass)}",
         images + "\n",
     ]
     if assumed:
         told.append(
-            f"Where no pixel size is stated, {assumed:g} um was assumed, and will be for images of "
+            f"If no pixel size is given, {assumed:g} um was assumed, and will be for images of "
             "which none is known. State it: areas in um2 need it.\n"
         )
     told.append(
@@ -52,7 +52,7 @@ def card(manifest: Manifest) -> str:
         "expect less on new dishes)"
     )
     told += [
-        f"{kind}, {training['turns']} networks trained on the others and asked about these; the "
+        f"{kind}, {training['turns']} networks trained on the others and tested on these; the "
         "model itself then learnt from all.\n",
         f"| | mean Jaccard | {heads} | fraction error | ECE |",
         f"|---|---|{'---|' * len(CellClass)}---|---|",
@@ -60,7 +60,8 @@ def card(manifest: Manifest) -> str:
         _row("fine-tuned", scores) + "\n",
     ]
     told.append(
-        "The same fields chose the share and the temperature, so this is a little hopeful. Measure "
+        "The same fields chose the share and the temperature, so this is slightly optimistic. "
+        "Measure "
         "it with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
     )
     return "\n".join(told)

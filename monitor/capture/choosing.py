@@ -3,7 +3,7 @@
 One says what the dish is like. A second would weigh the same cells twice, and fluorescence shows
 what the model was never taught. The choice is by rule and never by which file came first:
 
-- Channels: the source's `channel`, by any name that the file, its side-car or its name has for it.
+- Channels: the source's `channel`, by any name that the file, its sidecar or its name has for it.
   Without that setting, never fluorescence; of the other channels in a folder those in transmitted
   light before those of which nothing is known, and of several the lowest in number, else by name.
 - Planes: the source's `plane`. A projection is taken where that plane of its field is not there.
@@ -50,7 +50,7 @@ def _folder_of(_path: Path, _names: str) -> _Folder:
 
 @dataclass(frozen=True)
 class Choice:
-    """named : with what the folders say of projections. channel : what file and side-car say
+    """named : with what the folders say of projections. channel : what file and sidecar say
 
     left_out : why another picture of its field is looked at, such as ``channel w2 (DAPI)``; None =
         it is the one

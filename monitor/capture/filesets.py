@@ -184,7 +184,7 @@ def _pack(path: Path, take: Callable[[bytes], object]) -> None:
             with os.fdopen(os.open(file, flags), "rb") as part:
                 about = os.fstat(part.fileno())
                 if not stat.S_ISREG(about.st_mode):
-                    raise OSError(f"holds {name}, which is no regular file")
+                    raise OSError(f"holds {name}, which is not a regular file")
                 total += about.st_size
                 if total > MAX_BYTES:
                     raise BundleTooLargeError(f"has more than {MAX_BYTES / 2**30:.0f} GiB")

@@ -79,8 +79,7 @@ def _put_into(path: PurePath, named: NamedParts, well: OmeWell) -> NamedParts:
         if _plain(said) != _plain(well.name):
             raise bad_name(
                 path,
-                f"it says the well {shown_name(said)}, and the OME-XML within says "
-                f"{shown_name(well.name)}",
+                f"it gives the well {shown_name(said)}, and its OME-XML {shown_name(well.name)}",
             )
         return replace(named, field=field)
     placed = replace(named, dish=f"{named.dish}/{well.name}", field=field)
@@ -112,8 +111,8 @@ def _well_of(path: PurePath, nameless: CaptureError | None) -> OmeWell | None:
     except UnreadableError as problem:
         if nameless is not None and problem.reason == "no-companion":
             raise CaptureError(
-                f"{shown_name(path)}: {problem}, and its name says no dish; copy it into the same "
-                "folder; it is tried again by itself",
+                f"{shown_name(path)}: {problem}, and its name gives no dish; copy it into the "
+                "same folder; it is retried automatically",
                 reason="no-companion",
                 transient=True,
             ) from nameless

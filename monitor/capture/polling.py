@@ -131,6 +131,6 @@ class Poller:
             try:
                 self.look()
             except Exception:  # it would end the watching; the next look finds the files again
-                log.exception("a look at %s failed; it is tried again", shown_name(self._folder))
+                log.exception("checking %s failed; it is tried again", shown_name(self._folder))
             # A share that takes longer than that is not asked without a pause.
             self._stopping.wait(max(self._every_s, time.monotonic() - began))

@@ -167,18 +167,18 @@ def walk(
                 elif is_capture_name(entry.name) and _is_file_within(entry, root or real):
                     yield Found(Path(entry.path), entry)
             except OSError as problem:
-                complain(f"{shown_name(entry.path)} cannot be looked at ({problem.strerror})")
+                complain(f"{shown_name(entry.path)} cannot be examined ({problem.strerror})")
         if count > bounds.entries:
             complain(
                 f"folder {shown_name(folder)} holds more than {bounds.entries:,} files and "
-                f"folders; what comes after {shown_name(here.path)} is not seen. Move what is old "
-                "out of it, or make several sources of it"
+                f"folders; what comes after {shown_name(here.path)} is not seen. Move old "
+                f"files out of it, or split it into several sources"
             )
             return
         if folders and here.depth >= bounds.depth:
             complain(
-                f"folder {shown_name(folders[0].path)} lies more than {bounds.depth} folders "
-                "deep; it and those beside it are not looked into. Make its place a source"
+                f"folder {shown_name(folders[0].path)} is more than {bounds.depth} folders "
+                f"deep; it and those beside it are not searched. Make it a source of its own"
             )
             continue
         waiting.extend(reversed(folders))
@@ -200,10 +200,7 @@ def _entries(here: _Folder, most: int, complain: Complain) -> list[os.DirEntry[s
     found: list[os.DirEntry[str]] = []
     try:
         if _holds_itself(here):
-            complain(
-                f"folder {shown_name(here.path)} is a folder that it lies in itself; it is not "
-                "looked into once more"
-            )
+            complain(f"folder {shown_name(here.path)} contains itself; it is not searched again")
             return None
         with os.scandir(here.path) as entries:
             for entry in entries:

@@ -26,10 +26,10 @@ def watch_kind(folder: Path, wanted: str, *, mounts: Path = MOUNTS) -> tuple[Kin
         return "polling", "the configuration says so"
     own = mount_of(os.path.realpath(folder), read_mounts(mounts))
     if own is None:
-        return "events", "the file system's kind could not be told"
+        return "events", "the kind of file system could not be determined"
     if own.tells_of_new_files:
-        return "events", f"it lies on {own.file_system}, which tells of new files"
-    return "polling", f"it lies on {own.file_system}, which does not tell of every new file"
+        return "events", f"it is on {own.file_system}, which reports new files"
+    return "polling", f"it is on {own.file_system}, which does not report every new file"
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def how_watched(below: MountBelow, wanted: str, kind: str) -> WatchedBelow:
     if below.shows is not None:
         from monitor.capture.names.parts import shown_name
 
-        how, why = "not", f"it shows once more what is in {shown_name(below.shows)}"
+        how, why = "not", f"it repeats what is in {shown_name(below.shows)}"
     elif wanted != "auto":
         how, why = wanted, "the configuration says so"
     elif kind == "polling":
-        how, why = "polling", "as the source that it lies in"
+        how, why = "polling", "like the source that it is in"
     elif below.mount.tells_of_new_files:
-        how, why = "events", f"it is {name}, which tells of new files"
+        how, why = "events", f"it is {name}, which reports new files"
     else:
-        how, why = "polling", f"it is {name}, which does not tell of every new file"
+        how, why = "polling", f"it is {name}, which does not report every new file"
     return WatchedBelow(below.place, name, how, why)

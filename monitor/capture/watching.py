@@ -148,7 +148,7 @@ class Watcher:
             count += 1
         if time.monotonic() > until:
             self._troubles(
-                f"folder {shown_name(self._source.path)} was not looked through within "
+                f"folder {shown_name(self._source.path)} was not searched within "
                 f"{within_s:.0f} s; the next look begins anew"
             )
         self._troubles.end()
@@ -176,13 +176,13 @@ class Watcher:
             self.reason = f"the folder is not there ({problem.strerror})"
             return None
         if not stat.S_ISDIR(about.st_mode):
-            self.reason = "it is no folder"
+            self.reason = "it is not a folder"
             return None
         if not readable:
             self.reason = "the folder may not be read"
             return None
         if self._was_share and self._share() is None and not _holds_anything(path):
-            self.reason = "nothing is mounted there any more"
+            self.reason = "nothing is mounted there any longer"
             return None
         return about.st_dev, about.st_ino
 
@@ -211,7 +211,7 @@ class Watcher:
             why = (
                 "watching had ended"
                 if wanted == self._watched
-                else "the folder is another one"
+                else "the folder was replaced"
                 if wanted.identity != self._watched.identity
                 else "something was mounted or unmounted in it"
             )

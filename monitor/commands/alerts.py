@@ -86,7 +86,7 @@ def ack(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Say that somebody knows.
+    """Acknowledge an alert: somebody knows.
 
     Example: colonywatch alerts ack 3 --note "removed by hand"
     """
@@ -100,13 +100,13 @@ def ack(
 def snooze(
     alert: Annotated[int, typer.Argument(metavar="ALERT", help="Number, as `list` shows it.")],
     hours: Annotated[
-        float, typer.Option("--hours", min=0, max=24 * 31, help="0 ends the rest.")
+        float, typer.Option("--hours", min=0, max=24 * 31, help="0 ends the snooze.")
     ] = 12.0,
     who: Annotated[str | None, typer.Option("--who", help="Default: the user's name.")] = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """No mails on what an alert is about for a while, unless critical.
+    """Send no mails about an alert's dish or source for a while, unless critical.
 
     What was held back is mailed with the first scan after that, if it still holds.
 
@@ -121,7 +121,7 @@ def snooze(
     if hours == 0:
         say(f"alert {done.id} on {shown(done.about)} is mailed as usual again")
         return
-    rests = f"rests until {done.snoozed_until:%Y-%m-%d %H:%M} UTC"
+    rests = f"is snoozed until {done.snoozed_until:%Y-%m-%d %H:%M} UTC"
     say(f"alert {done.id} on {shown(done.about)} {rests}")
 
 
@@ -132,7 +132,7 @@ def log_(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """What was sent to whom, what waits and what was given up, newest first.
+    """What was sent to whom, what is waiting and what was given up, newest first.
 
     Example: colonywatch alerts log --limit 20
     """
@@ -143,7 +143,7 @@ def log_(
         print_json([_message_document(message) for message in messages])
         return
     if not messages:
-        say("nothing was ever to be sent")
+        say("nothing has been sent")
         return
     table = Table("message", "what", "to", "written (UTC)", "state", "tries", "where, or why not")
     for message in messages:
@@ -161,7 +161,7 @@ def log_(
 
 def _subject(message: Message) -> str:
     if message.subject_id.startswith("digest:"):
-        return "digest of the day"
+        return "daily digest"
     kinds = {"removal": "plan", "withdrawal": "withdrawal of plan"}
     return f"{kinds.get(message.channel, 'alert')} {message.subject_id}"
 
@@ -216,7 +216,7 @@ def test(
 ) -> None:
     """Send a test alert through the real rule, template, outbox and mail server.
 
-    The dish it speaks of is made up and kept in a record of its own; yours is not touched.
+    Its dish is made up and kept in a separate record; yours is not touched.
 
     Example: colonywatch alerts test --to me@lab.example
     """
@@ -227,7 +227,7 @@ def test(
     configured = settings = open_config(config, state)
     if recipient is not None:
         if "@" not in recipient:
-            raise UsageError(f"{recipient}: is no mail address (name@host)")
+            raise UsageError(f"{recipient}: is not a mail address (name@host)")
         only = (RecipientConfig(address=recipient),)
         email = settings.outlets.email.model_copy(update={"recipients": only})
         settings = settings.model_copy(
@@ -256,7 +256,11 @@ def _send_what_waited(config: Config) -> None:
             store, config, utc_now, stopping=lambda: False, without=("removal", "withdrawal")
         )
     if sent:
-        say(f"{sent} that had waited went, too" if sent > 1 else "1 that had waited went, too")
+        say(
+            f"{sent} that had waited was sent, too"
+            if sent > 1
+            else "1 that had waited was sent, too"
+        )
 
 
 def _rest(alert: Alert) -> str:
@@ -265,7 +269,7 @@ def _rest(alert: Alert) -> str:
     if alert.closed_at is not None:
         return f" (closed{', ' if alert.held_back else ''}{_held(alert)})"
     if alert.snoozed_until is not None and alert.snoozed_until > utc_now():
-        return f", rests until {alert.snoozed_until:%Y-%m-%d %H:%M}"
+        return f", snoozed until {alert.snoozed_until:%Y-%m-%d %H:%M}"
     return f" ({_held(alert)})" if alert.held_back else ""
 
 

@@ -41,7 +41,7 @@ def speed(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Time one field: the whole way, the network alone, window by window, and the peers.
+    """Time one field: the whole pipeline, the network alone, window by window, and the peers.
 
     Peers that are not installed are left out with a message; `make bench` installs them.
 
@@ -63,7 +63,7 @@ def speed(
     if as_json:
         print_json(document)
         return
-    table = Table("what", "seconds a megapixel", "times ours")
+    table = Table("what", "seconds per megapixel", "times ours")
     rows = {
         "colonywatch, capture to overlay": document["seconds_per_megapixel"],
         "its network alone": document["network_seconds_per_megapixel"],
@@ -152,11 +152,11 @@ def accuracy(
             "--data", envvar="COLONYWATCH_DATA", help="Folder with the sets; see docs/accuracy.md."
         ),
     ] = Path("../shared/data"),
-    work: Annotated[Path, typer.Option("--work", help="Folder for results, a file a run.")] = Path(
-        "runs/accuracy"
-    ),
+    work: Annotated[
+        Path, typer.Option("--work", help="Folder for results, one file per run.")
+    ] = Path("runs/accuracy"),
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write page, plots and JSON into this folder.")
+        Path | None, typer.Option("--report", help="Write page, plots and JSON to this folder.")
     ] = None,
     sets: Annotated[str, typer.Option("--sets", help="Comma separated; usually all.")] = "",
     arms: Annotated[str, typer.Option("--arms", help="Comma separated; usually all.")] = "",
@@ -172,14 +172,14 @@ def accuracy(
         typer.Option("--cpu-s", min=1, help="Processor time that each arm may learn for; 25."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A form that ends within ten minutes.")
+        bool, typer.Option("--quick", help="A short form that ends within ten minutes.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the pmf-CNN with its rivals on labelled sets; goes on where it was stopped.
+    """Compare the pmf-CNN with its rivals on labelled sets; resumes where it was stopped.
 
     Without a choice of sets, arms, images, windows, seeds or time it runs what docs/accuracy.md
-    tells of, which takes hours; with one, every combination of what is chosen. Results of earlier
+    describes, which takes hours; with one, every combination of what is chosen. Results of earlier
     runs in --work are kept and reported with the new ones.
 
     Example: colonywatch benchmark accuracy --quick

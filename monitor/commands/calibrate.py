@@ -49,7 +49,9 @@ _MANY_BYTES = 1_000_000
 def calibrate(
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="Whose; may be left out if there is one."),
+        typer.Option(
+            "--source", metavar="NAME", help="Its source; may be left out if there is only one."
+        ),
     ] = None,
     kind: Annotated[
         CalibrationKind,
@@ -68,8 +70,8 @@ def calibrate(
         bool,
         typer.Option(
             "--one-feature",
-            help="Camera: x, y is where the stage stood while one and the same feature was seen at "
-            "row, column. Else: where it stands when the point is in the middle of the picture.",
+            help="Camera: x, y is the stage position at which the same feature was seen "
+            "at row, column. Else: the position that puts the point in the centre of the image.",
         ),
     ] = False,
     objective: Annotated[
@@ -88,7 +90,7 @@ def calibrate(
     ] = None,
     mirrored: Annotated[
         bool | None,
-        typer.Option("--mirrored/--not-mirrored", help="Default: as the former calibration."),
+        typer.Option("--mirrored/--not-mirrored", help="Default: as in the previous calibration."),
     ] = None,
     residual_limit_um: Annotated[
         float, typer.Option("--residual-limit-um", min=0.001)
@@ -99,7 +101,7 @@ def calibrate(
         typer.Option(
             "--wells",
             metavar="FILE.csv",
-            help="Instead: how a plate lies on the stage, by two or three taught wells; columns "
+            help="Instead: how a plate sits on the stage, from two or three taught wells; columns "
             "well, x_um, y_um (of its centre on the stage).",
         ),
     ] = None,
@@ -111,16 +113,19 @@ def calibrate(
         Path | None, typer.Option("--out", metavar="FILE.png", help="Draw the residuals.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fit and report only.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Show what is on record.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show recorded calibrations.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Show what each source uses now; 1 if one cannot be.")
+        bool,
+        typer.Option(
+            "--check", help="Show what each source uses now; exits 1 if one cannot be used."
+        ),
     ] = False,
     who: Annotated[str | None, typer.Option("--who", help="Default: the user's name.")] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Fit a calibration from taught points, check it, and put it on record.
+    """Fit a calibration from taught points, check it, and record it.
 
     Example: colonywatch calibrate --source incubator --points taught.csv --out residuals.png
     """
@@ -183,19 +188,19 @@ def _say_outcome(
     """first : no former one tells whether axes are swapped; wins : the configuration's is used"""
     if first:
         say(
-            f"the first {made.kind} calibration of {made.source}: that no axes are swapped cannot "
-            "be told from the points; drive to a known place by it before you trust it"
+            f"the first {made.kind} calibration of {made.source}: the points alone cannot show "
+            "that no axes are swapped; drive to a known place by it before you trust it"
         )
     if dry_run:
-        say("not put on record (--dry-run)")
+        say("not recorded (--dry-run)")
         return
     say(f"on record as {made.id}")
     for plan in ended:
-        say(f"plan {plan} aimed by a former calibration and is superseded")
+        say(f"plan {plan} uses an earlier calibration and is superseded")
     if wins:
         say(
-            f"but the configuration gives source {made.source} a calibration of its own, and that "
-            "wins: set its calibration to null to use this one"
+            f"but the configuration gives source {made.source} its own calibration, "
+            "which wins: set it to null to use this one"
         )
 
 
@@ -251,7 +256,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]], str]:
     except OSError as problem:
         raise UsageError(f"{path}: cannot be read ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:
-        raise UsageError(f"{path}: is no UTF-8 text; save it as CSV UTF-8") from problem
+        raise UsageError(f"{path}: is not UTF-8 text; save it as CSV UTF-8") from problem
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     separator = max(",;\t", key=(lines or [""])[0].count)
     table = csv.DictReader(lines, delimiter=separator, skipinitialspace=True)
@@ -261,8 +266,8 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]], str]:
     for number, line in enumerate(table, start=1):
         if None in line:
             raise UsageError(
-                f"{path}: point {number} has more cells than the heading; with decimal commas, "
-                "separate the cells by semicolons"
+                f"{path}: point {number} has more cells than the heading; if it has decimal "
+                "commas, separate the cells by semicolons"
             )
         found.append({name: line.get(name) or "" for name in heading})
     return heading, found, separator
@@ -326,7 +331,9 @@ def _source_name(config: Config, given: str | None) -> str:
             return names[0]
         raise UsageError(f"say which source with --source: {', '.join([*names, UNLISTED])}")
     if given not in (*names, UNLISTED):
-        raise UsageError(f"{given}: no source is called so; known: {', '.join([*names, UNLISTED])}")
+        raise UsageError(
+            f"{given}: there is no such source; known: {', '.join([*names, UNLISTED])}"
+        )
     return given
 
 
@@ -359,7 +366,7 @@ def _report(made: Calibration, fit: Fit, points: Points, expected: float | None)
         table.add_row(str(number), *(f"{value:.2f}" for value in point), f"{miss:.2f}")
     out.print(table)
     camera = fit.kind is CalibrationKind.CAMERA
-    unit = "um a pixel" if camera else "um a um"
+    unit = "um/px" if camera else "um/um"
     beside = f" (pixel size {expected:g})" if camera and expected is not None else ""
     (a, b, x), (c, d, y) = fit.affine.matrix
     frames = ("column", "row") if camera else ("x", "y")
@@ -375,9 +382,9 @@ def _report(made: Calibration, fit: Fit, points: Points, expected: float | None)
     for line in lines:
         out.print(line, markup=False)
     if not fit.is_checked:
-        say("three places fit any transform: teach a fourth, so that the residuals mean something")
+        say("three points fit any transform: teach a fourth, so that the residuals mean something")
     if made.objective is None:
-        say("no objective is named: it will be used whatever objective is on the microscope")
+        say("no objective is named: it will be used with any objective on the microscope")
 
 
 def _draw(path: Path, fit: Fit, points: Points, made: Calibration) -> None:
@@ -411,7 +418,7 @@ def _list(store: Store, config: Config, *, as_json: bool) -> None:
         print_json([_document(one) for one in found])
         return
     if not found:
-        say("no calibrations on record; make one: colonywatch calibrate --points FILE.csv")
+        say("no calibrations on record; make one with: colonywatch calibrate --points FILE.csv")
         return
     table = Table("calibration", "source", "objective", "made (UTC)", "by", "age limit", "RMS um")
     for one in found:

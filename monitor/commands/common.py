@@ -79,10 +79,10 @@ def open_config(config: Path | None, state: Path | None) -> Config:
             raise ConfigError(text, rest=found)
         return found
     if state.exists() and not state.is_dir():
-        raise UsageError(f"{state}: is a file; --state wants a folder")
+        raise UsageError(f"{state}: is a file; --state needs a folder")
     found = found.with_state(state)
     if any(True for _ in written_inside_a_source(found)):
-        raise UsageError(f"{state}: lies inside a source's folder; choose another with --state DIR")
+        raise UsageError(f"{state}: is inside a source's folder; choose another with --state DIR")
     return found
 
 
@@ -211,7 +211,7 @@ def moment(text: str, option: str, line: DishLine, config: Config) -> datetime:
         at = datetime.fromisoformat(text.strip())
     except ValueError as problem:
         raise UsageError(
-            f"{option} {text}: is no time; write for example 2026-11-03 14:00 or "
+            f"{option} {text}: is not a time; write it like 2026-11-03 14:00 or "
             "2026-11-03T14:00+09:00"
         ) from problem
     if at.tzinfo is None:

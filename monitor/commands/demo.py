@@ -49,7 +49,7 @@ class Truth:
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Everything goes there.")
+        Path, typer.Option("--dir", metavar="DIR", help="Folder for everything it writes.")
     ] = Path("demo"),
     hours: Annotated[
         float, typer.Option("--hours", min=72, max=240, help="Simulated time.")
@@ -85,7 +85,7 @@ def demo(
             ok = _report(folder, mailbox, config, store, truths, time.monotonic() - began)
     if not ok:
         raise MonitorError(
-            f"the demo did not end as it should: see the table above and {folder / 'daemon.log'}"
+            f"the demo did not end as expected: see the table above and {folder / 'daemon.log'}"
         )
 
 
@@ -96,14 +96,14 @@ def _clear(folder: Path) -> None:
             raise UsageError(f"{folder}: is a file; give another folder with --dir")
         if any(folder.iterdir()) and not (folder / MARK).exists():
             raise UsageError(
-                f"{folder}: holds files that no demo made; give another folder with --dir"
+                f"{folder}: holds files that are not from a demo; give another folder with --dir"
             )
         shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True)
         (folder / MARK).write_text("made by colonywatch demo, emptied by the next one\n")
     except OSError as problem:
-        raise MonitorError(f"{folder}: cannot be made ({problem.strerror})") from problem
+        raise MonitorError(f"{folder}: cannot be created ({problem.strerror})") from problem
 
 
 def _write_config(folder: Path, port: int, hours: float, base: Config, state: Path | None) -> Path:

@@ -80,7 +80,7 @@ def list_(
         return
     hidden = len(found) - len(listed)
     if not found:
-        say("no dish is on record yet; try: colonywatch process FOLDER")
+        say("no dish has been recorded yet; try: colonywatch process FOLDER")
         return
     if listed:
         show_table(_table(sorted(listed, key=_worst_first)))
@@ -146,7 +146,7 @@ def end(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """The dish is gone: nothing is alerted for it or missed of it any more.
+    """The dish is gone: it raises no alerts and is not missed any more.
 
     Its open alerts are closed and its removal plans withdrawn; its series stays. What is taken
     under its name after that is a new dish.
@@ -169,7 +169,7 @@ def resume(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Take an end back.
+    """Undo the end of a dish.
 
     Example: colonywatch dishes resume 3500003816/A1
     """
@@ -188,8 +188,8 @@ def passage(
             "--to",
             metavar="NAME",
             show_default=False,
-            help="Name that the new dish's captures carry, with SOURCE: before it where another "
-            "source scans it; may be given several times. Default: the same name again.",
+            help="Name in the new dish's captures, with SOURCE: before it if "
+            "another source scans it; may be given several times. Default: the same name again.",
         ),
     ] = None,
     at: AtOption = None,
@@ -198,9 +198,9 @@ def passage(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """The cells moved on: the dish ends, and one or several begin that are linked to it.
+    """The cells were passaged: the dish ends, and one or more linked dishes begin.
 
-    Captures count by when they were taken: late ones of before still belong to the old dish.
+    Captures count by when they were taken: late ones from before still belong to the old dish.
 
     Example: colonywatch dishes passage 3500003816/A1 --to 3500004711/A1 --to 3500004711/A2
     """
@@ -224,19 +224,19 @@ def passage(
 @app.command()
 def rename(
     dish: DishArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it from now on.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its new name.")],
     who: WhoOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Call a dish otherwise. Its captures are known by the name in their files all the same.
+    """Rename a dish. Its captures are still recognised by the name in their files.
 
     Example: colonywatch dishes rename 3500003816/A1 "donor 7, clone 3"
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
         line = store.lines.rename(dish, name, who=person(who), now=utc_now())
-    say(f"{shown(dish)} is called {shown(line.name)} now")
+    say(f"{shown(dish)} is now called {shown(line.name)}")
 
 
 @app.command()
@@ -248,7 +248,7 @@ def annotate(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Write something down beside a dish's series; `history` shows it.
+    """Add a note to a dish's series; `history` shows it.
 
     Example: colonywatch dishes annotate 3500003816/A1 "medium changed" --at "2026-11-03 14:00"
     """
@@ -271,7 +271,7 @@ def _say_what_followed(store: Store, line: DishLine) -> None:
     for dish in after:
         say(
             f"{shown(dish.name)}: scans taken under the label {shown(line.label)} since then "
-            f"({dish.scans}) are a dish of their own"
+            f"({dish.scans}) belong to a separate dish"
         )
 
 

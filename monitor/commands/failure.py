@@ -22,13 +22,13 @@ _LONGEST_LOG = 20_000
 
 def report_failure(
     unit: Annotated[str, typer.Argument(metavar="UNIT", help="What is down.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, as far as that is known.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, if known.")] = "",
     config: ConfigOption = None,
 ) -> None:
-    """Tell everybody who gets alerts that a service is down and will not come back by itself.
+    """Tell everybody who gets alerts that a service is down and will not restart by itself.
 
-    The end of its log is read from standard input. Works with a configuration that is broken
-    elsewhere than in its mail settings, and says then what is wrong with it.
+    The end of its log is read from standard input. Works if only other parts of the
+    configuration than its mail settings are broken, and then says what is wrong.
 
     Example: colonywatch report-failure colonywatch.service --reason "exit status 78"
     """
@@ -60,15 +60,15 @@ def _text(unit: str, reason: str, lines: str, found: Salvaged) -> str:
         parts.append(reason)
     if found.problem is not None:
         parts.append(
-            "The configuration cannot be used. This mail went by what of it could be read:\n"
-            + found.problem
+            "The configuration cannot be used. This mail was sent with the part that could be "
+            "read:\n" + found.problem
         )
         parts.append(
-            "Mend it, look with `colonywatch check-config`, then: systemctl restart " + unit
+            "Correct it, check it with `colonywatch check-config`, then: systemctl restart " + unit
         )
     else:
         parts.append(
-            f"When the cause is gone: systemctl reset-failed {unit}, systemctl start {unit}"
+            f"When the cause is fixed: systemctl reset-failed {unit}, systemctl start {unit}"
         )
     if lines.strip():
         parts.append(f"The end of its log:\n\n{lines.rstrip()}")

@@ -71,7 +71,7 @@ def history(
             min=0.01,
             max=36500,
             show_default=False,
-            help="Only so many days up to its last scan. Default: 14 for table and png, "
+            help="Only this many days up to its last scan. Default: 14 for table and png, "
             "else everything.",
         ),
     ] = None,
@@ -85,7 +85,7 @@ def history(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Everything on record, also in a table or picture.")
+        bool, typer.Option("--all", help="Everything on record, also in a table or plot.")
     ] = False,
     separator: Annotated[
         str | None,
@@ -100,8 +100,8 @@ def history(
 ) -> None:
     """A dish's series, oldest scan first.
 
-    A table or a picture shows the 14 days up to the last scan, unless told otherwise; CSV and JSON
-    hold everything.
+    A table or a plot shows the 14 days up to the last scan by default; CSV and JSON
+    cover everything.
 
     Example: colonywatch history 3500003816/A1 --format png --out a1.png
     """
@@ -135,7 +135,7 @@ def history(
     elif target is None and form is HistoryFormat.JSON:
         print_json(_history_document(story))
     elif target is None and form is HistoryFormat.PNG and sys.stdout.isatty():
-        raise UsageError("a picture does not fit a terminal; add --out FILE.png")
+        raise UsageError("a plot cannot be shown in a terminal; add --out FILE.png")
     else:
         _write_out(_content_of(story, form, settings, csv_form), target)
 
@@ -208,11 +208,11 @@ def _history_document(story: DishStory) -> dict[str, Any]:
 
 def _show_colonies(dish: str, points: Sequence[ColonyPoint], growth_h: float) -> None:
     if not points:
-        say(f"{shown(dish)}: no colonies are on record; scans read from now on give them")
+        say(f"{shown(dish)}: no colonies have been recorded; scans read from now on will have them")
         return
     table = Table(
         "colony", "first seen (UTC)", "last seen (UTC)", "scans", "area", "differentiated",
-        "growth, % a day", "came from",
+        "growth, % per day", "came from",
     )  # fmt: skip
     for one in stories(points, window_h=growth_h):
         area = one.last.area

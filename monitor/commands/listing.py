@@ -19,13 +19,13 @@ COMMANDS = (
     Entry(
         "serve",
         "serve:serve",
-        "The dashboard: dishes, alerts and plans as pages, until SIGTERM or Ctrl-C.",
+        "The dashboard: dishes, alerts and plans in a browser, until SIGTERM or Ctrl-C.",
     ),
     Entry(
         "process",
         "process:process",
-        "Run the whole line once over files or folders (backfill). May be repeated at will: "
-        "what is known is not analysed again.",
+        "Run the whole pipeline once over files or folders (backfill). Safe to "
+        "repeat: what is known is not analysed again.",
     ),
     Entry(
         "segment",
@@ -35,25 +35,26 @@ COMMANDS = (
     Entry(
         "status",
         "status:status",
-        "Is the daemon alive, what does it watch, what waits, what went wrong?",
+        "Is the daemon alive, what does it watch, what is waiting, what went wrong?",
     ),
     Entry("history", "history:history", "A dish's series, oldest scan first."),
     Entry(
         "check-config",
         "settings:check_config",
-        "Check a configuration; all problems come at once, with file, key and what is allowed.",
+        "Check a configuration; all problems are shown at once, with file, key and what is "
+        "allowed.",
     ),
     Entry(
         "name-test",
         "name_test:name_test",
-        "Show what file names parse to, and by which preset; of a folder, which preset fits "
-        "it, which channels, planes and projections lie in it, and which of them are looked "
-        "at.",
+        "Show what file names parse to, and by which preset; for a folder, which "
+        "preset fits it, which channels, planes and projections it has, and which of them "
+        "are analysed.",
     ),
     Entry(
         "doctor",
         "settings:doctor",
-        "Look for what on this machine would keep the daemon from working.",
+        "Check this machine for what would keep the daemon from working.",
     ),
     Entry(
         "train",
@@ -63,12 +64,12 @@ COMMANDS = (
     Entry(
         "evaluate",
         "training:evaluate",
-        "Measure a model on labelled fields, and write a report to look at.",
+        "Measure a model on labelled fields, and write a report.",
     ),
     Entry(
         "calibrate",
         "calibrate:calibrate",
-        "Fit a calibration from taught points, check it, and put it on record.",
+        "Fit a calibration from taught points, check it, and record it.",
     ),
     Entry(
         "sila",
@@ -78,32 +79,33 @@ COMMANDS = (
     Entry(
         "simulate",
         "upkeep:simulate",
-        "The virtual incubator alone: captures as OME-TIFF, exact truth beside them in OUT-truth.",
+        "The virtual incubator alone: captures as OME-TIFF, the exact truth beside them in "
+        "OUT-truth.",
     ),
-    Entry("backup", "upkeep:backup", "Copy the database while the daemon goes on."),
+    Entry("backup", "upkeep:backup", "Copy the database while the daemon runs."),
     Entry(
         "restore",
         "restore:restore",
-        "Make a backup the record again. Stop the daemon first; one whose record is gone "
-        "may go on.",
+        "Make a backup the record again. Stop the daemon first; a daemon whose record is "
+        "gone may keep running.",
     ),
     Entry(
         "retry",
         "upkeep:retry",
-        "Let waiting and unreadable captures and undelivered messages be tried again at once.",
+        "Retry waiting and unreadable captures and undelivered messages now.",
     ),
     Entry(
         "report-failure",
         "failure:report_failure",
-        "Tell everybody who gets alerts that a service is down and will not come back by itself.",
+        "Tell everybody who gets alerts that a service is down and will not restart by itself.",
     ),
     Entry(
         "reprocess",
         "upkeep:reprocess",
         "Measure recorded captures again that another model, or other settings, measured: "
         "after a change of model, tool, limits of regions, channel or pixel size; and those "
-        "that a side-car or a companion, new or changed since, describes otherwise. Adds "
-        "readings, overwrites none.",
+        "that a sidecar or a companion, new or changed since, describes differently. "
+        "Adds readings, overwrites none.",
     ),
     Entry(
         "dishes",

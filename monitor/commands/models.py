@@ -35,7 +35,7 @@ ModelOption = Annotated[
 def list_(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
-    """The models at hand: the starter and the configured one.
+    """The available models: the starter and the configured one.
 
     Example: colonywatch models list
     """
@@ -50,7 +50,7 @@ def list_(
     if as_json:
         print_json(rows)
         return
-    table = Table("which", "name", "sha256", "um a pixel", "folder")
+    table = Table("which", "name", "sha256", "um/px", "folder")
     for row in rows:
         table.add_row(
             row["which"], row["name"], row["sha256"][:12], row["um_per_pixel"], row["folder"]
@@ -80,7 +80,7 @@ def show(model: ModelOption = None, config: ConfigOption = None, state: StateOpt
 def verify(
     model: ModelOption = None, config: ConfigOption = None, state: StateOption = None
 ) -> None:
-    """Check a model's hash, classes and canary picture.
+    """Check a model's hash, classes and canary image.
 
     Example: colonywatch models verify --model models/line-7
     """
@@ -89,7 +89,7 @@ def verify(
     begin_logging()
     settings = open_config(config, state)
     segmenter = load_segmenter(_folder(model, settings), settings.compute.threads)
-    say(f"{segmenter.name} {segmenter.sha256}: hash, classes and canary as promised")
+    say(f"{segmenter.name} {segmenter.sha256}: hash, classes and canary are correct")
 
 
 def _folder(model: Path | None, config: Config) -> str:

@@ -56,8 +56,8 @@ def name_test(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Show what file names parse to, and by which preset; of a folder, which preset fits it, which
-    channels, planes and projections lie in it, and which of them are looked at.
+    """Show what file names parse to, and by which preset; for a folder, which preset fits it,
+    which channels, planes and projections it has, and which of them are analysed.
 
     Example: colonywatch name-test dish-07_20261102T030000Z_f1.tif
     """
@@ -109,7 +109,7 @@ def _table(row: dict[str, object]) -> Table:
 def _sentence(kind: dict[str, object]) -> str:
     light = f", {kind['light']}" if "light" in kind else ""
     files = f"{kind['files']} file{'s' * (kind['files'] != 1)}"
-    return f"{kind['what']}{light}: {files}, {kind['taken']} looked at"
+    return f"{kind['what']}{light}: {files}, {kind['taken']} analysed"
 
 
 def _name_row(path: PurePath, held: SourceSettings) -> dict[str, object]:
@@ -125,7 +125,7 @@ def _name_row(path: PurePath, held: SourceSettings) -> dict[str, object]:
     light = light_in(parts, choice.channel)
     why = choice.left_out
     if not is_capture_name(path.name):
-        why = "no capture by its name: hidden, half written, or a thumbnail"
+        why = "not a capture by its name: hidden, half written, or a thumbnail"
     row: dict[str, object] = {
         "preset": parts.pattern,
         "dish": parts.dish,
@@ -213,7 +213,7 @@ def _folder_row(name: str, folder: Path, held: SourceSettings) -> dict[str, obje
     files = list(list_captures(folder))
     row: dict[str, object] = {"name": shown(name), "captures": len(files)}
     if not files:
-        return row | {"error": "holds no pictures"}
+        return row | {"error": "holds no images"}
     best = best_preset(files, held.zone)
     row["preset"] = best[0].name if best else None
     row["fits"] = best[1] if best else 0
@@ -233,7 +233,7 @@ def _folder_row(name: str, folder: Path, held: SourceSettings) -> dict[str, obje
         return row | {"error": found.wrong[0]}
     if not taken:
         return row | {
-            "error": "nothing of it is looked at; say with `channel` and `plane` of the source "
-            "which channel and which plane are meant"
+            "error": "nothing in it is analysed; choose the channel and the plane "
+            "with the source's `channel` and `plane`"
         }
     return row

@@ -58,7 +58,10 @@ def report_plate(
         return
     _show(named, pitch_mm, taught, fit)
     places = ", ".join(f"{well}: [{x:.1f}, {y:.1f}]" for well, (x, y) in taught.items())
-    say("nothing was changed; for the source's `vessel` in config.yaml, in place of centre_um:")
+    say(
+        "nothing was changed; put this under the source's `vessel` in config.yaml, instead of "
+        "centre_um:"
+    )
     # Not wrapped, to be copied.
     print(f"taught_wells: {{{places}}}")
 
@@ -75,10 +78,10 @@ def _show(
     across_mm = pitch_mm * math.hypot(rows - 1, columns - 1)
     off_um = 1000 * across_mm * 2 * math.sin(math.radians(abs(fit.skew_deg)) / 2)
     for line in (
-        f"turned    {fit.skew_deg:.3f} degrees against the stage",
+        f"turned    {fit.skew_deg:.3f} degrees relative to the stage",
         f"A1 at     x {fit.a1_um[0]:.1f}, y {fit.a1_um[1]:.1f} um",
         f"residual  {max(fit.residuals_um.values()):.1f} um at most",
-        f"a straight plate would have its farthest well {off_um:.0f} um off",
+        f"without rotation its farthest well would be {off_um:.0f} um off",
     ):
         out.print(line, markup=False)
     if len(taught) == 2:

@@ -72,8 +72,8 @@ def process(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Run the whole line once over files or folders (backfill). May be repeated at will: what is
-    known is not analysed again.
+    """Run the whole pipeline once over files or folders (backfill). Safe to repeat: what
+    is known is not analysed again.
 
     Example: colonywatch process /data/plate_3500003816 --state trial
     """
@@ -110,7 +110,7 @@ def process(
 def _described_anew(
     files: list[tuple[Path, str]], config: Config, store: Store, tally: Tally
 ) -> set[int]:
-    """Known ones of these captures that a side-car now describes otherwise: due once more."""
+    """Known ones of these captures that a sidecar now describes otherwise: due once more."""
     given = {path for path, _ in files}
     folders = sorted({path.parent for path in given})
     changed = {
@@ -131,7 +131,7 @@ def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[P
     ours = (config.overlay_folder, config.label_folder)
 
     def complain(text: str) -> None:
-        say_error(f"{text}; the rest goes on")
+        say_error(f"{text}; going on with the rest")
         tally.missing_paths += 1
 
     for given in paths:
@@ -147,7 +147,7 @@ def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[P
             complain(f"{shown(given)}: cannot be read ({problem.strerror})")
             continue
         if not found:
-            say(f"{shown(given)}: holds no pictures")
+            say(f"{shown(given)}: holds no images")
         for file in found:
             if file not in seen and not any(file.is_relative_to(folder) for folder in ours):
                 seen.add(file)
@@ -220,7 +220,7 @@ def _take_in(files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally) ->
     wanted: set[int] = set()
     for (path, _), taken in zip(ours, pipeline.take_in_all(ours), strict=True):
         if taken is None:
-            say_error(f"{shown(path)}: went away before it could be read")
+            say_error(f"{shown(path)}: disappeared before it could be read")
             tally.missing_paths += 1
             continue
         outcome, capture = taken
@@ -277,14 +277,14 @@ def _why_nothing(store: Store, tally: Tally) -> str | None:
     what = [f"{unreadable} unreadable"] if unreadable else []
     what += [f"{count} of {shown(why)} left out" for why, count in sorted(tally.left_out.items())]
     cure = (
-        "; which are looked at is said by colonywatch name-test FOLDER, and set by `channel` and "
-        "`plane` of the source"
+        "; colonywatch name-test FOLDER shows which are analysed; the source's "
+        "`channel` and `plane` change it"
     )
-    return f"no reading comes of it: {', '.join(what)}{cure if tally.left_out else ''}"
+    return f"there is no reading: {', '.join(what)}{cure if tally.left_out else ''}"
 
 
 def _outcome(capture: Capture) -> str:
-    """Another file of the same field counts: nothing is the matter with this one."""
+    """Another file of the same field counts; this one is not faulty."""
     unreadable = capture.state is CaptureState.UNREADABLE
     return _LEFT_OUT if unreadable and capture.reason in SET_ASIDE else str(capture.state)
 

@@ -104,7 +104,7 @@ def list_(
 def show(
     plan: PlanArgument,
     picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="FILE", help="Draw it into a PNG file.")
+        Path | None, typer.Option("--picture", metavar="FILE", help="Draw it to a PNG file.")
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -154,7 +154,7 @@ def show(
         note = f": {event.note}" if event.note else ""
         say(f"{event.at:%Y-%m-%d %H:%M} UTC  {event.what}, by {event.who}{note}")
     if picture is not None:
-        say(f"drawn into {picture}")
+        say(f"drawn to {picture}")
 
 
 def _hits_table(found: RemovalPlan) -> Table:
@@ -169,7 +169,7 @@ def _hits_table(found: RemovalPlan) -> Table:
         table.add_column(name)
     snapped = any(hit.snap_um is not None for _, hit in found.visits)
     if snapped:
-        table.add_column("moved to a step by um")
+        table.add_column("moved to step by, um")
     fates = {fate.region_id: fate for fate in found.fates}
     if fates:
         table.add_column("picker")
@@ -213,7 +213,7 @@ def _xy(x_um: float | None, y_um: float | None) -> str:
 
 @app.command()
 def schema() -> None:
-    """The JSON Schema of a plan, as `show --json`, the picker's .json file and SiLA 2 give it.
+    """The JSON Schema of a plan, as in `show --json`, the picker's .json file and SiLA 2.
 
     Example: colonywatch removals schema > removal-plan.schema.json
     """
@@ -227,7 +227,7 @@ def approve(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Say yes: the plan goes into the picker's folder.
+    """Approve a plan: it goes into the picker's folder.
 
     Example: colonywatch removals approve 20261102-1f3a9c02
     """
@@ -273,7 +273,7 @@ def reject(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Say no; what lies in the picker's folder is withdrawn.
+    """Reject a plan; its files in the picker's folder are withdrawn.
 
     Example: colonywatch removals reject 20261102-1f3a9c02 --note "dead cells"
     """
@@ -303,7 +303,7 @@ def done(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Say what was removed: all regions of a plan, or some. The next scan checks it.
+    """Report what was removed: all regions of a plan, or some. The next scan checks it.
 
     Example: colonywatch removals done 20261102-1f3a9c02 --failed 3 --note "clogged"
     """
@@ -363,11 +363,11 @@ def export(
 ) -> None:
     """Write an approved plan, or all of a plate's wells, to a file of your choice.
 
-    A plate's wells are visited row by row, to and fro; each line names its plan. Wells whose plan
-    is not approved are left out and said.
+    A plate's wells are visited row by row, back and forth; each line names its plan. Wells whose
+    plan is not approved are left out and listed.
 
-    Formats in pixels (geojson, imagej-roi) are a file a capture; with more than one capture the
-    first letters of the capture's hash go before the ending.
+    Formats in pixels (geojson, imagej-roi) are one file per capture; with more than one capture
+    the start of the capture's hash goes before the extension.
 
     Example: colonywatch removals export 20261102-1f3a9c02 --format csv --out picks.csv
     """

@@ -69,7 +69,7 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
 class _Again:
     """What became of captures that were to be measured once more.
 
-    left_out : of those that are not looked at any more, by settings or side-cars
+    left_out : of those that are not looked at any more, by settings or sidecars
     why : of those that could not be
     daemons : models of daemons that go on with another one
     """
@@ -180,13 +180,13 @@ def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
     for left in again.left_out:
         say(f"left out, its scan is read without it: {shown(left.message or '')}")
     for one in missed:
-        say(f"not measured again, its former reading stands: {one['message']} ({one['file']})")
+        say(f"not measured again, its previous reading stands: {one['message']} ({one['file']})")
     if not again.ids:
         out.print(
             f"nothing to measure again: all {counts['recorded']} recorded captures were measured "
             f"by {shown(again.model)} under the present settings (tool, limits of regions, pixel "
-            "size, channel), with what stands beside them now. Limits of alerts act on the next "
-            "scan",
+            "size, channel), with the files now beside them. Alert limits take effect "
+            "at the next scan",
             markup=False,
         )
         return
@@ -197,6 +197,6 @@ def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:
     show_dishes(store, dishes)
     for name in again.daemons:
         say(
-            f"the daemon goes on with its own model, {shown(name)}: to change that, set "
-            "segmentation.model and start it again"
+            f"the daemon goes on with its own model, {shown(name)}: to change that, "
+            "set segmentation.model and restart it"
         )

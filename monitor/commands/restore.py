@@ -30,21 +30,21 @@ from monitor.record.store import Store
 
 def restore(
     backup: Annotated[
-        Path, typer.Argument(metavar="FILE", readable=False, help="A copy that `backup` made.")
+        Path, typer.Argument(metavar="FILE", readable=False, help="A copy made by `backup`.")
     ],
     only_look: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be lost.")
+        bool, typer.Option("--dry-run", help="Only show what would be lost.")
     ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Make a backup the record again. Stop the daemon first; one whose record is gone may go on.
+    """Make a backup the record again. Stop the daemon first (unless its record is gone).
 
-    The backup is checked, what the present record has and it has not is shown, and the present one
+    The backup is checked, what only the present record has is shown, and the present one
     is kept beside it. Plans in the picker's folder that the restored record does not know are
-    withdrawn; the next scans plan anew. Captures that came after the backup are read again when the
-    daemon starts.
+    withdrawn; the next scans make new plans. Captures that came after the backup are read again
+    when the daemon starts.
 
     Example: colonywatch restore /backups/colonywatch-20261102.sqlite
     """
@@ -63,10 +63,10 @@ def restore(
     else:
         document["withdrawn_plans"] = _withdraw(settings)
         if kept is not None:
-            say(f"the former record is kept as {kept}")
+            say(f"the previous record is kept as {kept}")
         say(
-            f"{shown(backup)} is the record now; start the daemon, which reads what came since, "
-            "or goes on by itself if it waits for its record"
+            f"{shown(backup)} is the record now; start the daemon, which reads what came "
+            "since, or goes on by itself if it is waiting for its record"
         )
     if as_json:
         print_json(document)
@@ -90,7 +90,7 @@ def _refuse_company(config: Config, file: Path) -> None:
     if alive:
         named = ", ".join(f"a {kind} (pid {pid} on {host})" for kind, pid, host in alive)
         raise RecordError(
-            f"{file}: {named} is at work on this record; stop it first, for example with systemctl "
+            f"{file}: {named} is using this record; stop it first, for example with systemctl "
             "stop colonywatch"
         )
 
@@ -110,22 +110,22 @@ def _out_now(config: Config) -> set[str]:
 def _say_what_is_lost(ready: Ready) -> None:
     newest = ""
     if ready.newest is not None:
-        newest = f"; the last thing in it is of {ready.newest:%Y-%m-%d %H:%M} UTC"
-    say(f"{ready.backup}: sound, and of this version{newest}")
+        newest = f"; its latest entry is from {ready.newest:%Y-%m-%d %H:%M} UTC"
+    say(f"{ready.backup}: sound, and from this version{newest}")
     if ready.is_same is None:
-        say("there is no present record that it could be compared with")
+        say("there is no present record to compare it with")
         return
     if not ready.is_same:
-        say("it is a backup of another record than the present one")
+        say("it is a backup of a different record")
     if not ready.lost:
-        say("the present record has nothing that it has not")
+        say("the present record has nothing that the backup lacks")
         return
-    say("what the present record has and it has not:")
+    say("what only the present record has:")
     for what, count in ready.lost:
         say(f"  {count} {what}")
     say(
-        "Captures that still lie in their folders are read again. What people decided since is "
-        "lost, and mails that were sent since may be sent again"
+        "Captures that are still in their folders are read again. What people decided "
+        "since then is lost, and mails sent since then may be sent again"
     )
 
 

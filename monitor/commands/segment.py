@@ -77,7 +77,7 @@ def segment(
     begin_logging()
     settings = open_config(config, state)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; --out wants a folder")
+        raise UsageError(f"{folder}: is a file; --out needs a folder")
     document = segment_file(
         image,
         folder,

@@ -24,10 +24,10 @@ def serve(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """The dashboard: dishes, alerts and plans as pages, until SIGTERM or Ctrl-C.
+    """The dashboard: dishes, alerts and plans in a browser, until SIGTERM or Ctrl-C.
 
-    It reads the record and writes nothing but people's answers to alerts. It listens on this
-    machine alone, unless told otherwise.
+    It reads the record and writes nothing but people's answers to alerts. It listens on
+    this machine alone by default.
 
     Example: colonywatch serve --port 8470
     """

@@ -49,7 +49,7 @@ def check_config(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Check a configuration; all problems come at once, with file, key and what is allowed.
+    """Check a configuration; all problems are shown at once, with file, key and what is allowed.
 
     Example: colonywatch check-config --config /etc/colonywatch/config.yaml
     """
@@ -120,7 +120,7 @@ class Finding:
 def doctor(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
-    """Look for what on this machine would keep the daemon from working.
+    """Check this machine for what would keep the daemon from working.
 
     Example: colonywatch doctor --config /etc/colonywatch/config.yaml
     """
@@ -205,7 +205,7 @@ def _model(config: Config) -> list[Finding]:
     segmenter = load_segmenter(config.segmentation.model, config.compute.threads)
     return [
         Finding(
-            "model", True, f"{segmenter.name} {segmenter.sha256[:12]}: hash and canary as promised"
+            "model", True, f"{segmenter.name} {segmenter.sha256[:12]}: hash and canary are correct"
         )
     ]
 
@@ -221,7 +221,7 @@ def _sources(config: Config) -> list[Finding]:
                 Finding(
                     what,
                     False,
-                    f"{source.path} is no folder; make it, mount it or correct sources[].path",
+                    f"{source.path} is not a folder; make it, mount it or correct sources[].path",
                 )
             )
             continue
@@ -255,7 +255,8 @@ def _silence(config: Config) -> list[Finding]:
         Finding(
             f"source {source.name}",
             None,
-            "silence is not watched: a dish or an imager that gives nothing new is not mailed; set "
+            "silence is not watched: nobody is mailed when a dish or an imager gives nothing "
+            "new; set "
             f"sources[{number}].expected_interval_h",
         )
         for number, source in enumerate(config.sources)
@@ -324,12 +325,12 @@ def _mail(config: Config) -> list[Finding]:
             Finding(
                 "mail",
                 None,
-                f"{tried.where} takes mails of up to {limit / 1e6:.1f} MB only: larger ones go "
-                "with fewer and smaller pictures",
+                f"{tried.where} accepts only mails of up to {limit / 1e6:.1f} MB: "
+                f"larger ones go with fewer and smaller images",
             )
         )
     if not tried.problems:
-        text = f"{tried.where} takes our mail; send one with: colonywatch alerts test"
+        text = f"{tried.where} accepts our mail; send one with: colonywatch alerts test"
         found.append(Finding("mail", True, text))
     return found
 
@@ -355,7 +356,7 @@ def _dashboard(config: Config) -> list[Finding]:
 
     dashboard = config.outlets.dashboard
     if dashboard.url is None:
-        return [Finding("dashboard", None, "no outlets.dashboard.url; mails hold no links")]
+        return [Finding("dashboard", None, "no outlets.dashboard.url; mails have no links")]
     AnswerLinks(config.secret_file, good_for=timedelta(days=dashboard.link_days))
     return [Finding("dashboard", True, f"mails link to {dashboard.url}")]
 
@@ -365,7 +366,7 @@ def _check_in(config: Config) -> list[Finding]:
 
     url_file = config.outlets.check_in.url_file
     if url_file is None:
-        text = "no outlets.check_in.url_file; a dead machine is noticed by nobody"
+        text = "no outlets.check_in.url_file; nobody would notice a dead machine"
         return [Finding("check-in", None, text)]
     address_in(url_file)
     return [Finding("check-in", True, f"every {config.outlets.check_in.every_s:g} s")]
@@ -374,5 +375,5 @@ def _check_in(config: Config) -> list[Finding]:
 def _picker(config: Config) -> list[Finding]:
     folder = config.removal_folder
     if not folder.exists():
-        return [Finding("picker", None, f"{folder} is made with the first plan")]
+        return [Finding("picker", None, f"{folder} is created with the first plan")]
     return [Finding("picker", os.access(folder, os.W_OK), f"{folder}")]

@@ -24,8 +24,8 @@ GRACE_S = 5.0
 def sila(config: ConfigOption = None, state: StateOption = None) -> None:
     """Serve dish states and removal plans to SiLA 2 clients until SIGTERM or Ctrl-C.
 
-    A process of its own beside the daemon, on the same database. Plans are given out where
-    outlets.removal.handover is sila; the other settings are in outlets.sila.
+    A separate process beside the daemon, on the same database. Plans are handed out
+    if outlets.removal.handover is sila; the other settings are in outlets.sila.
 
     Example: colonywatch sila --config /etc/colonywatch/config.yaml
     """
@@ -54,7 +54,7 @@ def sila(config: ConfigOption = None, state: StateOption = None) -> None:
             where = wanted.certificate_file or settings.sila_folder / "server.crt"
             say(f"clients trust {where}, valid until {until:%Y-%m-%d}")
         if not desk.hands_out:
-            say("no plans are given out: outlets.removal.handover is folder")
+            say("no plans are handed out: outlets.removal.handover is folder")
         systemd.notify("READY=1")
         stop.wait()
         systemd.notify("STOPPING=1")

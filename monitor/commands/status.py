@@ -36,7 +36,7 @@ TROUBLED_LISTED = 10_000
 def status(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
-    """Is the daemon alive, what does it watch, what waits, what went wrong?
+    """Is the daemon alive, what does it watch, what is waiting, what went wrong?
 
     Example: colonywatch status --json
     """
@@ -178,7 +178,7 @@ def _show_status(document: dict[str, Any]) -> None:
     if daemon["alive"]:
         out.print(f"[green]●[/] daemon alive, pid {daemon['pid']}, since {daemon['started_at']}")
     elif "pid" in daemon:
-        out.print(f"[red]●[/] daemon not running, last heard of {daemon['last_sign_of_life']}")
+        out.print(f"[red]●[/] daemon not running, last sign of life {daemon['last_sign_of_life']}")
     else:
         out.print("[yellow]●[/] daemon not running; start it with: colonywatch run")
     sources = Table("source", "folder", "watched by", "there", "found by rescan only")
@@ -221,7 +221,7 @@ def _show_status(document: dict[str, Any]) -> None:
             f"plan {one['plan']} of {one['dish']}: {one['format']} is not written: {one['message']}"
         )
     if document["captures"]["unreadable"]:
-        say("after the cause is gone: colonywatch retry")
+        say("when the cause is fixed: colonywatch retry")
 
 
 def _show_source(source: dict[str, Any]) -> None:

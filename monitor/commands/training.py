@@ -63,7 +63,7 @@ PixelSizeOption = Annotated[
 ]
 SureOption = Annotated[
     bool,
-    typer.Option("--labels-are-right", help="They mean what they say, however strange they look."),
+    typer.Option("--labels-are-right", help="The labels are right, however strange they look."),
 ]
 
 
@@ -82,7 +82,7 @@ def train(
         ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, max=24 * 60, help="At most so long.")
+        float, typer.Option("--minutes", min=0.05, max=24 * 60, help="At most this long.")
     ] = 10.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same model.")] = 0,
     steps: Annotated[
@@ -100,7 +100,7 @@ def train(
     """Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).
 
     Labels are index maps (0 background, 1 undifferentiated, 2 differentiated, 255 unknown), QuPath
-    GeoJSON or labelme JSON. A run that was stopped goes on when it is started again. Where learning
+    GeoJSON or labelme JSON. A run that was stopped resumes when it is started again. If learning
     did not help on what was held out, nothing is written, and the exit code is 1.
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
@@ -114,7 +114,7 @@ def train(
     begin_logging()
     settings = open_config(config, state)
     if target.exists() and not target.is_dir():
-        raise UsageError(f"{target}: is a file; --out wants a folder")
+        raise UsageError(f"{target}: is a file; --out needs a folder")
     configured = settings.segmentation.model
     if base is None and configured != "starter":
         base = Path(configured)
@@ -164,7 +164,10 @@ def train(
 
 def _tell_scores(scores: Any, *, helped: bool = True) -> None:
     if scores is None:
-        say("too few and too small images to hold any part out: how good it is, is not known")
+        say(
+            "the images are too few and too small to hold any part out: how good it is, is not "
+            "known"
+        )
         return
     table = Table("on what was held out", "mean Jaccard", *scores["jaccard"], "fraction error")
     by_share = scores["mean_jaccard_by_share_of_new_weights"]
@@ -194,7 +197,7 @@ def evaluate(
             "--out",
             metavar="DIR",
             readable=False,
-            help="Write report.html (pictures in it), report.json and fields.csv there.",
+            help="Write report.html (with images), report.json and fields.csv there.",
         ),
     ] = None,
     pixel_size_um: PixelSizeOption = None,
@@ -203,7 +206,7 @@ def evaluate(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Measure a model on labelled fields, and write a report to look at.
+    """Measure a model on labelled fields, and write a report.
 
     Example: colonywatch evaluate my-fields --model models/line-7 --out report
     """
@@ -214,7 +217,7 @@ def evaluate(
 
     begin_logging()
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; --out wants a folder")
+        raise UsageError(f"{folder}: is a file; --out needs a folder")
     settings = open_config(config, state)
     chosen = settings.segmentation.model if model is None else str(model)
     segmenter = load_segmenter(chosen, settings.compute.threads)
@@ -309,7 +312,7 @@ def _labelled(
         )
     except DoubtfulLabelsError as problem:
         raise MonitorError(
-            f"{problem}\nIf the labels are meant as they are: --labels-are-right"
+            f"{problem}\nIf the labels are right as they are: --labels-are-right"
         ) from problem
     except DataError as problem:
         raise MonitorError(str(problem)) from problem
@@ -325,8 +328,9 @@ def _labelled(
     unsized = [one.name for one in found.images if one.pixel_size_um is None]
     if unsized:
         say(
-            f"{len(unsized)} of {len(found.images)} images have no pixel size: one is assumed. "
-            "Better state it: --pixel-size-um, or pixel_size_um.csv beside images/ (columns "
+            f"{len(unsized)} of {len(found.images)} images have no pixel size: one is "
+            "assumed. Better give it: --pixel-size-um, or pixel_size_um.csv beside images/ "
+            "(columns "
             "file,pixel_size_um)"
         )
     return list(found.images)

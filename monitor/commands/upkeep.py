@@ -35,15 +35,15 @@ def run(config: ConfigOption = None, state: StateOption = None) -> None:
     settings = open_config(config, state)
     if not settings.sources:
         raise UsageError(
-            "no source is configured: there is nothing to watch. Give one in config.yaml, for "
+            "no source is configured: there is nothing to watch. Add one to config.yaml, for "
             "example sources: [{name: incubator, path: captures}]"
         )
     for source in settings.sources:
         if settings.record.folder.is_relative_to(source.path):
             raise ConfigError(
-                f"record.folder: {settings.record.folder} lies in the folder of source "
-                f"{source.name}, so our own overlays would be taken for captures; choose a folder "
-                "outside"
+                f"record.folder: {settings.record.folder} is inside the folder "
+                f"of source {source.name}, so our own overlays would be taken for captures; "
+                f"choose a folder outside"
             )
     gone_since = None
     while True:
@@ -62,7 +62,7 @@ def backup(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Copy the database while the daemon goes on.
+    """Copy the database while the daemon runs.
 
     Example: colonywatch backup /backups/colonywatch-20261102.sqlite
     """
@@ -77,9 +77,9 @@ def backup(
 def retry(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
-    """Let waiting and unreadable captures and undelivered messages be tried again at once.
+    """Retry waiting and unreadable captures and undelivered messages now.
 
-    The daemon does the work; without one, `process` does.
+    The daemon does the work; without one, run `process`.
 
     Example: colonywatch retry
     """
@@ -106,11 +106,11 @@ def reprocess(
     state: StateOption = None,
 ) -> None:
     """Measure recorded captures again that another model, or other settings, measured: after a
-    change of model, tool, limits of regions, channel or pixel size; and those that a side-car or
-    a companion, new or changed since, describes otherwise. Adds readings, overwrites none.
+    change of model, tool, limits of regions, channel or pixel size; and those that a sidecar or
+    a companion, new or changed since, describes differently. Adds readings, overwrites none.
 
     May run beside the daemon, which leaves alone what is in hand here. Exits 1 where a capture
-    could not be measured, and says why; its former reading stands.
+    could not be measured, and says why; its previous reading stands.
 
     Example: colonywatch reprocess 3500003816/A1 --model models/line-7
     """
@@ -134,7 +134,7 @@ def simulate(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """The virtual incubator alone: captures as OME-TIFF, exact truth beside them in OUT-truth.
+    """The virtual incubator alone: captures as OME-TIFF, the exact truth beside them in OUT-truth.
 
     Example: colonywatch simulate /tmp/incubator --dishes 4 --hours 96
     """
@@ -147,7 +147,7 @@ def simulate(
         at = datetime.fromisoformat(start)
     except ValueError as problem:
         raise UsageError(
-            f"{start}: is no time; give it like 2026-01-05T06:00:00+00:00"
+            f"{start}: is not a time; write it like 2026-01-05T06:00:00+00:00"
         ) from problem
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

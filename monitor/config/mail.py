@@ -28,7 +28,7 @@ class RecipientConfig(Addressed):
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", value):
-            raise ValueError(f"{value!r} is no mail address (name@host)")
+            raise ValueError(f"{value!r} is not a mail address (name@host)")
         return value
 
 
@@ -83,7 +83,7 @@ class EmailConfig(_Section):
         addresses = [one.address for one in value]
         for address in addresses:
             if addresses.count(address) > 1:
-                raise ValueError(f"{address} stands twice")
+                raise ValueError(f"{address} is listed twice")
         return value
 
     @model_validator(mode="after")
@@ -91,7 +91,9 @@ class EmailConfig(_Section):
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file go together: set both or neither")
         if self.username and self.security == "none":
-            raise ValueError("a password is not sent over an open line: use starttls or tls")
+            raise ValueError(
+                "a password is not sent over an unencrypted connection: use starttls or tls"
+            )
         return self
 
     @property

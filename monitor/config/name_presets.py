@@ -27,13 +27,13 @@ class NamePreset:
 
 NAME_PRESETS: Mapping[str, NamePreset] = {
     "celigo-field": NamePreset(
-        "plate imager, one file a field: barcode, scan time, well, stage position in mm, "
+        "plate imager, one file per field: barcode, scan time, well, stage position in mm, "
         "channel, pixel size",
         "3500003816_Scan_2-11-2020-11-59-54-AM_Well_A1_Xmm-0.990_Ymm-2.975_Ch1_1um.tiff",
         "instruments:celigo_field",
     ),
     "celigo-well": NamePreset(
-        "plate imager, one stitched file a round well: barcode, scan time, well, channel",
+        "plate imager, one stitched file per round well: barcode, scan time, well, channel",
         "3500002779_Scan_2-25-2019-8-08-35-AM_Well_B2_Ch1_-1um_resized.tiff",
         "instruments:celigo_well",
         whole_well=True,
@@ -93,13 +93,13 @@ NAME_PRESETS: Mapping[str, NamePreset] = {
         "instruments:micro_manager",
     ),
     "dish-time": NamePreset(
-        "dish, date and time, and a field number where there are several",
+        "dish, date and time, and a field number if there are several",
         "dish-07_20261102T030000Z_f1.ome.tif",
         "instruments:dish_time",
     ),
     "dish-folder": NamePreset(
-        "a folder a dish; the time comes from the picture or from the file's date. Never "
-        "chosen by itself, since every picture in any folder fits",
+        "one folder per dish; the time comes from the image or from the file's date. "
+        "Never chosen automatically, since every image in any folder fits",
         "dish-07/IMG_0042.png",
         "instruments:dish_folder",
         automatic=False,

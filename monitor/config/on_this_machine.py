@@ -64,8 +64,8 @@ def _files(config: Config) -> Iterator[str]:
             yield f"{key}: {path} is not UTF-8 text"
         except OSError as problem:
             yield (
-                f"{key}: {path} cannot be read ({os.strerror(problem.errno or 0)}); make it, with "
-                "the secret and nothing else in it, readable for the account of the service"
+                f"{key}: {path} cannot be read ({os.strerror(problem.errno or 0)}); create it, "
+                "with the secret and nothing else in it, readable by the service's account"
             )
 
 
@@ -73,7 +73,7 @@ def _nobody_told(config: Config) -> Iterator[str]:
     email = config.outlets.email
     if email.server is not None and "recipients" not in email.model_fields_set:
         yield (
-            f"outlets.email.recipients: is not set, so that alerts would go to "
+            f"outlets.email.recipients: is not set, so alerts would go to "
             f"{email.recipients[0].address}; list who gets them"
         )
     readers = (*email.recipients, *config.outlets.channels)
@@ -110,7 +110,7 @@ def written_inside_a_source(config: Config) -> Iterator[str]:
             if place.is_relative_to(source.path.resolve()):
                 said.append(place)
                 yield (
-                    f"{key}: {path} lies inside sources[{number}].path ({source.path}), which "
-                    "belongs to the imager; choose a folder outside of every source"
+                    f"{key}: {path} is inside sources[{number}].path ({source.path}), which "
+                    "belongs to the imager; choose a folder outside every source"
                 )
                 break

@@ -226,7 +226,7 @@ class OpentronsConfig(PipetteConfig):
                 + ("its slots are A1 to D4" if self.robot == "Flex" else "its slots are 1 to 11")
             )
         if len(set(slots)) < len(slots):
-            raise ValueError(f"two things stand in one slot: {', '.join(slots)}")
+            raise ValueError(f"two things are in one slot: {', '.join(slots)}")
         return self
 
     @property

@@ -119,7 +119,7 @@ class RemovalOutletConfig(_Section):
     @model_validator(mode="after")
     def _formats_are_sound(self) -> Self:
         if len(set(self.formats)) < len(self.formats):
-            raise ValueError("formats names one of them twice")
+            raise ValueError("formats lists one of them twice")
         if "csv-mapped" in self.formats and not self.columns:
             raise ValueError("csv-mapped needs columns, such as [{header: X, value: pick_x_um}]")
         if "opentrons" in self.formats and self.opentrons.labware is None:

@@ -23,10 +23,10 @@ STAND_IN = "a-stand-in-of-ours"
 _STAND_INS = {"path": STAND_IN, "address": f"{STAND_IN}@localhost", "url_file": STAND_IN}
 _WORDS = {
     "tuple_type": "must be a list",
-    "model_type": "must be a mapping of keys; leave the section out for its defaults",
-    "model_attributes_type": "must be a mapping of keys; leave the section out for its defaults",
+    "model_type": "must be a mapping of keys; leave out the section for its defaults",
+    "model_attributes_type": "must be a mapping of keys; leave out the section for its defaults",
     "path_type": "must be a path",
-    "invalid_key": "is not a known key; put keys in quotes where they are numbers",
+    "invalid_key": "is not a known key; put keys that are numbers in quotes",
 }
 
 

@@ -114,7 +114,7 @@ class RemovalConfig(_Section):
     def _tool_is_known(self) -> Self:
         names = ", ".join(self.tools)
         if self.tool is not None and self.tool not in self.tools:
-            raise ValueError(f"tool: no tool is called {self.tool!r}; known: {names}")
+            raise ValueError(f"tool: there is no tool {self.tool!r}; known: {names}")
         if self.tool is None and len(self.tools) > 1:
             raise ValueError(f"tool: say which of the tools the picker holds: {names}")
         return self

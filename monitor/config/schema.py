@@ -121,15 +121,15 @@ class Config(_Section):
     def _equal_source_folders(self) -> list[str]:
         paths = [source.path for source in self.sources]
         return [
-            f"two sources have the folder {path}; each needs its own, or its captures would be of "
-            "two dishes"
+            f"two sources have the folder {path}; each needs its own, or its captures would "
+            "belong to two dishes"
             for path in sorted({path for path in paths if paths.count(path) > 1})
         ]
 
     def _former_names_in_use(self) -> list[str]:
         names = {source.name for source in self.sources}
         found = [
-            f"a source cannot be called {UNLISTED!r}: so is called what belongs to no source"
+            f"a source cannot be called {UNLISTED!r}: that name is for what belongs to no source"
             for name in names
             if name == UNLISTED
         ]
@@ -138,13 +138,14 @@ class Config(_Section):
             for old in source.formerly:
                 if old in names:
                     found.append(
-                        f"sources[{number}].formerly: a source is called {old!r} now; only a name "
+                        f"sources[{number}].formerly: {old!r} is a source's present name; only a "
+                        f"name "
                         "that no source has any more can be a former one"
                     )
                 elif old in said:
                     found.append(
-                        f"sources[{number}].formerly: {old!r} is the former name of another source "
-                        "too; its dishes go on in one of them"
+                        f"sources[{number}].formerly: {old!r} is the former name of another "
+                        "source, too; its dishes can go on in only one of them"
                     )
                 said.add(old)
         return found
@@ -157,7 +158,7 @@ class Config(_Section):
     def _overrides_of_unknown_sources(self) -> list[str]:
         known = self._known_sources
         return [
-            f"decisions.overrides[{number}].source: no source is called {override.source!r}; "
+            f"decisions.overrides[{number}].source: there is no source {override.source!r}; "
             f"known: {', '.join(known)}"
             for number, override in enumerate(self.decisions.overrides)
             if self.sources and override.source is not None and override.source not in known
@@ -170,7 +171,7 @@ class Config(_Section):
             "channels": self.outlets.channels,
         }
         return [
-            f"outlets.{key}[{number}].sources: no source is called {source!r}; "
+            f"outlets.{key}[{number}].sources: there is no source {source!r}; "
             f"known: {', '.join(known)}"
             for key, readers in addressed.items()
             for number, reader in enumerate(readers)

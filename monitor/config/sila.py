@@ -39,7 +39,8 @@ class SilaConfig(Section):
             ipaddress.ip_address(value)
         except ValueError as problem:
             raise ValueError(
-                f"{value!r} is no address to listen on; use 127.0.0.1, 0.0.0.0 or an address of "
+                f"{value!r} is not an address to listen on; use 127.0.0.1, 0.0.0.0 or an address "
+                f"of "
                 "this machine"
             ) from problem
         return value
@@ -52,8 +53,8 @@ class SilaConfig(Section):
             return self
         if not self.is_loopback:
             raise ValueError(
-                "security: none lets anybody in the network take plans; it goes only with host: "
-                "127.0.0.1"
+                "security: none lets anybody on the network take plans; it is allowed "
+                "only with host: 127.0.0.1"
             )
         if self.clients_file is not None or self.certificate_file is not None:
             raise ValueError("certificates need security: tls")

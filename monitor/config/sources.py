@@ -50,7 +50,7 @@ class CalibrationConfig(_Section):
         if not all(0.9 <= length <= 1.1 for length in lengths) or skew > 0.1:
             raise ValueError(
                 "pixel_to_stage must be a rotation or a flip of scale 1, for example "
-                "[[1, 0], [0, -1]]; the pixel size is a setting of its own"
+                "[[1, 0], [0, -1]]; the pixel size is a separate setting"
             )
         return self
 
@@ -181,7 +181,7 @@ class SourceSettings(_Section):
             return value
         if "(?P<" not in value:
             raise ValueError(
-                f"no name pattern is called so; use auto, {', '.join(NAME_PRESETS)}, or a regular "
+                f"there is no such name pattern; use auto, {', '.join(NAME_PRESETS)}, or a regular "
                 "expression with named groups such as (?P<dish>...)"
             )
         try:

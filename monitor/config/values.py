@@ -50,7 +50,9 @@ def _anchored(path: Path, info: ValidationInfo) -> Path:
     try:
         return Path(anchor) / path.expanduser()
     except RuntimeError as problem:  # ~name of a user whom this machine does not know
-        raise ValueError(f"the path begins with ~ and has no home: {problem}") from problem
+        raise ValueError(
+            f"the path begins with ~, but there is no home folder: {problem}"
+        ) from problem
 
 
 def _anchored_model(model: str, info: ValidationInfo) -> str:
@@ -80,7 +82,7 @@ def named_zone(value: str) -> str:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
         raise ValueError(
-            f"no time zone is called {value!r}; use a name such as UTC, Asia/Tokyo or "
+            f"there is no time zone {value!r}; use a name such as UTC, Asia/Tokyo or "
             "America/Los_Angeles"
         ) from problem
     return value

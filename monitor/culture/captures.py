@@ -129,7 +129,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class EqualPicture:
-    """A capture that shows the very same picture as one of another dish."""
+    """A capture that shows the very same image as one of another dish."""
 
     source: str
     dish: str

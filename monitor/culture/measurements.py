@@ -178,7 +178,7 @@ class PixelSizeSource(StrEnum):
 
     OPTION = "option"  # a person gave it with the command
     METADATA = "metadata"  # the instrument's own words in the picture
-    SIDE_CAR = "side-car"
+    SIDE_CAR = "sidecar"
     NAME = "name"
     SOURCE = "source"  # the settings of the imager's folder
     WELL = "well"  # the diameter of a round well that the picture shows whole
@@ -216,13 +216,13 @@ class FieldMeasurement:
     """Everything that one capture says once it is segmented.
 
     shape : (rows, columns) of the capture
-    acquired_at_from : "metadata", "side-car", "name" or "mtime"
+    acquired_at_from : "metadata", "sidecar", "name" or "mtime"
     zone : the source's time zone, where the time rests on that
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
     aims : how to remove regions with the tool of `aiming`; where a pixel size is known
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
-    in_transmitted_light : whether name, file or side-car say so
+    in_transmitted_light : whether name, file or sidecar say so
     beside : hash of what stood of the picture in files beside it; empty where nothing did
     """
 

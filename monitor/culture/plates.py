@@ -104,7 +104,7 @@ def fit_wells(
         row, column = place_of(well, kind)
         drawn[well] = (column * pitch_um, row * pitch_um)
     if not all(math.isfinite(number) for point in taught.values() for number in point):
-        raise ValueError("the place of a well is two numbers, in um")
+        raise ValueError("the position of a well is two numbers, in um")
     _refuse_near(kind, pitch_um, drawn)
     fit = _fitted(columns_run, rows_run, drawn, taught)
     why = _why_wrong(fit)
@@ -118,7 +118,7 @@ def fit_wells(
     if _why_wrong(_fitted(columns_run, rows_run, drawn, mirrored)) is None:
         raise ValueError(f"{why}; they fit with x and y swapped: correct that")
     raise ValueError(
-        f"{why}; check the wells' names and places (um, not mm), the kind of the plate, "
+        f"{why}; check the wells' names and positions (um, not mm), the kind of the plate, "
         "well_pitch_mm, columns_run and rows_run"
     )
 
@@ -129,8 +129,8 @@ def _refuse_near(kind: str, pitch_um: float, drawn: Mapping[str, _Point]) -> Non
     widest = max(math.dist(one, other) for one, other in combinations(drawn.values(), 2))
     if widest < needed:
         raise ValueError(
-            f"{' and '.join(drawn)} are {widest / 1000:.0f} mm apart, too near to each other to "
-            f"tell how the plate is turned; teach wells at least {needed / 1000:.0f} mm apart, "
+            f"{' and '.join(drawn)} are {widest / 1000:.0f} mm apart, too close together "
+            f"to show how the plate is rotated; teach wells at least {needed / 1000:.0f} mm apart, "
             "such as those in two corners"
         )
 
@@ -175,11 +175,11 @@ def _why_wrong(fit: PlateFit) -> str | None:
     worst, most = max(fit.residuals_um.items(), key=lambda one: one[1])
     if most > MOST_RESIDUAL_UM:
         return (
-            f"the wells do not lie as on a plate: {worst} is {most:,.0f} um off "
+            f"the wells are not where a plate has them: {worst} is {most:,.0f} um off "
             f"(at most {MOST_RESIDUAL_UM:g})"
         )
     if abs(fit.skew_deg) > MOST_SKEW_DEG:
         return (
-            f"the plate would be turned by {fit.skew_deg:.1f} degrees (at most {MOST_SKEW_DEG:g})"
+            f"the plate would be rotated by {fit.skew_deg:.1f} degrees (at most {MOST_SKEW_DEG:g})"
         )
     return None

@@ -60,8 +60,8 @@ class AlertRule:
 ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
     AlertTopic.RISING: AlertRule(
         "rises fast",
-        "does not rise fast any more",
-        "Look at the picture below before the limit is passed.",
+        "no longer rises fast",
+        "Look at the image below before the limit is passed.",
         limit="differentiation.rise_above_per_day",
         judge=rising,
         looks_back="trend_h",
@@ -69,12 +69,12 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
     ),
     AlertTopic.CONFLUENT: AlertRule(
         "confluent",
-        "not confluent any more",
+        "no longer confluent",
         "Passage the dish, or raise confluence_above for it.",
         limit="differentiation.confluence_above",
         judge=confluent,
         looks_back="votes_within_h",
-        unwatched="Confluence is not watched any more.",
+        unwatched="Confluence is no longer watched.",
     ),
     AlertTopic.GROWTH_STOPPED: AlertRule(
         "hardly grows",
@@ -83,7 +83,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         limit="differentiation.growth_below_per_day",
         judge=growth_stopped,
         looks_back="trend_h",
-        unwatched="Growth is not watched any more.",
+        unwatched="Growth is no longer watched.",
     ),
     AlertTopic.DOUBTFUL: AlertRule(
         "cannot be judged",
@@ -96,17 +96,18 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
     ),
     AlertTopic.PAST_SAVING: AlertRule(
         "past saving, discard it",
-        "not past saving any more",
+        "no longer past saving",
         "Look at the dish; if you agree, discard it, or raise discard_above.",
         limit="differentiation.discard_above",
         judge=past_saving,
         looks_back="votes_within_h",
-        unwatched="Dishes past saving are not looked for.",
+        unwatched="Dishes past saving are no longer looked for.",
     ),
     AlertTopic.OLD_SERIES: AlertRule(
         "is it the same dish?",
         "goes on as the same dish",
-        "If other cells live there now, end the old dish where it ended: colonywatch dishes end.",
+        "If there are other cells now, end the old dish at the time when it ended: colonywatch "
+        "dishes end.",
         limit="differentiation.new_series_after_days",
     ),
     AlertTopic.NOT_REMOVED: AlertRule(
@@ -118,7 +119,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
     AlertTopic.NOT_CHECKED: AlertRule(
         "has picked cells that no scan checked",
         "is checked after picking",
-        "Look at the dish: does it lie where it lay, and is it scanned?",
+        "Look at the dish: is it where it was, and is it being scanned?",
         limit="verification.within_h",
     ),
     AlertTopic.NO_CAPTURE: AlertRule(
@@ -126,35 +127,36 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         "new captures again",
         "Is the dish still in the incubator, and does the imager still visit it?",
         limit="silence.intervals",
-        all_clear="New captures of the dish come again.",
+        all_clear="New captures of the dish are coming again.",
     ),
     AlertTopic.SAME_PICTURE: AlertRule(
-        "the same picture again and again",
-        "pictures differ again",
+        "the same image again and again",
+        "images differ again",
         "Look at the imager: is it stuck, or does it write one frame under new names?",
         limit="silence.same_pictures",
         all_clear="The captures of the dish differ again.",
     ),
     AlertTopic.EQUAL_PICTURES: AlertRule(
-        "equal pictures of several dishes",
-        "every dish has pictures of its own again",
+        "equal images of several dishes",
+        "every dish has images of its own again",
         (
-            "Look at the imager: is its camera or its stage stuck? Where a file was only "
-            "copied or misnamed, take the wrong one away, then: colonywatch retry"
+            "Look at the imager: is its camera or its stage stuck? If a file was only "
+            "copied or misnamed, remove the wrong one, then run: colonywatch retry"
         ),
-        all_clear="Each of these dishes has a picture of its own again, or has ended.",
+        all_clear="Each of these dishes has an image of its own again, or has ended.",
     ),
     AlertTopic.SOURCE_SILENT: AlertRule(
         "no new captures",
         "new captures again",
-        "Look at the imager: does it run, and does it write where colonywatch looks?",
+        "Look at the imager: is it running, and does it write to the folder that colonywatch "
+        "watches?",
         limit="silence.intervals",
-        all_clear="New captures come again, or its dishes have ended.",
+        all_clear="New captures are coming again, or its dishes have ended.",
     ),
     AlertTopic.SOURCE_GONE: AlertRule(
         "folder gone",
         "folder back",
-        "Is the share mounted, and does the machine that serves it run?",
+        "Is the share mounted, and is the machine that serves it running?",
         limit="silence.source_gone_s",
         all_clear="The folder is back.",
     ),
@@ -166,15 +168,16 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         all_clear="There is room on the disk again.",
     ),
     AlertTopic.MODEL_REFUSED: AlertRule(
-        "model refused, captures wait",
+        "model refused, captures are waiting",
         "model accepted again",
-        "Put the model's folder right or name another in segmentation.model, then restart.",
-        all_clear="No capture waits for the model any more.",
+        "Repair the model's folder or set another in segmentation.model, then restart.",
+        all_clear="No capture is waiting for the model any more.",
     ),
     AlertTopic.WORKER_STUCK: AlertRule(
-        "the segmentation is stuck",
-        "the segmentation answers again",
-        "Look at colonywatch status and the log; does the machine have memory and its disks?",
+        "segmentation is stuck",
+        "segmentation answers again",
+        "Look at colonywatch status and the log; does the machine have enough memory and all its "
+        "disks?",
         all_clear="The segmentation process measures captures again.",
     ),
     AlertTopic.IMAGER_CLOCK: AlertRule(

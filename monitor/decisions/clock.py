@@ -73,14 +73,14 @@ def off_text(source: str, off: timedelta) -> str:
         far = f"{minutes / 1440:.0f} days"
     cure = (
         f"Set the imager's clock or this machine's, or the timezone of source {source} in "
-        "config.yaml, which puts right what is on record."
+        "config.yaml, which also corrects what is on record."
     )
     if off > timedelta():
         return (
-            f"Captures of source {source} are dated {far} after they arrive. What is dated so is "
-            f"in doubt, and nothing is decided by it. {cure}"
+            f"Captures of source {source} are dated {far} after they arrive. Captures dated like "
+            f"this are in doubt, and nothing is decided by them. {cure}"
         )
     return (
-        f"Captures of source {source} keep arriving {far} after the time that they are dated, "
-        f"always by the same. {cure}"
+        f"Captures of source {source} keep arriving {far} after their dates, "
+        f"always by the same amount. {cure}"
     )

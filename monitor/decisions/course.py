@@ -91,11 +91,12 @@ def step(
     if pause is not None and len(series) == 1:
         days = pause / timedelta(days=1)
         for topic in sorted(before.is_open):
-            text = f"There was no scan for {days:.0f} days; what was then is taken as over."
+            text = f"There was no scan for {days:.0f} days; what was open then is taken as over."
             changes.append(Change(newest, topic, AlertKind.CLEARED, text=text))
         text = (
-            f"First scan for {days:.0f} days. Scans before that have no say any more. If other "
-            "cells live here now, say so: colonywatch dishes end, or dishes passage, with --at."
+            f"First scan for {days:.0f} days. Earlier scans no longer count. If "
+            "there are other cells now, say so: colonywatch dishes end, or dishes passage, with "
+            "--at."
         )
         changes.append(Change(newest, AlertTopic.OLD_SERIES, AlertKind.RAISED, text=text))
         before = Stand(is_open=frozenset({AlertTopic.OLD_SERIES}))

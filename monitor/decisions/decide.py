@@ -196,7 +196,7 @@ def _verified(evidence: Evidence, rules: Rules) -> tuple[RegionVerdict, ...]:
         except Exception:
             # The reading matters more; the next scan looks again.
             log.exception(
-                "plan=%s: what was picked is not checked: unexpected fault", check.plan.id
+                "plan=%s: what was picked is not checked: unexpected error", check.plan.id
             )
     return tuple(found)
 
@@ -208,7 +208,7 @@ def _told_of_removal(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> lis
         return []
     counted = ", ".join(f"{checks.count(kind)} {kind}" for kind in RemovalCheck if kind in checks)
     plans = ", ".join(dict.fromkeys(one.plan_id for one in verdicts))
-    text = f"Picked by plan {plans}, and looked at again: {counted}."
+    text = f"Picked by plan {plans}, and checked: {counted}."
     log.info("dish=%s: %s", facts.dish, text)
     is_open = AlertTopic.NOT_REMOVED in open_topics(facts.alerts)
     if not set(checks) & _STILL_TO_REMOVE:
@@ -230,7 +230,7 @@ def _told_of_unchecked(facts: ScanFacts, verdicts: Sequence[RegionVerdict]) -> l
         kind = AlertKind.WORSENED if is_open else AlertKind.RAISED
         return [NewAlert(kind, AlertTopic.NOT_CHECKED, text=text)]
     if is_open and {one.check for one in verdicts} - _NOTHING_TOLD:
-        text = "What was picked since then was looked at again."
+        text = "What was picked since then has been checked."
         return [NewAlert(AlertKind.CLEARED, AlertTopic.NOT_CHECKED, text=text)]
     return []
 
@@ -284,8 +284,8 @@ def _plan(by: Reading, evidence: Evidence, rules: Rules) -> RemovalPlan | None:
             return None  # a fault in looking, which was said
         if seen.moved_um is not None:
             log.warning(
-                "dish=%s: no removal plan: it lies %.0f um from where it lay in an earlier scan "
-                "that hits are laid by; the next scans make one if it stays where it is",
+                "dish=%s: no removal plan: it is %.0f um from where it was in an earlier "
+                "scan that hits are placed by; the next scans make one if it stays where it is",
                 by.dish, seen.moved_um,
             )  # fmt: skip
             return None
@@ -305,7 +305,7 @@ def _plan(by: Reading, evidence: Evidence, rules: Rules) -> RemovalPlan | None:
         return None
     except Exception:
         # The reading and its alert matter more than the plan.
-        log.exception("dish=%s: no removal plan: unexpected fault", by.dish)
+        log.exception("dish=%s: no removal plan: unexpected error", by.dish)
         return None
 
 
@@ -338,7 +338,7 @@ def _corrections(settled: Settled, found: Run) -> list[NewAlert]:
     """Where people believe what scans that came late have shown to be otherwise, they are told."""
     told = []
     for topic in settled.unfounded:
-        text = "Scans that came late show that this was not so: the alert before had no ground."
+        text = "Scans that came late show that this was not so: the earlier alert was unfounded."
         told.append(NewAlert(AlertKind.CLEARED, topic, text=text, role="again"))
     for topic in settled.too_early:
         severity = Severity.WARNING

@@ -55,7 +55,7 @@ def forecast_text(found: Forecast) -> str:
 
 
 Change = tuple[AlertKind, str] | None
-NOT_WATCHED = "Rising is not watched any more."
+NOT_WATCHED = "Rises are no longer watched."
 JUDGED_AGAIN = "The dish can be judged again."
 
 
@@ -72,7 +72,7 @@ def rising(
         then = f"; it {forecast_text(ahead)}" if ahead is not None else ""
         return AlertKind.RAISED, f"The differentiated share rises by {rate}{then}."
     if is_open and found.slope_per_h * 24 < limit / 2:
-        return AlertKind.CLEARED, f"The differentiated share does not rise fast any more ({rate})."
+        return AlertKind.CLEARED, f"The differentiated share no longer rises fast ({rate})."
     return None
 
 
@@ -88,7 +88,7 @@ def confluent(
     if not is_open and _agreed([value > limit for value in values], needed):
         return AlertKind.RAISED, f"The cells cover {newest}: time to passage the dish."
     if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], needed):
-        return AlertKind.CLEARED, f"The cells cover {newest} by now."
+        return AlertKind.CLEARED, f"The cells now cover {newest}."
     return None
 
 
@@ -108,7 +108,7 @@ def past_saving(
             "plan is made.",
         )
     if is_open and _agreed([value < CLEARED_BELOW * limit for value in values], needed):
-        return AlertKind.CLEARED, f"{newest} of the cells are differentiated by now."
+        return AlertKind.CLEARED, f"{newest} of the cells are differentiated now."
     return None
 
 

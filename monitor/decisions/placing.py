@@ -228,6 +228,7 @@ class Place:
         raise CalibrationError(
             f"{self.dish}: no removal plan: region {region_id} comes out "
             f"{math.hypot(*offset) / 1000:.1f} mm from the centre of a vessel of "
-            f"{vessel.diameter_um / 1000:g} mm; check the calibration (swapped axes? mm for um?), "
+            f"{vessel.diameter_um / 1000:g} mm; check the calibration (swapped axes? mm instead "
+            f"of um?), "
             "the stage positions of the captures, and the source's vessel"
         )

@@ -255,7 +255,7 @@ def _persistent(
     )
     if not hits:
         scans = "scan" if wanted == 1 else f"{wanted} scans"
-        return "not seen before", f"not surely differentiated in the {scans} before"
+        return "not seen before", f"not clearly differentiated in the {scans} before"
     return replace(found, target=replace(found.target, hits=hits))
 
 

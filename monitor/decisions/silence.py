@@ -136,8 +136,9 @@ def what_is_wrong(
             found.append(
                 Alarm(
                     AlertTopic.SAME_PICTURE,
-                    f"The last {dish.repeats + 1} scans show the very same picture, so they say "
-                    f"nothing new. The last new one is of {_at(dish.last_new_at)}. Is the camera "
+                    f"The last {dish.repeats + 1} scans show the very same image, so "
+                    f"they say nothing new. The last new one is from {_at(dish.last_new_at)}. Is "
+                    f"the camera "
                     "stuck?",
                     dish=dish.dish,
                     source=dish.source,
@@ -176,12 +177,13 @@ def equal_alarms(equal: Sequence[EqualPicture]) -> tuple[Alarm, ...]:
         found.append(
             Alarm(
                 AlertTopic.EQUAL_PICTURES,
-                f"Equal pictures: since {_at(begun)} source {source} wrote the very same picture "
-                f"for several dishes: {listed}. It cannot show them all, so none of them has a "
+                f"Equal images: since {_at(begun)} source {source} wrote the very same "
+                f"image for several dishes: {listed}. It cannot show them all, so none of them "
+                f"has a "
                 "reading from it. Is the camera or the stage stuck, or was a file copied?"
                 if len(names) > 1
-                else f"Equal pictures: at {_at(begun)} source {source} wrote for {listed} the very "
-                "same picture that came for another dish. It cannot show both, so neither has a "
+                else f"Equal images: at {_at(begun)} source {source} wrote for {listed} the very "
+                "same image that came for another dish. It cannot show both, so neither has a "
                 "reading from it. Is the camera or the stage stuck, or was a file copied?",
                 source=source,
             )
@@ -222,8 +224,9 @@ def _source_alarms(
         # Whatever is missing is missing for that reason.
         gone = Alarm(
             AlertTopic.SOURCE_GONE,
-            f"The folder of source {source.name} cannot be seen since {_at(source.gone_since)}. "
-            "Nothing is treated as deleted; watching goes on when it is back.",
+            f"The folder of source {source.name} has been out of reach since "
+            f"{_at(source.gone_since)}. "
+            "Nothing is treated as deleted; watching resumes when it is back.",
             source=source.name,
         )
         lasting = now - source.gone_since >= timedelta(seconds=limits.source_gone_s)
@@ -251,7 +254,7 @@ def _source_alarms(
             AlertTopic.NO_CAPTURE,
             f"No new capture of the dish since {_at(dish.last_new_at)}, while other dishes of "
             f"source {source.name} go on; {expected}. "
-            + ("What came shows the very same picture. " if dish.repeats else "")
+            + ("What came shows the very same image. " if dish.repeats else "")
             + "Was it taken out?",
             dish=dish.dish,
             source=source.name,
@@ -291,7 +294,7 @@ def _machine_alarms(
         found.append(
             Alarm(
                 AlertTopic.MODEL_REFUSED,
-                f"Captures wait, since the model is refused: {machine.refusal}",
+                f"Captures are waiting, since the model is refused: {machine.refusal}",
                 severity=Severity.CRITICAL,
             )
         )
@@ -311,8 +314,8 @@ def _machine_alarms(
 def _stuck_alarms(machine: MachineLife, open_now: Collection[AlarmKey]) -> list[Alarm]:
     alarm = Alarm(
         AlertTopic.WORKER_STUCK,
-        f"The segmentation process was stuck and was ended: {machine.stuck or 'see the log'} "
-        "It is started anew and goes on with what waits; until it answers, nothing is judged.",
+        f"The segmentation process was stuck and was stopped: {machine.stuck or 'see the log'} "
+        "It is restarted and goes on with what is waiting; until it answers, nothing is judged.",
         severity=Severity.CRITICAL,
     )
     is_open = alarm.key in open_now

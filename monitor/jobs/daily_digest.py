@@ -77,7 +77,7 @@ def digest_mail(
                 message_id=message_id,
                 size=size or MailSize.FULL,
             )
-    raise OutletError(f"{recipient}: reads no digest any more", permanent=True)
+    raise OutletError(f"{recipient}: no longer gets the digest", permanent=True)
 
 
 def digest_for(

@@ -77,11 +77,11 @@ def deliver_due(
                 blocked.add(message.channel)
         except Exception as problem:
             # A fault in one message must not hold up the others.
-            fault = OutletError(f"unexpected fault: {problem!r}")
+            fault = OutletError(f"unexpected error: {problem!r}")
             if message.shares:
                 fault.permanent = True
             _not_delivered(message, store, fault, settings, clock())
-            log.exception("%s %s: unexpected fault", message.channel, _subjects(message))
+            log.exception("%s %s: unexpected error", message.channel, _subjects(message))
         else:
             store.outbox.delivered(message.id, where, clock())
             log.info("%s %s delivered to %s", message.channel, _subjects(message), where)
@@ -141,7 +141,7 @@ def _readdress(
         wanted = tuple(one.address for one in config.outlets.email.digest_readers)
     to = store.outbox.readdress(message.id, wanted, now)
     log.info(
-        "%s %s: %s is no recipient any more; it goes to %s",
+        "%s %s: %s is no longer a recipient; it goes to %s",
         message.channel,
         message.subject_id,
         message.recipient,
@@ -195,7 +195,7 @@ def _deliver(
     if message.channel == "withdrawal":
         withdraw_plan(store.plans.plan(message.subject_id), config.removal_folder)
         return str(config.removal_folder)
-    raise OutletError(f"no outlet is called {message.channel!r}", permanent=True)
+    raise OutletError(f"there is no outlet {message.channel!r}", permanent=True)
 
 
 def _send_mail(
@@ -257,7 +257,7 @@ def _push(message: Message, store: Store, config: Config, now: datetime, *, rehe
         if channel.name == message.recipient:
             break
     else:
-        raise OutletError(f"no channel is called {message.recipient!r} any more", permanent=True)
+        raise OutletError(f"there is no longer a channel {message.recipient!r}", permanent=True)
     stories = [
         _story(int(one.subject_id), store, config, now, rehearsal=rehearsal, drawn=False)
         for one in (message, *message.shares)

@@ -1,4 +1,4 @@
-"""Side-cars and companions that came, or changed, after the pictures that they describe.
+"""Sidecars and companions that came, or changed, after the pictures that they describe.
 
 Imagers write them when a plate is done. What was recorded before is completed then: measured once
 more, with the right pixel size and time, into the scan that it belongs to.
@@ -32,7 +32,7 @@ def described_anew(
 ) -> list[MeasuredFile]:
     """Measured captures of which the files beside them say something else now.
 
-    A side-car that is gone changes nothing: what it said is on record.
+    A sidecar that is gone changes nothing: what it said is on record.
     dish : only of this one; folders : only in these; None = all that are on record
     """
     found: list[MeasuredFile] = []
@@ -88,8 +88,8 @@ class LateSidecars:
                 count += reopened
                 self.changed.append((source, folder))
                 log.info(
-                    "source=%s folder=%s: %d captures are measured again by what stands beside "
-                    "them now",
+                    "source=%s folder=%s: %d captures are measured again with the "
+                    "files now beside them",
                     source, shown_name(folder), reopened,
                 )  # fmt: skip
             self._seen[folder] = beside

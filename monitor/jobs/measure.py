@@ -184,13 +184,13 @@ class Measuring:
             self._wait(capture, CaptureError(str(problem), reason="model-refused", transient=True))
             return None
         except Exception as problem:
-            # A fault of ours stops no other capture, is no number, and is not the capture's:
+            # A fault of ours stops no other capture, is not a number, and is not the capture's:
             # it waits, until a newer version perhaps can read it.
-            log.exception("capture=%s: unexpected fault", shown_name(capture.path))
+            log.exception("capture=%s: unexpected error", shown_name(capture.path))
             self._wait(
                 capture,
                 CaptureError(
-                    f"{shown_name(capture.path)}: unexpected fault in colonywatch: {problem!r}; "
+                    f"{shown_name(capture.path)}: unexpected error in colonywatch: {problem!r}; "
                     "see the log",
                     reason="internal-error",
                     transient=True,
@@ -258,13 +258,13 @@ class Measuring:
         """The file at the capture's path has to be hashed (again): take it in anew."""
         seen = self._intake.look(capture.path, capture.source)
         if seen is None and self._was_nothing(capture):
-            log.info("capture=%s: went away empty; forgotten", shown_name(capture.path))
+            log.info("capture=%s: disappeared while empty; forgotten", shown_name(capture.path))
             self._store.captures.forget(capture.id, self._owner)
             self.forgotten.append(capture.path)
             return
         if seen is None:
             gone = problem or CaptureError(
-                f"{shown_name(capture.path)}: is not there any more",
+                f"{shown_name(capture.path)}: is no longer there",
                 reason="missing",
                 transient=True,
             )

@@ -94,7 +94,7 @@ class PickLogFolder:
         try:
             if content is None:
                 raise PickLogError(
-                    f"is larger than {LARGEST_BYTES // 2**20} MiB, which no pick log is",
+                    f"is larger than {LARGEST_BYTES // 2**20} MiB, far more than any pick log",
                     reason="too-large",
                 )
             problems: list[PickLogError] = []
@@ -119,7 +119,7 @@ class PickLogFolder:
         """
         if self._qpix is None:
             raise PickLogError(
-                "is a QPix log; say what its positions mean with outlets.removal.pick_logs.qpix, "
+                "is a QPix log; set what its positions mean with outlets.removal.pick_logs.qpix, "
                 "such as {unit: um, frame: stage}",
                 reason="dialect",
             )
@@ -255,7 +255,7 @@ def matched(
     ]
     if len(hits) < len(plan.visits):
         raise PickLogError(
-            f"{plan.id}: its hits have no places in the frame {settings.frame!r}; set "
+            f"{plan.id}: its hits have no positions in the frame {settings.frame!r}; set "
             "outlets.removal.pick_logs.qpix.frame",
             reason="frame",
         )
@@ -268,7 +268,7 @@ def matched(
         away, region_id, number = near[0]
         if away > settings.tolerance_um:
             raise PickLogError(
-                f"{plan.id}: the feature of line {one.line} lies {away:.0f} um from the nearest "
+                f"{plan.id}: the feature of line {one.line} is {away:.0f} um from the nearest "
                 f"hit{_other_unit(one, hits, settings)}",
                 reason="unknown-target",
             )
@@ -277,8 +277,8 @@ def matched(
             for off, other, _ in near[1:]
         ):
             raise PickLogError(
-                f"{plan.id}: the feature of line {one.line} lies between the hits of two regions; "
-                "nothing is guessed: use removals done",
+                f"{plan.id}: the feature of line {one.line} is between the hits of two "
+                f"regions; nothing is guessed: use removals done",
                 reason="unknown-target",
             )
         picks.append(LoggedPick(one.line, plan.id, region_id, PickOutcome.PICKED, number))
@@ -312,8 +312,9 @@ def why_too_early(plan: RemovalPlan, picked_at: datetime) -> str | None:
     if plan.handover is None or picked_at >= plan.handover.at - CLOCKS_APART:
         return None
     return (
-        f"{plan.id}: is said to be picked at {picked_at:%Y-%m-%d %H:%M:%S} UTC, and was handed out "
-        f"at {plan.handover.at:%Y-%m-%d %H:%M:%S} UTC; set the picker's clock"
+        f"{plan.id}: is reported as picked at {picked_at:%Y-%m-%d %H:%M:%S} UTC, and was handed "
+        f"out "
+        f"at {plan.handover.at:%Y-%m-%d %H:%M:%S} UTC; correct the picker's clock"
     )
 
 
@@ -372,7 +373,7 @@ def reports_of(
         else:
             unclear.append(
                 f"{plan.id}: of region {target.region_id} {len(outcomes)} of {len(target.hits)} "
-                "hits failed, and nothing is said of the others"
+                "hits failed, and nothing is said about the others"
             )
     return reports, unclear
 

@@ -101,7 +101,7 @@ class PickingDesk:
         plan = self._taken(plan_id, token)
         names = plan.region_names
         if not reports:
-            raise PickingError(f"{plan_id}: nothing is told of any region", reason="refused")
+            raise PickingError(f"{plan_id}: nothing is reported about any region", reason="refused")
         told: dict[str, PickReport] = {}
         for report in reports:
             region_id = names.get(report.region_id)

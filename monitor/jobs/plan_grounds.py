@@ -68,7 +68,7 @@ def _of_gone_source(plan: RemovalPlan, store: Store, config: Config) -> str | No
     known = store.sources.place_of(source)
     if known is not None and known[0] != socket.gethostname():
         return None  # watched by a program on another machine
-    return f"its source {source} is not in the configuration any more"
+    return f"its source {source} is no longer in the configuration"
 
 
 def _settings_of(source: str, config: Config) -> SourceConfig | None:

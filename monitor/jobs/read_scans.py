@@ -81,8 +81,8 @@ class ScanReader:
             if scans:
                 dishes = "1 dish is" if len(scans) == 1 else f"{len(scans)} dishes are"
                 said.append(
-                    f"source {source}: its time zone is {zone} now; {dishes} put right in times "
-                    "that name no zone"
+                    f"source {source}: its time zone is now {zone}; {dishes} "
+                    f"corrected in times without a zone"
                 )
                 log.warning("%s", said[-1])
                 self.read_scans(scans)
@@ -113,7 +113,7 @@ class ScanReader:
             return None
         except Exception:
             self._faulty_scans.add(scan_id)
-            log.exception("scan=%d: unexpected fault; it is left until the next start", scan_id)
+            log.exception("scan=%d: unexpected error; left until the next start", scan_id)
             return None
         _say(outcome)
         return outcome
@@ -179,7 +179,7 @@ class ScanReader:
                 CalibrationKind.CAMERA, source, self._config, self._store, self._clock()
             )
         except CalibrationError as problem:
-            log.info("source=%s: places of fields are not known: %s", source, problem)
+            log.info("source=%s: positions of fields are not known: %s", source, problem)
             return None
 
     def _look(self, basis: Basis, source: str) -> None:

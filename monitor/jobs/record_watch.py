@@ -95,10 +95,10 @@ class RecordWatch:
 
 
 def say_back(config: Config, gone_since: datetime, now: datetime) -> bool:
-    """The record is there again, and the daemon has begun anew on it."""
+    """The record is there again, and the daemon has started anew on it."""
     text = (
-        f"The record is back, and the daemon goes on with it. It was gone since "
-        f"{gone_since:%Y-%m-%d %H:%M} UTC; captures that came meanwhile are read now.\n"
+        f"The record is back, and the daemon goes on with it. It had been gone since "
+        f"{gone_since:%Y-%m-%d %H:%M} UTC; captures that came meanwhile are being read now.\n"
     )
     log.warning("%s", text.strip())
     return say_to_all(config, f"the record is back on {socket.gethostname()}", text, now)

@@ -49,7 +49,7 @@ class Stray:
 def plans_in(folder: Path) -> dict[str, list[Path]]:
     """The files in the picker's folder by the plans that they are of, the checksums first.
 
-    Raises OutletError where the folder cannot be looked through.
+    Raises OutletError where the folder cannot be searched.
     """
     found: dict[str, list[Path]] = {}
     try:
@@ -58,8 +58,8 @@ def plans_in(folder: Path) -> dict[str, list[Path]]:
         return found
     except OSError as problem:
         raise OutletError(
-            f"{folder}: cannot be looked through ({problem.strerror}); plans that are on no record "
-            "may lie there"
+            f"{folder}: cannot be searched ({problem.strerror}); plans that no "
+            f"record knows may be there"
         ) from problem
     for path in names:
         known = None if path.name.startswith(".") else _PLAN_FILE.fullmatch(path.name)
@@ -71,7 +71,7 @@ def plans_in(folder: Path) -> dict[str, list[Path]]:
 def withdraw_strays(store: Store, config: Config, now: datetime) -> list[Stray]:
     """Take out of the picker's folder what the record does not know as handed out.
 
-    Raises OutletError where the folder cannot be looked through or a file stays there.
+    Raises OutletError where the folder cannot be searched or a file stays there.
     """
     found = []
     for plan_id, files in plans_in(config.removal_folder).items():
@@ -114,6 +114,6 @@ def _move_aside(files: Iterable[Path], aside: Path) -> None:
             stayed.append(f"{path} ({problem.strerror or problem})")
     if stayed:
         raise OutletError(
-            f"plans that are on no record cannot be withdrawn: {', '.join(stayed)}; keep the "
+            f"plans that no record knows cannot be withdrawn: {', '.join(stayed)}; keep the "
             "picker from using them and remove them by hand"
         )

@@ -102,12 +102,12 @@ def look_at(path: Path, source: str) -> SeenFile | None:
     size, mtime_ns = before.size, before.mtime_ns
     if not before.is_regular:
         # Opening a FIFO or a device could block for ever.
-        problem_text = f"{shown_name(path)}: is no regular file"
+        problem_text = f"{shown_name(path)}: is not a regular file"
         return SeenFile(path, source, size, mtime_ns, None, ("not-a-file", problem_text))
     if size == 0:
         text = (
-            f"{shown_name(path)}: is empty; if the imager is still writing, it is read when it is "
-            "done"
+            f"{shown_name(path)}: is empty; if the imager is still writing, it is read "
+            "when finished"
         )
         return SeenFile(path, source, 0, mtime_ns, None, ("empty", text))
     try:

@@ -46,7 +46,7 @@ class AnswerLinks:
     def alert_of(self, token: str, now: datetime) -> tuple[int, int]:
         """Number of the alert and its mark. Raises LinkError."""
         if len(token) > _LONGEST_TOKEN:
-            raise LinkError("This is no link of ours.")
+            raise LinkError("This is not one of our links.")
         seconds = max(1, int(self._good_for.total_seconds()))
         try:
             content = _serializer(self._secret, now).loads(token, max_age=seconds)
@@ -54,10 +54,10 @@ class AnswerLinks:
             return int(alert_id), int(mark)
         except SignatureExpired as problem:
             raise LinkError(
-                f"This link has expired: it was good for {plural_days(self._good_for)}."
+                f"This link has expired: it was valid for {plural_days(self._good_for)}."
             ) from problem
         except (BadSignature, BadData, TypeError, ValueError) as problem:
-            raise LinkError("This link is incomplete or not ours.") from problem
+            raise LinkError("This link is incomplete or not one of ours.") from problem
 
 
 def is_for(alert: Alert, mark: int) -> bool:
@@ -88,14 +88,14 @@ def _secret(path: Path) -> bytes:
         content = path.read_bytes().strip()
     except OSError as problem:
         raise OutletError(
-            f"{path}: the secret of the links cannot be read or made "
-            f"({problem.strerror or problem}); give the file to this account, or set "
+            f"{path}: the secret for links cannot be read "
+            f"or created ({problem.strerror or problem}); give the file to this account, or set "
             "outlets.dashboard.secret_file"
         ) from problem
     if len(content) < _SECRET_BYTES:
         raise OutletError(
             f"{path}: is too short for a secret ({len(content)} of at least {_SECRET_BYTES} "
-            "letters); remove the file, and a new one is made"
+            f"characters); remove the file, and a new one is created"
         )
     return content
 

@@ -30,7 +30,7 @@ class CheckIn:
         self._problem: str | None = None
 
     def start(self) -> bool:
-        return self._call("/start", "the daemon has begun")
+        return self._call("/start", "the daemon has started")
 
     def success(self) -> bool:
         return self._call("", "")
@@ -47,7 +47,7 @@ class CheckIn:
             self._problem = str(problem)
             return False
         if self._problem is not None:
-            log.info("the check-in is reached again")
+            log.info("the check-in is reachable again")
         self._problem = None
         return True
 
@@ -87,5 +87,5 @@ def address_in(path: Path) -> str:
             f"({getattr(problem, 'strerror', None) or problem}); correct outlets.check_in.url_file"
         ) from problem
     if len(lines) != 1 or urlsplit(lines[0]).scheme not in ("http", "https"):
-        raise OutletError(f"{path}: must hold one address that begins with https:// or http://")
+        raise OutletError(f"{path}: must contain one address that begins with https:// or http://")
     return lines[0].rstrip("/")

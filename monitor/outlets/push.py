@@ -74,7 +74,7 @@ def service_of(channel: ChannelConfig) -> tuple[apprise.Apprise, str]:
     service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="colonywatch"))
     if not service.add(url):
         raise OutletError(
-            f"{channel.name}: {channel.url_file} holds no URL that Apprise knows; see its list of "
+            f"{channel.name}: {channel.url_file} has no URL that Apprise knows; see its list of "
             "services",
             setting="outlets.channels",
         )
@@ -92,7 +92,7 @@ def _url(path: Path) -> str:
         ) from problem
     if len(lines) != 1:
         raise OutletError(
-            f"{path}: must hold one URL and nothing else; each channel has a file of its own",
+            f"{path}: must contain one URL and nothing else; each channel has its own file",
             setting="outlets.channels",
         )
     return lines[0]

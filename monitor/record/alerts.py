@@ -56,7 +56,7 @@ def alert_row(session: Session, alert_id: int) -> AlertRow:
     """Raises UsageError where there is none of this number."""
     row = session.get(AlertRow, alert_id)
     if row is None:
-        raise UsageError(f"{alert_id}: there is no alert of this number; see alerts list --all")
+        raise UsageError(f"{alert_id}: there is no alert with this number; see alerts list --all")
     return row
 
 

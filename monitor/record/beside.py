@@ -1,4 +1,4 @@
-"""What stood in files beside captures when they were measured: side-cars, companions."""
+"""What stood in files beside captures when they were measured: sidecars, companions."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class CalibrationRecord:
             raise ValueError("a calibration goes on record with its time and its maker")
         with self._database.writing() as session:
             if session.get(CalibrationRow, made.id) is not None:
-                raise UsageError(f"{made.id}: a calibration of this id is on record already")
+                raise UsageError(f"{made.id}: a calibration with this id is already on record")
             session.add(_row(made))
             session.add(
                 AuditRow(

@@ -141,8 +141,8 @@ class CaptureRecord:
                 make_unreadable(
                     row,
                     LEFT_OUT,
-                    f"{row.path.name}: was measured, and is of {why}, which is not looked at; if "
-                    "it is to be, correct the source's settings, then colonywatch retry",
+                    f"{row.path.name}: was measured, and is of {why}, which is not analysed; "
+                    "if it should be, correct the source's settings, then run colonywatch retry",
                     now,
                 )
                 return []
@@ -168,7 +168,7 @@ class CaptureRecord:
             if is_in_a_reading(session, claimed):
                 keep_reading(claimed)
             elif claimed.scan_id is not None or claimed.acquired_at is not None:
-                gone = f"{claimed.path.name}: was written over before a reading held it"
+                gone = f"{claimed.path.name}: was overwritten before a reading held it"
                 make_unreadable(claimed, "changed", gone, now)
             else:
                 claimed.state, claimed.claimed_by = CaptureState.WAITING, None
@@ -313,7 +313,7 @@ class CaptureRecord:
                     row,
                     "kills-worker",
                     f"{row.path.name}: the segmentation process died {row.crashes} times with "
-                    "this capture; look at the file, then colonywatch retry",
+                    "this capture; check the file, then run colonywatch retry",
                     now,
                 )
                 return True

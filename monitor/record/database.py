@@ -66,7 +66,7 @@ class Database:
             self.url = make_url(url)
         except ArgumentError as problem:
             raise RecordError(
-                f"{url}: is no database URL; use for example sqlite:////var/lib/colonywatch/"
+                f"{url}: is not a database URL; use for example sqlite:////var/lib/colonywatch/"
                 "colonywatch.sqlite (record.database)"
             ) from problem
         self._here = threading.local()
@@ -85,7 +85,7 @@ class Database:
                     folder.mkdir(parents=True, exist_ok=True)
                 except OSError as problem:
                     raise RecordError(
-                        f"{folder}: cannot be made for the database ({problem.strerror}); "
+                        f"{folder}: cannot be created for the database ({problem.strerror}); "
                         "choose another with record.folder or --state DIR"
                     ) from problem
             if "timeout" not in self.url.query:

@@ -28,7 +28,7 @@ VERSION = 1
 # What skeletons of version 1 are made of, the most frequent last. Never to be changed: a new
 # dictionary is a new version.
 _DICTIONARY = (
-    b'"stage","side-car","name","source","well","mtime","pin","laser","mixed","no room for ","'
+    b'"stage","sidecar","name","source","well","mtime","pin","laser","mixed","no room for ","'
     b'too thin for tip-100 (needs 180 \\u00b5m across)","too thin","too small","unsure","true,"'
     b'aims":{"":[["label","whole_colony","area_px","polygon","mean_probability","uncertainty",'
     b'"inscribed_radius_px","points","removable_px","covered_px","refused","refused_text"],{""'
@@ -224,7 +224,7 @@ def _as_whole(values: Sequence[float]) -> tuple[int, list[int] | None]:
     """The fewest decimals that give every value exactly, and the values in that unit."""
     for decimals in range(_MOST_DECIMALS + 1):
         scale = 10**decimals
-        if not all(abs(one) < _EXACT / scale for one in values):  # also what is no number
+        if not all(abs(one) < _EXACT / scale for one in values):  # also what is not a number
             break
         whole = [round(one * scale) for one in values]
         if all(_same(part / scale, one) for part, one in zip(whole, values, strict=True)):

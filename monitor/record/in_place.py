@@ -14,8 +14,8 @@ from urllib.parse import quote
 from monitor.errors import RecordGoneError
 
 _NOW = (
-    "Nothing is claimed or recorded until it is back: put it back where it was, or make it anew "
-    "from a backup with colonywatch restore FILE"
+    "Nothing is claimed or recorded until it is back: put it back where it was, or restore a "
+    "backup with colonywatch restore FILE"
 )
 
 
@@ -40,7 +40,7 @@ class InPlace:
             ) from problem
         if identity != self._identity:
             raise RecordGoneError(
-                f"{self.path}: another file has taken the record's place while in use. {_NOW}"
+                f"{self.path}: another file has replaced the record while in use. {_NOW}"
             )
 
     def _look(self) -> tuple[int, int]:
@@ -93,8 +93,8 @@ def why_not_ours(path: Path, *, revision: str | None, key: str) -> str | None:
             if its != key:
                 return "it is another record, which knows nothing of what was recorded here"
             if found != revision:
-                return f"its form is that of another version ({found})"
+                return f"its schema is that of another version ({found})"
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             return None if verdict == "ok" else f"it is damaged ({verdict})"
     except (sqlite3.Error, TypeError) as problem:
-        return f"it is no whole record ({problem})"
+        return f"it is not a complete record ({problem})"

@@ -78,8 +78,8 @@ class LineRecord:
                 dish.ended_at is not None and at > dish.ended_at
             ):
                 raise UsageError(
-                    f"{name}: was not alive at {_at(at)} ({_life(dish)}); give another --at, or "
-                    "the line that was: see colonywatch dishes --all"
+                    f"{name}: did not exist at {_at(at)} ({_life(dish)}); give "
+                    f"another --at, or the dish that did: see colonywatch dishes --all"
                 )
             row = AnnotationRow(dish_id=dish.id, at=at, text=text, who=who, created_at=now)
             session.add(row)
@@ -101,7 +101,7 @@ class LineRecord:
                 f"{dish.source}{BETWEEN}"
             ):
                 raise UsageError(
-                    f"{new}: so begins the full name of a dish of that source; choose another"
+                    f"{new}: that is how full names of that source's dishes begin; choose another"
                 )
             taken = session.scalar(
                 select(DishRow.name).where(
@@ -148,8 +148,8 @@ class LineRecord:
             )
             if after is not None:
                 raise UsageError(
-                    f"{name}: {after.name} follows it under the label {dish.label}; two lines "
-                    "cannot live in one place"
+                    f"{name}: {after.name} follows it under the label {dish.label}; two "
+                    "dishes cannot be in one place"
                 )
             _audit(
                 session, now, who, "dish resumed", dish.name, f"had ended at {_at(dish.ended_at)}"
@@ -213,7 +213,7 @@ class LineRecord:
         )
         begins = min((one for one in (first, dish.began_at) if one is not None), default=None)
         if begins is not None and at < begins:
-            raise UsageError(f"{dish.name}: begins at {_at(begins)} only; give a later --at")
+            raise UsageError(f"{dish.name}: begins only at {_at(begins)}; give a later --at")
         dish.ended_at = at
         session.execute(
             update(AlertRow)
@@ -265,7 +265,7 @@ def _open_again(session: Session, dish: DishRow) -> None:
 def _refuse_in_use(session: Session, source: str, label: str, at: datetime) -> None:
     label = label.strip()
     if not label:
-        raise UsageError("--to wants the name that the new dish's captures carry")
+        raise UsageError("--to needs the name in the new dish's captures")
     there = alive(session, source, label, at)
     if there is None:
         return
@@ -278,14 +278,14 @@ def _refuse_in_use(session: Session, source: str, label: str, at: datetime) -> N
     begins = min((one for one in (first, there.began_at) if one is not None), default=None)
     if begins is not None and begins < at:
         raise UsageError(
-            f"{label}: {there.name} lives there since {_at(begins)}; end it first (colonywatch "
+            f"{label}: {there.name} has been there since {_at(begins)}; end it first (colonywatch "
             f"dishes end), or give a --at before that"
         )
 
 
 def _refuse_future(at: datetime, now: datetime) -> None:
     if at > now:
-        raise UsageError(f"{_at(at)} lies in the future; times without a zone are the source's")
+        raise UsageError(f"{_at(at)} is in the future; times without a zone are the source's")
 
 
 def line_of(session: Session, row: DishRow) -> DishLine:

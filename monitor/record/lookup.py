@@ -53,11 +53,11 @@ def dish_called(session: Session, name: str) -> DishRow:
         return called[0]
     if called:
         names = " or ".join(one.name for one in called[:_LISTED])
-        raise UsageError(f"{name}: is what captures call it; say {names}")
+        raise UsageError(f"{name}: is the label in file names; use {names}")
     known = session.scalars(select(DishRow.name).order_by(DishRow.name).limit(_LISTED + 1)).all()
     listed = ", ".join(known[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
     raise UsageError(
-        f"{name}: no dish of this name is on record; "
+        f"{name}: there is no dish of this name on record; "
         + (f"known: {listed}" if known else "nothing is on record yet")
     )
 

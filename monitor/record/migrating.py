@@ -45,7 +45,7 @@ def migrate(engine: Engine, where: str) -> None:
         raise RecordError(
             f"{where}: was written before the first release (revision {present}), and such records "
             "are not carried over. Keep the file, give a new record.database or record.folder (or "
-            "--state DIR), and read the captures anew with colonywatch process FOLDER"
+            "--state DIR), and read the captures again with colonywatch process FOLDER"
         )
     if present is not None and not is_known_revision(present):
         raise RecordError(

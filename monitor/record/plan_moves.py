@@ -209,5 +209,5 @@ def refuse_overlap(session: Session, row: RemovalPlanRow) -> None:
 def plan_row(session: Session, plan_id: str, *, lock: bool = False) -> RemovalPlanRow:
     row = session.get(RemovalPlanRow, plan_id, with_for_update=lock or None)
     if row is None:
-        raise UsageError(f"{plan_id}: there is no removal plan of this id; see removals list")
+        raise UsageError(f"{plan_id}: there is no removal plan with this id; see removals list")
     return row

@@ -278,8 +278,8 @@ class PlanRecord:
             status = PlanStatus(row.status)
             if told.handover is None:
                 raise UsageError(
-                    f"{plan_id}: is {status} and was never handed to a picker; nothing can have "
-                    "been picked by it"
+                    f"{plan_id}: is {status} and was never handed to a picker; nothing can "
+                    "have been picked with it"
                 )
             if status is PlanStatus.VERIFIED:
                 raise UsageError(

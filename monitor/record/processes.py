@@ -159,8 +159,8 @@ def _take_from_dead(session: Session, owner: str, now: datetime) -> int:
             row.next_try_at = now + retry_after(row.attempts - 1)
             row.reason = PROGRAM_DIED
             row.message = (
-                f"{row.path.name}: the program that had it in hand was killed; "
-                f"it was in work {row.attempts} times"
+                f"{row.path.name}: the program that was measuring it "
+                f"was killed; it was tried {row.attempts} times"
             )
     return len(held)
 

@@ -54,11 +54,11 @@ class Ready:
 
 
 def file_of(url: str) -> Path:
-    """Where the record lies. Raises RecordError where that is no file of SQLite."""
+    """Where the record lies. Raises RecordError where that is not a file of SQLite."""
     try:
         made = make_url(url)
     except ArgumentError as problem:
-        raise RecordError(f"{url}: is no database URL (record.database)") from problem
+        raise RecordError(f"{url}: is not a database URL (record.database)") from problem
     if made.get_backend_name() != "sqlite" or not made.database or made.database == ":memory:":
         shown = made.render_as_string(hide_password=True)
         raise RecordError(f"{shown}: is not SQLite; use the database server's own restore")
@@ -183,7 +183,7 @@ def _refuse_unsound(copy: Path, backup: Path) -> None:
                 )
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as problem:
-        what = "is no record of colonywatch" if "no such table" in str(problem) else "is damaged"
+        what = "is not a colonywatch record" if "no such table" in str(problem) else "is damaged"
         raise RecordError(
             f"{backup}: {what} ({problem}); give a copy that `backup` made"
         ) from problem

@@ -86,7 +86,7 @@ def choices_of(session: Session, measured: Measured) -> list[FieldChoice]:
             channel=capture.channel,
             plane=capture.plane,
             projection=capture.projection,
-            knows_scale=detail["pixel_size_from"] in ("metadata", "side-car"),
+            knows_scale=detail["pixel_size_from"] in ("metadata", "sidecar"),
             knows_place=measurement.stage_x_um is not None,
             fingerprint=capture.fingerprint,
             in_transmitted_light=detail.get("in_transmitted_light", False),

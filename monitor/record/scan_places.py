@@ -119,7 +119,7 @@ def put_on_record(
             one.named_dish = _place_of(session, one)[1]
             if one.scan_id is not None:
                 leave_scan(session, one, now, take_back)
-            make_unreadable(one, "renamed", f"{one.path.name}: is called {row.path.name} now", now)
+            make_unreadable(one, "renamed", f"{one.path.name}: is now called {row.path.name}", now)
     if row not in same:
         same.append(row)
     if elsewhere:
@@ -171,9 +171,10 @@ def _set_equal_aside(
     make_unreadable(
         row,
         EQUAL_PICTURES,
-        f"{row.path.name}: shows the very same picture as {listed}; it cannot be of both, so it is "
-        "read for neither. Is the camera or the stage stuck, or was a file copied? Take the wrong "
-        "file away, then colonywatch retry",
+        f"{row.path.name}: shows the very same image as {listed}; it cannot belong to both, "
+        "so it is read for neither. Is the camera or the stage stuck, or was a file copied? "
+        "Remove the "
+        "wrong file, then run colonywatch retry",
         now,
     )
 

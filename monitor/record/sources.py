@@ -57,12 +57,12 @@ class SourceChange:
         counted = "1 dish" if self.dishes == 1 else f"{self.dishes} dishes"
         if self.new is None:
             return (
-                f"source {self.old} is on record with {counted} and not configured any more: if it "
-                f"has another name now, add formerly: [{self.old}] to it; else end them "
+                f"source {self.old} is on record with {counted} but no longer configured: "
+                f"if it has another name now, add formerly: [{self.old}] to it; else end them "
                 "(colonywatch dishes end)"
             )
         why = " (the same folder)" if self.by_path else ""
-        return f"source {self.old} is called {self.new} now{why}; {counted} of it go on"
+        return f"source {self.old} is now called {self.new}{why}; {counted} of it go on"
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def _put_before(session: Session, line: DishRow, new: str, now: datetime) -> Non
     begins, ends = session.scalar(first), session.scalar(last)
     if begins is None or (ends is not None and ends >= begins):
         raise RecordError(
-            f"source {new} was formerly {line.source}, and both have scans of {line.label} at the "
-            "same time: they were two; take the name out of formerly"
+            f"source {new} was formerly {line.source}, and both have scans of {line.label} at "
+            f"the same time: they were two sources; remove the name from formerly"
         )
     line.ended_at = begins
     for one in after:

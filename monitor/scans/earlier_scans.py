@@ -67,7 +67,7 @@ class EarlierScans:
             try:
                 self._plans[key] = self._plan_evidence(basis, camera)
             except Exception:
-                log.exception("dish=%s: no removal plan: unexpected fault", basis.dish)
+                log.exception("dish=%s: no removal plan: unexpected error", basis.dish)
                 self._plans[key] = None
         for picked in basis.picked:
             key = _check_key(basis, picked, camera)
@@ -77,7 +77,7 @@ class EarlierScans:
                 self._checks[key] = self._check_evidence(basis, picked, camera)
             except Exception:
                 log.exception(
-                    "dish=%s: what was picked is not checked: unexpected fault", basis.dish
+                    "dish=%s: what was picked is not checked: unexpected error", basis.dish
                 )
                 self._checks[key] = None
 
@@ -255,7 +255,7 @@ class EarlierScans:
         if found is None:
             return 0.0, 0.0
         log.info(
-            "plan=%s: the dish lies %.0f um from where it lay (likeness %.2f)",
+            "plan=%s: the dish is %.0f um from where it was (likeness %.2f)",
             plan.id, found.length_um, found.likeness,
         )  # fmt: skip
         if found.length_um > limit_um or found.likeness < _ALIKE:

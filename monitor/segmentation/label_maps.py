@@ -73,7 +73,7 @@ def read_label_map(state_folder: Path, measurement: FieldMeasurement) -> NDArray
         log.warning("%s: cannot be read (%s); the scan is not compared", path, problem.strerror)
         return None
     if labels is None or labels.dtype != np.uint8 or labels.shape != measurement.shape:
-        log.warning("%s: is no label map of its capture; the scan is not compared", path)
+        log.warning("%s: is not a label map of its capture; the scan is not compared", path)
         return None
     return np.asarray(labels, np.uint8)
 

@@ -148,8 +148,8 @@ def _well_of(image: Picture, named: NamedParts | None, shown: str) -> RoundWell 
     preset = None if named is None else PRESETS.get(named.pattern)
     if preset is not None and preset.whole_well and well is None:
         raise CaptureError(
-            f"{shown}: by its name it shows a whole round well, and no rim of one was found; look "
-            "at the picture, or choose another preset in the source's `names`",
+            f"{shown}: by its name it shows a whole round well, and no rim was found; "
+            "check the image, or choose another preset in the source's `names`",
             reason="no-well",
         )
     return well

@@ -143,7 +143,7 @@ def _acquired(
     """When a capture was taken, and what says so; the first that knows it counts."""
     said = {
         "metadata": picture.acquired_at,
-        "side-car": sidecar.acquired_at,
+        "sidecar": sidecar.acquired_at,
         "name": named.acquired_at,
         "mtime": mtime,
     }
@@ -177,7 +177,7 @@ def _write(request: FieldRequest, pictures: Mapping[str, bytes]) -> None:
     except OSError as problem:
         raise CaptureError(
             f"{shown_name(request.path)}: its overlay cannot be written to {request.state_folder} "
-            f"({problem.strerror}); tried again by itself",
+            f"({problem.strerror}); it is retried automatically",
             reason="state-folder",
             transient=True,
         ) from problem
@@ -262,7 +262,7 @@ def _missing_or_unreadable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as problem:
         raise CaptureError(
-            f"{shown_name(path)}: is not there any more", reason="missing", transient=True
+            f"{shown_name(path)}: is no longer there", reason="missing", transient=True
         ) from problem
     except OSError as problem:
         raise CaptureError(

@@ -232,7 +232,7 @@ def encode_jpeg(image: Picture, *, quality: int = 88) -> bytes:
 def _encoded(kind: str, image: Picture, options: Sequence[int]) -> bytes:
     done, content = cv2.imencode(kind, image, options)
     if not done:
-        raise ValueError(f"a picture of {image.shape} {image.dtype} cannot be written as {kind}")
+        raise ValueError(f"an image of {image.shape} {image.dtype} cannot be written as {kind}")
     return content.tobytes()
 
 
@@ -435,7 +435,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans as it ships with matplotlib, which need not be imported for that."""
     place = find_spec("matplotlib")
     if place is None or place.origin is None:
-        raise RuntimeError("matplotlib is not installed; install the package anew")
+        raise RuntimeError("matplotlib is not installed; reinstall the package")
     fonts = Path(place.origin).parent / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
 

@@ -424,18 +424,18 @@ class _Maps:
             away = self._far_from(self._grid.any_of(good), aiming.clearance_of_good_um, wide)
             if not away.any():
                 return (
-                    "too near good cells",
-                    f"too near undifferentiated cells ({aiming.tool} keeps "
+                    "too close to good cells",
+                    f"too close to undifferentiated cells ({aiming.tool} keeps "
                     f"{aiming.clearance_of_good_um:.0f} µm from them)",
                 )
             if self._free.any():
                 settled = self._piece.settled
                 if settled is not None and not self._settled(settled, self._free).any():
-                    return "not seen before", "not surely differentiated in the scans before"
-                return "too uncertain", "nowhere surely free of undifferentiated cells"
-            return "at the edge", "at the edge of the picture, which may hide good cells"
+                    return "not seen before", "not clearly differentiated in the scans before"
+                return "too uncertain", "nowhere reliably free of undifferentiated cells"
+            return "at the edge", "at the edge of the image, beyond which there may be good cells"
         if self._piece.is_cut:
-            return "at the edge", "cut by the edge of the picture, and too thin without the rest"
+            return "at the edge", "cut by the edge of the image, and too thin without the rest"
         needed = 2 * aiming.clearance_um
         return (
             "too thin",

@@ -156,7 +156,7 @@ def why_groundless(
     ):
         if (None if used is None else used.id) != id_:
             former = "no calibration" if id_ is None else f"{kind}calibration {id_}"
-            after = "none is set any more" if used is None else f"{used.id} holds now"
+            after = "none is set any longer" if used is None else f"{used.id} is in use now"
             return f"it rests on {former}, and {after}"
     if then is not None and (then.camera, then.picker) != (now.camera, now.picker):
         changed = plan.calibration_id if then.camera != now.camera else plan.picker_calibration_id

@@ -48,7 +48,7 @@ class Fit:
 
     affine : first frame -> second frame; camera: (column, row) px -> (x, y) um
     residuals_um : distance of each taught point from where the transform puts it
-    scales : length of one step along the first and the second axis; um a pixel, or um a um
+    scales : length of one step along the first and the second axis; um/px, or um/um
     rotation_deg : direction of the first axis, against the clock where y is drawn up
     skew_deg : by how much the angle between the axes misses 90
     mirrored : one frame is the other's mirror image (the determinant is negative)
@@ -115,8 +115,8 @@ def fit_points(
             raise CalibrationError(f"point {number} has a number missing; teach it again")
         if np.abs(line).max() > _FARTHEST:
             raise CalibrationError(
-                f"point {number} has {line[np.abs(line).argmax()]:g}, which is no place in a "
-                "picture or on a stage; teach it again"
+                f"point {number} has {line[np.abs(line).argmax()]:g}, which is not a "
+                "place in an image or on a stage; teach it again"
             )
     if kind is CalibrationKind.CAMERA:
         first, second = table[:, 1::-1], table[:, 2:]
@@ -205,13 +205,13 @@ def _refuse_degenerate(
     kind: CalibrationKind, first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> None:
     camera = kind is CalibrationKind.CAMERA
-    names = ("in the picture", "on the stage") if camera else ("on the stage", "at the picker")
+    names = ("in the image", "on the stage") if camera else ("on the stage", "at the picker")
     for points, where in zip((first, second), names, strict=True):
         spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
         wide, narrow = (float(one) / math.sqrt(len(points)) for one in spread)
         if wide == 0.0 or narrow < _MIN_NARROWNESS * wide:
             raise CalibrationError(
-                f"the taught points lie on one line, or on one spot, {where}; teach points in "
+                f"the taught points lie on one line, or in one spot, {where}; teach points in "
                 "three corners or more"
             )
         if points is first:
@@ -232,7 +232,7 @@ def _refuse_scale(fit: Fit, expected: float | None, one_feature: bool) -> None:
         low, high = _PIXEL_SIZES_UM
         if not low <= fit.scale <= high:
             raise CalibrationError(
-                f"the taught points give {fit.scale:.4g} µm a pixel, which no microscope has; give "
+                f"the taught points give {fit.scale:.4g} µm/px, which no microscope has; give "
                 f"stage positions in um{_thousandfold(fit.scale / 2.0)}"
             )
         return
@@ -240,7 +240,7 @@ def _refuse_scale(fit: Fit, expected: float | None, one_feature: bool) -> None:
     if abs(ratio - 1) <= SCALE_TOLERANCE:
         return
     what = (
-        f"the taught points give {fit.scale:.4g} µm a pixel, and the pixel size is {expected:g} µm"
+        f"the taught points give {fit.scale:.4g} µm/px, and the pixel size is {expected:g} µm"
         if camera
         else f"one µm of the stage comes out as {ratio:.4g} µm at the picker"
     )
@@ -262,7 +262,7 @@ def _refuse_scale(fit: Fit, expected: float | None, one_feature: bool) -> None:
 
 def _thousandfold(ratio: float) -> str:
     if 0.0002 < ratio < 0.005:
-        return "; a factor of 1000 is mm in place of um: name the columns x_mm, y_mm"
+        return "; a factor of 1000 means mm instead of um: name the columns x_mm, y_mm"
     if 200 < ratio < 5000:
         return "; a factor of 1000 is mm and um mixed up: check the units of the columns"
     return ""
@@ -322,7 +322,7 @@ def _refuse_mirrored(fit: Fit, expected: bool | None) -> None:
     raise CalibrationError(
         f"the fit is {'' if fit.mirrored else 'not '}mirrored, and it should"
         f"{'' if expected else ' not'} be: two axes are swapped ({pair}, or the other x and y), or "
-        "one has the wrong sign; if a mirror or the camera was really changed, say so with "
+        "one has the wrong sign; if a mirror or the camera was really changed, add "
         f"--{'mirrored' if fit.mirrored else 'not-mirrored'}"
     )
 
@@ -336,7 +336,7 @@ def _refuse_form(fit: Fit) -> None:
         )
     if abs(fit.skew_deg) > _SKEW_TOLERANCE_DEG:
         raise CalibrationError(
-            f"the axes stand at {90 + fit.skew_deg:.1f} degrees to one another; one point is "
+            f"the axes are at {90 + fit.skew_deg:.1f} degrees to each other; one point is "
             "wrong: teach them again"
         )
 
@@ -353,7 +353,7 @@ def _refuse_outside_picture(points: NDArray[np.float64], shape: tuple[int, int] 
     swapped = ((turned >= -0.5) & (turned <= size - 0.5)).all()
     row, column = points[number]
     raise CalibrationError(
-        f"point {number + 1} (row {row:g}, column {column:g}) lies outside the picture of "
+        f"point {number + 1} (row {row:g}, column {column:g}) is outside the image of "
         f"{shape[0]} rows and {shape[1]} columns; "
         + ("row and column are swapped" if swapped else "give pixels of the capture as it is saved")
     )
@@ -386,7 +386,7 @@ def _refuse_outside_stage(points: NDArray[np.float64], limits: StageLimitsConfig
     else:
         hint = "check the point, and the source's stage_limits_um"
     raise CalibrationError(
-        f"point {number + 1} (x {x:g}, y {y:g} µm) lies outside the stage limits x {limits.x[0]:g} "
+        f"point {number + 1} (x {x:g}, y {y:g} µm) is outside the stage limits x {limits.x[0]:g} "
         f"to {limits.x[1]:g}, y {limits.y[0]:g} to {limits.y[1]:g}; {hint}"
     )
 
@@ -401,7 +401,7 @@ def _refuse_beside_vessel(points: NDArray[np.float64], vessel: Vessel | None) ->
 
     if on_it(points):
         return
-    beside = "the taught stage positions lie beside the source's vessel, and on it "
+    beside = "the taught stage positions are outside the source's vessel, but inside it "
     if on_it(points[:, ::-1]):
         raise CalibrationError(
             f"{beside}with x and y swapped: swap them, or correct the vessel's centre_um"

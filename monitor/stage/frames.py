@@ -158,7 +158,7 @@ def _centres(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if not (math.isfinite(centre.x_um) and math.isfinite(centre.y_um)):
         raise CalibrationError(
-            f"the field's centre ({centre.x_um}, {centre.y_um}) um is no stage position"
+            f"the field's centre ({centre.x_um}, {centre.y_um}) um is not a stage position"
         )
     rows, columns = shape
     return (

@@ -113,7 +113,7 @@ class Vessel:
         well = well_of(dish)
         if well is None:
             raise ValueError(
-                f"{dish} is no well of a plate, and the source's vessel is a {self.config.kind} "
+                f"{dish} is not a well of a plate, and the source's vessel is a {self.config.kind} "
                 "plate; set the source's vessel, or the well in its name pattern"
             )
         try:

@@ -264,7 +264,10 @@ def test_names_of_a_lab_are_read_from_its_table(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("a,b\nx,y\n", ["not a table with the columns name,class"]),
-        ("name,class\ncolony,good\n,unknown\n", ["line 2: the class 'good'", "line 3: no name"]),
+        (
+            "name,class\ncolony,good\n,unknown\n",
+            ["line 2: 'good' is not a class", "line 3: no name"],
+        ),
         ("name,class\nunlabelled,differentiated\n", ["unlabelled is background or unknown"]),
     ],
 )
@@ -283,7 +286,7 @@ def test_a_wrong_table_of_names_is_refused_with_all_its_lines(
 
 ONE = feature("Differentiated", square(1, 1, 5))
 WRONG: dict[str, tuple[str, str]] = {
-    "cut off": ('{"type": "FeatureCollection", "features": [', "not a whole JSON text"),
+    "cut off": ('{"type": "FeatureCollection", "features": [', "not a complete JSON text"),
     "no GeoJSON": ('{"some": "thing"}', "neither GeoJSON"),
     "a number": ("7", "neither GeoJSON"),
     "features that are none": ('{"type": "FeatureCollection", "features": [1]}', "neither GeoJSON"),
@@ -369,7 +372,7 @@ def test_everything_wrong_in_a_folder_is_said_at_once(lab: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_labelled(lab)
     parts = ["z.geojson: no image", "line 2: 'big'", "line 4: '0'", "a.geojson: unknown class"]
-    parts += ["b.json: not a whole JSON", "c.png: 9 x 9 pixels"]
+    parts += ["b.json: not a complete JSON", "c.png: 9 x 9 pixels"]
     assert len(caught.value.problems) == len(parts)
     for line, part in zip(caught.value.problems, parts, strict=True):
         assert part in line
@@ -399,7 +402,7 @@ def test_sizes_that_contradict_each_other_are_refused(lab: Path) -> None:
     def one_um(path: Path) -> Picture:
         return Picture(np.full(SHAPE, 90, np.uint8), 1.0)
 
-    with pytest.raises(DataError, match=r"1 um a pixel by the file .* 1.25 by pixel_size_um.csv"):
+    with pytest.raises(DataError, match=r"1 um/px by the file .* 1.25 by pixel_size_um.csv"):
         read_labelled(lab, read_picture=one_um)
     (lab / "pixel_size_um.csv").unlink()
     assert read_labelled(lab, read_picture=one_um).images[0].pixel_size_um == 1.0

@@ -31,7 +31,7 @@ QUICK = TuningSettings(
 
 
 def two_textures(seed: int, side: int = 136, rough: int = 1) -> LabelledImage:
-    """Smooth on the left, rough on the right, a strip between them unknown; at 2.5 um a pixel."""
+    """Smooth on the left, rough on the right, a strip between them unknown; at 2.5 um/px."""
     chance = np.random.default_rng(seed)
     flat = chance.normal(0, 0.2, (side, side))
     flat[:, side // 2 :] += chance.normal(0, 1, (side, side - side // 2))

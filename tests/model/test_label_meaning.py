@@ -72,7 +72,7 @@ def second_as_background(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 ASKED: dict[str, tuple[list[NDArray[Any]], str]] = {
     "background 1, cells 2": (three(lambda labels: (labels > 0) + np.uint8(1)), "no field has"),
-    "numbers of objects": (three(objects), "one connected piece in every field"),
+    "numbers of objects": (three(objects), "one connected component in every field"),
     "a mask of 0 and 255": (three(lambda labels: (labels > 0) * np.uint8(255)), "no cell is lab"),
     "2 is the background": (three(second_as_background), "is 2 the background"),
     "1 is the background, 0 cells": (
@@ -171,10 +171,10 @@ REFUSED: dict[str, tuple[NDArray[Any], str, str]] = {
     "coloured": (
         np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)[classes(0)],
         ".png",
-        r"colour picture, its colours are rgb\(0, 0, 0\) \d\d%, rgb\(0, 0, 255\)",
+        r"colour image, its colours are rgb\(0, 0, 0\) \d\d%, rgb\(0, 0, 255\)",
     ),
     "grey saved as colour": (np.dstack([classes(0)] * 3), ".png", "channels are all the same"),
-    "a stack": (np.stack([classes(0)] * 5), ".tif", "no single plane"),
+    "a stack": (np.stack([classes(0)] * 5), ".tif", "not a single plane"),
     "half the size": (classes(0)[::2, ::2].copy(), ".png", "48 x 64 pixels, its image has 96 x"),
     "all unknown": (np.full(SHAPE, 255, np.uint8), ".png", r"255 \(unknown\)"),
     "complex": (np.full(SHAPE, 1j, np.complex64), ".tif", "no numbers"),
@@ -220,7 +220,7 @@ def test_labels_as_jpeg_or_numpy_are_not_passed_over_in_silence(tmp_path: Path) 
     notes = read_labelled(data).notes
     assert [Path(note.split(":")[0]).name for note in notes] == ["f1.jpg", "f1_seg.npy"]
     (data / "labels" / "f0.png").unlink()
-    with pytest.raises(DataError, match=r"f1.jpg: passed over: JPEG changes values"):
+    with pytest.raises(DataError, match=r"f1.jpg: ignored: JPEG changes values"):
         read_labelled(data)
 
 

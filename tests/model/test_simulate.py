@@ -162,7 +162,7 @@ def test_before_onset_a_turning_dish_is_the_healthy_one() -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden"])
 def test_a_dish_name_is_one_folder_name(name: str) -> None:
-    with pytest.raises(ValueError, match="no folder name"):
+    with pytest.raises(ValueError, match="not a valid folder name"):
         VirtualDish(name, seed=1, onset_h=None)
 
 

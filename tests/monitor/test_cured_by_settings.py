@@ -338,10 +338,10 @@ def test_a_mail_is_made_as_small_as_the_server_wants_it(
     assert kinds(mail) == expected
     text = mail.get_body(("plain",)).get_content()
     smaller = expected[-1] != "image/png"
-    assert ("takes no larger mails" in text) is smaller
+    assert ("accepts no larger mails" in text) is smaller
     if len(expected) > 1:
-        assert ("takes no larger" in mail.get_body(("html",)).get_content()) is smaller
-        assert ("the picture below" in text) is ("image/jpeg" in expected)
+        assert ("accepts no larger" in mail.get_body(("html",)).get_content()) is smaller
+        assert ("the image below" in text) is ("image/jpeg" in expected)
     assert "25 % differentiated" in mail["Subject"]
     assert with_picture.outbox.counts().pending == 0
 

@@ -169,7 +169,7 @@ def test_unlisted_settings_have_the_start_too():
 
 
 def test_what_was_measured_and_is_left_out_since_is_no_number_any_more(store, tmp_path):
-    """The setting was changed, or a side-car that came late says that it is fluorescence."""
+    """The setting was changed, or a sidecar that came late says that it is fluorescence."""
     path = field(tmp_path, 1)
     before = line(store, tmp_path)
     taken = before.take_in(path, "incubator")

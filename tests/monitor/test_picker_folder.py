@@ -309,7 +309,7 @@ def test_a_fault_in_one_writer_takes_no_other_down():
     handout = Handout(odd, {"a" * 64: Picture("f.tif", (10, 10))})
     written = write_what_can_be(handout, ["csv", "json"])
     assert list(written.contents) == [".csv"]
-    assert "unexpected fault" in written.unwritten["json"]
+    assert "unexpected error" in written.unwritten["json"]
 
 
 def test_what_could_not_be_written_comes_when_it_can_be(line, config):

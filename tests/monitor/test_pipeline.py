@@ -518,7 +518,7 @@ def test_an_unexpected_fault_stops_neither_the_next_nor_looks_like_a_number(line
     assert (broken.state, broken.reason) == (CaptureState.WAITING, "internal-error")
     assert "ZeroDivisionError('oh')" in broken.message
     assert line.capture(fine.id).state is CaptureState.MEASURED
-    assert "unexpected fault" in caplog.text
+    assert "unexpected error" in caplog.text
 
 
 def test_a_model_that_is_refused_blames_no_capture(line):
@@ -866,7 +866,7 @@ def test_a_dish_that_was_put_back_elsewhere_gets_no_plan_by_the_scans_before(
         labels = draw_colonies(line, str(hour), shift_px=shift_px, big=True)
         series(line, 0.3, first_hour=hour, label_map=labels)
     assert len(store.plans.all()) == plans
-    assert ("it lies 40 um from where it lay" in caplog.text) == (plans == 2)
+    assert ("it is 40 um from where it was" in caplog.text) == (plans == 2)
 
 
 def grown(line, hour, rng, limits):
@@ -1159,7 +1159,7 @@ def test_a_scan_that_trips_over_a_fault_of_ours_does_not_stop_the_others(line, s
     first, second = line.read_all()
     assert first is None
     assert second.reading.dish == "dish-02"
-    assert "unexpected fault" in caplog.text
+    assert "unexpected error" in caplog.text
     assert line.pipeline.complete_scans() == []
     assert [str(capture.state) for capture in line.all()] == ["measured", "recorded"]
 
@@ -1228,7 +1228,7 @@ def test_of_scans_read_together_one_fault_of_ours_stops_only_its_own(line, store
     line.clock.passes(minutes(5))
     outcomes = line.pipeline.read_scans(line.pipeline.complete_scans())
     assert [one.reading.dish for one in outcomes] == ["dish-01", "dish-03"]
-    assert "unexpected fault" in caplog.text
+    assert "unexpected error" in caplog.text
     assert line.pipeline.complete_scans() == []
     assert [str(capture.state) for capture in line.all()] == ["recorded", "measured", "recorded"]
 
@@ -1417,7 +1417,7 @@ def test_a_region_that_is_still_there_is_told_and_planned_again(make_line, store
     assert (newest.reading_id, newest.status) == (outcome.reading.id, PlanStatus.DRAFT)
     (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_REMOVED]
     assert told.kind is AlertKind.RAISED
-    assert told.text == f"Picked by plan {plan.id}, and looked at again: 1 still there."
+    assert told.text == f"Picked by plan {plan.id}, and checked: 1 still there."
     notes = [(one.at.hour, one.text) for one in store.stories.of("dish-07").annotations]
     assert notes == [
         (2, f"removal plan {plan.id} picked: of 1 region 1 picked"),

@@ -109,11 +109,11 @@ def test_unit_and_frame_are_settings(plan, read, settings, row):
 @pytest.mark.parametrize(
     ("row", "settings", "said"),
     [
-        ("A1,5500,1300", {}, "lies 100 um from the nearest hit; check frame, unit"),
+        ("A1,5500,1300", {}, "is 100 um from the nearest hit; check frame, unit"),
         ("A1,5.5,1.2", {}, "in mm it would fit: set outlets.removal.pick_logs.qpix.unit: mm"),
         ("A1,5500,1200", {"unit": "mm"}, "in um it would fit"),
-        ("A1,5548,1200", {"tolerance_um": 60.0}, "lies between the hits of two regions"),
-        ("A1,5500,1200", {"frame": "picker"}, "no places in the frame 'picker'"),
+        ("A1,5548,1200", {"tolerance_um": 60.0}, "is between the hits of two regions"),
+        ("A1,5500,1200", {"frame": "picker"}, "no positions in the frame 'picker'"),
         ("B7,5500,1200", {}, "3500003816/B7: no plan of this dish was handed out"),
         (",5500,1200", {}, "3500003816: no plan of this dish was handed out"),
     ],

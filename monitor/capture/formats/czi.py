@@ -34,7 +34,9 @@ def _heights_and_channels(
     refuse_more_than_one(len(starts.pop("S")), len(starts.pop("T")))
     heights, channels = starts.pop("Z"), starts.pop("C")
     if any(len(found) > 1 for found in starts.values()):
-        raise ForeignRefusedError("unsupported", "has more than heights and channels")
+        raise ForeignRefusedError(
+            "unsupported", "has more dimensions than focal planes and channels"
+        )
     return heights, channels
 
 
@@ -78,7 +80,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 pixels[where] = decoded
                 laid[where] = True
             if pixels is None or not laid.all():
-                raise ForeignRefusedError("truncated", "has no pixels for a part of its field")
+                raise ForeignRefusedError("truncated", "has no pixels for part of its field")
             return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
         size, names, at = _metadata(file, zone)
@@ -112,18 +114,18 @@ def _decoded(tile: Any, rows: int, columns: int) -> npt.NDArray[Any]:
     if tile.compression in (_JPEG, _JPEG_XR):
         whole = ends_as_jpeg(packed) if tile.compression == _JPEG else not ends_in_zeros(packed)
         if not whole:
-            raise ForeignRefusedError("truncated", "has a tile without an end")
+            raise ForeignRefusedError("truncated", "has a truncated tile")
         # As pictures of their own they have red first.
         decode = imagecodecs.jpeg_decode if tile.compression == _JPEG else imagecodecs.jpegxr_decode
         pixels = np.asarray(decode(packed))
         if pixels.size != rows * columns * samples:
-            raise ForeignRefusedError("corrupt", "has a tile of another size than it says")
+            raise ForeignRefusedError("corrupt", "has a tile whose size is not the declared one")
         return pixels.reshape(rows, columns, samples)[:, :, :3]
     values = np.frombuffer(
         _unpacked(packed, tile.compression, rows * columns * kind.itemsize), kind.base
     )
     if values.size != rows * columns * samples:
-        raise ForeignRefusedError("corrupt", "has a tile of another size than it says")
+        raise ForeignRefusedError("corrupt", "has a tile whose size is not the declared one")
     pixels = values.reshape(rows, columns, samples)
     return pixels if samples == 1 else pixels[:, :, 2::-1]  # CZI has blue first
 
@@ -160,7 +162,7 @@ def _zstd_header(packed: bytes) -> tuple[int, bool]:
         return length, False
     if length != 3 or len(packed) < length or packed[1] != 1:
         raise ForeignRefusedError(
-            "unsupported", "has tiles with a ZSTD header of another kind than is read"
+            "unsupported", "has tiles with a ZSTD header of a kind that is not read"
         )
     return length, bool(packed[2] & 1)
 

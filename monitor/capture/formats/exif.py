@@ -18,10 +18,10 @@ _HOW_IT_LIES = {
     2: "mirrored",
     3: "upside down",
     4: "mirrored and upside down",
-    5: "mirrored and turned by 90 degrees",
-    6: "turned by 90 degrees",
-    7: "mirrored and turned by 90 degrees",
-    8: "turned by 90 degrees",
+    5: "mirrored and rotated by 90 degrees",
+    6: "rotated by 90 degrees",
+    7: "mirrored and rotated by 90 degrees",
+    8: "rotated by 90 degrees",
 }
 
 
@@ -38,8 +38,9 @@ def check_upright(orientation: object) -> None:
     refuse(
         "unsupported",
         f"says that it is stored {_HOW_IT_LIES[orientation]} (EXIF orientation {orientation}), "
-        "which some programs undo and some do not, so that places in it are not certain",
-        "switch automatic rotation off in the camera's program, or save it upright (orientation 1)",
+        "which some programs undo and some do not, so that positions in it are not certain",
+        "switch off automatic rotation in the camera's software, or save it upright (orientation "
+        "1)",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a file says of its channel, before its pixels are read: from its description, a side-car.
+"""What a file says of its channel, before its pixels are read: from its description, a sidecar.
 
 Nothing here raises for a file that is missing, damaged or hostile: nothing is then known, and who
 reads its pixels says what is the matter with it.
@@ -36,7 +36,7 @@ _DESCRIPTION, _SAMPLES = 270, 277
 def channel_shown(
     path: Path, pattern: str, named_channel: str | None, zone: tzinfo, wanted: str | None
 ) -> tuple[Channel, bool]:
-    """What instrument and side-car say of the channel that a reader would choose of the file.
+    """What instrument and sidecar say of the channel that a reader would choose of the file.
 
     pattern, named_channel : what its name says
     wanted : the source's `channel`
@@ -47,7 +47,7 @@ def channel_shown(
         try:
             shown, is_chosen = _in_tiff(path, zone, wanted)
         except Exception as problem:  # a damaged file raises whatever it likes; it is read later
-            log.debug("%s: says nothing of its channel: %r", shown_name(path), problem)
+            log.debug("%s: says nothing about its channel: %r", shown_name(path), problem)
     if shown.light is None:
         beside = read_beside(path, pattern, zone, named_channel)
         if beside is not None and beside.channel != NO_CHANNEL:
@@ -78,9 +78,9 @@ def _in_tiff(path: Path, zone: tzinfo, wanted: str | None) -> tuple[Channel, boo
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Raises OSError, also for what is no regular file: to open a device can do something."""
+    """Raises OSError, also for what is not a regular file: to open a device can do something."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("is no regular file")
+        raise OSError("is not a regular file")
     with open(path, "rb", opener=_without_waiting) as file:  # Path has no opener
         yield file
 

@@ -27,7 +27,7 @@ def check_ifd_chain(data: bytes | FileBytes) -> None:
         refuse("truncated", "has no image directory yet")
     while offset:
         if offset in seen:
-            refuse("corrupt", "has image directories that run in a circle")
+            refuse("corrupt", "has image directories that form a loop")
         if len(seen) >= MAX_PAGES:
             refuse("unsupported", f"has more than {MAX_PAGES} pages")
         seen.add(offset)

@@ -27,7 +27,7 @@ MAX_COMPANION_BYTES = 64 * 2**20
 MAX_SHRINKAGE = 250
 _SMALL_BYTES = 64 * 2**20
 # What now, where a file holds more than one reading can be made of.
-ONE_EACH = "export a file for each field of view and each time"
+ONE_EACH = "export one file for each field of view and each time point"
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ def imagej_pages(settings: Mapping[str, str], pages: int, channel: str | None) -
     if images > pages:
         refuse("truncated", f"declares {images} planes and has {pages}")
     if frames > 1:
-        refuse("unsupported", f"holds {frames} time points; one a file is read", ONE_EACH)
+        refuse("unsupported", f"holds {frames} time points; one per file is read", ONE_EACH)
     if channels < 1 or channels * slices > pages:
         return list(range(pages))
     chosen = choose_channel([], channels, channel) if channels > 1 else 0

@@ -79,17 +79,17 @@ def pages_to_read(pages: Sequence[MicroManagerPage], channel: str | None) -> lis
     for axis in dict.fromkeys(axis for page in pages for axis in page.axes):
         count = len({page.axes.get(axis) for page in pages})
         if axis not in (_CHANNEL, _HEIGHT) and count > 1:
-            what = _COUNTED.get(axis, f"places along the axis {axis[:20]!r}")
-            refuse("unsupported", f"holds {count} {what}; one a file is read", ONE_EACH)
+            what = _COUNTED.get(axis, f"positions along the axis {axis[:20]!r}")
+            refuse("unsupported", f"holds {count} {what}; one per file is read", ONE_EACH)
     places = [page.stage and (page.stage.x_um, page.stage.y_um) for page in pages]
     if len(set(places)) > 1:
         count = len(set(places))
-        refuse("unsupported", f"holds {count} places of the stage; one a file is read", ONE_EACH)
+        refuse("unsupported", f"holds {count} stage positions; one per file is read", ONE_EACH)
     if len({tuple(sorted(page.axes.items())) for page in pages}) < len(pages):
         refuse(
             "unsupported",
-            f"does not say which of its {len(pages)} pages are heights, channels, times or "
-            "positions (no Axes in the pages' metadata)",
+            f"does not say which of its {len(pages)} pages are focal planes, channels, "
+            "times or positions (no Axes in the pages' metadata)",
             ONE_EACH,
         )
     keys = [page.axes.get(_CHANNEL, "") for page in pages]

@@ -41,7 +41,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
             frame = file.read_frame(z)
             if not frame.any():
                 # The library gives zeros for a frame that an interrupted run never wrote.
-                raise ForeignRefusedError("truncated", f"has no pixels for height {z + 1}")
+                raise ForeignRefusedError("truncated", f"has no pixels for focal plane {z + 1}")
             return frame if channels == 1 else frame[c]
 
         return use(

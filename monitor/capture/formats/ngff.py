@@ -16,7 +16,7 @@ from monitor.capture.formats.vendor import ForeignRefusedError, refuse_more_than
 from monitor.capture.names.parts import shown_name
 
 READ = ("0.3", "0.4", "0.5")
-SAVE_AS = "save it as OME-Zarr 0.4 or 0.5, one field of view and one time a store"
+SAVE_AS = "save it as OME-Zarr 0.4 or 0.5, one field of view and one time point per store"
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def multiscale_of(attributes: Mapping[str, Any]) -> Multiscale:
             raise ForeignRefusedError(
                 "unsupported",
                 f"is a {kind} of many fields of view, which is not read",
-                "export a store for each field of view",
+                "export one store for each field of view",
             )
     found = ome.get("multiscales")
     if not _is_list(found) or not found:
         raise ForeignRefusedError(
-            "unsupported", "has no picture of its own (no `multiscales` in its metadata)", SAVE_AS
+            "unsupported", "has no image of its own (no `multiscales` in its metadata)", SAVE_AS
         )
     refuse_more_than_one(len(found), 1)
     about = found[0]
@@ -106,7 +106,7 @@ def step_um(picture: Multiscale, level: Level) -> dict[str, float | None]:
             )
         scale = one.get("scale")
         if "path" in one:
-            raise ForeignRefusedError("unsupported", "keeps its scale in an array of its own")
+            raise ForeignRefusedError("unsupported", "keeps its scale in a separate array")
         if (
             not _is_list(scale)
             or len(scale) != len(steps)
@@ -153,7 +153,7 @@ def _levels(said: Any) -> tuple[Level, ...]:
             raise ForeignRefusedError("corrupt", "has damaged metadata (datasets)")
         levels.append(Level(one["path"], _transformations(one)))
     if not levels:
-        raise ForeignRefusedError("corrupt", "names no array of its picture")
+        raise ForeignRefusedError("corrupt", "names no array of its image")
     return tuple(levels)
 
 

@@ -39,7 +39,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                         parts.mkdir(exist_ok=True)
                         (parts / inside.name).write_bytes(archive.read(member))
         except zipfile.BadZipFile as problem:
-            raise ForeignRefusedError("corrupt", f"is no OIF ({problem})") from problem
+            raise ForeignRefusedError("corrupt", f"is not an OIF file ({problem})") from problem
         if not parts.is_dir():
             raise ForeignRefusedError("truncated", "has no folder .oif.files beside it")
         with oiffile.OifFile(main) as file:

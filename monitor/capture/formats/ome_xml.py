@@ -76,7 +76,7 @@ class Ome:
         if len(images) != 1:
             refuse(
                 "unsupported",
-                f"holds {len(images)} images; one field of view a file is read",
+                f"holds {len(images)} images; one field of view per file is read",
                 ONE_EACH,
             )
         self._image = images[0]
@@ -91,7 +91,7 @@ class Ome:
         if samples > 1 and size["C"] % samples == 0:
             size["C"] //= samples
         if size["T"] > 1:
-            refuse("unsupported", f"holds {size['T']} time points; one a file is read", ONE_EACH)
+            refuse("unsupported", f"holds {size['T']} time points; one per file is read", ONE_EACH)
         order = self._pixels.get("DimensionOrder", "XYZCT")[2:]
         if sorted(order) != ["C", "T", "Z"]:
             refuse("corrupt", f"has OME-XML with the dimension order {order!r}")
@@ -110,7 +110,7 @@ class Ome:
         if not planes and self._is_one_of_a_set():
             refuse("unsupported", "keeps the planes of the wanted channel in another file")
         if len(planes) < size["Z"] and not self._is_one_of_a_set():
-            refuse("truncated", f"declares {size['Z']} planes of a channel and has {len(planes)}")
+            refuse("truncated", f"declares {size['Z']} planes per channel and has {len(planes)}")
         return planes
 
     def _declared(self, total: int) -> list[tuple[int, Mapping[str, int] | int]]:
@@ -305,12 +305,12 @@ def _companion(path: Path, name: str) -> str:
     Only a file of the same folder: a name in a picture must not make us read anything else.
     """
     if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
-        refuse("unsupported", "leaves its description to a file that is not in its folder")
+        refuse("unsupported", "has its description in a file that is not in its folder")
     beside = path.parent / name
     try:
         about = beside.lstat()
         if not stat.S_ISREG(about.st_mode):
-            refuse("unsupported", "leaves its description to what is no regular file")
+            refuse("unsupported", "has its description in what is not a regular file")
         if name.lower().endswith((".tif", ".tiff", ".btf", ".tf8")):
             with tifffile.TiffFile(beside, _multifile=False) as tiff:
                 return str(tiff.pages.first.description or "")
@@ -318,10 +318,10 @@ def _companion(path: Path, name: str) -> str:
             refuse("too-large", f"has a description of {about.st_size / 2**20:.0f} MiB")
         return beside.read_text(encoding="utf-8")
     except FileNotFoundError:
-        refuse("no-companion", f"leaves its description to {shown_name(name)}, which is not there")
+        refuse("no-companion", f"has its description in {shown_name(name)}, which is not there")
     except (OSError, UnicodeDecodeError, tifffile.TiffFileError) as problem:
         why = shown_name(str(problem))[:200]
-        refuse("no-companion", f"leaves its description to {shown_name(name)} ({why})")
+        refuse("no-companion", f"has its description in {shown_name(name)} ({why})")
 
 
 def is_ome(description: str) -> bool:
@@ -333,7 +333,7 @@ def _parse_xml(text: str) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         refuse("corrupt", "has OME-XML with entities, which no instrument writes")
     if not re.search(r"</(\w+:)?OME\s*>\s*$", text[-4096:].rstrip("\0 \r\n\t")):
-        refuse("truncated", "has OME-XML that ends too early")
+        refuse("truncated", "has truncated OME-XML")
     try:
         return ElementTree.fromstring(text.rstrip("\0").strip())
     except (ElementTree.ParseError, ValueError) as problem:

@@ -71,7 +71,7 @@ def _check_members(data: bytes, *, is_folder: bool) -> frozenset[str]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
     except zipfile.BadZipFile as problem:
-        raise ForeignRefusedError("truncated", f"is a ZIP without an end ({problem})") from problem
+        raise ForeignRefusedError("truncated", f"is a truncated ZIP file ({problem})") from problem
     names = frozenset(member.filename for member in members)
     if not {"zarr.json", ".zattrs", ".zgroup", ".zarray"} & names:
         if is_folder:
@@ -79,7 +79,7 @@ def _check_members(data: bytes, *, is_folder: bool) -> frozenset[str]:
                 "truncated",
                 "has no zarr.json, .zgroup or .zarray yet (some writers write it last)",
             )
-        raise ForeignRefusedError("unsupported", "is a ZIP that holds no OME-Zarr", SAVE_AS)
+        raise ForeignRefusedError("unsupported", "is a ZIP file without an OME-Zarr", SAVE_AS)
     if len(members) > MAX_MEMBERS:
         raise ForeignRefusedError("too-large", f"has {len(members)} parts")
     for member in members:
@@ -122,18 +122,18 @@ def _picture_of(group: zarr.Group, *, is_folder: bool) -> zarr.Group:
     names = named or sorted((name for name, _ in group.groups() if name.isdecimal()), key=int)
     if not names:
         raise ForeignRefusedError(
-            "truncated" if is_folder else "unsupported", "names no picture that it holds"
+            "truncated" if is_folder else "unsupported", "names none of the images that it holds"
         )
     if len(names) > 1:
         shown = shown_name(", ".join(names[:6])[:120]) + (", ..." if len(names) > 6 else "")
         raise ForeignRefusedError(
-            "unsupported", f"holds {len(names)} fields of view ({shown}); one a store is read",
+            "unsupported", f"holds {len(names)} fields of view ({shown}); one per store is read",
             ONE_EACH,
         )  # fmt: skip
     inner = group.get(names[0], None)
     if not isinstance(inner, zarr.Group):
         raise ForeignRefusedError(
-            "truncated", f"names a picture {shown_name(names[0])!r} that is not there"
+            "truncated", f"names an image {shown_name(names[0])!r} that is not there"
         )
     return inner
 
@@ -208,9 +208,9 @@ def _check_parts(
     if empty < len(missing):
         raise ForeignRefusedError(
             "truncated",
-            f"has {whole - len(missing) + empty} of {whole} parts of its picture",
+            f"has {whole - len(missing) + empty} of {whole} parts of its image",
             "the imager may still be writing it; if it stays so, copy it again, or have its writer "
-            "write all parts, also those that hold zeros only",
+            "write all parts, even those that hold only zeros",
         )
 
 

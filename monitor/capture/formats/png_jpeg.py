@@ -104,7 +104,7 @@ def read_jpeg(data: bytes, zone: tzinfo) -> Picture:
         decoded = _rgb_of_adobe_cmyk(decoded)
     pixels = plain(grey(decoded))
     if pixels.shape != (height, width):
-        refuse("corrupt", f"declares {width} x {height} pixels and has others")
+        refuse("corrupt", f"declares {width} x {height} pixels and has a different number")
     return Picture(pixels, None, time_from_exif_block(exif, zone), None, "JPEG")
 
 

@@ -73,14 +73,14 @@ _NOW = {
     "empty": "the imager may still be writing it; if it stays so, export it again",
     "truncated": "the imager may still be writing it; if it stays so, export it again",
     "corrupt": "export or copy it again",
-    "no-companion": "copy it into the same folder; it is tried again by itself",
+    "no-companion": "copy it into the same folder; it is retried automatically",
     "needs-extra": "install it, then colonywatch retry",
     "not-an-image": "TIFF, PNG and JPEG can be read; remove it or correct its name",
-    "other-format": "export it from the microscope's program as OME-TIFF",
+    "other-format": "export it from the microscope's software as OME-TIFF",
     "unsupported": "export one grey or RGB plane as TIFF or PNG",
     "too-large": "export it smaller, or in tiles",
-    "no-permission": "let the user that colonywatch runs as read it",
-    "io-error": "look at the disk or the share that it lies on",
+    "no-permission": "give read access to the user that colonywatch runs as",
+    "io-error": "check the disk or the share that it is on",
     "missing": "it was removed or renamed, or its share is not mounted",
 }
 _SQUARE = "correct its calibration, or export it with square pixels"
@@ -199,7 +199,7 @@ def _opened(path: Path) -> io.BufferedReader:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             # To open a device can already do something: wind a tape, take an input's data.
-            refuse("not-an-image", "is no regular file")
+            refuse("not-an-image", "is not a regular file")
         file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 - Path has no opener
     except PermissionError:
         refuse("no-permission", "may not be read")
@@ -214,7 +214,7 @@ def _opened(path: Path) -> io.BufferedReader:
         file.close()
         if stat.S_ISREG(about.st_mode):
             refuse("too-large", f"has {about.st_size / 2**30:.1f} GiB")
-        refuse("not-an-image", "is no regular file")
+        refuse("not-an-image", "is not a regular file")
     return file
 
 
@@ -242,7 +242,7 @@ def _read(  # noqa: RET503 - `refuse` never returns
     if any(magic.startswith(data[:8]) for magic in (*_TIFF_MAGIC, _PNG_MAGIC, _JPEG_MAGIC)):
         refuse("truncated", f"ends after {len(data)} bytes")
     if not any(data[:4096]):
-        refuse("empty", "starts with zeros only")
+        refuse("empty", "starts with nothing but zeros")
     if path.suffix.lower() == ".oif":
         return _read_foreign(data, zone, channel, path, "oif", "Olympus OIF", "oib")
     for magic, extra, name in _FOREIGN:
@@ -251,7 +251,7 @@ def _read(  # noqa: RET503 - `refuse` never returns
     for magic, name in _OTHER_FORMATS:
         if data.startswith(magic):
             refuse("other-format", f"is a file of format {name}, which is not read here")
-    refuse("not-an-image", f"is no TIFF, PNG or JPEG (starts with {data[:8]!r})")
+    refuse("not-an-image", f"is not a TIFF, PNG or JPEG (starts with {data[:8]!r})")
 
 
 def _read_foreign(
@@ -280,7 +280,7 @@ def _read_foreign(
         height, width = stack.shape
         check_size(height, width, height * width * stack.bytes_a_pixel, len(data))
         if not 1 <= stack.heights <= MAX_PAGES or not 1 <= len(stack.channels) <= MAX_PAGES:
-            refuse("corrupt", f"declares {stack.heights} heights")
+            refuse("corrupt", f"declares {stack.heights} focal planes")
         channels, chosen = channels_called(stack.channels), 0
         if len(channels) > 1:
             chosen = choose_channel(channels, len(channels), channel)
@@ -288,12 +288,12 @@ def _read_foreign(
         for z in range(stack.heights):
             pixels = plain(grey(np.asarray(stack.plane(z, chosen))))
             if pixels.shape != stack.shape:
-                refuse("corrupt", f"declares {width} x {height} pixels and has others")
+                refuse("corrupt", f"declares {width} x {height} pixels and has a different number")
             sharpness = sharpness_of(pixels) if stack.heights > 1 else 0.0
             if sharpness > best_sharpness:
                 best, best_sharpness = pixels, sharpness
         if best is None:
-            refuse("corrupt", "holds no plane whose sharpness can be told")
+            refuse("corrupt", "holds no plane whose sharpness can be measured")
         size_um = square_pixel_um(*stack.pixel_size_um)
         return Picture(best.copy(), size_um, stack.acquired_at, stack.stage, name, channels[chosen])
 

@@ -1,6 +1,6 @@
 """Files that some imagers write beside their pictures: pixel size and time stand only there.
 
-Nothing here raises for a side-car that is missing, damaged or hostile: the picture is then read
+Nothing here raises for a sidecar that is missing, damaged or hostile: the picture is then read
 with what else is known. Places in a well, as they stand in these files, are no stage positions.
 """
 
@@ -47,9 +47,9 @@ _Read = Callable[[Path, tzinfo], _Found]
 
 
 def read_beside(path: Path, pattern: str, zone: tzinfo, channel: str | None = None) -> Said | None:
-    """What the side-car of a picture says of it; None where there is none.
+    """What the sidecar of a picture says of it; None where there is none.
 
-    pattern : name of the preset that the picture's name fits: it tells which side-car to look for
+    pattern : name of the preset that the picture's name fits: it tells which sidecar to look for
     zone : of times that carry none
     channel : as the name calls it
     """
@@ -82,7 +82,7 @@ def beside_hash(said: Said | None, of_companion: str = "") -> str:
 
 
 def looks_beside(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """(path, size, mtime_ns) of side-cars and companions in the folder and in the one above."""
+    """(path, size, mtime_ns) of sidecars and companions in the folder and in the one above."""
     found = []
     for place in (folder, folder.parent):
         try:
@@ -97,14 +97,14 @@ def looks_beside(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def check_square(said: Said, pixel_size_um: float | None, shown: str) -> None:
-    """Raises CaptureError where the side-car alone says how large pixels are, and they differ.
+    """Raises CaptureError where the sidecar alone says how large pixels are, and they differ.
 
     pixel_size_um : what the picture itself says
     shown : the picture's name, for the message
     """
     if pixel_size_um is None and said.not_square is not None:
         raise CaptureError(
-            f"{shown}: by its side-car it {said.not_square}; correct the imager's calibration, or "
+            f"{shown}: by its sidecar it {said.not_square}; correct the imager's calibration, or "
             "export it with square pixels",
             reason="unsupported",
         )
@@ -261,7 +261,7 @@ def _imagexpress_ai(file: Path, zone: tzinfo) -> _Found:
             number = int(wavelength.get("Index", number))
             found[_OF_CHANNEL + f"w{number}"] = Said(channel=channel_called(name))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
-        raise XmlRefusedError(f"it is no protocol: {problem!r}") from problem
+        raise XmlRefusedError(f"it is not a protocol: {problem!r}") from problem
     return found
 
 

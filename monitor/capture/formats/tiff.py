@@ -209,7 +209,7 @@ def _check_page(page: Any, data: bytes | FileBytes) -> None:
     decoded_bytes = math.prod(page.shaped) * page.dtype.itemsize
     check_size(int(page.imagelength), int(page.imagewidth), decoded_bytes, len(data))
     if page.tags.valueof(277) == 0:
-        refuse("corrupt", "declares no samples a pixel")
+        refuse("corrupt", "declares no samples per pixel")
     if page.imagedepth != 1:
         refuse("unsupported", "has three-dimensional tiles")
     offsets, byte_counts = page.dataoffsets, page.databytecounts
@@ -244,7 +244,7 @@ def _check_kind(tiff: tifffile.TiffFile) -> None:
         refuse(
             "unsupported",
             f"is a stack of {planes} planes by {name}, whose axes are not read",
-            "export it as OME-TIFF, a file for each field of view and each time",
+            "export it as OME-TIFF, one file for each field of view and each time point",
         )
 
 
@@ -254,7 +254,7 @@ _JPEG_IN_TIFF = (6, 7, 34892, 33007)
 def _check_end(compression: int, data: bytes | FileBytes, start: int, end: int) -> None:
     """Of a strip or tile whose decoder would go on where it ends too early."""
     if compression in _ENDING_IN_A_MARK and not ends_as_jpeg(data[start:end]):
-        refuse("truncated", "has a JPEG strip or tile without an end")
+        refuse("truncated", "has a truncated JPEG strip or tile")
     last = max(start, end - MANY_ZEROS)
     if compression in _WITHOUT_AN_END and ends_in_zeros(data[last:end]):
         refuse("truncated", "has a strip or tile that ends in zeros")
@@ -273,8 +273,8 @@ def _full_size_pages(pages: Sequence[Any]) -> list[int]:
         if pages[0].subifds:
             refuse(
                 "unsupported",
-                "holds reduced copies of its picture only; the picture itself is kept aside, as in "
-                "a camera's raw file",
+                "holds only reduced copies of its image; the image itself is stored "
+                "elsewhere, as in a camera's raw file",
                 "export it as TIFF or PNG",
             )
         return [0]
@@ -306,7 +306,7 @@ def _plain_pages(pages: Sequence[Any], channel: str | None) -> list[int]:
             refuse(
                 "unsupported",
                 f"holds {len(full)} pages that were made between {min(known)} and {max(known)}; "
-                "one time a file is read",
+                "one time point per file is read",
                 ONE_EACH,
             )
         return full
@@ -329,19 +329,19 @@ def _planes_along(shape: Sequence[int], axes: str, samples: int) -> dict[str, in
         return {}
     sizes = {axis: size for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"}
     if sizes.get("T", 1) > 1:
-        refuse("unsupported", f"holds {sizes['T']} time points; one a file is read", ONE_EACH)
+        refuse("unsupported", f"holds {sizes['T']} time points; one per file is read", ONE_EACH)
     if any(size > 1 and axis not in "ZCQI" for axis, size in sizes.items()):
         refuse(
             "unsupported",
-            f"has axes {shown_name(axes[:20])}; heights and channels are read",
+            f"has axes {shown_name(axes[:20])}; focal planes and channels are read",
             ONE_EACH,
         )
     if samples > 1 and "S" not in axes and math.prod(sizes.values()) > 1:
         # Three or four grey planes that were written without a word on their colours.
         refuse(
             "unsupported",
-            f"has the planes of its axes {shown_name(axes[:20])} stored as the colours of one "
-            "picture",
+            f"has the planes of its axes {shown_name(axes[:20])} stored as the colours "
+            "of one image",
             "write them as pages of grey (tifffile: photometric='minisblack')",
         )
     return sizes
@@ -421,8 +421,8 @@ def _check_one_picture(planes: npt.NDArray[Any]) -> None:
     if len(some) > 1 and np.corrcoef(some).min() < _ALIKE:
         refuse(
             "unsupported",
-            "calls three planes red, green and blue that show different things; they are likely "
-            "channels, heights or times that were written without saying so",
+            "calls three planes red, green and blue that show different things; they are "
+            "likely channels, focal planes or times written without saying so",
             ONE_EACH,
         )
 
@@ -432,7 +432,7 @@ def _check_colours(page: Any) -> None:
     if photometric not in (0, 1, 2, 3, 6):
         refuse("unsupported", f"has colours of kind {page.photometric!r}")
     if photometric in (2, 6) and samples < 3:
-        refuse("corrupt", f"declares colour with {samples} samples a pixel")
+        refuse("corrupt", f"declares colour with {samples} samples per pixel")
     if photometric == 6 and page.compression not in _JPEG_IN_TIFF:
         refuse("unsupported", "has YCbCr colours without JPEG compression")
     if photometric == 0 and page.dtype.kind == "f":
@@ -482,13 +482,13 @@ def _check_deflate(page: Any) -> None:
         except zlib.error as problem:
             refuse("corrupt", f"has damaged pixels ({problem})")
         if not stream.eof:
-            refuse("truncated", "has a strip or tile that ends too early")
+            refuse("truncated", "has a truncated strip or tile")
 
 
 def _from_palette(indices: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
     colours = page.colormap
     if colours is None or indices.dtype not in (np.uint8, np.uint16):
-        refuse("corrupt", "is a palette picture without a palette")
+        refuse("corrupt", "is a palette image without a palette")
     colours = np.asarray(colours, dtype=np.uint16)
     if colours.ndim != 2 or colours.shape[0] != 3 or indices.max() >= colours.shape[1]:
         refuse("corrupt", "has a palette that does not fit its pixels")

@@ -51,9 +51,9 @@ class Stack:
 def refuse_more_than_one(images: int, times: int) -> None:
     if images != 1:
         raise ForeignRefusedError(
-            "unsupported", f"holds {images} images; one field of view a file is read", ONE_EACH
+            "unsupported", f"holds {images} images; one field of view per file is read", ONE_EACH
         )
     if times != 1:
         raise ForeignRefusedError(
-            "unsupported", f"holds {times} time points; one a file is read", ONE_EACH
+            "unsupported", f"holds {times} time points; one per file is read", ONE_EACH
         )

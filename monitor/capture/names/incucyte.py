@@ -92,7 +92,7 @@ def incucyte_elapsed(path: PurePath, clock: WallClock) -> NamedParts | None:
         return None
     hours, minutes = int(found["hours"]), int(found["minutes"])
     if hours > 23 or minutes > 59:
-        raise bad_name(path, f"{found['elapsed']} is no time since a start")
+        raise bad_name(path, f"{found['elapsed']} is not a time since the start")
     elapsed = timedelta(days=int(found["days"]), hours=hours, minutes=minutes)
     acquired_at = after_start(path, clock, elapsed)
     well = plain_well(found["well"])

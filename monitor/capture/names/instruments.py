@@ -288,7 +288,7 @@ def incell(path: PurePath, clock: WallClock) -> NamedParts | None:
     acquired_at, elapsed_s = None, None
     if ms is not None:
         if len(ms) > 12:
-            raise bad_name(path, f"{ms} ms is no time since a start")
+            raise bad_name(path, f"{ms} ms is not a time since the start")
         elapsed_s = int(ms) / 1000
         acquired_at = after_start(path, clock, timedelta(milliseconds=int(ms)))
     number = f"c{said['number']}" if said.get("number") else None
@@ -349,7 +349,7 @@ def micro_manager(path: PurePath, clock: WallClock) -> NamedParts | None:
         return None
     position = found["position"]
     if position is not None and _MM_SPLIT.fullmatch(position):
-        raise bad_name(path, "it is a further part of a file that was split at 4 GB")
+        raise bad_name(path, "it is a later part of a file that was split at 4 GB")
     run = _MM_RUN.fullmatch(found["prefix"])
     plate = run["dish"] if run else found["prefix"]
     in_well = _MM_WELL.fullmatch(position or "")

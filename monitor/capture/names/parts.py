@@ -94,7 +94,7 @@ def hour_of_24(path: PurePath, hour: int, half: str | None) -> int:
     if half is None:
         return hour
     if not 1 <= hour <= 12:
-        raise bad_name(path, f"{hour} {half} is no time of day")
+        raise bad_name(path, f"{hour} {half} is not a time of day")
     return hour % 12 + (12 if half.upper() == "PM" else 0)
 
 
@@ -105,6 +105,6 @@ def zone_of(path: PurePath, text: str | None, otherwise: tzinfo) -> tzinfo:
         return UTC
     hours, minutes = int(text[1:3]), int(text[-2:])
     if hours > 14 or minutes > 59:
-        raise bad_name(path, f"{text} is no time zone")
+        raise bad_name(path, f"{text} is not a time zone")
     offset = timedelta(hours=hours, minutes=minutes)
     return timezone(-offset if text[0] == "-" else offset)

@@ -108,7 +108,7 @@ def find_pattern(spec: str) -> NamePattern | None:
     if spec in PRESETS:
         return PRESETS[spec]
     raise ConfigError(
-        f"no name pattern is called {spec!r}; use auto, {', '.join(PRESETS)}, or a regular "
+        f"there is no name pattern {spec!r}; use auto, {', '.join(PRESETS)}, or a regular "
         "expression with named groups such as (?P<dish>...)"
     )
 
@@ -172,7 +172,7 @@ def left_out(named: NamedParts, settings: SourceSettings, said: Channel = NO_CHA
     other things than the model knows. Without a `channel` setting everything is taken that neither
     instrument nor name calls fluorescence.
 
-    said : what the file's own metadata or its side-car say of its channel
+    said : what the file's own metadata or its sidecar say of its channel
     """
     return left_out_channel(named, settings, said) or left_out_plane(named, settings)
 
@@ -260,7 +260,7 @@ def _own_pattern(spec: str) -> NamePattern:
         ) from problem
     if not {"dish", "well", "plate", "barcode"} & set(pattern.groupindex):
         raise ConfigError(
-            f"names: {spec!r} says nothing of the dish; add a group (?P<dish>...) or (?P<well>...)"
+            f"names: {spec!r} does not give the dish; add a group (?P<dish>...) or (?P<well>...)"
         )
 
     def read(path: PurePath, clock: WallClock) -> NamedParts | None:
@@ -319,7 +319,7 @@ def _elapsed_of(path: PurePath, said: Mapping[str, str]) -> timedelta | None:
     if found is None or not any(found.groups()):
         raise bad_name(
             path,
-            f"{shown_name(said['elapsed'])!r} is no time since a start (00d04h00m, 4h, 240m)",
+            f"{shown_name(said['elapsed'])!r} is not a time since the start (00d04h00m, 4h, 240m)",
         )
     days, hours, minutes, seconds = (int(text or 0) for text in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -97,7 +97,7 @@ def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality
     noise = _noise(tiles)
     measures["noise"] = noise * scale
     if measures["noise"] > MAX_NOISE:
-        _refuse("noise", "is nothing but noise, as where its data are damaged")
+        _refuse("noise", "is nothing but noise, as if its data were damaged")
     blur_px = _blur_px(tiles, noise)
     if blur_px is not None:
         measures["blur_px"] = blur_px
@@ -105,7 +105,7 @@ def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality
 
 
 def _refuse(reason: str, what: str) -> NoReturn:
-    raise CaptureError(f"the picture {what}; look at the imager, and take it again", reason=reason)
+    raise CaptureError(f"the image {what}; check the imager, and take it again", reason=reason)
 
 
 def _doubts(measures: dict[str, float]) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ def _flat(picture: Rows, mask: Rows | None, bottom: float, median: float) -> flo
         _refuse(
             "blank",
             f"has one exact grey value over whole regions ({max(never_written, most):.0%} of its "
-            "area), as where a part was never written",
+            "area), as if a part was never written",
         )
     return float(flat_values.size) / total
 

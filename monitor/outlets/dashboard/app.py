@@ -236,7 +236,7 @@ class _Pages:
         keeps = form.get("rest_h") == "keep"
         rest_h = 0.0 if keeps else _hours(form.get("rest_h", ""))
         if not who or rest_h is None:
-            said = "Please give your name." if not who else "That is no time to rest."
+            said = "Please give your name." if not who else "That is not a valid snooze time."
             return self._answer_page(request, alert, said=said, form=form, status=422)
         until = now + timedelta(hours=rest_h) if rest_h else None
         done = self._store.answers.answer(
@@ -251,7 +251,7 @@ class _Pages:
         if not done.is_new:
             is_mine = done.alert.acknowledged_by == who and done.alert.note == note
             if not is_mine:
-                said = "Nothing was changed: meanwhile the alert was answered, or ended. See below."
+                said = "Nothing was changed: the alert was answered or ended meanwhile. See below."
                 return self._answer_page(request, done.alert, said=said, form=form, status=409)
         else:
             log.info("alert=%d: answered by %s%s", alert.id, who, " and snoozed" if until else "")
@@ -268,7 +268,7 @@ class _Pages:
         except UsageError as problem:
             raise LinkError("The alert of this link is not on record.") from problem
         if not is_for(alert, mark):
-            raise LinkError("The alert of this link is not on record any more.")
+            raise LinkError("The alert of this link is no longer on record.")
         return alert
 
     def _answer_page(
@@ -303,11 +303,11 @@ class _Pages:
 
     def out_of_order(self, request: Request, problem: Exception) -> Response:
         log.error("%s", problem)
-        return self._plain("The record cannot be read now", "Try again in a minute.", 503)
+        return self._plain("The record cannot be read at the moment", "Try again in a minute.", 503)
 
     def fault(self, request: Request, problem: Exception) -> Response:
         # The server logs it.
-        return self._plain("Something went wrong here", "The log tells what.", 500)
+        return self._plain("Something went wrong here", "The log has the details.", 500)
 
     def _plain(self, title: str, text: str, status: int) -> Response:
         """Works also where the record does not."""
@@ -320,7 +320,7 @@ class _Pages:
 
 def _image(content: bytes | None, media_type: str) -> Response:
     if content is None:
-        raise HTTPException(404, "The picture is gone.")
+        raise HTTPException(404, "The image is gone.")
     return Response(content, media_type=media_type, headers={"cache-control": _FOREVER})
 
 

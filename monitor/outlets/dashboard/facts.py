@@ -234,7 +234,7 @@ class Facts:
         state = []
         if alert.acknowledged_by is not None and alert.acknowledged_at is not None:
             at = local(alert.acknowledged_at, zone)
-            state.append(f"{clean(alert.acknowledged_by)} knows of it since {at}")
+            state.append(f"{clean(alert.acknowledged_by)} has known about it since {at}")
         if alert.snoozed_until is not None and alert.snoozed_until > now:
             state.append(f"no mails until {local(alert.snoozed_until, zone)}, unless critical")
         if alert.role == "replaced":
@@ -242,7 +242,7 @@ class Facts:
         if alert.held_back:
             state.append(f"not mailed: {alert.held_back}")
         if alert.closed_at is not None and alert.kind is not AlertKind.CLEARED:
-            state.append(f"over since {local(alert.closed_at, zone)}")
+            state.append(f"ended {local(alert.closed_at, zone)}")
         return {
             "id": alert.id,
             "where": where_of(alert.dish) if alert.dish else shown_name(alert.about),

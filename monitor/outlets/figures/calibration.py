@@ -87,7 +87,7 @@ def _lay_axes(axes: Axes, *, camera: bool) -> None:
 
 
 def _write_fit(figure: Figure, fit: Fit, note: str) -> None:
-    checked = "" if fit.is_checked else "; three points check nothing"
+    checked = "" if fit.is_checked else "; three points cannot be checked"
     largest = max(fit.residuals_um)
     figure.text(
         0.12,

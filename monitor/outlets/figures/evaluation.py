@@ -139,13 +139,13 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         )
     if images < _FEW_IMAGES:
         told.append(
-            f"{images} images are few: judge by the pictures below, and label more before relying "
-            "on the numbers."
+            f"{images} images are few: judge by the images below, and label more before "
+            "relying on the numbers."
         )
     assumed = sum(one["assumed_pixel_size_um"] is not None for one in document["fields"])
     if assumed:
         told.append(
-            f"For {assumed} of the images the pixel size is unknown and was assumed; state it "
+            f"For {assumed} of the images the pixel size is unknown and was assumed; give it "
             "(--pixel-size-um, or pixel_size_um.csv) for a fairer measurement."
         )
     return told
@@ -159,17 +159,17 @@ def _on_the_weakest_class(document: Mapping[str, Any]) -> str:
     true, said, hit = counts[index].sum(), counts[:, index].sum(), counts[index, index]
     if true == 0:
         return (
-            f"No image has {worst} regions; {said / counts.sum():.1%} of the area is called so "
-            "wrongly, and that alone makes this class 0 and pulls the mean down."
+            f"No image has {worst} regions; {said / counts.sum():.1%} of the area is wrongly "
+            "called that, which alone makes this class 0 and pulls the mean down."
         )
     missed, wrongly = counts[index].copy(), counts[:, index].copy()
     missed[index] = wrongly[index] = -1
     told = f"The weakest class is {worst} ({scored[worst]:.0%}): {1 - hit / true:.0%} of its true "
     told += f"area is missed, mostly as {CLASSES[int(missed.argmax())]}"
     if said == 0:
-        return f"{told}; nothing at all was called so."
+        return f"{told}; nothing at all was called that."
     return (
-        f"{told}, and {1 - hit / said:.0%} of what is called so is something else, mostly "
+        f"{told}, and {1 - hit / said:.0%} of what is called that is something else, mostly "
         f"{CLASSES[int(wrongly.argmax())]}."
     )
 
@@ -204,7 +204,7 @@ def _on_calibration(document: Mapping[str, Any]) -> list[str]:
         )
         if pixels
     )
-    verdict = "they may be taken at their word"
+    verdict = "they can be taken at face value"
     if ece > 0.05:
         verdict = f"it is {'surer' if over > 0 else 'less sure'} than it should be"
     return [

@@ -113,7 +113,7 @@ def _write_head(figure: Figure, plan: RemovalPlan, height: float, not_shown: int
     facts = [
         str(plan.status),
         f"{where}, {area}",
-        f"good until {plan.expires_at:%Y-%m-%d %H:%M} UTC",
+        f"valid until {plan.expires_at:%Y-%m-%d %H:%M} UTC",
     ]
     if not_shown:
         facts.append(f"{not_shown} more fields not shown")
@@ -147,7 +147,7 @@ def _write_key(figure: Figure, plan: RemovalPlan) -> None:
                 label=f"{aiming.safe_distance_um:g} µm around good cells",
             ),
         ]
-    handles.append(Line2D([], [], color="black", linewidth=1.2, label="way of the tool"))
+    handles.append(Line2D([], [], color="black", linewidth=1.2, label="path of the tool"))
     if plan.refused:
         handles.append(
             Patch(facecolor="none", edgecolor=_REFUSED, hatch="///", linestyle=":", label="refused")

@@ -135,7 +135,7 @@ def _reason(story: AlertStory) -> str:
     above = [one for one in votes if (one.differentiated_fraction or 0.0) > limit]
     seen = scans
     if len(above) < needed:
-        seen = "the last scan, at the end of a series that surely rises"
+        seen = "the last scan, at the end of a series that clearly rises"
     reason = {
         AlertKind.RAISED: f"Above the limit of {percent(limit)} in {seen}.",
         AlertKind.WORSENED: worse,
@@ -173,7 +173,7 @@ def _rows(
     if reading.pixel_size_um is None:
         rows.append(("Pixel size", "unknown; areas cannot be given"))
     if reading.look_at_it:
-        rows.append(("Network", "unsure here: look at the picture before you act"))
+        rows.append(("Network", "unsure here: look at the image before you act"))
     return rows
 
 
@@ -195,18 +195,18 @@ def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
     if story.alert.topic in ALERT_RULES:
         step = ALERT_RULES[story.alert.topic].next_step
         if not pictured:
-            step = step.replace("the picture below", "its picture")
+            step = step.replace("the image below", "its picture")
         return [(step, None, None), history, *answers]
-    which = "the picture below"
+    which = "the image below"
     if not pictured:
-        which = "the dish's picture" if story.overlay is None else clean(str(story.overlay))
+        which = "the dish's image" if story.overlay is None else clean(str(story.overlay))
     steps: list[Step] = [
         (f"Look at {which}: are the cells outlined in orange really differentiated?", None, None)
     ]
     if plan is None:
         by_hand = (
-            "If so, remove them by hand: this scan has no removal plan, since no region can be "
-            "aimed at with certainty."
+            "If so, remove them by hand: this scan has no removal plan, since no region "
+            "can be targeted with certainty."
         )
         steps.append((by_hand, None, None))
     elif plan.status is PlanStatus.DRAFT:
@@ -229,9 +229,9 @@ def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
 
 def _ways_to_answer(alert: Alert, links: Links | None) -> list[Step]:
     if links is not None:
-        return [("When you have seen to it, say so, or snooze it:", None, links.act)]
+        return [("When you have dealt with it, say so, or snooze it:", None, links.act)]
     return [
-        ("When you have seen to it, say so:", f"colonywatch alerts ack {alert.id}", None),
+        ("When you have dealt with it, say so:", f"colonywatch alerts ack {alert.id}", None),
         ("To hear no more for a day:", f"colonywatch alerts snooze {alert.id} --hours 24", None),
     ]
 

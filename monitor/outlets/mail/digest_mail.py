@@ -277,7 +277,7 @@ def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
     for alert in dish.open:
         if alert.acknowledged_by is not None:
             note = f": {clean(alert.note)}" if alert.note else ""
-            lines.append(f"{clean(alert.acknowledged_by)} knows of it{note}.")
+            lines.append(f"{clean(alert.acknowledged_by)} knows about it{note}.")
         if alert.snoozed_until is not None:
             lines.append(f"No mails until {brief(alert.snoozed_until, zone)}, unless critical.")
     if dish.doubtful:
@@ -290,7 +290,7 @@ _HELD = {
     COOLING: "within the cooldown",
     OLD: "on a scan of long ago",
     OVERTAKEN: "that something newer overtook",
-    NOBODY_TOLD: "that it was over, since nobody was told that it began",
+    NOBODY_TOLD: "all-clears of which nobody was told the beginning",
 }
 
 
@@ -309,8 +309,8 @@ def _topic_sentence(
         return f"{told}, after it had come and gone {_times(fell)}." if fell else f"{told}."
     last = brief(alerts[-1].at, zone)
     if rose > 1 or fell > 1:
-        return f"Was {name} {_times(max(rose, fell))} and is not any more, since {last}."
-    return f"Was {name} and is not any more, since {last}."
+        return f"Was {name} {_times(max(rose, fell))} and no longer since {last}."
+    return f"Was {name} and no longer since {last}."
 
 
 def _times(count: int) -> str:
@@ -336,7 +336,7 @@ def _plan(plan: RemovalPlan, story: DigestStory) -> dict[str, Any]:
     waits = plan.status is PlanStatus.DRAFT
     return {
         "where": where_of(plan.dish),
-        "summary": f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}; good "
+        "summary": f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}; valid "
         f"until {brief(plan.expires_at, story.zone)}",
         "command": f"colonywatch removals approve {clean(plan.id)}" if waits else None,
     }

@@ -25,10 +25,7 @@ def no_connection(
     said, setting = _why_no_connection(problem, email)
     silent = connecting and _is_silence(problem) and email.security != "tls"
     if silent and _speaks_tls(email):
-        said = (
-            "it says nothing in the open and speaks TLS from the start; set "
-            "outlets.email.security to tls"
-        )
+        said = "it speaks TLS from the start; set outlets.email.security to tls"
         setting = "outlets.email.security"
     tail = f"; {BY_ITSELF}" if setting else ""
     return OutletError(
@@ -42,8 +39,9 @@ def _why_no_connection(problem: Exception, email: EmailConfig) -> tuple[str, str
     if isinstance(problem, ssl.SSLError):
         if email.security == "tls" and _greets_in_the_open(email):
             return (
-                "it speaks no TLS from the start; set outlets.email.security to starttls (usual "
-                "on port 587), or to none where the line is safe",
+                "it does not speak TLS from the start; set outlets.email.security to starttls "
+                "(usual "
+                "on port 587), or to none if the connection is safe",
                 "outlets.email.security",
             )
         reason = (problem.reason or str(problem)).replace("_", " ").lower()
@@ -54,13 +52,16 @@ def _why_no_connection(problem: Exception, email: EmailConfig) -> tuple[str, str
     if _is_silence(problem):
         return (
             "no answer in time; it is tried again (if it stays so: check outlets.email.server, "
-            "port and timeout_s, and that nothing between blocks the port)"
+            "port and timeout_s, and that no firewall blocks the port)"
         ), None
     if isinstance(problem, socket.gaierror | UnicodeError):
         return "no such host; check outlets.email.server; it is tried again", None
     if isinstance(problem, smtplib.SMTPResponseException):
         if problem.smtp_code < 0:
-            return "what answers there is no mail server; check outlets.email.server and port", None
+            return (
+                "what answers there is not a mail server; check outlets.email.server and port",
+                None,
+            )
         one = Refused(Stage.GREETING, Answer.of(problem.smtp_code, problem.smtp_error), email)
         error = refusal("", one)
         return str(error).removeprefix(": ").removesuffix(f"; {BY_ITSELF}"), error.setting
@@ -73,7 +74,7 @@ def _why_no_connection(problem: Exception, email: EmailConfig) -> tuple[str, str
 
 
 def _why_not_trusted(problem: ssl.SSLCertVerificationError) -> tuple[str, str | None]:
-    untrusted = f"its certificate is not to be trusted ({problem.verify_message}); nothing was sent"
+    untrusted = f"its certificate is not trusted ({problem.verify_message}); nothing was sent"
     if problem.verify_code in _HOST_NAME_ERRORS:
         return (
             f"{untrusted}; set outlets.email.server to the name that the certificate is for",
@@ -84,8 +85,8 @@ def _why_not_trusted(problem: ssl.SSLCertVerificationError) -> tuple[str, str | 
     if problem.verify_code == _NOT_YET_VALID:
         return f"{untrusted}; is this machine's clock right? It is tried again", None
     return (
-        f"{untrusted}; if it is one of your own, set outlets.email.ca_file to the certificate of "
-        "who signed it",
+        f"{untrusted}; if it is one of your own, set outlets.email.ca_file to the "
+        "certificate of its signer",
         "outlets.email.ca_file",
     )
 

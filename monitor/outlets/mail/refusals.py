@@ -15,7 +15,7 @@ from monitor.config import EmailConfig
 from monitor.errors import OutletError
 from monitor.outlets.wording import clean
 
-BY_ITSELF = "what waits is sent by itself then"
+BY_ITSELF = "what is waiting is then sent by itself"
 
 
 class Stage(Enum):
@@ -228,7 +228,8 @@ def _encryption_wanted(one: Refused) -> Said:
         "starttls"
     )  # fmt: skip
     return (
-        f"it takes mail over an encrypted line only ({one.answer}); set outlets.email.security to "
+        f"it accepts mail only over an encrypted connection ({one.answer}); set "
+        f"outlets.email.security to "
         f"{value}",
         "outlets.email.security",
     )
@@ -240,14 +241,14 @@ def _login_wanted(one: Refused) -> Said:
         what = "check outlets.email.username, and whether it may send through this server and port"
     elif one.email.security == "none":
         what += ", and outlets.email.security to starttls or tls"
-    return f"it takes mail only after a login ({one.answer}); {what}", "outlets.email.username"
+    return f"it accepts mail only after a login ({one.answer}); {what}", "outlets.email.username"
 
 
 def _login_refused(one: Refused) -> Said:
     hint = ""
     answer = one.answer
     if answer.enhanced == "5.7.9" or _APP_PASSWORD.search(answer.text):
-        hint = " (it wants a password made for programs)"
+        hint = " (it wants an app password)"
     return (
         f"the login was refused; check outlets.email.username and outlets.email.password_file"
         f"{hint}: {answer}",
@@ -269,7 +270,7 @@ def _no_relay(one: Refused) -> Said:
     if one.email.username is None:
         what = "set outlets.email.username and password_file for a login, or " + what[4:]
     return (
-        f"it does not pass mail on to {one.recipient or 'others'} ({one.answer}); {what}",
+        f"it does not relay mail to {one.recipient or 'others'} ({one.answer}); {what}",
         "outlets.email.username" if one.email.username is None else "outlets.email.server",
     )
 
@@ -284,8 +285,8 @@ def _sender_refused(one: Refused) -> Said:
 
 def _machine_refused(one: Refused) -> Said:
     return (
-        f"not accepting mail from this machine: {one.answer}; have it admitted there, or set "
-        "outlets.email.server to a server that takes its mail",
+        f"not accepting mail from this machine: {one.answer}; have it allowed there, or "
+        "set outlets.email.server to a server that accepts its mail",
         "outlets.email.server",
     )
 
@@ -311,8 +312,8 @@ def _later(one: Refused) -> Said:
         Stage.GREETING: "not accepting mail",
         Stage.ENCRYPTION: "no encryption for now",
         Stage.LOGIN: "no login for now",
-        Stage.SENDER: f"the sender {one.sender} is put off",
-        Stage.RECIPIENT: f"put off: {one.recipient}",
+        Stage.SENDER: f"the sender {one.sender} is deferred",
+        Stage.RECIPIENT: f"deferred: {one.recipient}",
         Stage.MAIL: "the mail was refused",
     }[one.stage]
     setting = _why_for_long(one.answer, one.recipient)
@@ -326,7 +327,7 @@ def _later(one: Refused) -> Said:
 
 def _greylisted(one: Refused) -> Said:
     return (
-        f"put off: {one.recipient} ({one.answer}); many servers do that to the first mail "
+        f"deferred: {one.recipient} ({one.answer}); many servers defer a first mail "
         "(greylisting), and it is tried again",
         None,
     )

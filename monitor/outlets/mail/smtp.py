@@ -212,7 +212,7 @@ class _Server:
             if not connection.has_extn("starttls"):
                 raise self._wrong(
                     "it offers no encryption (STARTTLS) here; set outlets.email.security to tls, "
-                    "with the port for it (usually 465), or to none where the line is safe",
+                    "with the port for it (usually 465), or to none if the connection is safe",
                     "outlets.email.security",
                 )
             try:
@@ -230,15 +230,14 @@ class _Server:
         for value, key in ((username, "username"), (password, "password_file")):
             if not value.isascii():
                 raise self._wrong(
-                    f"the login can only be made of plain letters (ASCII); check "
-                    f"outlets.email.{key}",
+                    f"the login can only have ASCII letters; check outlets.email.{key}",
                     f"outlets.email.{key}",
                 )
         offered = str(self._connection.esmtp_features.get("auth", "")).upper().split()
         if not self._connection.has_extn("auth"):
             raise self._wrong(
-                "it offers no login here; take outlets.email.username and password_file out if it "
-                "needs none, else set outlets.email.port to the one for programs that send "
+                "it offers no login here; remove outlets.email.username and password_file "
+                "if it needs none, else set outlets.email.port to the one for programs that send "
                 "(usually 587, or 465 with security: tls)",
                 "outlets.email.username",
             )
@@ -262,8 +261,8 @@ class _Server:
     def name_sender(self, size: int | None, *, utf8: bool = False) -> None:
         if not self._sender.isascii() and not self.takes_utf8:
             raise self._wrong(
-                f"it takes addresses in plain letters (ASCII) only, not the sender {self._sender}; "
-                "set outlets.email.sender to such a one",
+                f"it accepts only ASCII addresses, not the sender {self._sender}; "
+                "set outlets.email.sender to such an address",
                 "outlets.email.sender",
             )
         options = []
@@ -277,9 +276,9 @@ class _Server:
 
     def name_recipient(self, address: str) -> None:
         if not address.isascii() and not self.takes_utf8:
-            self.said = "not in plain letters"
+            self.said = "not in ASCII"
             raise OutletError(
-                f"{self.where}: it takes addresses in plain letters (ASCII) only, not {address}; "
+                f"{self.where}: it accepts only ASCII addresses, not {address}; "
                 f"correct outlets.email.recipients; {BY_ITSELF}",
                 permanent=True,
                 setting="outlets.email.recipients",
@@ -304,8 +303,7 @@ class _Server:
     ) -> OutletError:
         if code < 0:
             return OutletError(
-                f"{self.where}: no connection (it answers with what is no answer); it is tried "
-                "again",
+                f"{self.where}: no connection (its answer is not SMTP); it is tried again",
                 unreachable=True,
             )
         answer = Answer.of(code, said)
@@ -351,7 +349,7 @@ def _hand_over(message: EmailMessage, server: _Server, to: Sequence[str]) -> str
     largest = server.largest_bytes
     if largest is not None and len(content) > largest:
         raise OutletError(
-            f"{server.where}: the mail is too large: {len(content)} bytes, it takes {largest}",
+            f"{server.where}: the mail is too large: {len(content)} bytes, it accepts {largest}",
             permanent=True,
             too_large=True,
         )

@@ -22,20 +22,20 @@ class MailSize(IntEnum):
     @property
     def next_is(self) -> str:
         """What comes after it, in words."""
-        return ("with one small picture", "without pictures", "in a few lines", "not at all")[self]
+        return ("with one small image", "without pictures", "in a few lines", "not at all")[self]
 
 
 def size_note(size: MailSize) -> str | None:
     """What a mail says of itself where it had to be smaller."""
     left_out = {
-        MailSize.ONE_PICTURE: "one small picture in place of all",
+        MailSize.ONE_PICTURE: "one small image in place of all",
         MailSize.NO_PICTURES: "no pictures",
         MailSize.SHORT: "only what matters most",
     }
     if size is MailSize.FULL:
         return None
     return (
-        f"The mail server takes no larger mails, so this one holds {left_out[size]}. The rest is "
+        f"The mail server accepts no larger mails, so this one has {left_out[size]}. The rest is "
         "on the pages (colonywatch serve) and in colonywatch history."
     )
 

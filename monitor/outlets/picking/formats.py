@@ -74,8 +74,8 @@ def write_what_can_be(handout: Handout, formats: Sequence[ExportFormat]) -> Writ
         except OutletError as problem:
             written.unwritten[name] = str(problem)
         except Exception as problem:
-            log.exception("plan=%s: unexpected fault in writing %s", handout.plan.id, name)
-            written.unwritten[name] = f"unexpected fault in colonywatch: {problem!r}; see the log"
+            log.exception("plan=%s: unexpected error in writing %s", handout.plan.id, name)
+            written.unwritten[name] = f"unexpected error in colonywatch: {problem!r}; see the log"
         else:
             for part, content in contents.items():
                 written.contents[(f".{part}" if part else "") + known.suffix] = content

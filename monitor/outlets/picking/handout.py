@@ -96,7 +96,7 @@ class Handout:
         except KeyError:
             raise OutletError(
                 f"removal plan {self.plan.id}: the size of capture {capture_sha256[:12]} is not "
-                "known; leave the formats in pixels out",
+                "known; leave out the formats in pixels",
                 permanent=True,
             ) from None
 
@@ -115,7 +115,7 @@ def refuse_other_vessel(handout: Handout) -> None:
         if math.dist(now, (hit.well_x_um, hit.well_y_um)) > _SAME_PLACE_UM:
             raise OutletError(
                 f"removal plan {plan.id} of {plan.dish}: the source's vessel was changed since it "
-                "was made, so that its places in the well are not those of now; the next scan "
+                "was made, so that its positions in the well are out of date; the next scan "
                 "makes a new one",
                 permanent=True,
             )

@@ -91,7 +91,8 @@ def pick_um(plan: RemovalPlan, target: Target, hit: Hit) -> tuple[float, float, 
         return hit.pick_x_um, hit.pick_y_um, hit.pick_z_um
     if hit.picker_x_um is None or hit.picker_y_um is None:
         raise OutletError(
-            f"removal plan {plan.id}: region {target.region_id} has no place in the picker's frame",
+            f"removal plan {plan.id}: region {target.region_id} has no position in the picker's "
+            f"frame",
             permanent=True,
         )
     return hit.picker_x_um, hit.picker_y_um, None

@@ -46,7 +46,7 @@ def read_pick_log(content: bytes) -> list[LoggedPick]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise PickLogError(
-            f"byte {problem.start} is no UTF-8; save it as CSV UTF-8", reason="encoding"
+            f"byte {problem.start} is not UTF-8; save it as CSV UTF-8", reason="encoding"
         ) from problem
     if "\0" in text:
         raise PickLogError("holds zero bytes; save it as CSV UTF-8", reason="encoding")
@@ -54,8 +54,8 @@ def read_pick_log(content: bytes) -> list[LoggedPick]:
         raise PickLogError("is empty", reason="empty")
     if not text.endswith(("\n", "\r")):
         raise PickLogError(
-            "its last line has no line end, so it may be half written; nothing of it is used until "
-            "it ends with one",
+            "its last line has no line break, so it may be half written; nothing in it is "
+            "used until it ends with one",
             reason="half-written",
         )
     first = text.splitlines()[0]
@@ -80,7 +80,7 @@ def _refuse_columns(names: list[str]) -> None:
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise PickLogError(
-            f"its first line does not name the column {', '.join(missing)}; needed are "
+            f"its first line does not name the column {', '.join(missing)}; needed: "
             f"{', '.join(_NEEDED)}",
             reason="columns",
         )

@@ -128,8 +128,9 @@ def _geometry(
     if settings.aligned_at == "corner" and corner is None:
         raise _refusal(
             plan,
-            f"where A1 of a {vessel.config.kind} plate lies differs from maker to maker, by half a "
-            "millimetre: set a1_from_corner_mm in the source's vessel (the maker's drawing), or "
+            f"the position of A1 of a {vessel.config.kind} plate differs between manufacturers, by "
+            f"half a millimetre: set a1_from_corner_mm in the source's vessel (from the "
+            f"manufacturer's drawing), or "
             "check the robot's position at A1 and set aligned_at: A1",
         )
     return {
@@ -147,7 +148,8 @@ def _hit(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
     well = WELL.fullmatch(well_of(plan.place) or "")
     if well is None or hit.well_x_um is None or hit.well_y_um is None:
         raise _refusal(
-            plan, "its hits have no place in a well; set the source's vessel, the next scan's has"
+            plan,
+            "its hits have no position in a well; set the source's vessel, the next scan's will",
         )
     if plan.aiming is not None and plan.aiming.kind is not ToolKind.TIP:
         raise _refusal(plan, f"it is made for a {plan.aiming.kind}, and a pipette has a tip")

@@ -56,8 +56,8 @@ def read_qpix_log(content: bytes, settings: QPixLogConfig) -> QPixLog:
     text = _decoded(content)
     if not text.endswith(("\n", "\r")):
         raise PickLogError(
-            "its last line has no line end, so it may be half written; nothing of it is used until "
-            "it ends with one",
+            "its last line has no line break, so it may be half written; nothing in it is "
+            "used until it ends with one",
             reason="half-written",
         )
     lines = text.splitlines()
@@ -126,7 +126,7 @@ def _position(text: str, line: int) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise PickLogError(
-            f"line {line}: {text!r} is no position; a number with a decimal point is needed",
+            f"line {line}: {text!r} is not a position; a number with a decimal point is needed",
             reason="position",
         )
     return value
@@ -148,7 +148,7 @@ def _run_date(preamble: list[str], settings: QPixLogConfig) -> datetime | None:
             return at.astimezone(UTC)
         except (ValueError, OverflowError) as problem:
             raise PickLogError(
-                f"its run date is {text!r}; say how it is written with "
+                f"its run date is {text!r}; set its format with "
                 "outlets.removal.pick_logs.qpix.date_format, such as '%d/%m/%Y %H:%M:%S'",
                 reason="time",
             ) from problem

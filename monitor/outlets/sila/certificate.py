@@ -190,15 +190,15 @@ def _checked(
         private = serialization.load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as problem:
         raise ConfigError(
-            f"{key_file}: is no private key in PEM form without a password"
+            f"{key_file}: is not a private key in PEM form without a password"
         ) from problem
     if private.public_key() != found.public_key():
         raise ConfigError(f"{key_file}: is not the key of {certificate_file}")
     if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
         raise ConfigError(
             f"{certificate_file}: is valid from {found.not_valid_before_utc:%Y-%m-%d} to "
-            f"{found.not_valid_after_utc:%Y-%m-%d}; put a valid one in its place, or remove one "
-            "that colonywatch made, and give the clients the new one"
+            f"{found.not_valid_after_utc:%Y-%m-%d}; replace it with a valid one, or remove "
+            "it if colonywatch made it, and give the clients the new one"
         )
     try:
         said = found.extensions.get_extension_for_oid(ID_EXTENSION).value

@@ -164,7 +164,7 @@ class MeasurementRow(Base):
     stage_z_um: Mapped[float | None]
     uncertainty: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(Moment)
-    # What side-cars and companions said of it, as a hash; empty where there were none.
+    # What sidecars and companions said of it, as a hash; empty where there were none.
     beside: Mapped[str] = mapped_column(Digest(8), default="")
     # Last: the rest is read without its pages.
     detail: Mapped[dict[str, Any]] = mapped_column(Packed)

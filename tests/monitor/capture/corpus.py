@@ -33,7 +33,7 @@ RGB = np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])
 
 @dataclass(frozen=True)
 class BadFile:
-    """kind : a word for the damage; data : None for what is no regular file"""
+    """kind : a word for the damage; data : None for what is not a regular file"""
 
     kind: str
     name: str
@@ -335,7 +335,7 @@ BAD_NAMES = (
 
 
 def write_special(folder: Path) -> list[Path]:
-    """What is no regular file, or must not be followed or entered. Returns what was made.
+    """What is not a regular file, or must not be followed or entered. Returns what was made.
 
     Making a device needs the superuser; where it is refused there is none.
     """

@@ -119,7 +119,7 @@ def test_no_bad_file_is_read_opened_or_allowed_to_take_the_memory(tmp_path):
     assert not listed & set(hexed(special))
     assert listed == {*wanted["bad"], *wanted["named"]}
     devices = [name for name in found["opened"] if "out_2026" not in name]
-    assert devices == [], "what is no file was opened"
+    assert devices == [], "what is not a file was opened"
     assert found["peak"] < 2.5 * GIB
 
 

@@ -62,7 +62,7 @@ def test_a_record_out_of_reach_is_no_answer():
 
 
 def test_what_was_left_out_in_a_folder_is_new_again_where_something_else_is_known_of_it():
-    """A side-car that came late may say that it was the wrong channel that was left out."""
+    """A sidecar that came late may say that it was the wrong channel that was left out."""
     looks = KnownLooks(lambda paths: {})
     here, there = Path("/plate/w2.tif"), Path("/other/w2.tif")
     looks.leave_out(here, (1, 1), "channel w2")

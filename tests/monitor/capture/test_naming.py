@@ -111,7 +111,7 @@ def test_wells_are_called_as_the_plate_calls_them(tmp_path, conventions, well):
 
 def test_a_name_and_an_xml_that_say_two_wells_are_refused(tmp_path):
     path = write(tmp_path / "P7_C3.ome.tif", plate_xml(1, PLACES))
-    with pytest.raises(CaptureError, match="says the well C3, and the OME-XML within says B3"):
+    with pytest.raises(CaptureError, match="gives the well C3, and its OME-XML B3"):
         name_capture(path, r"(?P<plate>P\d)_(?P<well>[A-H]\d)", ZONE)
 
 

@@ -75,7 +75,7 @@ def test_times_in_one_file_are_refused(case):
     file = io.BytesIO()
     tifffile.imwrite(file, np.stack([SHARP] * how.pop("count")), metadata={"axes": "TYX"}, **how)
     said = refused(file.getvalue())
-    assert "time points; one a file is read; export a file for each field" in said
+    assert "time points; one per file is read; export one file for each field" in said
 
 
 def test_heights_and_channels_lie_along_the_axes_that_are_noted():
@@ -92,7 +92,7 @@ def test_heights_and_channels_lie_along_the_axes_that_are_noted():
 def test_planes_that_were_written_as_colours_are_no_colours(axes):
     file = io.BytesIO()
     tifffile.imwrite(file, np.stack([SHARP, DULL, SHARP]), metadata={"axes": axes})
-    assert "stored as the colours of one picture" in refused(file.getvalue())
+    assert "stored as the colours of one image" in refused(file.getvalue())
 
 
 @pytest.mark.parametrize("axes", ["RYX", "PYX", "HYX"])
@@ -157,7 +157,7 @@ def test_a_file_whose_pages_are_all_reduced_copies_has_its_picture_elsewhere():
         how = {"photometric": "minisblack", "metadata": None}
         writer.write(SMALL, subifds=1, subfiletype=1, **how)
         writer.write(SHARP, **how)
-    assert "holds reduced copies of its picture only" in refused(file.getvalue())
+    assert "holds only reduced copies of its image" in refused(file.getvalue())
 
 
 def test_a_metamorph_stack_of_one_directory_is_not_its_first_plane():
@@ -201,7 +201,7 @@ def test_a_pixel_size_that_cannot_be_one_is_none(size):
         ("time", "holds 3 time points"),
         ("row", "holds 3 rows"),
         ("column", "holds 3 columns"),
-        ("angle", "holds 3 places along the axis 'angle'"),
+        ("angle", "holds 3 positions along the axis 'angle'"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True])
@@ -233,7 +233,7 @@ def test_numbers_tell_what_pages_are_where_axes_do_not():
 def test_pages_of_which_nobody_says_what_they_are_are_refused():
     assert "does not say which of its 2 pages" in refused(tiff(SHARP, DULL, told=[ONE, ONE]))
     moved = ONE | {"XPositionUm": 1100.5}
-    assert "holds 2 places of the stage" in refused(tiff(SHARP, DULL, told=[ONE, moved]))
+    assert "holds 2 stage positions" in refused(tiff(SHARP, DULL, told=[ONE, moved]))
 
 
 def test_micro_manager_says_what_its_ome_xml_leaves_out():

@@ -102,7 +102,7 @@ def test_a_deep_folder_ends_with_a_word(tmp_path):
     said: list[str] = []
     assert list(list_captures(tmp_path, complain=said.append)) == [tmp_path / "b.tif"]
     (text,) = said
-    assert "more than 64 folders deep" in text and "Make its place a source" in text
+    assert "more than 64 folders deep" in text and "Make it a source of its own" in text
 
 
 def test_a_path_that_is_too_long_for_the_system_ends_with_a_word(tmp_path):
@@ -193,10 +193,10 @@ def test_a_folder_that_is_mounted_into_itself_is_seen_once(tmp_path):
         said: list[str] = []
         paths = [found.path for found in walk(source, complain=said.append)]
         assert source / "loop" / "a" / "x.tif" not in paths
-        assert "a folder that it lies in itself" in said[0]
-    assert how["loop"] == ("not", f"it shows once more what is in {source}")
-    assert how["again"] == ("not", f"it shows once more what is in {source / 'a'}")
-    assert how["other"] == ("polling", "as the source that it lies in")
+        assert "contains itself" in said[0]
+    assert how["loop"] == ("not", f"it repeats what is in {source}")
+    assert how["again"] == ("not", f"it repeats what is in {source / 'a'}")
+    assert how["other"] == ("polling", "like the source that it is in")
     assert watcher.watched_by == "polling" and "under either name" in watcher.reason
 
 
@@ -278,7 +278,7 @@ def test_a_share_that_is_no_longer_mounted_is_gone_though_its_folder_is_there(tm
         assert watcher.rescan() == 0 and watcher.present
     try:
         assert watcher.rescan() == 0 and not watcher.present
-        assert watcher.reason == "nothing is mounted there any more"
+        assert watcher.reason == "nothing is mounted there any longer"
         with mounted("-t", "tmpfs", "tmpfs", source):
             (source / "a.tif").write_bytes(b"x")
             assert watcher.rescan() == 1 and watcher.present

@@ -146,7 +146,7 @@ def test_axes_come_in_any_order_before_the_picture(tmp_path):
         ([scale(0.65)], "does not fit its axes"),
         ([scale(0.65, float("nan"))], "does not fit its axes"),
         ([scale(0.65, -0.65)], "does not fit its axes"),
-        ([{"type": "scale", "path": "steps"}], "array of its own"),
+        ([{"type": "scale", "path": "steps"}], "in a separate array"),
         ([{"type": "affine", "affine": [[1, 0], [0, 1]]}], "'affine', which is not read"),
     ],
 )
@@ -266,8 +266,8 @@ GROUPS = {
     "one by name": (["Pos0"], ["Pos0"], None),
     "two by number": (["0", "1"], None, "holds 2 fields of view (0, 1)"),
     "two by name": (["A", "B"], ["A", "B"], "holds 2 fields of view (A, B)"),
-    "one that is named is not there": ([], ["A"], "names a picture 'A' that is not there"),
-    "none": ([], None, "names no picture"),
+    "one that is named is not there": ([], ["A"], "names an image 'A' that is not there"),
+    "none": ([], None, "names none of the images"),
 }
 
 
@@ -287,7 +287,7 @@ def test_many_fields_in_one_store_are_named(tmp_path, kind):
     root.attrs["ome"] = {"version": "0.5", kind: {}}
     problem = refused(tmp_path / "a.zarr")
     assert f"is a {kind} of many fields of view" in str(problem)
-    assert "a store for each field of view" in str(problem)
+    assert "one store for each field of view" in str(problem)
 
 
 GROWING = {

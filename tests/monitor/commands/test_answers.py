@@ -111,15 +111,15 @@ def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["history", "nobody"], "nobody: no dish of this name is on record"),
+        (["history", "nobody"], "nobody: there is no dish of this name on record"),
         (["alerts", "ack", "99"], "99: there is no alert"),
         (["alerts", "snooze", "99"], "99: there is no alert"),
-        (["alerts", "test", "--to", "somebody"], "somebody: is no mail address"),
+        (["alerts", "test", "--to", "somebody"], "somebody: is not a mail address"),
         (["removals", "show", "20990101-00000000"], "20990101-00000000"),
         (["removals", "approve", "20990101-00000000"], "20990101-00000000"),
         (["removals", "export", "20990101-00000000", "--out", "x.csv"], "20990101-00000000"),
-        (["reprocess", "nobody"], "nobody: no dish of this name"),
-        (["name-test", "a.tif", "--names", "nonsense"], "no name pattern is called 'nonsense'"),
+        (["reprocess", "nobody"], "nobody: there is no dish of this name"),
+        (["name-test", "a.tif", "--names", "nonsense"], "there is no name pattern 'nonsense'"),
         (["name-test", "a.tif", "--names", "(?P<dish>"], "is not a regular expression"),
         (["run"], "no source is configured"),
     ],
@@ -136,14 +136,14 @@ def test_a_state_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "state").write_text("")
     answer = call("status", "--state", tmp_path / "state")
     assert answer.code == MISUSED
-    assert "is a file; --state wants a folder" in answer.err
+    assert "is a file; --state needs a folder" in answer.err
 
 
 def test_a_state_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     answer = call("status", "--state", tmp_path / "file" / "state")
     assert answer.code == FAILED
-    assert "cannot be made for the database" in answer.err
+    assert "cannot be created for the database" in answer.err
 
 
 def test_a_state_folder_that_may_not_be_written_is_said(tmp_path):
@@ -202,7 +202,7 @@ def test_all_faults_of_a_configuration_come_at_once_with_78(words, tmp_path):
         (b"- a\n- b\n", "must be a mapping of sections"),
         (b"sources: [", "is not valid YAML"),
         (b"\xff\xfe\x00\x80", "is not UTF-8"),
-        (b"record: {}\nrecord: {}\n", "stands twice"),
+        (b"record: {}\nrecord: {}\n", "is given twice"),
     ],
     ids=["a list", "broken", "binary", "a key twice"],
 )
@@ -288,7 +288,7 @@ def test_nothing_runs_on_a_record_inside_a_source(words, tmp_path):
     assert "record.folder: " in answer.err
     answer = call(*words, "--config", path, "--state", tmp_path / "trial", folder=tmp_path)
     assert answer.code == MISUSED
-    assert "lies inside a source's folder" in answer.err
+    assert "is inside a source's folder" in answer.err
     assert sorted(one.name for one in tmp_path.iterdir()) == ["config.yaml"]
 
 
@@ -351,7 +351,7 @@ def test_doctor_gives_json_with_a_verdict_for_each_thing(tmp_path):
     assert answer.code == FAILED  # the source's folder is not there
     bad = {one["what"]: one["text"] for one in answer.document if one["ok"] is False}
     assert list(bad) == ["source a"]
-    assert "is no folder" in bad["source a"]
+    assert "is not a folder" in bad["source a"]
     assert "model" in {one["what"] for one in answer.document if one["ok"] is True}
 
 

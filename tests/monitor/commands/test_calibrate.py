@@ -54,7 +54,7 @@ def test_taught_points_become_a_calibration_on_record(call, tmp_path):
 def test_the_report_says_what_a_person_must_see(call):
     said = call("--points", "taught.csv").output
     for part in (
-        "scale     1.6092 and 1.609 um a pixel (pixel size 1.61)",
+        "scale     1.6092 and 1.609 um/px (pixel size 1.61)",
         "rotation  -1.97 degrees, axes 90.01 degrees apart",
         "mirrored  yes (determinant negative)",
         "RMS       0.52 um, largest 0.61 um",
@@ -63,7 +63,7 @@ def test_the_report_says_what_a_person_must_see(call):
 
 
 def test_a_dry_run_leaves_nothing_on_record(call, tmp_path):
-    assert "not put on record" in call("--points", "taught.csv", "--dry-run").output
+    assert "not recorded" in call("--points", "taught.csv", "--dry-run").output
     assert on_record(tmp_path) == []
 
 
@@ -105,7 +105,7 @@ def test_swapped_axes_are_found_by_the_former_calibration(call, tmp_path):
 def test_what_the_configuration_says_wins_and_is_said(call, tmp_path):
     own = SOURCE.replace("}", ", calibration: {id: scope-1, pixel_to_stage: [[1, 0], [0, -1]]}}")
     (tmp_path / "config.yaml").write_text(f"sources: [{own}]\n")
-    assert "and that wins" in call("--points", "taught.csv").output
+    assert "which wins" in call("--points", "taught.csv").output
     standing = json.loads(call("--check", "--json").stdout)
     assert (standing[0]["id"], standing[0]["where"]) == ("scope-1", "config.yaml")
 
@@ -136,7 +136,7 @@ def test_the_list_has_every_calibration_newest_first(call):
     [
         ("no such source", ("--source", "other"), "known: incubator, unlisted"),
         ("another pixel size", ("--pixel-size-um", "0.805"), "a factor of 2 is another binning"),
-        ("outside the picture", ("--shape", "1000", "2000"), "outside the picture of 1000 rows"),
+        ("outside the picture", ("--shape", "1000", "2000"), "outside the image of 1000 rows"),
         ("a tight limit", ("--residual-limit-um", "0.5"), "the limit 0.5 µm"),
     ],
 )
@@ -149,7 +149,7 @@ def test_what_cannot_be_right_is_refused_and_nothing_is_written(
 
 
 def test_a_first_calibration_says_what_nobody_can_know_of_it(call):
-    said = "that no axes are swapped cannot be told"
+    said = "the points alone cannot show that no axes are swapped"
     assert said in call("--points", "taught.csv").stderr
     assert said not in call("--points", "taught.csv").stderr
 
@@ -158,7 +158,7 @@ def test_swapped_stage_axes_are_found_by_the_vessel(call, tmp_path):
     dish = ", vessel: {kind: dish, centre_um: [51500, 28700], well_diameter_mm: 35}}"
     (tmp_path / "config.yaml").write_text(f"sources: [{SOURCE.replace('}', dish)}]\n")
     (tmp_path / "swapped.csv").write_text(TAUGHT.replace("x_um,y_um", "y_um,x_um"))
-    with pytest.raises(CalibrationError, match="on it with x and y swapped"):
+    with pytest.raises(CalibrationError, match="inside it with x and y swapped"):
         call("--points", "swapped.csv")
     assert on_record(tmp_path) == []
     assert call("--points", "taught.csv").exit_code == 0
@@ -212,7 +212,7 @@ def test_points_are_read_as_spreadsheets_write_them(tmp_path, name, text):
             b"row_px,column_px,x_um,x_um,y_um\n1,2,3,4,5\n",
             "has the column x_um twice",
         ),
-        ("no text", b"row_px,column_px,x_um,y_um\n\xff\xfe", "is no UTF-8 text"),
+        ("no text", b"row_px,column_px,x_um,y_um\n\xff\xfe", "is not UTF-8 text"),
         ("too large", b"1," * 600_000, "is too large"),
     ],
 )

@@ -75,7 +75,7 @@ def test_one_dish_name_in_two_sources_is_two_dishes(fields, tmp_path, order):
         assert reading["captures"] == 1
     answer = call("history", "dish-07", "--state", state)
     assert answer.code == MISUSED
-    assert "say a:dish-07 or b:dish-07" in answer.err
+    assert "use a:dish-07 or b:dish-07" in answer.err
 
 
 @pytest.mark.parametrize("new_bytes", [False, True])
@@ -195,7 +195,7 @@ def test_a_source_that_is_gone_from_the_configuration_is_said(fields, tmp_path):
 
 REFUSED = {
     "two sources in one folder": ([("a", "x", []), ("b", "x", [])], "two sources have the folder"),
-    "a former name in use": ([("a", "x", ["b"]), ("b", "y", [])], "a source is called 'b' now"),
+    "a former name in use": ([("a", "x", ["b"]), ("b", "y", [])], "'b' is a source's present name"),
     "one former name twice": ([("a", "x", ["o"]), ("b", "y", ["o"])], "of another source too"),
     "the name of no source": ([("unlisted", "x", [])], "what belongs to no source"),
 }

@@ -62,7 +62,7 @@ def test_a_test_that_arrives_sends_what_had_waited_with_an_id_of_its_own(tmp_pat
         config = written(tmp_path, port, security="starttls", ca_file=str(certificate))
         answer = call("alerts", "test", "--config", config)
         assert answer.code == DONE, answer.err
-        assert "1 that had waited went, too" in answer.out + answer.err
+        assert "1 that had waited was sent, too" in answer.out + answer.err
     test, real = opinions.mails
     assert test["Subject"].startswith("[test] ")
     assert real["Subject"].startswith("A1 of 3500003816")
@@ -109,4 +109,4 @@ def test_doctor_says_that_mails_will_have_to_be_smaller(tmp_path):
         found = call("doctor", "--config", config, "--json").document
     texts = {one["ok"]: one["text"] for one in found if one["what"] == "mail"}
     assert "0.2 MB" in texts[None]
-    assert "takes our mail" in texts[True]
+    assert "accepts our mail" in texts[True]

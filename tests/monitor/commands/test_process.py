@@ -145,7 +145,9 @@ def test_files_may_be_named_one_by_one(captures, state, tmp_path):
     named = [captures / FIRST, *sorted(tmp_path.glob("*.tif")), captures / FIRST]
     answer = spawn("process", *named, "--state", state, "--json")
     assert answer.code == FAILED  # one of them is not there
-    assert "gone.tif: cannot be read (No such file or directory); the rest goes on" in answer.err
+    assert (
+        "gone.tif: cannot be read (No such file or directory); going on with the rest" in answer.err
+    )
     assert (answer.document["known"], answer.document["unreadable"]) == (1, 1)
     assert unreadable(state) == {"dish-05_20261102T030000Z.tif": "not-a-file"}
 
@@ -153,7 +155,9 @@ def test_files_may_be_named_one_by_one(captures, state, tmp_path):
 def test_a_missing_folder_among_good_ones_is_said_and_the_rest_goes_on(captures, state, tmp_path):
     answer = spawn("process", tmp_path / "missing", captures, "--state", state, "--json")
     assert answer.code == FAILED
-    assert "missing: cannot be read (No such file or directory); the rest goes on" in answer.err
+    assert (
+        "missing: cannot be read (No such file or directory); going on with the rest" in answer.err
+    )
     assert answer.document["known"] == 2
 
 
@@ -220,7 +224,7 @@ def test_the_state_folder_may_lie_in_the_folder_of_the_captures(captures, state)
 def test_a_folder_without_pictures_is_said(tmp_path):
     answer = spawn("process", tmp_path, "--state", tmp_path / "state")
     assert answer.code == DONE
-    assert "holds no pictures" in answer.err
+    assert "holds no images" in answer.err
     assert answer.out.startswith("0 recorded, 0 unreadable, 0 known, 0 waiting")
 
 
@@ -379,8 +383,8 @@ def test_a_folder_of_which_nothing_can_be_read_is_no_success(tmp_path):
     (folder / "holiday.png").write_bytes(b"y" * 1000)
     answer = spawn("process", folder, "--state", tmp_path / "state")
     assert answer.code == FAILED
-    assert "no reading comes of it: 2 unreadable" in answer.err
-    assert "name-test" not in answer.err.split("no reading comes of it")[1]
+    assert "there is no reading: 2 unreadable" in answer.err
+    assert "name-test" not in answer.err.split("there is no reading")[1]
 
 
 def test_beside_a_daemon_nothing_is_done_by_what_means_another_folder_by_its_sources_name(tmp_path):

@@ -85,7 +85,9 @@ def test_what_cannot_be_measured_again_is_said_and_keeps_its_reading(
     answer = spawn("reprocess", "--model", other_model, "--config", config, "--state", own)
     assert answer.code == FAILED
     assert "1 measured again by line-7, 1 could not be" in answer.out
-    assert "not measured again, its former reading stands" in answer.err and gone.name in answer.err
+    assert (
+        "not measured again, its previous reading stands" in answer.err and gone.name in answer.err
+    )
     after = readings(own)
     assert len(after) == len(before)
     assert sum(one["model_sha256"] == before[0]["model_sha256"] for one in after) == 1

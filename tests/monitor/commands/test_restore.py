@@ -133,10 +133,10 @@ REFUSED = {
     not_there: "there is no such file",
     a_folder: "there is no such file",
     no_database: "is damaged",
-    empty: "is no record of colonywatch",
+    empty: "is not a colonywatch record",
     cut_off: "is damaged",
     damaged: "is damaged",
-    of_another_program: "is no record of colonywatch",
+    of_another_program: "is not a colonywatch record",
     of_a_newer_version: "revision 9.9.9",
 }
 
@@ -229,7 +229,7 @@ def test_a_record_that_knows_nothing_of_this_one_takes_its_place_with_a_word(sta
     state.mkdir()
     opened(state).close()
     answer = call("restore", copy, "--state", state)
-    assert answer.code == DONE and "a backup of another record" in answer.err
+    assert answer.code == DONE and "a backup of a different record" in answer.err
 
 
 # --- plans ----------------------------------------------------------------------------------------

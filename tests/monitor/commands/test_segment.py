@@ -153,7 +153,7 @@ KNOWN_BY = {
         {},
         "name",
     ),
-    "its side-car": ("p7_A01_T0001F001L01A01Z01C01.tif", {}, "side-car"),
+    "its sidecar": ("p7_A01_T0001F001L01A01Z01C01.tif", {}, "sidecar"),
     "the settings": ("dish-07_20261102T030000Z.png", {"pixel_size_um": 1.25}, "source"),
     "nothing": ("dish-07_20261102T030000Z.png", {}, None),
 }
@@ -222,7 +222,7 @@ def test_a_name_with_brackets_spaces_and_accents_is_no_fault(grey, tmp_path):
 # --- what cannot be judged -------------------------------------------------------------------
 
 BAD_IMAGES = {
-    "text": (b"hello\n", "is no TIFF, PNG or JPEG"),
+    "text": (b"hello\n", "is not a TIFF, PNG or JPEG"),
     "empty": (b"", "is empty"),
     "only a head": (b"II*\0\x08\0\0\0", "image directory"),
     "half a PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ""),
@@ -289,7 +289,7 @@ def test_a_result_folder_that_is_a_file_is_refused(grey, tmp_path):
     image = write(tmp_path / "field.tif", grey)
     answer = call("segment", image, "--out", image)
     assert answer.code == MISUSED
-    assert "--out wants a folder" in answer.err
+    assert "--out needs a folder" in answer.err
     assert tifffile.imread(image).shape == (ROWS, COLUMNS)
 
 

@@ -31,8 +31,8 @@ def settings(tmp_path, **sila):
 @pytest.mark.parametrize(
     ("sila", "said"),
     [
-        ({"host": "0.0.0.0", "security": "none"}, "goes only with host"),
-        ({"host": "incubator"}, "no address to listen on"),
+        ({"host": "0.0.0.0", "security": "none"}, "is allowed only with host"),
+        ({"host": "incubator"}, "not an address to listen on"),
         ({"certificate_file": "a.crt"}, "go together"),
         ({"port": 0}, "port"),
         ({"certificate_file": "a.crt", "key_file": "a.key"}, r"a\.crt: cannot be read"),

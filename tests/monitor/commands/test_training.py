@@ -119,7 +119,7 @@ def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_pa
     answer = call("train", lab, "--out", tmp_path / "x", "--from", model)
     assert answer.code == FAILED
     assert "holds the value(s) 9" in answer.err
-    assert "not a whole JSON text" in answer.err
+    assert "not a complete JSON text" in answer.err
     assert not (tmp_path / "x").exists()
     (tmp_path / "file").write_text("")
     assert call("train", lab, "--out", tmp_path / "file").code == MISUSED

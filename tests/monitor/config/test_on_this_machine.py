@@ -59,7 +59,7 @@ CASES = {
     ),
     "a server and nobody named": (
         f"outlets: {{email: {{{SERVER}}}}}",
-        "outlets.email.recipients: is not set, so that alerts would go to culture-room@localhost",
+        "outlets.email.recipients: is not set, so alerts would go to culture-room@localhost",
     ),
     "nobody at all": (
         "{sources: [{name: a, path: in}], outlets: {email: {recipients: []}}}",
@@ -76,27 +76,27 @@ CASES = {
     ),
     "a record inside a source": (
         "{sources: [{name: a, path: .}], record: {folder: state}}",
-        "record.folder: {}/state lies inside sources[0].path ({})",
+        "record.folder: {}/state is inside sources[0].path ({})",
     ),
     "a record that is a source": (
         "{sources: [{name: x, path: there}, {name: a, path: bare}], record: {folder: bare}}",
-        "record.folder: {}/bare lies inside sources[1].path",
+        "record.folder: {}/bare is inside sources[1].path",
     ),
     "a record inside a source, by a detour": (
         "{sources: [{name: a, path: bare}], record: {folder: there/../bare/state}}",
-        "record.folder: {}/there/../bare/state lies inside sources[0].path",
+        "record.folder: {}/there/../bare/state is inside sources[0].path",
     ),
     "the picker's folder inside a source": (
         "{sources: [{name: a, path: in}], outlets: {removal: {folder: in/plans}}}",
-        "outlets.removal.folder: {}/in/plans lies inside sources[0].path",
+        "outlets.removal.folder: {}/in/plans is inside sources[0].path",
     ),
     "a mailbox inside a source": (
         "{sources: [{name: a, path: in}], outlets: {email: {mailbox: in/mails}}}",
-        "outlets.email.mailbox: {}/in/mails lies inside sources[0].path",
+        "outlets.email.mailbox: {}/in/mails is inside sources[0].path",
     ),
     "a database inside a source": (
         "{sources: [{name: a, path: in}], record: {database: 'sqlite:///in/a.sqlite?timeout=5'}}",
-        "record.database: {}/in/a.sqlite lies inside sources[0].path",
+        "record.database: {}/in/a.sqlite is inside sources[0].path",
     ),
 }
 

@@ -129,7 +129,9 @@ def test_what_is_left_of_a_broken_file_has_its_paths_in_place(case):
 
 
 def test_a_home_of_nobody_is_told_with_its_key():
-    with pytest.raises(ConfigError, match=r"yaml: record\.folder: the path begins with ~ and has"):
+    with pytest.raises(
+        ConfigError, match=r"yaml: record\.folder: the path begins with ~, but there is no home"
+    ):
         parse_config("record: {folder: ~nosuchuser/state}", where=WHERE)
 
 

@@ -116,7 +116,7 @@ def test_every_problem_comes_at_once_with_file_key_and_what_is_allowed():
     assert by_key["sources[1].name"].endswith("is missing")
     assert "Asia/Tokyo" in by_key["sources[1].timezone"]
     assert "'auto', 'events' or 'polling'" in by_key["sources[1].watch"]
-    assert "'nobody' is no mail address" in by_key["outlets.email.recipients[0].address"]
+    assert "'nobody' is not a mail address" in by_key["outlets.email.recipients[0].address"]
     assert "greater than or equal to 1" in by_key["outlets.email.port"]
     assert "sources, unlisted, segmentation" in by_key["typo"]
 
@@ -157,7 +157,7 @@ def test_what_keys_say_together_is_looked_at_beside_what_is_wrong_in_each():
         "outlets.removal.handover: ",
         "outlets.removal: csv-mapped needs columns",
         "the file: two sources are called 'a'",
-        "the file: decisions.overrides[0].source: no source is called 'nowhere'",
+        "the file: decisions.overrides[0].source: there is no source 'nowhere'",
         "the file: outlets.channels: two are called 'c'",
     ):
         assert any(line.startswith(expected) for line in said), (expected, said)
@@ -170,14 +170,14 @@ WRONG = {
     "only a word": ("word", "must be a mapping of sections, is a str"),
     "not YAML": ("a: [", "is not valid YAML"),
     "a tab": ("a:\n\t- b", "is not valid YAML"),
-    "a key twice": ("record: {folder: a}\nrecord: {folder: b}", "key 'record' stands twice"),
-    "an inner key twice": ("record:\n  folder: a\n  folder: b\n", "key 'folder' stands twice"),
+    "a key twice": ("record: {folder: a}\nrecord: {folder: b}", "key 'record' is given twice"),
+    "an inner key twice": ("record:\n  folder: a\n  folder: b\n", "key 'folder' is given twice"),
     "a list as a key": ("? [a, b]\n: c", "a key must be a word"),
     "a number as a key": ("1: a", "not a known key"),
     "an object": ("a: !!python/object/apply:os.system [x]", "is not valid YAML"),
     "no list": ("sources: {}", "sources: must be a list"),
     "an empty list": ("sources:", "sources: must be a list (is None)"),
-    "an empty section": ("record:", "record: must be a mapping of keys; leave the section out"),
+    "an empty section": ("record:", "record: must be a mapping of keys; leave out the section"),
     "a text for a section": ("record: here", "record: must be a mapping of keys"),
     "one address, no list": ("outlets: {email: {recipients: a@b}}", "must be a list (is 'a@b')"),
     "limits in the wrong order": (
@@ -211,7 +211,7 @@ WRONG = {
     "an override for a source that is not there": (
         "{sources: [{name: a, path: p}], decisions: "
         "{overrides: [{source: b, limits: {raise_above: 0.2}}]}}",
-        "no source is called 'b'; known: a, unlisted",
+        "there is no source 'b'; known: a, unlisted",
     ),
     "no number": ("decisions: {differentiation: {raise_above: .nan}}", "less than or equal to 1"),
     "endless": (one_source("settle_s: .inf"), "less than or equal to 3600"),
@@ -226,22 +226,22 @@ WRONG = {
     ),
     "a password in the open": (
         "outlets: {email: {username: u, password_file: p, security: none}}",
-        "not sent over an open line",
+        "not sent over an unencrypted connection",
     ),
     "not a regular expression": (one_source("names: '(?P<dish>.+'"), "not a regular expression"),
     "a pattern without dish": (one_source("names: '(?P<x>.+)'"), "needs a group (?P<dish>...)"),
-    "an unknown preset": (one_source("names: celigo"), "no name pattern is called so; use auto"),
+    "an unknown preset": (one_source("names: celigo"), "there is no such name pattern; use auto"),
     "a skewed camera": (
         one_source("calibration: {pixel_to_stage: [[1, 0.5], [0, 1]]}"),
         "a rotation or a flip of scale 1",
     ),
     "a camera with a scale": (
         one_source("calibration: {pixel_to_stage: [[2, 0], [0, 2]]}"),
-        "the pixel size is a setting of its own",
+        "the pixel size is a separate setting",
     ),
     "half a matrix": (one_source("calibration: {pixel_to_stage: [[1, 0]]}"), "[1]: is missing"),
     "an empty pattern": (one_source("names: ''"), "at least 1 character"),
-    "nobody's home": ("record: {folder: ~nosuchuser/state}", "has no home"),
+    "nobody's home": ("record: {folder: ~nosuchuser/state}", "there is no home folder"),
 }
 
 

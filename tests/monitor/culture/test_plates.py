@@ -93,7 +93,7 @@ A1, A12, H1, H12 = (CENTRE(well) for well in ("A1", "A12", "H1", "H12"))
         ("none", {}, "teach at least two wells"),
         ("two swapped", {"A1": H12, "H12": A1}, "fit with A1 and H12 swapped"),
         ("two swapped of three", {"A1": A1, "A12": H1, "H1": A12}, "fit with A12 and H1 swapped"),
-        ("one name for another", {"A1": A1, "A12": H12}, "do not lie as on a plate"),
+        ("one name for another", {"A1": A1, "A12": H12}, "are not where a plate has them"),
         ("x and y", {"A1": A1[::-1], "H12": H12[::-1]}, "fit with x and y swapped"),
         (
             "x and y of three",
@@ -101,8 +101,8 @@ A1, A12, H1, H12 = (CENTRE(well) for well in ("A1", "A12", "H1", "H12"))
             "fit with x and y swapped",
         ),
         ("mm", {"A1": (14.38, 11.24), "H12": (113.38, 74.24)}, "um, not mm"),
-        ("the same place twice", {"A1": A1, "H12": A1}, "do not lie as on a plate"),
-        ("too near", {"A1": A1, "A2": CENTRE("A2")}, "too near to each other"),
+        ("the same place twice", {"A1": A1, "H12": A1}, "are not where a plate has them"),
+        ("too near", {"A1": A1, "A2": CENTRE("A2")}, "too close together"),
         ("no such well", {"A1": A1, "I12": H12}, "a 96-well plate has no well I12"),
         ("no well", {"A1": A1, "corner": H12}, "'corner' is not a well"),
         ("no number", {"A1": A1, "H12": (math.nan, 0.0)}, "two numbers"),
@@ -119,7 +119,7 @@ def test_wells_that_cannot_be_right_are_refused(name, taught, said):
 def test_a_plate_of_another_pitch_is_refused():
     """19.0 mm in place of 19.3 is 1.8 mm over a 24-well plate."""
     centre = truth("24-well", "+x", "+y", 0.0, (0.0, 0.0))
-    with pytest.raises(ValueError, match="do not lie as on a plate"):
+    with pytest.raises(ValueError, match="are not where a plate has them"):
         fit_wells("24-well", 19.0, "+x", "+y", {one: centre(one) for one in ("A1", "D6")})
 
 

@@ -352,7 +352,7 @@ def test_a_place_that_cannot_be_right_makes_no_plan(name, settings, said):
 
 def test_a_dish_that_is_no_well_of_the_plate_has_no_place():
     settings = SourceSettings(vessel=WELL)
-    with pytest.raises(CalibrationError, match="dish-07 is no well of a plate"):
+    with pytest.raises(CalibrationError, match="dish-07 is not a well of a plate"):
         plan_removal(
             "p1",
             replace(READING, dish="dish-07"),

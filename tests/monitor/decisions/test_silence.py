@@ -163,7 +163,7 @@ def test_without_a_limit_on_same_pictures_a_stuck_camera_is_silence_all_the_same
     dishes = [dish("A", 30, 5), dish("B", 1)]
     (alarm,) = what_is_wrong(NOW, dishes, [source()], WELL, limits, [])
     assert alarm.key == (NO_CAPTURE, "A", "incubator")
-    assert "the very same picture" in alarm.text
+    assert "the very same image" in alarm.text
 
 
 def alert(topic, dish="", source=None, **changes):

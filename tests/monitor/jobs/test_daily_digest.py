@@ -220,7 +220,7 @@ def test_a_dish_that_comes_and_goes_stands_there_once_with_what_was_held_back(st
     flapping(store)
     text = told(store, config)
     assert text.count("- A1 of 3500003816") == 1
-    assert "Was above its limit 4 times and is not any more, since 3 Nov, 16:30." in text
+    assert "Was above its limit 4 times and no longer since 3 Nov, 16:30." in text
     assert "Not mailed: 7 within the cooldown." in text
 
 
@@ -236,7 +236,7 @@ def test_what_still_holds_is_told_with_who_knows_of_it(store, config):
     assert "1 of 1 dish differentiates (1 critical)" in text
     for sentence in (
         "Critical since 3 Nov, 10:30.",
-        "Ada knows of it: removed by hand.",
+        "Ada knows about it: removed by hand.",
         "No mails until 4 Nov, 15:30, unless critical.",
         "Note: medium changed (Bob)",
     ):

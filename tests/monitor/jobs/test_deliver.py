@@ -489,10 +489,10 @@ def test_a_picker_folder_that_cannot_be_written_does_not_hold_up_the_mail(store,
 @pytest.mark.parametrize(
     ("channel", "subject", "says"),
     [
-        ("pigeon", "1", "no outlet is called 'pigeon'"),
-        ("email", "99", "there is no alert of this number"),
-        ("email", "not a number", "unexpected fault"),
-        ("removal", "nope", "there is no removal plan of this id"),
+        ("pigeon", "1", "there is no outlet 'pigeon'"),
+        ("email", "99", "there is no alert with this number"),
+        ("email", "not a number", "unexpected error"),
+        ("removal", "nope", "there is no removal plan with this id"),
     ],
 )
 def test_a_message_that_makes_no_sense_is_kept_and_holds_up_nobody(

@@ -84,7 +84,7 @@ def files(config):
 CHANGES = {
     "another calibration": (
         {"calibration": CalibrationConfig(id="scope-2")},
-        "it rests on calibration scope-1, and scope-2 holds now",
+        "it rests on calibration scope-1, and scope-2 is in use now",
     ),
     "other numbers under the same id": (
         {"calibration": CalibrationConfig(id="scope-1", pixel_to_stage=((1, 0), (0, -1)))},
@@ -97,7 +97,7 @@ CHANGES = {
     "another binning": ({"binning": 2}, "calibration scope-1 was changed"),
     "taken out": (
         {"calibration": None},
-        "it rests on calibration scope-1, and none is set any more",
+        "it rests on calibration scope-1, and none is set any longer",
     ),
     "another objective": ({"objective": "10x"}, "calibration scope-1 was changed"),
     "another vessel": (
@@ -106,7 +106,7 @@ CHANGES = {
     ),
     "its source is gone": (
         {"name": "other"},
-        "its source incubator is not in the configuration any more",
+        "its source incubator is no longer in the configuration",
     ),
 }
 
@@ -173,7 +173,7 @@ def test_a_calibration_on_record_that_grows_too_old_ends_what_rests_on_it(config
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (replace(PICKER, id="picker-2", made_at=NOW + hours(1)), "picker-2 holds now"),
+        (replace(PICKER, id="picker-2", made_at=NOW + hours(1)), "picker-2 is in use now"),
         (None, "90 days: calibrate again"),
     ],
     ids=["another one", "too old"],
@@ -197,7 +197,7 @@ def test_a_first_picker_calibration_ends_plans_in_the_stages_frame(configured):
         approved(store, config)
         store.calibrations.add(PICKER, supersedes=False)
         ((_, why),) = end_groundless(store, config, NOW)
-        assert why == "it rests on no calibration, and picker-1 holds now"
+        assert why == "it rests on no calibration, and picker-1 is in use now"
 
 
 def test_a_configuration_that_says_nothing_of_paths_given_by_hand_takes_nothing_back(tmp_path):
@@ -218,7 +218,7 @@ def test_a_configuration_that_says_nothing_of_paths_given_by_hand_takes_nothing_
         assert end_groundless(store, Config(record=record), NOW) == []
         other = UnlistedSettings(calibration=CalibrationConfig(id="scope-2"))
         ((_, why),) = end_groundless(store, Config(record=record, unlisted=other), NOW)
-        assert why == "it rests on calibration scope-1, and scope-2 holds now"
+        assert why == "it rests on calibration scope-1, and scope-2 is in use now"
 
 
 def watched(store, name, path):

@@ -91,7 +91,7 @@ def test_a_camera_that_writes_the_same_picture_again_is_stuck(world):
         world.passes(hours(1))
         assert world.look() == ([] if number < 2 else [("same-picture", "raised", "dish-1")])
     (mail,) = world.mails()
-    assert mail == "dish-1: the same picture again and again"
+    assert mail == "dish-1: the same image again and again"
     world.scan("4", "other")
     assert world.look() == [("same-picture", "cleared", "dish-1")]
 
@@ -165,13 +165,13 @@ def test_a_stuck_worker_is_told_until_it_has_measured_again(world):
     world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
     assert world.look() == [("worker-stuck", "raised", "this machine")]
     assert "a.tif for 1800 s" in (world.store.dishes.alerts()[0].text or "")
-    assert world.mails() == ["this machine: the segmentation is stuck"]
+    assert world.mails() == ["this machine: segmentation is stuck"]
     assert world.look() == []
     world.vigil.worker_answered()
     assert world.look() == [("worker-stuck", "cleared", "this machine")]
     assert world.look() == []
     world.passes(hours(13))  # past the wait that keeps a flapping alarm from being mailed twice
-    assert world.mails() == ["this machine: the segmentation answers again"]
+    assert world.mails() == ["this machine: segmentation answers again"]
 
 
 def test_a_worker_that_recovers_between_two_looks_is_told_of_too(world):

@@ -70,7 +70,7 @@ def test_a_calibration_has_its_line_in_the_audit_trail(store):
 
 def test_an_id_is_given_once(store):
     store.calibrations.add(calibration())
-    with pytest.raises(UsageError, match="camera-1: a calibration of this id"):
+    with pytest.raises(UsageError, match="camera-1: a calibration with this id"):
         store.calibrations.add(calibration())
     assert len(store.calibrations.all()) == 1
 

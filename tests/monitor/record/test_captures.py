@@ -158,10 +158,10 @@ def test_a_file_that_cannot_be_opened_waits_and_takes_on_its_bytes_later(store):
 
 def test_a_file_that_is_none_is_unreadable_with_its_reason(store):
     _, capture = store.captures.take_in(
-        seen("/in/a.tif", sha256=None, problem=("not-a-file", "a.tif: is no regular file")), NOW
+        seen("/in/a.tif", sha256=None, problem=("not-a-file", "a.tif: is not a regular file")), NOW
     )
     assert (capture.state, capture.reason) == (CaptureState.UNREADABLE, "not-a-file")
-    assert store.unfinished.troubled()[0].message == "a.tif: is no regular file"
+    assert store.unfinished.troubled()[0].message == "a.tif: is not a regular file"
 
 
 def test_a_recorded_file_that_is_written_over_is_a_capture_of_its_own(store):

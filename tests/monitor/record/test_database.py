@@ -189,9 +189,9 @@ def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(data
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("colonywatch.sqlite", "is no database URL"),
+        ("colonywatch.sqlite", "is not a database URL"),
         ("nosuchdb://host/name", "no driver for this database"),
-        ("sqlite:////proc/nowhere/colonywatch.sqlite", "cannot be made for the database"),
+        ("sqlite:////proc/nowhere/colonywatch.sqlite", "cannot be created for the database"),
     ],
 )
 def test_an_impossible_database_is_one_clear_error(url, says):

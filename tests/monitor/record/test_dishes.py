@@ -273,7 +273,9 @@ def test_a_dish_on_record_by_no_name_is_an_error_that_lists_the_known(store):
         store.dishes.history("x")
     for number in range(12):
         measure(store, f"/{number}", place(f"dish-{number:02}"))
-    with pytest.raises(UsageError, match=r"x: no dish .* known: dish-00, .*dish-07, \.\.\.$"):
+    with pytest.raises(
+        UsageError, match=r"x: there is no dish .* known: dish-00, .*dish-07, \.\.\.$"
+    ):
         store.dishes.history("x")
 
 
@@ -588,5 +590,5 @@ def test_alerts_are_acknowledged_and_snoozed_by_name(store):
         lambda: store.dishes.acknowledge(99, who="x", note=None, now=NOW),
         lambda: store.dishes.snooze(99, until=NOW, who="x", now=NOW),
     ):
-        with pytest.raises(UsageError, match="99: there is no alert of this number"):
+        with pytest.raises(UsageError, match="99: there is no alert with this number"):
             act()

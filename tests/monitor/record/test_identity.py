@@ -106,7 +106,7 @@ def test_a_full_name_is_understood_where_the_plain_one_is_enough(store):
         store.lines.line("b:d")
     read(store, measure(store, "/b/1", place("d", source="b")))
     assert store.lines.line("a:d").source == "a"
-    with pytest.raises(UsageError, match="say a:d or b:d"):
+    with pytest.raises(UsageError, match="use a:d or b:d"):
         store.lines.line("d")
 
 
@@ -143,7 +143,7 @@ def test_a_name_that_a_person_gave_stays_and_is_never_given_to_another_dish(stor
     read(store, measure(store, "/b/2", place("e", source="b")))
     assert names(store) == ["b:d", "b:e", "e"]
     assert store.lines.line("e").source == "a"
-    with pytest.raises(UsageError, match="so begins the full name"):
+    with pytest.raises(UsageError, match="that is how full names"):
         store.lines.rename("e", "a:x", who="mika", now=NOW)
 
 

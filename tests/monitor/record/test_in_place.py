@@ -86,10 +86,13 @@ def test_no_empty_record_is_made_in_place_of_one_that_is_gone(store, database_fi
 BACK = {
     "as it was": (lambda kept, file: shutil.copy(kept, file), None),
     "of another record": (lambda kept, file: Store(f"sqlite:///{file}").close(), "another record"),
-    "empty": (lambda kept, file: file.touch(), "no whole record"),
-    "cut off": (lambda kept, file: file.write_bytes(kept.read_bytes()[:5000]), "no whole record"),
-    "no database": (lambda kept, file: file.write_text("x" * 9000), "no whole record"),
-    "not there": (lambda kept, file: None, "no whole record"),
+    "empty": (lambda kept, file: file.touch(), "not a complete record"),
+    "cut off": (
+        lambda kept, file: file.write_bytes(kept.read_bytes()[:5000]),
+        "not a complete record",
+    ),
+    "no database": (lambda kept, file: file.write_text("x" * 9000), "not a complete record"),
+    "not there": (lambda kept, file: None, "not a complete record"),
 }
 
 

@@ -111,7 +111,7 @@ def test_a_passage_to_other_wells_links_them_all(store):
 def test_a_passage_into_a_dish_that_lives_is_refused(store):
     scan(store, 0)
     scan(store, 1, dish="plate/B1")
-    with pytest.raises(UsageError, match=r"plate/B1 lives there since .*end it first"):
+    with pytest.raises(UsageError, match=r"plate/B1 has been there since .*end it first"):
         passage(store, "plate/B1", after_h=2)
     assert store.lines.line(DISH).ended_at is None
     assert audited(store) == []
@@ -201,8 +201,8 @@ def test_annotations_come_back_by_time(store):
 
 REFUSED = {
     "no such dish": (lambda store: end(store, "nobody", after_h=1), "no dish of this name"),
-    "in the future": (lambda store: end(store, after_h=101), "lies in the future"),
-    "before it began": (lambda store: end(store, after_h=-1), "begins at 2026-11-03 09:30"),
+    "in the future": (lambda store: end(store, after_h=101), "is in the future"),
+    "before it began": (lambda store: end(store, after_h=-1), "begins only at 2026-11-03 09:30"),
     "twice the same target": (
         lambda store: passage(store, "a", "a", after_h=1),
         "given twice",
@@ -236,7 +236,7 @@ def test_ending_twice_is_refused(store):
     end(store, after_h=1)
     with pytest.raises(UsageError, match="ended at 2026-11-03 10:30 UTC already"):
         end(store, after_h=2)
-    with pytest.raises(UsageError, match="was not alive at"):
+    with pytest.raises(UsageError, match="did not exist at"):
         store.lines.annotate(DISH, "late", at=NOW + hours(2), who="mika", now=LATER)
 
 

@@ -294,7 +294,7 @@ def test_plans_expire_and_leave_the_picker(store):
 
 def test_a_plan_that_does_not_exist_is_said_to_be_unknown(store):
     for act in (lambda: store.plans.plan("nope"), lambda: approve(store, "nope")):
-        with pytest.raises(UsageError, match="nope: there is no removal plan of this id"):
+        with pytest.raises(UsageError, match="nope: there is no removal plan with this id"):
             act()
     assert store.plans.for_reading(7) is None
     assert store.plans.events("nope") == []
@@ -474,7 +474,7 @@ def test_what_was_picked_is_a_fact_also_of_a_plan_that_ended_meanwhile(store, ho
 
 
 def test_a_plan_made_before_the_picking_ends_with_it(store):
-    """Its scan shows what is not there any more."""
+    """Its scan shows what is no longer there."""
     out(store)
     next_scan(store, at=NOW + minutes(10), plan=removal_plan("p2"))
     approve(store, "p2")

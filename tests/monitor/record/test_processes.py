@@ -78,7 +78,7 @@ def test_what_a_killed_program_held_is_tried_later_each_time_and_never_blamed(st
         now = found.next_try_at
     assert waits == [0, 5, 10, 20, 40]
     assert found.reason == "program-died"
-    assert "a.tif: the program that had it in hand was killed; it was in work 5 times" in (
+    assert "a.tif: the program that was measuring it was killed; it was tried 5 times" in (
         found.message or ""
     )
 

@@ -114,7 +114,7 @@ def test_two_sources_that_were_at_work_together_are_not_made_one(store):
     for hour in range(2):
         scan(store, "a", hour=hour)
         scan(store, "b", hour=hour)
-    with pytest.raises(RecordError, match="take the name out of formerly"):
+    with pytest.raises(RecordError, match="remove the name from formerly"):
         store.sources.settle([source("b", "/b", formerly=("a",))], NOW)
     assert [dish.name for dish in store.dishes.dishes()] == ["a:d", "b:d"]
 

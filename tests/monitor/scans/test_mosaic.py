@@ -19,7 +19,7 @@ LIMIT_UM2 = 1_500.0
 
 
 def dish(*discs, shape=(400, 500)):
-    """A whole dish at 4 um a pixel; a disc: row, column, radius, radius of its changed core."""
+    """A whole dish at 4 um/px; a disc: row, column, radius, radius of its changed core."""
     labels = np.zeros(shape, np.uint8)
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     for row, column, radius, core in discs:

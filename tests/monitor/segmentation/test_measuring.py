@@ -66,7 +66,7 @@ def measured_image(
     [
         (0.4, 0.5, 0.6, 0.7, 0.8, (0.4, "option")),
         (None, 0.5, 0.6, 0.7, 0.8, (0.5, "metadata")),
-        (None, None, 0.6, 0.7, 0.8, (0.6, "side-car")),
+        (None, None, 0.6, 0.7, 0.8, (0.6, "sidecar")),
         (None, None, None, 0.7, 0.8, (0.7, "name")),
         (None, None, None, None, 0.8, (0.8, "source")),
         (None, None, None, None, None, (None, None)),
@@ -88,7 +88,7 @@ def test_the_order_of_trust_for_the_pixel_size(option, metadata, beside, name, s
 def test_a_side_car_of_unequal_sides_is_refused_unless_somebody_says_the_pixel_size():
     """Also where one looks at a single image: no area of it could be right."""
     beside = Said(not_square="has pixels of 0.65 x 1.3 um")
-    with pytest.raises(CaptureError, match=r"dish\.tif: by its side-car"):
+    with pytest.raises(CaptureError, match=r"dish\.tif: by its sidecar"):
         measured_image(picture(), sidecar=beside)
     assert measured_image(picture(), sidecar=beside, override_um=0.65).pixel_size.um == 0.65
 
@@ -129,7 +129,7 @@ def test_a_measurement_says_that_size_and_time_come_from_a_side_car(tmp_path):
     )
     assert measured.pixel_size == PixelSize(0.65, PixelSizeSource.SIDE_CAR)
     assert measured.acquired_at.isoformat() == "2026-11-02T03:00:00+00:00"
-    assert measured.acquired_at_from == "side-car"
+    assert measured.acquired_at_from == "sidecar"
 
 
 @pytest.mark.parametrize(

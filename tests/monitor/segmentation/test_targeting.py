@@ -87,7 +87,7 @@ def test_good_cells_are_kept_away_from_and_the_reason_names_them():
     labels[100:300, 194:400] = 1
     labels[100:300, 0:100] = 1
     (aim,) = aims(labels)
-    assert aim.refused == "too near good cells"
+    assert aim.refused == "too close to good cells"
     assert "undifferentiated cells" in aim.refused_text
 
 

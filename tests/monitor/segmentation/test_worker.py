@@ -42,7 +42,7 @@ def running() -> Iterator[SegmentationWorker]:
 
 @pytest.fixture
 def capture(tmp_path) -> Path:
-    """Round textured colonies on a bright, grainy dish, 480 x 480 at 2 um a pixel."""
+    """Round textured colonies on a bright, grainy dish, 480 x 480 at 2 um/px."""
     chance = np.random.default_rng(7)
     picture = np.full((480, 480), 150.0, np.float32)
     texture = cv2.GaussianBlur(chance.normal(0, 60, picture.shape).astype(np.float32), (0, 0), 2)
@@ -117,7 +117,7 @@ def test_a_state_folder_that_cannot_be_written_lets_the_capture_wait(running, ca
 
 
 def stop_in_the_middle(worker: SegmentationWorker, pid: int, sha256: str) -> None:
-    """Freeze the worker as soon as it says that it has this capture in hand."""
+    """Freeze the worker as soon as it declares this capture in hand."""
     until = time.monotonic() + LIMIT_S
     while worker._in_hand.value != sha256.encode():
         assert time.monotonic() < until

@@ -175,7 +175,7 @@ def test_positions_on_a_slide_beside_the_vessel_are_taken():
 
 def test_a_number_that_is_no_place_is_refused():
     points = moved(camera_points(turn(0, scale=1.6)), 2, x_um=1e300)
-    with pytest.raises(CalibrationError, match="point 2 has 1e\\+300, which is no place"):
+    with pytest.raises(CalibrationError, match="point 2 has 1e\\+300, which is not a place"):
         fit_points(CAMERA, points)
 
 
@@ -197,31 +197,31 @@ ON_A_LINE = camera_points(turn(0, scale=1.61), at=[(100 * n, 50 + 90 * n) for n 
         ("none", [], {}, "0 taught points are too few"),
         ("two", GOOD[:2], {}, "2 taught points are too few; teach at least 3"),
         ("a number missing", [*GOOD, (1.0, math.nan, 2.0, 3.0)], {}, "point 6 has a number missi"),
-        ("collinear", ON_A_LINE, {}, "lie on one line, or on one spot, in the picture"),
-        ("one spot", [GOOD[0]] * 4, {}, "on one spot, in the picture"),
+        ("collinear", ON_A_LINE, {}, "lie on one line, or in one spot, in the image"),
+        ("one spot", [GOOD[0]] * 4, {}, "in one spot, in the image"),
         (
             "one spot of the stage",
             [(row, column, 5.0, 5.0) for row, column, _, _ in GOOD],
             {},
-            "on one spot, on the stage",
+            "in one spot, on the stage",
         ),
         (
             "too close",
             camera_points(turn(0, scale=1.61), at=[(0, 0), (0, 30), (30, 0), (30, 30)]),
             {},
-            "too close to one another in the picture",
+            "too close to one another in the image",
         ),
         (
             "mm for um",
             [(row, column, x / 1000, y / 1000) for row, column, x, y in GOOD],
             {"expected_um_a_pixel": 1.61},
-            "a factor of 1000 is mm in place of um: name the columns x_mm, y_mm",
+            "a factor of 1000 means mm instead of um: name the columns x_mm, y_mm",
         ),
         (
             "mm for um, pixel size not known",
             [(row, column, x / 1000, y / 1000) for row, column, x, y in GOOD],
             {},
-            "which no microscope has; give stage positions in um; a factor of 1000 is mm",
+            "which no microscope has; give stage positions in um; a factor of 1000 means mm",
         ),
         (
             "mm for um, against the stage",
@@ -247,7 +247,7 @@ ON_A_LINE = camera_points(turn(0, scale=1.61), at=[(100 * n, 50 + 90 * n) for n 
             "row and column swapped, by the picture",
             swapped(GOOD),
             {"shape": (1500, 2000)},
-            "lies outside the picture of 1500 rows and 2000 columns; row and column are swapped",
+            "is outside the image of 1500 rows and 2000 columns; row and column are swapped",
         ),
         (
             "x and y swapped, by the stage",
@@ -270,7 +270,7 @@ ON_A_LINE = camera_points(turn(0, scale=1.61), at=[(100 * n, 50 + 90 * n) for n 
         ),
         ("several slips", moved(moved(GOOD, 2, 80.0), 5, -60.0, 200.0), {}, "teach the points aga"),
         ("three points, one wrong", moved(GOOD[:3], 2, 300.0), {}, "one axis comes out"),
-        ("three points, askew", moved(GOOD[:3], 2, 0.0, 120.0), {}, "degrees to one another"),
+        ("three points, askew", moved(GOOD[:3], 2, 0.0, 120.0), {}, "degrees to each other"),
     ],
 )
 def test_a_camera_that_cannot_be_right_is_refused_with_what_to_do(name, points, settings, said):
@@ -285,7 +285,7 @@ def test_a_camera_that_cannot_be_right_is_refused_with_what_to_do(name, points, 
             "mm at the picker",
             [(a, b, c / 1000, d / 1000) for a, b, c, d in picker_points(turn(0))],
             {},
-            "mm in place of um",
+            "mm instead of um",
         ),
         (
             "mm at the stage",

@@ -90,7 +90,7 @@ def test_a_dish_has_one_centre_whatever_it_is_called():
 @pytest.mark.parametrize(
     ("dish", "said"),
     [
-        ("dish-07", "dish-07 is no well of a plate"),
+        ("dish-07", "dish-07 is not a well of a plate"),
         ("p/A13", "a 96-well plate has no well A13"),
         ("p/I1", "a 96-well plate has no well I1"),
         ("p/A0", "a 96-well plate has no well A0"),

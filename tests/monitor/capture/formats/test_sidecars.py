@@ -88,7 +88,7 @@ def test_a_side_car_whose_pixels_are_not_square_gives_no_areas(tmp_path):
     index = harmony(SIZE.replace("6.5E-07", "1.3E-06", 1))
     said = read_beside(plate(tmp_path, {"Index.idx.xml": index}), "operetta", BERLIN)
     assert said is not None and said.pixel_size_um is None
-    with pytest.raises(CaptureError, match=r"by its side-car it has pixels of 1\.3 x 0\.65 um"):
+    with pytest.raises(CaptureError, match=r"by its sidecar it has pixels of 1\.3 x 0\.65 um"):
         check_square(said, None, PICTURE)
     check_square(said, 0.65, PICTURE)  # the picture knows better
 

@@ -411,7 +411,7 @@ def test_an_own_pattern_understands_the_time_since_the_start():
     for text, hours in (("36h", 36), ("1d12h", 36), ("2160m", 36), ("00d04h00m", 4)):
         parts = parse_name(PurePath(f"d1_{text}.tif"), spec, BERLIN, utc(2026, 11, 1))
         assert parts.acquired_at == utc(2026, 11, 1) + timedelta(hours=hours)
-    with pytest.raises(CaptureError, match="no time since a start"):
+    with pytest.raises(CaptureError, match="not a time since the start"):
         parse_name(PurePath("d1_36.tif"), spec, BERLIN)
 
 

@@ -100,13 +100,13 @@ def numbers(counts: list[list[int]], **more: Any) -> dict[str, Any]:
         (
             numbers([[90, 10, 0], [0, 100, 0], [10, 30, 60]]),
             "The weakest class is differentiated (60%): 40% of its true area is missed, mostly as "
-            "undifferentiated, and 0% of what is called so",
+            "undifferentiated, and 0% of what is called that",
         ),
         (
             numbers([[90, 0, 10], [0, 100, 0], [0, 0, 0]]),
             "No image has differentiated regions; 5.0%",
         ),
-        (numbers([[9, 0, 0], [0, 9, 0], [9, 0, 0]]), "nothing at all was called so"),
+        (numbers([[9, 0, 0], [0, 9, 0], [9, 0, 0]]), "nothing at all was called that"),
         (numbers([[9, 0, 0], [0, 9, 0], [0, 0, 9]]), "it is surer than it should be"),
         (
             numbers(

@@ -189,8 +189,8 @@ def test_the_mail_says_what_the_alert_rests_on():
 
 
 NOTICE_CASES = {
-    AlertTopic.RISING: ("rises fast", "does not rise fast any more"),
-    AlertTopic.CONFLUENT: ("confluent", "not confluent any more"),
+    AlertTopic.RISING: ("rises fast", "no longer rises fast"),
+    AlertTopic.CONFLUENT: ("confluent", "no longer confluent"),
     AlertTopic.GROWTH_STOPPED: ("hardly grows", "grows again"),
     AlertTopic.DOUBTFUL: ("cannot be judged", "can be judged again"),
 }
@@ -216,7 +216,7 @@ def test_both_forms_say_the_facts_in_the_time_of_the_lab(body):
         "45 %",
         "20 fields, 31 colonies",
         "Sun 25 Oct 2026, 06:00 (Asia/Tokyo)",
-        "Above the limit of 10 % in the last scan, at the end of a series that surely rises.",
+        "Above the limit of 10 % in the last scan, at the end of a series that clearly rises.",
         "model 0123456789ab",
         "settings fedcba987654",
         "colonywatch alerts ack 5",
@@ -287,7 +287,7 @@ def test_doubts_and_an_unknown_pixel_size_are_said():
 def test_an_unsure_network_is_owned_up_to(uncertainty, said):
     """The alert stands; who acts on it should look at the picture first."""
     mail = text_of(composed(readings=(reading(0, 0.14, uncertainty=uncertainty),)))
-    assert ("look at the picture before you act" in mail) is said
+    assert ("look at the image before you act" in mail) is said
 
 
 def test_an_alert_without_any_reading_still_makes_a_mail():
@@ -558,7 +558,7 @@ def read_to_the_end(connection):
         (
             "speaks no SMTP",
             lambda connection: connection.sendall(b"HTTP/1.1\r\n"),
-            "no mail server",
+            "is not a mail server",
         ),
     ],
 )
@@ -644,7 +644,7 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tmp_path, certificat
     handler = Answering()
     with (
         running(handler, tls_context=server_side(certificate)) as port,
-        pytest.raises(OutletError, match="not to be trusted") as raised,
+        pytest.raises(OutletError, match="not trusted") as raised,
     ):
         send(simple(), configured(port, security="starttls"), tmp_path)
     assert not raised.value.permanent

@@ -155,7 +155,7 @@ def test_the_document_has_all_frames_by_name():
 
 
 def test_a_target_without_a_place_in_the_pickers_frame_is_not_aimed_at_on_the_stage_instead():
-    with pytest.raises(OutletError, match="no place in the picker's frame") as raised:
+    with pytest.raises(OutletError, match="no position in the picker's frame") as raised:
         only("csv", Handout(replace(PLAN, picker_calibration_id="picker-1")))
     assert raised.value.permanent
 

@@ -63,7 +63,7 @@ def test_without_encryption_there_is_an_id_alone(tmp_path):
     ("file", "content", "said"),
     [
         ("server.crt", b"x", "holds no certificate"),
-        ("server.key", b"x", "is no private key"),
+        ("server.key", b"x", "is not a private key"),
         ("server-id", b"x", "holds no server id"),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path):
 
 def test_an_expired_certificate_is_refused_and_says_what_to_do(tmp_path):
     identity(SilaConfig(), tmp_path, NOW)
-    with pytest.raises(ConfigError, match="put a valid one in its place"):
+    with pytest.raises(ConfigError, match="replace it with a valid one"):
         identity(SilaConfig(), tmp_path, NOW + GOOD_FOR)
 
 
