@@ -77,10 +77,14 @@ class Here:
 
 
 class Trace:
-    """files : calls of functions in each of our files; steps : (from file, to file, function)"""
+    """loop : the file that stands for the daemon's, and counts as ours
 
-    def __init__(self, root: Path) -> None:
+    files : calls of functions in each of our files; steps : (from file, to file, function)
+    """
+
+    def __init__(self, root: Path, loop: str | None = None) -> None:
         self._root = f"{root}/"
+        self._loop = loop
         self._ours: dict[str, str] = {}
         self.files: Counter[str] = Counter()
         self.steps: Counter[tuple[str, str, str]] = Counter()
@@ -115,7 +119,7 @@ class Trace:
         found = self._ours.get(name)
         if found is None:
             inside = name.removeprefix(self._root)
-            is_ours = inside.startswith(("monitor/", "model/")) or name == __file__
+            is_ours = inside.startswith(("monitor/", "model/")) or name == self._loop
             found = self._ours[name] = inside if is_ours else ""
         return found
 
@@ -130,7 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.capture is not None and not options.capture.is_file():
         parser.error(f"{options.capture}: is not a file")
-    trace = Trace(ROOT)
+    trace = Trace(ROOT, loop=__file__)
     worker = Here()
     with tempfile.TemporaryDirectory(prefix="colonywatch-trace-") as name:
         for run in ("first", "second"):
@@ -146,9 +150,17 @@ def main() -> None:
                 readings = sum(dish.scans for dish in store.dishes.dishes())
     own = [file for file in trace.files if not file.startswith("tools/")]
     print(f"{readings} reading, {mails} mail")
+    rooms = sum(count for step, count in trace.steps.items() if is_to_another_room(step))
     print(f"{len(own)} files, {trace.changes} changes of file")
+    print(f"{rooms} of them from room to room")
     for (before, after, function), count in trace.steps.most_common(options.pairs):
         print(f"{count:6} {before} -> {after} {function}")
+
+
+def is_to_another_room(step: tuple[str, str, str]) -> bool:
+    """A room is a folder; what is below it is part of it."""
+    before, after = (file.split("/")[:-1][:2] for file in step[:2])
+    return before != after
 
 
 def laid_in(root: Path, given: Path | None, um: float) -> Path:
