@@ -345,7 +345,7 @@ def test_a_place_that_cannot_be_right_makes_no_plan(name, settings, said):
         plan(
             field(region(row=150, column=300)),
             calibration=calibration,
-            settings=SourceSettings(**settings),
+            settings=SourceSettings().model_copy(update=settings),
         )
     assert str(raised.value).startswith("3500003816/A1: no removal plan")
 
