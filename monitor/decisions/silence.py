@@ -210,6 +210,15 @@ def _is_stuck(dish: DishLife, limits: SilenceConfig) -> bool:
     return limits.same_pictures is not None and dish.repeats + 1 >= limits.same_pictures
 
 
+def _gone(name: str, since: datetime) -> Alarm:
+    return Alarm(
+        AlertTopic.SOURCE_GONE,
+        f"The folder of source {name} has been out of reach since {_at(since)}. "
+        "Nothing is treated as deleted; watching resumes when it is back.",
+        source=name,
+    )
+
+
 def _source_alarms(
     now: datetime,
     source: SourceLife,
@@ -222,13 +231,7 @@ def _source_alarms(
     told_only = False
     if source.gone_since is not None:
         # Whatever is missing is missing for that reason.
-        gone = Alarm(
-            AlertTopic.SOURCE_GONE,
-            f"The folder of source {source.name} has been out of reach since "
-            f"{_at(source.gone_since)}. "
-            "Nothing is treated as deleted; watching resumes when it is back.",
-            source=source.name,
-        )
+        gone = _gone(source.name, source.gone_since)
         lasting = now - source.gone_since >= timedelta(seconds=limits.source_gone_s)
         found += [gone] if lasting or gone.key in open_now else []
         told_only = True
