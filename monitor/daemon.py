@@ -28,9 +28,8 @@ from typing import Any
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.capture.filesets import BundleTooLargeError, look_at_file, look_at_open_file
-from monitor.capture.filesets import Look as FileLook
-from monitor.capture.known_files import KnownLooks, Look
+from monitor.capture.filesets import BundleTooLargeError, FileStat, look_at_file, look_at_open_file
+from monitor.capture.known_files import KnownLooks, SizeAndTime
 from monitor.capture.names.patterns import shown_name
 from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
@@ -55,7 +54,7 @@ from monitor.jobs.picker_logs import PickLogFolder
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all
 from monitor.jobs.stray_plans import withdraw_strays
-from monitor.jobs.watch_silence import Vigil
+from monitor.jobs.watch_silence import SilenceWatch
 from monitor.outlets.heartbeat import CheckIn
 from monitor.pipeline import TOGETHER, Pipeline
 from monitor.record.sources import ConfiguredSource
@@ -174,7 +173,7 @@ class Daemon:
         self._model: tuple[str, str] = ("", "")
         self._owner = ""
         self._sources: list[_Source] = []
-        self._vigil = Vigil(config, store, clock=utc_now)
+        self._silence_watch = SilenceWatch(config, store, clock=utc_now)
         self._record = RecordWatch(config, store, utc_now)
         self._was_gone_since = gone_since
         self._record_is_back = self._told_to_end = False
@@ -436,7 +435,7 @@ class Daemon:
             log.warning("took over %d captures of a program that died", given_back)
 
     def _watch_for_silence(self) -> None:
-        self._vigil.look({one.config.name: one.watcher.present for one in self._sources})
+        self._silence_watch.look({one.config.name: one.watcher.present for one in self._sources})
 
     def _write_digest(self) -> None:
         if write_due_digest(self._config, self._store, utc_now()):
@@ -588,7 +587,7 @@ class Daemon:
                 if look is not None and (notices[path].replaced or known.get(path) != look):
                     self._note(notices[path], look, now)
 
-    def _note(self, notice: _Notice, look: Look, now: float) -> None:
+    def _note(self, notice: _Notice, look: SizeAndTime, now: float) -> None:
         if notice.by_rescan and notice.path not in notice.source.pending:
             notice.source.found_by_rescan += 1
             log.info(
@@ -605,7 +604,7 @@ class Daemon:
     def _take_in_settled(self, pipeline: Pipeline) -> None:
         for source in self._sources:
             began = time.monotonic()
-            whole: dict[Path, Look] = {}
+            whole: dict[Path, SizeAndTime] = {}
             for path in source.pending.due(began):
                 if self._is_long_since(began):
                     break
@@ -627,13 +626,13 @@ class Daemon:
                     whole = {}
             self._take_in(pipeline, source, whole)
 
-    def _leave_out(self, source: _Source, path: Path, look: Look, why: str) -> None:
+    def _leave_out(self, source: _Source, path: Path, look: SizeAndTime, why: str) -> None:
         if not source.left_out[why]:
             log.info("source=%s: %s is left out", source.config.name, shown_name(why))
         source.left_out[why] += 1
         self._known.leave_out(path, look, why)
 
-    def _take_in(self, pipeline: Pipeline, source: _Source, whole: dict[Path, Look]) -> None:
+    def _take_in(self, pipeline: Pipeline, source: _Source, whole: dict[Path, SizeAndTime]) -> None:
         if not whole:
             return
         try:
@@ -686,7 +685,7 @@ class Daemon:
                 del self._in_work[work.capture.id]
             self._pace.answers(*_time_taken(works))
             if any(_is_answer(work.future) for work in works):
-                self._vigil.worker_answered()
+                self._silence_watch.worker_answered()
             for work in works:
                 self._note_arrival(work)
             pipeline.finish_all(works)
@@ -708,7 +707,7 @@ class Daemon:
             with suppress(OverflowError, OSError, ValueError):  # no year that there is
                 written = datetime.fromtimestamp(look[1] / 1e9, UTC)
         arrival = Arrival(measured.acquired_at, capture.first_seen_at, written)
-        self._vigil.arrived(capture.source, arrival)
+        self._silence_watch.arrived(capture.source, arrival)
 
     def _read_scans(self, pipeline: Pipeline) -> None:
         began = time.monotonic()
@@ -741,7 +740,7 @@ class Daemon:
                     shown_name(started.work.capture.path),
                     limit * IN_WORK,
                 )
-                self._vigil.worker_stuck(
+                self._silence_watch.worker_stuck(
                     f"no answer on {shown_name(started.work.capture.path)} for "
                     f"{limit * IN_WORK:.0f} s."
                 )
@@ -804,7 +803,9 @@ def _time_taken(works: Sequence[InWork]) -> tuple[int, float]:
     return len(took_s), sum(took_s)
 
 
-def _size_and_time(path: Path, look_at: Callable[[Path], FileLook] = look_at_file) -> Look | None:
+def _size_and_time(
+    path: Path, look_at: Callable[[Path], FileStat] = look_at_file
+) -> SizeAndTime | None:
     try:
         look = look_at(path)
     except BundleTooLargeError:

@@ -13,8 +13,8 @@ from matplotlib.patches import Circle, Polygon
 
 from monitor.config import VesselConfig
 from monitor.culture import StagePosition
-from monitor.geometry import Affine, field_to_stage
-from monitor.vessels import Vessel
+from monitor.stage.frames import Affine, field_to_stage
+from monitor.stage.vessels import Vessel
 
 INK, PALE, PICK, REGION = "#1f2937", "#9ca3af", "#d55e00", "#f3c9a5"
 SHAPE, PIXEL_SIZE_UM = (300, 400), 10.0

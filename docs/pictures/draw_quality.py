@@ -13,10 +13,10 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-
 from model.simulate import simulate_field
-from monitor.capture.quality import judge
-from monitor.capture.usual import Look, unlike
+
+from monitor.capture.quality.consistency import ImageStats, unlike
+from monitor.capture.quality.image_quality import judge
 from monitor.errors import CaptureError
 
 SIDE_PX = 640
@@ -60,13 +60,13 @@ def _to(picture: npt.NDArray[np.float32]) -> Image:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def verdict(picture: Image, earlier: list[Look]) -> tuple[str, str]:
+def verdict(picture: Image, earlier: list[ImageStats]) -> tuple[str, str]:
     """("fit", "doubtful" or "unreadable"; the measure that said so)"""
     try:
         quality = judge(picture)
     except CaptureError as problem:
         return "unreadable", problem.reason
-    doubts = (*quality.doubts, *unlike(Look(picture.shape, quality.measures), earlier))
+    doubts = (*quality.doubts, *unlike(ImageStats(picture.shape, quality.measures), earlier))
     said = []
     for doubt in doubts:
         name, text = MEASURE.get(doubt, ("", ""))
@@ -77,7 +77,7 @@ def verdict(picture: Image, earlier: list[Look]) -> tuple[str, str]:
 def main() -> None:
     shape = (SIDE_PX, SIDE_PX)
     fields = [simulate_field(seed, shape=shape, pixel_size_um=2.0).image for seed in range(4, 16)]
-    earlier = [Look(one.shape, judge(one).measures) for one in fields[1:]]
+    earlier = [ImageStats(one.shape, judge(one).measures) for one in fields[1:]]
     figure, axes = plt.subplots(2, 6, figsize=(14.6, 6.4), dpi=100)
     for axis, (name, picture) in zip(axes.flat, spoilt(fields[0]).items(), strict=True):
         kind, why = verdict(picture, earlier)

@@ -38,7 +38,7 @@ class BundleTooLargeError(OSError):
 
 
 @dataclass(frozen=True)
-class Look:
+class FileStat:
     """size : of all files; mtime_ns : of the last change; is_regular : nothing but plain files"""
 
     size: int
@@ -70,11 +70,11 @@ def is_bundle(path: Path) -> bool:
     return path.suffix.lower() == _OIF or (is_bundle_folder(path.name) and path.is_dir())
 
 
-def look_at_file(path: Path) -> Look:
+def look_at_file(path: Path) -> FileStat:
     """Size and last change of a capture, whatever it consists of. Raises OSError."""
     about = path.stat()
     if not is_bundle(path):
-        return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
+        return FileStat(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
     size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
@@ -83,7 +83,7 @@ def look_at_file(path: Path) -> Look:
         is_regular = is_regular and stat.S_ISREG(part.st_mode)
         size += part.st_size
         mtime_ns = max(mtime_ns, part.st_mtime_ns)
-    return Look(size, mtime_ns or about.st_mtime_ns, is_regular)
+    return FileStat(size, mtime_ns or about.st_mtime_ns, is_regular)
 
 
 def look_at_open_file(
@@ -91,7 +91,7 @@ def look_at_open_file(
     *,
     stat_of: Callable[[Path], os.stat_result] = os.stat,
     fstat_of: Callable[[int], os.stat_result] = os.fstat,
-) -> Look:
+) -> FileStat:
     """As `look_at_file`, from the opened files: what their folder says of them may be old, and on
     sshfs stands still for up to 20 s while they grow.
 
@@ -101,7 +101,7 @@ def look_at_open_file(
     if not is_bundle(path):
         if stat.S_ISREG(about.st_mode):
             about = _opened(path, about, fstat_of)
-        return Look(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
+        return FileStat(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
     size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
@@ -112,10 +112,10 @@ def look_at_open_file(
         is_regular = is_regular and stat.S_ISREG(part.st_mode)
         size += part.st_size
         mtime_ns = max(mtime_ns, part.st_mtime_ns)
-    return Look(size, mtime_ns or about.st_mtime_ns, is_regular)
+    return FileStat(size, mtime_ns or about.st_mtime_ns, is_regular)
 
 
-def written_ns(path: Path, look: Look) -> int:
+def written_ns(path: Path, look: FileStat) -> int:
     """When the picture was written: of a Zarr its pixels, whose metadata may be touched later.
 
     Raises OSError.

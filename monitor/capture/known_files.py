@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 # Size and time of the last change, ns.
-Look = tuple[int, int]
+SizeAndTime = tuple[int, int]
 
 MOST = 100_000
 
@@ -21,14 +21,14 @@ class KnownLooks:
     """
 
     def __init__(
-        self, read: Callable[[Collection[Path]], dict[Path, Look]], *, most: int = MOST
+        self, read: Callable[[Collection[Path]], dict[Path, SizeAndTime]], *, most: int = MOST
     ) -> None:
         self._read, self._most = read, most
-        self._held: dict[Path, Look] = {}
+        self._held: dict[Path, SizeAndTime] = {}
         # Files that are no captures are not on record; there is no other place to know them from.
-        self._left_out: dict[Path, tuple[Look, str]] = {}
+        self._left_out: dict[Path, tuple[SizeAndTime, str]] = {}
 
-    def among(self, paths: Collection[Path]) -> dict[Path, Look]:
+    def among(self, paths: Collection[Path]) -> dict[Path, SizeAndTime]:
         """Looks of those of these files that are known. Raises RecordError."""
         found = {}
         for path in paths:
@@ -44,14 +44,14 @@ class KnownLooks:
                 found[path] = look
         return found
 
-    def note(self, path: Path, look: Look) -> None:
+    def note(self, path: Path, look: SizeAndTime) -> None:
         """The file was taken in as it looks now."""
         self._held.pop(path, None)
         self._held[path] = look
         while len(self._held) > self._most:
             del self._held[next(iter(self._held))]
 
-    def leave_out(self, path: Path, look: Look, why: str = "") -> None:
+    def leave_out(self, path: Path, look: SizeAndTime, why: str = "") -> None:
         """The file is no capture as it looks now."""
         self._left_out[path] = look, why
 

@@ -326,7 +326,7 @@ def _report(
             str(plans[dish.name]),
         )
         plot = plot_story(
-            store.stories.of(dish.name),
+            store.timelines.of(dish.name),
             config.decisions.limits_for(dish.name, dish.source),
             zone=config.sources[0].zone,
         )

@@ -12,7 +12,7 @@ import typer
 
 from monitor.commands.common import ConfigOption, begin_logging, say
 from monitor.config import find_config
-from monitor.config.partial import Salvaged, salvage
+from monitor.config.partial import PartialConfig, partial_config
 from monitor.errors import MonitorError, OutletError
 from monitor.host.clock import utc_now
 from monitor.jobs.emergency import tell_everybody
@@ -35,7 +35,7 @@ def report_failure(
     begin_logging(logging.WARNING)
     now = utc_now()
     lines = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()[-_LONGEST_LOG:]
-    found = salvage(find_config(config))
+    found = partial_config(find_config(config))
     text = _text(unit, reason, lines, found)
     subject = f"{unit} is DOWN on {socket.gethostname()}"
     if found.outlets is None:
@@ -51,7 +51,7 @@ def report_failure(
     say(f"told: {', '.join(told)}")
 
 
-def _text(unit: str, reason: str, lines: str, found: Salvaged) -> str:
+def _text(unit: str, reason: str, lines: str, found: PartialConfig) -> str:
     parts = [
         f"{unit} is down on {socket.gethostname()} and will not start again by itself.",
         "Until it does, no culture is watched and no alert is sent.",
@@ -75,7 +75,9 @@ def _text(unit: str, reason: str, lines: str, found: Salvaged) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _tell(found: Salvaged, subject: str, text: str, now: datetime) -> tuple[list[str], list[str]]:
+def _tell(
+    found: PartialConfig, subject: str, text: str, now: datetime
+) -> tuple[list[str], list[str]]:
     """Every recipient, every channel, the check-in. Returns who was told, and what went wrong."""
     from monitor.outlets.heartbeat import call
 

@@ -34,7 +34,7 @@ from monitor.commands.common import (
 )
 from monitor.config import Config
 from monitor.config.outlets import CsvConfig
-from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishStory, Reading
+from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishTimeline, Reading
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
@@ -124,7 +124,7 @@ def history(
             limits = settings.decisions.limits_for(dish, line.source, line.label)
             points = store.colonies.series(dish, since=begin)
         else:
-            story = store.stories.of(dish, since=begin)
+            story = store.timelines.of(dish, since=begin)
     if begin is not None and form in (HistoryFormat.TABLE, HistoryFormat.PNG):
         say(f"since {begin:%Y-%m-%d %H:%M} UTC; more with --days, --since or --all")
     if colonies:
@@ -141,7 +141,7 @@ def history(
 
 
 def _content_of(
-    story: DishStory, form: HistoryFormat, config: Config, csv_form: CsvConfig
+    story: DishTimeline, form: HistoryFormat, config: Config, csv_form: CsvConfig
 ) -> bytes:
     if form is HistoryFormat.TABLE:
         text = io.StringIO()
@@ -181,7 +181,7 @@ def _first_shown(
     return newest - timedelta(days=days)
 
 
-def _history_document(story: DishStory) -> dict[str, Any]:
+def _history_document(story: DishTimeline) -> dict[str, Any]:
     """The JSON form of `history`. `since`: null = everything on record."""
     line, begin = story.line, story.since
     return {
@@ -285,7 +285,7 @@ def _as_csv(readings: Sequence[Reading], form: CsvConfig) -> str:
     return as_csv(rows, separator=form.delimiter, line_end="\n")
 
 
-def _history_table(story: DishStory) -> Table:
+def _history_table(story: DishTimeline) -> Table:
     table = Table(
         "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies",
         "doubts, events",
@@ -313,7 +313,7 @@ def _history_table(story: DishStory) -> Table:
     return table
 
 
-def _told(story: DishStory) -> list[tuple[datetime, str]]:
+def _told(story: DishTimeline) -> list[tuple[datetime, str]]:
     """What else happened in the time that is shown, oldest first."""
     line = story.line
     found = [(one.at, f"“{cell(one.text)}” ({cell(one.who)})") for one in story.annotations]

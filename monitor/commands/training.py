@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from model.labelled_files import Picture
     from model.predict import Segmentation
     from model.tuning.settings import TuningProgress
-    from monitor.outlets.figures.evaluation import FieldPictures
+    from monitor.outlets.figures.evaluation import FieldImages
 
 PICTURE_SIDE_PX = 560
 
@@ -222,7 +222,7 @@ def evaluate(
     chosen = settings.segmentation.model if model is None else str(model)
     segmenter = load_segmenter(chosen, settings.compute.threads)
     images = _labelled(data, settings, pixel_size_um, least_classes=1, sure=sure)
-    pictures: dict[str, FieldPictures] = {}
+    pictures: dict[str, FieldImages] = {}
 
     def keep(one: LabelledImage, found: Segmentation, score: FieldScore) -> None:
         say(f"{one.name}: {percent(score.pixel_error)} of the known pixels wrong")
@@ -264,8 +264,8 @@ def _show_scores(document: Mapping[str, Any]) -> None:
     )
 
 
-def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
-    from monitor.outlets.figures.evaluation import FieldPictures, draw_differences
+def _pictures(one: LabelledImage, found: Segmentation) -> FieldImages:
+    from monitor.outlets.figures.evaluation import FieldImages, draw_differences
 
     size = found.pixel_size_um or found.assumed_pixel_size_um
     drawn = [
@@ -289,7 +289,7 @@ def _pictures(one: LabelledImage, found: Segmentation) -> FieldPictures:
         one.labels.shape,
     )
     wrong = draw_differences(bare, one.labels, found.labels)
-    return FieldPictures(*(encode_jpeg(picture, quality=80) for picture in (*drawn, wrong)))
+    return FieldImages(*(encode_jpeg(picture, quality=80) for picture in (*drawn, wrong)))
 
 
 # ------------------------------------------------------------------------------------- parts

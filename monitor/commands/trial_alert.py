@@ -100,7 +100,7 @@ class _NoWorker:
     """The rehearsal brings its own measurements."""
 
     def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
-        raise RuntimeError("a rehearsal measures no captures")
+        raise RuntimeError("a test alert measures no captures")
 
     def died_with(self, future: Future[FieldMeasurement], request_sha256: str) -> bool:
         return False
@@ -158,5 +158,5 @@ def _record(store: Store, measured: FieldMeasurement, scan: int) -> int:
         now,
     )
     if scan_id is None:
-        raise MonitorError("the rehearsal's own record refused a measurement")
+        raise MonitorError("the test alert's own record refused a measurement")
     return scan_id

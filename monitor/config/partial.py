@@ -14,7 +14,7 @@ from monitor.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Salvaged:
+class PartialConfig:
     """outlets : with absolute paths; None = not even they can be read
     problem : what is wrong with the configuration; None = nothing
     mailbox : for mails where there is no server
@@ -25,28 +25,28 @@ class Salvaged:
     mailbox: Path | None = None
 
 
-def salvage(path: Path | None) -> Salvaged:
+def partial_config(path: Path | None) -> PartialConfig:
     """What can be had of the outlets: of the whole file; else of its section `outlets` alone; else
     of the text of that section, where the file is no YAML any more; last, of the mail settings
     without what else stands there.
     """
     try:
         config = load_config(path)
-        return Salvaged(config.outlets, None, config.mailbox)
+        return PartialConfig(config.outlets, None, config.mailbox)
     except ConfigError as problem:
         wrong = str(problem)
     if path is None:
-        return Salvaged(None, wrong)
+        return PartialConfig(None, wrong)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return Salvaged(None, wrong)
+        return PartialConfig(None, wrong)
     section = _section(text)
     for part in (section, {"email": section["email"]} if "email" in section else None):
         sound = _checked(part, path)
         if sound is not None:
-            return Salvaged(sound.outlets, wrong, sound.mailbox)
-    return Salvaged(None, wrong)
+            return PartialConfig(sound.outlets, wrong, sound.mailbox)
+    return PartialConfig(None, wrong)
 
 
 def _section(text: str) -> dict[str, object]:

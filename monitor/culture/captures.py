@@ -128,7 +128,7 @@ class Capture:
 
 
 @dataclass(frozen=True)
-class EqualPicture:
+class EqualImage:
     """A capture that shows the very same image as one of another dish."""
 
     source: str

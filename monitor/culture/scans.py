@@ -55,7 +55,7 @@ class ScanColony:
 
 
 @dataclass(frozen=True)
-class FollowedColony(ScanColony):
+class TrackedColony(ScanColony):
     """A colony that is known from scan to scan by its number, from 1 in each dish.
 
     came_from : numbers of what merged into it, or of what it split off from, with this scan
@@ -69,7 +69,7 @@ class FollowedColony(ScanColony):
 
 
 @dataclass(frozen=True)
-class Following:
+class Tracking:
     """The colonies of a scan by their numbers.
 
     colonies : those of the scan in its order, then those that are kept in mind
@@ -77,7 +77,7 @@ class Following:
     gone : numbers that are not looked for any more
     """
 
-    colonies: tuple[FollowedColony, ...]
+    colonies: tuple[TrackedColony, ...]
     kept: tuple[tuple[int, int], ...] = ()
     gone: tuple[int, ...] = ()
     next_number: int = 1
@@ -88,14 +88,14 @@ class ColonyPoint:
     """One point of a colony's own series."""
 
     at: datetime
-    colony: FollowedColony
+    colony: TrackedColony
 
 
 @dataclass(frozen=True, eq=False)
 class ColonyScan:
     """The colonies of one scan and where they lie."""
 
-    following: Following
+    following: Tracking
     maps: tuple[ColonyMap, ...] = ()
 
 

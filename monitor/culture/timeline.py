@@ -19,7 +19,7 @@ class UnreadableCapture:
 
 
 @dataclass(frozen=True)
-class DishStory:
+class DishTimeline:
     """What a picture or a page tells of a dish over a time; each part oldest first.
 
     since, until : the time that it tells of, both included; None = no bound

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import log
 
-from monitor.culture import ColonyPoint, FollowedColony
+from monitor.culture import ColonyPoint, TrackedColony
 from monitor.decisions.trend import Trend, trend
 
 
 @dataclass(frozen=True)
-class ColonyStory:
+class ColonyHistory:
     """came_from : numbers of all that merged into it, or that it split off from
 
     growth : slope of the logarithm of its area, per hour; None where too few scans show it whole
     """
 
-    last: FollowedColony
+    last: TrackedColony
     first_at: datetime
     last_at: datetime
     scans: int
@@ -26,7 +26,7 @@ class ColonyStory:
     growth: Trend | None
 
 
-def stories(points: Sequence[ColonyPoint], *, window_h: float) -> list[ColonyStory]:
+def stories(points: Sequence[ColonyPoint], *, window_h: float) -> list[ColonyHistory]:
     """A dish's colonies by number.
 
     points : oldest scan first
@@ -43,7 +43,7 @@ def stories(points: Sequence[ColonyPoint], *, window_h: float) -> list[ColonySto
         since = max((place for place, one in enumerate(own) if one.colony.came_from), default=0)
         whole = [one for one in own[since:] if not one.colony.is_cut and one.colony.area > 0]
         found.append(
-            ColonyStory(
+            ColonyHistory(
                 last=own[-1].colony,
                 first_at=own[0].at,
                 last_at=own[-1].at,

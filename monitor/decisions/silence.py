@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import SilenceConfig
-from monitor.culture import Alert, AlertFamily, AlertTopic, EqualPicture, Severity
+from monitor.culture import Alert, AlertFamily, AlertTopic, EqualImage, Severity
 from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.decisions.clock import off_text
 
@@ -112,7 +112,7 @@ def what_is_wrong(
     machine: MachineLife,
     limits: SilenceConfig,
     open_now: Collection[AlarmKey],
-    equal: Sequence[EqualPicture] = (),
+    equal: Sequence[EqualImage] = (),
 ) -> tuple[Alarm, ...]:
     """Everything that is wrong at this moment.
 
@@ -164,7 +164,7 @@ def _clock_alarms(source: SourceLife, open_now: Collection[AlarmKey]) -> list[Al
     ]
 
 
-def equal_alarms(equal: Sequence[EqualPicture]) -> tuple[Alarm, ...]:
+def equal_alarms(equal: Sequence[EqualImage]) -> tuple[Alarm, ...]:
     """One alarm for each source that gave one picture for several dishes."""
     found = []
     for source in sorted({one.source for one in equal}):

@@ -95,8 +95,8 @@ def digest_for(
     """
     from monitor.outlets.mail.digest_mail import DigestStory, worst_first
 
-    came = store.glances.alerts(limit=_MOST_ALERTS, since=since, until=until)
-    holding = store.glances.alerts(limit=_MOST_ALERTS, is_open=True)
+    came = store.overviews.alerts(limit=_MOST_ALERTS, since=since, until=until)
+    holding = store.overviews.alerts(limit=_MOST_ALERTS, is_open=True)
     dishes = sorted(
         (one for one in _dish_days(config, store, since, until, came, holding)
          if reader.follows(one.source)),
@@ -104,7 +104,7 @@ def digest_for(
     )  # fmt: skip
     for place, dish in enumerate(dishes[:plots]):
         if dish.needs_a_look:
-            told = store.stories.of(dish.name, since=until - _PLOTTED, until=until)
+            told = store.timelines.of(dish.name, since=until - _PLOTTED, until=until)
             dishes[place] = replace(dish, told=told)
     followed = {one.name for one in dishes}
     return DigestStory(
@@ -142,7 +142,7 @@ def _dish_days(
     before = min(since, until - timedelta(hours=48))
     url = config.outlets.dashboard.url
     found = []
-    for one in store.glances.dishes(limit=_MOST_DISHES, since=before, points=_POINTS):
+    for one in store.overviews.dishes(limit=_MOST_DISHES, since=before, points=_POINTS):
         series = tuple(point for point in one.series if point.at <= until)
         news = [point for point in series if point.at > since]
         found.append(
@@ -175,7 +175,7 @@ def _source_days(
 ) -> list[SourceDay]:
     from monitor.outlets.mail.digest_mail import SourceDay
 
-    unreadable = store.glances.unreadable(since, until)
+    unreadable = store.overviews.unreadable(since, until)
     names = {one.name for one in config.sources} | {one.source for one in dishes}
     names |= {source for source, _, _ in unreadable}
     return [

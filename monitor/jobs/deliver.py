@@ -286,7 +286,7 @@ def _story(
     links = None if rehearsal else _links_for(alert, config, now)
     if alert.topic in SILENCES:
         return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
-    told = store.stories.of(alert.dish, since=alert.at - TOLD, until=alert.at)
+    told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
     overlay, source, plan = None, "", None
     if alert.reading_id is not None:
         fields = store.scans.scan_fields(alert.reading_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from monitor.capture.names.patterns import shown_name
-from monitor.capture.quality.consistency import KEPT, Look, unlike
+from monitor.capture.quality.consistency import KEPT, ImageStats, unlike
 from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, FieldMeasurement, NamedParts
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
@@ -65,7 +65,7 @@ class Measuring:
         self._intake = intake
         self._clock = clock
         self._owner = owner
-        self._looks: dict[str, deque[Look]] = {}
+        self._looks: dict[str, deque[ImageStats]] = {}
         self._claimed: deque[Capture] = deque()
         self.forgotten: deque[Path] = deque(maxlen=10_000)
         self.left_out_late: deque[tuple[Path, str, str]] = deque()
@@ -213,8 +213,8 @@ class Measuring:
         earlier = self._looks.get(source)
         if earlier is None:
             found = self._store.captures.last_looks(source, limit=KEPT)
-            earlier = self._looks[source] = deque((Look(*one) for one in found), maxlen=KEPT)
-        look = Look(measured.shape, measured.quality)
+            earlier = self._looks[source] = deque((ImageStats(*one) for one in found), maxlen=KEPT)
+        look = ImageStats(measured.shape, measured.quality)
         doubts = unlike(look, earlier)
         earlier.append(look)
         return replace(measured, doubts=(*measured.doubts, *doubts)) if doubts else measured

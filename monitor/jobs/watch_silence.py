@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, EqualPicture, NewAlert
+from monitor.culture import Alert, AlertKind, AlertTopic, EqualImage, NewAlert
 from monitor.decisions.clock import KEPT, Arrival, clock_off
 from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
 from monitor.decisions.recipients import channels_to, mail_to, not_before
@@ -52,7 +52,7 @@ class _Worker:
     answered: bool = False
 
 
-class Vigil:
+class SilenceWatch:
     """One look at a time; remembers between looks what only time can tell.
 
     clock, steady : the wall clock and one that nobody sets, so that a jump is seen
@@ -250,7 +250,7 @@ class Vigil:
         return told_how(self._config, alarm, kind, alerts, now)
 
 
-def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualPicture]:
+def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualImage]:
     forgotten = timedelta(days=config.decisions.silence.forget_after_days)
     return store.unfinished.equal_pictures(now - forgotten)
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, FollowedColony, Following
+from monitor.culture import ColonyMap, ColonyPoint, ColonyScan, TrackedColony, Tracking
 from monitor.record.database import Database
 from monitor.record.lookup import dish_called
 from monitor.record.series import THAT_COUNTS
@@ -59,7 +59,7 @@ def colonies_before(
     if before is None:
         return None
     packed, maps = before
-    return ColonyScan(Following(tuple(unpack_colonies(packed))), _unpack_maps(maps or b""))
+    return ColonyScan(Tracking(tuple(unpack_colonies(packed))), _unpack_maps(maps or b""))
 
 
 def add_colonies(session: Session, dish: DishRow, reading: ReadingRow, found: ColonyScan) -> None:
@@ -107,7 +107,7 @@ _DROP_MAPS = (
 )
 
 
-def _document_of(following: Following) -> dict[str, Any]:
+def _document_of(following: Tracking) -> dict[str, Any]:
     colonies = following.colonies
     frames: dict[str, int] = {}
     return {
@@ -126,7 +126,7 @@ def _document_of(following: Following) -> dict[str, Any]:
     }
 
 
-def unpack_colonies(document: dict[str, Any]) -> list[FollowedColony]:
+def unpack_colonies(document: dict[str, Any]) -> list[TrackedColony]:
     came_from = document["came_from"]
     rows = zip(
         document["number"],
@@ -139,7 +139,7 @@ def unpack_colonies(document: dict[str, Any]) -> list[FollowedColony]:
         strict=True,
     )
     return [
-        FollowedColony(
+        TrackedColony(
             number=number,
             area=float(area),
             differentiated_fraction=float(fraction),

@@ -39,7 +39,7 @@ class SeriesPoint:
 
 
 @dataclass(frozen=True)
-class FieldPicture:
+class FieldImage:
     """A field of a reading and the picture of it, which lies in the record's folder.
 
     number : its place among the fields of its reading, the most differentiated first, from 0
@@ -54,7 +54,7 @@ class FieldPicture:
 
 
 @dataclass(frozen=True)
-class DishGlance:
+class DishOverview:
     """A dish as an overview shows it.
 
     severity : of a dish that is differentiating
@@ -86,7 +86,7 @@ class DishCounts:
     undifferentiated: int
 
 
-class Glances:
+class Overviews:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -108,7 +108,7 @@ class Glances:
 
     def dishes(
         self, *, first: int = 0, limit: int, since: datetime, points: int, ended: bool = False
-    ) -> list[DishGlance]:
+    ) -> list[DishOverview]:
         """Dishes that live, the worst first, then by name; those that have ended where `ended`.
 
         Worst: critical, then those that differentiate or are above the limit, by their last share.
@@ -136,7 +136,7 @@ class Glances:
                 for row in ordered[first : first + limit]
             ]
 
-    def dish(self, name: str, *, since: datetime, points: int) -> DishGlance:
+    def dish(self, name: str, *, since: datetime, points: int) -> DishOverview:
         """Raises UsageError for a name that is not known."""
         with self._database.reading() as session:
             return _glance(session, dish_called(session, name), since, points)
@@ -148,7 +148,7 @@ class Glances:
             query = _latest(dish, limit, ReadingRow)
             return [reading_of(row, dish.name) for row in reversed(session.scalars(query).all())]
 
-    def pictures(self, reading_id: int, *, limit: int) -> list[FieldPicture]:
+    def pictures(self, reading_id: int, *, limit: int) -> list[FieldImage]:
         """The fields that a reading rests on, with the most differentiated first."""
         with self._database.reading() as session:
             rows = session.execute(
@@ -169,7 +169,7 @@ class Glances:
                 .limit(limit)
             ).all()
             return [
-                FieldPicture(
+                FieldImage(
                     number=number,
                     name=field or name.name,
                     overlay=detail.get("overlay"),
@@ -287,7 +287,7 @@ def _latest(dish: DishRow, limit: int, *columns: Any) -> Select[Any]:
     )
 
 
-def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> DishGlance:
+def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> DishOverview:
     last = newest_reading(session, dish)
     rows: Sequence[Any] = ()
     overlay = None
@@ -304,7 +304,7 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
             .limit(1)
         )
         overlay = None if detail is None else detail.get("overlay")
-    return DishGlance(
+    return DishOverview(
         name=dish.name,
         label=dish.label,
         source=dish.source,

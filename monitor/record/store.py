@@ -18,7 +18,7 @@ from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
 from monitor.record.lineage import LineRecord
 from monitor.record.outbox import Outbox
-from monitor.record.overviews import Glances
+from monitor.record.overviews import Overviews
 from monitor.record.pick_logs import PickLogRecord
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import PlanRecord
@@ -26,7 +26,7 @@ from monitor.record.processes import Processes
 from monitor.record.remeasuring import AgainRecord
 from monitor.record.scans import ScanRecord
 from monitor.record.sources import SourceRecord
-from monitor.record.timelines import StoryRecord
+from monitor.record.timelines import TimelineRecord
 from monitor.record.unfinished import UnfinishedRecord
 from monitor.record.zones import ZoneRecord
 
@@ -62,13 +62,13 @@ class Store:
         self.zones = ZoneRecord(self.database, take_back=take_back)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.sources = SourceRecord(self.database)
-        self.stories = StoryRecord(self.database)
+        self.timelines = TimelineRecord(self.database)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alarms = AlarmRecord(self.database)
         self.answers = AnswerRecord(self.database)
-        self.glances = Glances(self.database)
+        self.overviews = Overviews(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
         self.processes = Processes(self.database)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from monitor.culture import Annotation, CaptureState, DishStory, UnreadableCapture
+from monitor.culture import Annotation, CaptureState, DishTimeline, UnreadableCapture
 from monitor.record.alerts import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
@@ -19,13 +19,13 @@ from monitor.record.series import series_of
 from monitor.record.tables import AlertRow, AnnotationRow, CaptureRow, DishRow
 
 
-class StoryRecord:
+class TimelineRecord:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def of(
         self, dish: str, *, since: datetime | None = None, until: datetime | None = None
-    ) -> DishStory:
+    ) -> DishTimeline:
         """A dish's readings, annotations, alerts and unreadable captures of a time, both ends in.
 
         Raises UsageError for a dish that is not known.
@@ -42,7 +42,7 @@ class StoryRecord:
                 .where(AlertRow.dish_id == row.id, *_within(AlertRow.at, since, until))
                 .order_by(AlertRow.at, AlertRow.id)
             )
-            return DishStory(
+            return DishTimeline(
                 line=line_of(session, row),
                 readings=tuple(series_of(session, row, since=since, until=until)),
                 annotations=tuple(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import and_, exists, func, select
 
-from monitor.culture import Capture, CaptureState, EqualPicture
+from monitor.culture import Capture, CaptureState, EqualImage
 from monitor.record.capture_states import capture_of, is_due, unfinished
 from monitor.record.database import Database
 from monitor.record.leaving import EQUAL_PICTURES
@@ -78,7 +78,7 @@ class UnfinishedRecord:
             )
             return None if row is None else capture_of(row)
 
-    def equal_pictures(self, since: datetime) -> list[EqualPicture]:
+    def equal_pictures(self, since: datetime) -> list[EqualImage]:
         """Captures that show what captures of other dishes show, found since then, by their dishes;
         only of dishes that live and have no later reading.
         """
@@ -106,4 +106,4 @@ class UnfinishedRecord:
                 )
                 .order_by(DishRow.name, CaptureRow.acquired_at)
             )
-            return [EqualPicture(source, dish, at) for source, dish, at in rows if at]
+            return [EqualImage(source, dish, at) for source, dish, at in rows if at]

@@ -13,10 +13,10 @@ from monitor.culture import (
     Calibration,
     ColonyScan,
     FieldMeasurement,
-    Following,
     NewReading,
     PixelSizeSource,
     ScanField,
+    Tracking,
 )
 from monitor.errors import CalibrationError
 from monitor.scans.comparison import carry, compare
@@ -57,7 +57,7 @@ class AssembledScan:
         mosaic = self.mosaic
         if mosaic is None or mosaic.colonies is None:
             return None
-        known = before or ColonyScan(Following(()))
+        known = before or ColonyScan(Tracking(()))
         found = compare(known.maps, mosaic.maps)
         following = follow(
             known.following.colonies, mosaic.colonies, found.shared, found.sizes, next_number

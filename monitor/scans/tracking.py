@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from monitor.culture import FollowedColony, Following, ScanColony
+from monitor.culture import ScanColony, TrackedColony, Tracking
 from monitor.culture.scans import FIRST_COLONY, NOT_IMAGED
 
 # Of the smaller of the two: outlines of one colony differ at the rim, neighbours touch at the rim.
@@ -21,12 +21,12 @@ PATIENCE = 2
 
 
 def follow(
-    before: Sequence[FollowedColony],
+    before: Sequence[TrackedColony],
     now: Sequence[ScanColony],
     shared: Mapping[tuple[int, int], int],
     sizes: Mapping[int, int],
     next_number: int,
-) -> Following:
+) -> Tracking:
     """Number the colonies of a scan.
 
     before : of the scan before, with those that are kept in mind
@@ -53,7 +53,7 @@ def follow(
         else:
             number = before[own].number
         found.append(
-            FollowedColony(
+            TrackedColony(
                 number=number,
                 area=colony.area,
                 differentiated_fraction=colony.differentiated_fraction,
@@ -64,7 +64,7 @@ def follow(
             )
         )
     kept, gone = _not_found(before, links, shared)
-    return Following(
+    return Tracking(
         colonies=(*found, *(colony for _, colony in kept)),
         kept=tuple((old, len(found) + place) for place, (old, _) in enumerate(kept)),
         gone=tuple(gone),
@@ -73,10 +73,10 @@ def follow(
 
 
 def _not_found(
-    before: Sequence[FollowedColony],
+    before: Sequence[TrackedColony],
     links: Collection[int],
     shared: Mapping[tuple[int, int], int],
-) -> tuple[list[tuple[int, FollowedColony]], list[int]]:
+) -> tuple[list[tuple[int, TrackedColony]], list[int]]:
     """(places and colonies that are kept in mind, numbers of those that are gone)"""
     kept, gone = [], []
     for old, colony in enumerate(before):
@@ -94,7 +94,7 @@ def _not_found(
 
 
 def _links(
-    before: Sequence[FollowedColony],
+    before: Sequence[TrackedColony],
     count: int,
     shared: Mapping[tuple[int, int], int],
     sizes: Mapping[int, int],

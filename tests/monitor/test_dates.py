@@ -24,8 +24,8 @@ def six_at_98_percent(until: datetime):
 
 def last_of(line):
     (dish,) = line.store.dishes.dishes()
-    (glance,) = line.store.glances.dishes(limit=5, since=NOW - hours(99), points=9)
-    assert dish.last == glance.last
+    (overview,) = line.store.overviews.dishes(limit=5, since=NOW - hours(99), points=9)
+    assert dish.last == overview.last
     assert dish.last is not None
     assert line.store.dishes.newest_at("dish-07") == dish.last.at
     return dish

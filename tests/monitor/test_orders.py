@@ -103,7 +103,7 @@ def ends_as(line):
     readings = [
         replace(one, id=0, scan_id=0, version=0) for one in line.store.dishes.history("dish-07")
     ]
-    (dish,) = line.store.glances.dishes(limit=5, since=FIRST, points=99)
+    (dish,) = line.store.overviews.dishes(limit=5, since=FIRST, points=99)
     course = sorted(
         (one.at, one.topic, one.kind, one.severity, one.fraction, one.status)
         for one in line.store.dishes.alerts()

@@ -22,7 +22,7 @@ import pytest
 
 from monitor.config import Config, RecordConfig, parse_config
 from monitor.config.outlets import CheckInConfig
-from monitor.config.partial import salvage
+from monitor.config.partial import partial_config
 from monitor.daemon import STUCK_S, Daemon
 from monitor.errors import ConfigError
 from monitor.host.clock import utc_now
@@ -281,6 +281,6 @@ def test_the_check_in_hears_of_it_too(tmp_path):
 def test_relative_files_are_found_beside_the_broken_configuration(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("wrong: 1\noutlets: {email: {server: m, username: u, password_file: secret}}\n")
-    found = salvage(path)
+    found = partial_config(path)
     assert found.outlets is not None
     assert found.outlets.email.password_file == tmp_path / "secret"

@@ -1418,7 +1418,7 @@ def test_a_region_that_is_still_there_is_told_and_planned_again(make_line, store
     (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_REMOVED]
     assert told.kind is AlertKind.RAISED
     assert told.text == f"Picked by plan {plan.id}, and checked: 1 still there."
-    notes = [(one.at.hour, one.text) for one in store.stories.of("dish-07").annotations]
+    notes = [(one.at.hour, one.text) for one in store.timelines.of("dish-07").annotations]
     assert notes == [
         (2, f"removal plan {plan.id} picked: of 1 region 1 picked"),
         (3, f"removal plan {plan.id} looked at again: of 1 region 1 still there"),

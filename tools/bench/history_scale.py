@@ -33,10 +33,10 @@ from monitor.culture import (
     ColonyScan,
     DishStatus,
     FieldIdentity,
-    Following,
     NewReading,
     ScanDecision,
     ScanField,
+    Tracking,
 )
 from monitor.record.colonies import unpack_colonies
 from monitor.record.detail_codec import unpack
@@ -288,7 +288,7 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
                "imaged_share": one.reading["imaged_share"]},
             model_sha256=measured.model_sha256, settings_sha256=measured.settings_sha256,
         )  # fmt: skip
-        opened.add_reading(new, ColonyScan(Following(colonies, next_number=30)))
+        opened.add_reading(new, ColonyScan(Tracking(colonies, next_number=30)))
         opened.carry_out(ScanDecision(DishStatus.UNKNOWN))
 
 
@@ -330,7 +330,7 @@ def report(database: Path, count: int) -> None:
             ("history of one dish, its last 14 days", lambda: len(_window(store))),
             ("history of one dish, all of it", lambda: len(store.dishes.history("dish-40"))),
             ("all that a picture tells, 14 days",
-             lambda: len(store.stories.of("dish-41", since=week).readings)),
+             lambda: len(store.timelines.of("dish-41", since=week).readings)),
             ("colonies of one dish, 14 days",
              lambda: len(store.colonies.series("dish-42", since=week))),
             ("all dishes with their first and last reading", lambda: len(store.dishes.dishes())),

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.capture.formats.reading import read_picture
-from monitor.capture.quality.consistency import Look, unlike
+from monitor.capture.quality.consistency import ImageStats, unlike
 from monitor.capture.quality.image_quality import judge
 from monitor.capture.quality.round_well import find_round_well
 from monitor.errors import CaptureError
@@ -186,8 +186,8 @@ def _against_earlier(fields: dict[str, list[Image]], chance: np.random.Generator
             )
 
 
-def _look(picture: Image) -> Look:
-    return Look((picture.shape[0], picture.shape[1]), judge(picture).measures)
+def _look(picture: Image) -> ImageStats:
+    return ImageStats((picture.shape[0], picture.shape[1]), judge(picture).measures)
 
 
 if __name__ == "__main__":

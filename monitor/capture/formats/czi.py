@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from monitor.capture.formats.image import ends_as_jpeg, ends_in_zeros
 from monitor.capture.formats.metadata import Element, XmlRefusedError, elements, in_utc, real
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.formats.vendor import Stack, VendorRefusedError, refuse_more_than_one
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ T = TypeVar("T")
 def _heights_and_channels(
     places: Sequence[Mapping[str, tuple[int, int]]],
 ) -> tuple[list[int], list[int]]:
-    """Starts along both axes. Raises ForeignRefusedError where there are more than these two."""
+    """Starts along both axes. Raises VendorRefusedError where there are more than these two."""
     starts = {
         axis: sorted({place.get(axis, (0, 1))[0] for place in places}) for axis in "STZCBHRIV"
     }
     refuse_more_than_one(len(starts.pop("S")), len(starts.pop("T")))
     heights, channels = starts.pop("Z"), starts.pop("C")
     if any(len(found) > 1 for found in starts.values()):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", "has more dimensions than focal planes and channels"
         )
     return heights, channels
@@ -49,13 +49,13 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         # Smaller copies of a mosaic say that they stand for more pixels than they hold.
         tiles = [one for one in file.subblock_directory if one.shape == one.stored_shape]
         if not tiles:
-            raise ForeignRefusedError("truncated", "has no pixels at full size")
+            raise VendorRefusedError("truncated", "has no pixels at full size")
         places = [
             {d.dimension: (int(d.start), int(d.size)) for d in t.dimension_entries} for t in tiles
         ]
         for tile in tiles:
             if tile.file_position <= 0 or tile.file_position >= len(data):
-                raise ForeignRefusedError("truncated", "ends before all of its tiles")
+                raise VendorRefusedError("truncated", "ends before all of its tiles")
         heights, channels = _heights_and_channels(places)
         top, left = (min(place[axis][0] for place in places) for axis in "YX")
         bottom, right = (max(sum(place[axis]) for place in places) for axis in "YX")
@@ -80,7 +80,7 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                 pixels[where] = decoded
                 laid[where] = True
             if pixels is None or not laid.all():
-                raise ForeignRefusedError("truncated", "has no pixels for part of its field")
+                raise VendorRefusedError("truncated", "has no pixels for part of its field")
             return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
         size, names, at = _metadata(file, zone)
@@ -110,22 +110,22 @@ def _decoded(tile: Any, rows: int, columns: int) -> npt.NDArray[Any]:
     segment = tile.data_segment()
     packed = segment.data(raw=True)
     if len(packed) < segment.data_size:
-        raise ForeignRefusedError("truncated", "ends within a tile")
+        raise VendorRefusedError("truncated", "ends within a tile")
     if tile.compression in (_JPEG, _JPEG_XR):
         whole = ends_as_jpeg(packed) if tile.compression == _JPEG else not ends_in_zeros(packed)
         if not whole:
-            raise ForeignRefusedError("truncated", "has a truncated tile")
+            raise VendorRefusedError("truncated", "has a truncated tile")
         # As pictures of their own they have red first.
         decode = imagecodecs.jpeg_decode if tile.compression == _JPEG else imagecodecs.jpegxr_decode
         pixels = np.asarray(decode(packed))
         if pixels.size != rows * columns * samples:
-            raise ForeignRefusedError("corrupt", "has a tile whose size is not the declared one")
+            raise VendorRefusedError("corrupt", "has a tile whose size is not the declared one")
         return pixels.reshape(rows, columns, samples)[:, :, :3]
     values = np.frombuffer(
         _unpacked(packed, tile.compression, rows * columns * kind.itemsize), kind.base
     )
     if values.size != rows * columns * samples:
-        raise ForeignRefusedError("corrupt", "has a tile whose size is not the declared one")
+        raise VendorRefusedError("corrupt", "has a tile whose size is not the declared one")
     pixels = values.reshape(rows, columns, samples)
     return pixels if samples == 1 else pixels[:, :, 2::-1]  # CZI has blue first
 
@@ -142,7 +142,7 @@ def _unpacked(packed: bytes, compression: int, size: int) -> bytes:
     if compression == _LZW:
         return bytes(imagecodecs.lzw_decode(packed))
     if compression not in (_ZSTD, _ZSTD_WITH_HEADER):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported",
             f"has tiles compressed in a way (number {compression}) that is not read",
             "save it uncompressed, or compressed with ZSTD or JPEG XR",
@@ -161,7 +161,7 @@ def _zstd_header(packed: bytes) -> tuple[int, bool]:
     if length == 1:
         return length, False
     if length != 3 or len(packed) < length or packed[1] != 1:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", "has tiles with a ZSTD header of a kind that is not read"
         )
     return length, bool(packed[2] & 1)
@@ -193,7 +193,7 @@ def _metadata(
             elif element.name == "AcquisitionDateAndTime" and at is None:
                 at = _time(element.text, zone)
     except XmlRefusedError as problem:
-        raise ForeignRefusedError("corrupt", f"has damaged metadata ({problem})") from problem
+        raise VendorRefusedError("corrupt", f"has damaged metadata ({problem})") from problem
     return (sizes.get("X"), sizes.get("Y")), names, at
 
 

@@ -64,7 +64,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class WholePicture(Picture):
+class WholeImage(Picture):
     """A picture whose pixels are in memory."""
 
     pixels: npt.NDArray[Any]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.capture.formats.metadata import in_utc
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.formats.vendor import Stack, VendorRefusedError, refuse_more_than_one
 
 T = TypeVar("T")
 
@@ -32,11 +32,11 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         heights, channels = sizes.pop("Z", 1), sizes.pop("C", 1)
         rows, columns, samples = sizes.pop("Y"), sizes.pop("X"), sizes.pop("S", 1)
         if any(size > 1 for size in sizes.values()):
-            raise ForeignRefusedError("unsupported", f"has axes {', '.join(sizes)}")
+            raise VendorRefusedError("unsupported", f"has axes {', '.join(sizes)}")
         block = image.memory_block
         needed = rows * columns * samples * heights * channels * image.dtype.itemsize
         if block.size < needed or block.offset + block.size > len(data):
-            raise ForeignRefusedError(
+            raise VendorRefusedError(
                 "truncated", f"has {block.size} of {needed} bytes of pixels, or ends before them"
             )
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import nd2
 import numpy.typing as npt
 
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.formats.vendor import Stack, VendorRefusedError, refuse_more_than_one
 from monitor.culture import StagePosition
 
 T = TypeVar("T")
@@ -35,13 +35,13 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
         heights, channels = sizes.pop("Z", 1), sizes.pop("C", 1)
         rows, columns, samples = sizes.pop("Y"), sizes.pop("X"), sizes.pop("S", 1)
         if sizes:
-            raise ForeignRefusedError("unsupported", f"has axes {', '.join(sizes)}")
+            raise VendorRefusedError("unsupported", f"has axes {', '.join(sizes)}")
 
         def plane(z: int, c: int) -> npt.NDArray[Any]:
             frame = file.read_frame(z)
             if not frame.any():
                 # The library gives zeros for a frame that an interrupted run never wrote.
-                raise ForeignRefusedError("truncated", f"has no pixels for focal plane {z + 1}")
+                raise VendorRefusedError("truncated", f"has no pixels for focal plane {z + 1}")
             return frame if channels == 1 else frame[c]
 
         return use(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from monitor.capture.formats.metadata import length_um
-from monitor.capture.formats.vendor import ForeignRefusedError, refuse_more_than_one
+from monitor.capture.formats.vendor import VendorRefusedError, refuse_more_than_one
 from monitor.capture.names.parts import shown_name
 
 READ = ("0.3", "0.4", "0.5")
@@ -53,28 +53,28 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 def multiscale_of(attributes: Mapping[str, Any]) -> Multiscale:
     """The one picture that a group's attributes describe.
 
-    Raises ForeignRefusedError where there is none, or one that is not read.
+    Raises VendorRefusedError where there is none, or one that is not read.
     """
     ome = ome_of(attributes)
     for kind in ("plate", "well"):
         if kind in ome and "multiscales" not in ome:
-            raise ForeignRefusedError(
+            raise VendorRefusedError(
                 "unsupported",
                 f"is a {kind} of many fields of view, which is not read",
                 "export one store for each field of view",
             )
     found = ome.get("multiscales")
     if not _is_list(found) or not found:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", "has no image of its own (no `multiscales` in its metadata)", SAVE_AS
         )
     refuse_more_than_one(len(found), 1)
     about = found[0]
     if not isinstance(about, Mapping):
-        raise ForeignRefusedError("corrupt", "has damaged metadata (multiscales)")
+        raise VendorRefusedError("corrupt", "has damaged metadata (multiscales)")
     version = str(ome.get("version") or about.get("version") or "")
     if (version and version not in READ) or "coordinateSystems" in about:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported",
             f"is OME-Zarr {shown_name(version[:20]) or '0.6'}, and {', '.join(READ)} are read",
             SAVE_AS,
@@ -101,18 +101,18 @@ def step_um(picture: Multiscale, level: Level) -> dict[str, float | None]:
         if kind in ("identity", "translation"):
             continue
         if kind != "scale":
-            raise ForeignRefusedError(
+            raise VendorRefusedError(
                 "unsupported", f"is placed by {shown_name(str(kind)[:40])!r}, which is not read"
             )
         scale = one.get("scale")
         if "path" in one:
-            raise ForeignRefusedError("unsupported", "keeps its scale in a separate array")
+            raise VendorRefusedError("unsupported", "keeps its scale in a separate array")
         if (
             not _is_list(scale)
             or len(scale) != len(steps)
             or not all(_is_number(step) for step in scale)
         ):
-            raise ForeignRefusedError("corrupt", "has a scale that does not fit its axes")
+            raise VendorRefusedError("corrupt", "has a scale that does not fit its axes")
         steps = [step * float(more) for step, more in zip(steps, scale, strict=True)]
         is_said = True
     if not is_said:
@@ -133,11 +133,11 @@ def series_of(attributes: Mapping[str, Any]) -> list[str] | None:
 
 def _axes(said: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not _is_list(said):
-        raise ForeignRefusedError("unsupported", "does not name its axes", SAVE_AS)
+        raise VendorRefusedError("unsupported", "does not name its axes", SAVE_AS)
     axes = tuple(str(one.get("name") if isinstance(one, Mapping) else one) for one in said)
     units = tuple(str(one.get("unit") or "") if isinstance(one, Mapping) else "" for one in said)
     if axes[-2:] != ("y", "x") or len(set(axes)) < len(axes) or not set(axes) <= set("tczyx"):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported",
             f"has axes {shown_name(', '.join(axes)[:80])} (t, c, z in any order, then y, x are "
             "read)",
@@ -150,17 +150,17 @@ def _levels(said: Any) -> tuple[Level, ...]:
     levels = []
     for one in said if _is_list(said) else []:
         if not isinstance(one, Mapping) or not isinstance(one.get("path"), str):
-            raise ForeignRefusedError("corrupt", "has damaged metadata (datasets)")
+            raise VendorRefusedError("corrupt", "has damaged metadata (datasets)")
         levels.append(Level(one["path"], _transformations(one)))
     if not levels:
-        raise ForeignRefusedError("corrupt", "names no array of its image")
+        raise VendorRefusedError("corrupt", "names no array of its image")
     return tuple(levels)
 
 
 def _transformations(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     said = about.get("coordinateTransformations") or []
     if not _is_list(said) or not all(isinstance(one, Mapping) for one in said):
-        raise ForeignRefusedError("corrupt", "has damaged metadata (coordinateTransformations)")
+        raise VendorRefusedError("corrupt", "has damaged metadata (coordinateTransformations)")
     return list(said)
 
 

@@ -14,7 +14,7 @@ import oiffile
 import tifffile
 
 from monitor.capture.formats.metadata import in_utc, length_um
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.formats.vendor import Stack, VendorRefusedError, refuse_more_than_one
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def use_stack(file: oiffile.OifFile, zone: tzinfo, use: Callable[[Stack], T]) ->
     # What the file's own settings say must be there: the library takes what it finds.
     declared = dict(zip(file.axes, file.shape, strict=False))
     if max(1, declared.get("C", 1)) > channels or max(1, declared.get("Z", 1)) > heights:
-        raise ForeignRefusedError("truncated", "has fewer planes than it declares")
+        raise VendorRefusedError("truncated", "has fewer planes than it declares")
     names = list(series[0])
     first = _decoded(file, names[0])
     rows, columns = (int(size) for size in first.shape[:2])

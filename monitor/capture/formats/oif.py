@@ -16,7 +16,7 @@ from typing import TypeVar
 import oiffile
 
 from monitor.capture.formats.oib import use_stack
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack
+from monitor.capture.formats.vendor import Stack, VendorRefusedError
 
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ def read_stack(data: bytes, zone: tzinfo, use: Callable[[Stack], T]) -> T:
                         parts.mkdir(exist_ok=True)
                         (parts / inside.name).write_bytes(archive.read(member))
         except zipfile.BadZipFile as problem:
-            raise ForeignRefusedError("corrupt", f"is not an OIF file ({problem})") from problem
+            raise VendorRefusedError("corrupt", f"is not an OIF file ({problem})") from problem
         if not parts.is_dir():
-            raise ForeignRefusedError("truncated", "has no folder .oif.files beside it")
+            raise VendorRefusedError("truncated", "has no folder .oif.files beside it")
         with oiffile.OifFile(main) as file:
             return use_stack(file, zone, use)

@@ -28,7 +28,7 @@ from monitor.capture.formats.ngff import (
     series_of,
     step_um,
 )
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack, refuse_more_than_one
+from monitor.capture.formats.vendor import Stack, VendorRefusedError, refuse_more_than_one
 from monitor.capture.names.parts import shown_name
 
 T = TypeVar("T")
@@ -71,23 +71,23 @@ def _check_members(data: bytes, *, is_folder: bool) -> frozenset[str]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
     except zipfile.BadZipFile as problem:
-        raise ForeignRefusedError("truncated", f"is a truncated ZIP file ({problem})") from problem
+        raise VendorRefusedError("truncated", f"is a truncated ZIP file ({problem})") from problem
     names = frozenset(member.filename for member in members)
     if not {"zarr.json", ".zattrs", ".zgroup", ".zarray"} & names:
         if is_folder:
-            raise ForeignRefusedError(
+            raise VendorRefusedError(
                 "truncated",
                 "has no zarr.json, .zgroup or .zarray yet (some writers write it last)",
             )
-        raise ForeignRefusedError("unsupported", "is a ZIP file without an OME-Zarr", SAVE_AS)
+        raise VendorRefusedError("unsupported", "is a ZIP file without an OME-Zarr", SAVE_AS)
     if len(members) > MAX_MEMBERS:
-        raise ForeignRefusedError("too-large", f"has {len(members)} parts")
+        raise VendorRefusedError("too-large", f"has {len(members)} parts")
     for member in members:
         size = member.file_size
         if size > MAX_CHUNK_BYTES or (
             size > _SMALL_BYTES and size > _MAX_SHRINKAGE * max(1, member.compress_size)
         ):
-            raise ForeignRefusedError("too-large", f"has a part that unpacks to {size} bytes")
+            raise VendorRefusedError("too-large", f"has a part that unpacks to {size} bytes")
     return names
 
 
@@ -95,7 +95,7 @@ def _root(store: ZipStore, *, is_folder: bool) -> zarr.Group:
     """The group that the whole store is."""
     opened = zarr.open(store, mode="r")
     if isinstance(opened, zarr.Array):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported",
             f"is a bare Zarr array of {' x '.join(map(str, opened.shape))} without OME metadata, "
             "so that its axes and its pixel size are not known",
@@ -104,7 +104,7 @@ def _root(store: ZipStore, *, is_folder: bool) -> zarr.Group:
     if not ome_of(dict(opened.attrs)):
         arrays = ", ".join(sorted(name for name, _ in opened.arrays())[:5])
         held = f"; it holds arrays: {shown_name(arrays)}" if arrays else ""
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "truncated" if is_folder else "unsupported",
             f"has no OME metadata (no `multiscales`){held}",
             f"some writers write it last; if it stays so, {SAVE_AS}" if is_folder else SAVE_AS,
@@ -121,18 +121,18 @@ def _picture_of(group: zarr.Group, *, is_folder: bool) -> zarr.Group:
     named = series_of(dict(about.attrs)) if isinstance(about, zarr.Group) else None
     names = named or sorted((name for name, _ in group.groups() if name.isdecimal()), key=int)
     if not names:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "truncated" if is_folder else "unsupported", "names none of the images that it holds"
         )
     if len(names) > 1:
         shown = shown_name(", ".join(names[:6])[:120]) + (", ..." if len(names) > 6 else "")
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", f"holds {len(names)} fields of view ({shown}); one per store is read",
             ONE_EACH,
         )  # fmt: skip
     inner = group.get(names[0], None)
     if not isinstance(inner, zarr.Group):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "truncated", f"names an image {shown_name(names[0])!r} that is not there"
         )
     return inner
@@ -148,7 +148,7 @@ def _stack(group: zarr.Group, about: Multiscale, names: frozenset[str], file_byt
     if chunk_bytes > MAX_CHUNK_BYTES or (
         chunk_bytes > _SMALL_BYTES and chunk_bytes > _MAX_SHRINKAGE * file_bytes
     ):
-        raise ForeignRefusedError("too-large", f"has chunks of {chunk_bytes} bytes")
+        raise VendorRefusedError("too-large", f"has chunks of {chunk_bytes} bytes")
     _check_parts(group, array, about, names)
 
     def plane(z: int, c: int) -> npt.NDArray[Any]:
@@ -169,11 +169,11 @@ def _stack(group: zarr.Group, about: Multiscale, names: frozenset[str], file_byt
 def _array(group: zarr.Group, level: Level, about: Multiscale) -> zarr.Array[Any]:
     array = group.get(level.path, None)
     if not isinstance(array, zarr.Array):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "truncated", f"has no array {shown_name(level.path)!r}, which its metadata names"
         )
     if array.ndim != len(about.axes):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "corrupt", f"names {len(about.axes)} axes of an array that has {array.ndim}"
         )
     return array
@@ -197,7 +197,7 @@ def _check_parts(
     """
     whole = math.prod(_grid(array))
     if whole > MAX_MEMBERS:
-        raise ForeignRefusedError("too-large", f"has {whole} parts")
+        raise VendorRefusedError("too-large", f"has {whole} parts")
     missing = [place for place in _places(array) if _part_name(array, place) not in names]
     if not missing:
         return
@@ -206,7 +206,7 @@ def _check_parts(
         smaller = [_array(group, level, about) for level in about.levels[1:]]
         empty = sum(_is_empty(array, place, smaller, names) for place in missing)
     if empty < len(missing):
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "truncated",
             f"has {whole - len(missing) + empty} of {whole} parts of its image",
             "the imager may still be writing it; if it stays so, copy it again, or have its writer "

@@ -28,7 +28,7 @@ from monitor.capture.formats.image import (
     MAX_PAGES,
     Picture,
     UnreadableError,
-    WholePicture,
+    WholeImage,
     check_numbers,
     check_size,
     choose_channel,
@@ -41,7 +41,7 @@ from monitor.capture.formats.metadata import NotSquareError, square_pixel_um
 from monitor.capture.formats.png_jpeg import read_jpeg, read_png
 from monitor.capture.formats.tiff import read_tiff
 from monitor.capture.formats.tiff_rows import LARGE_PIXELS, FileBytes, TiffRows
-from monitor.capture.formats.vendor import ForeignRefusedError, Stack
+from monitor.capture.formats.vendor import Stack, VendorRefusedError
 from monitor.capture.names.light import channels_called
 from monitor.capture.names.parts import shown_name
 from monitor.errors import CaptureError
@@ -89,7 +89,7 @@ _TRANSIENT = {"no-permission", "io-error", "missing", "no-companion"}
 
 def read_picture(
     path: Path, *, zone: ZoneInfo, data: bytes | None = None, channel: str | None = None
-) -> WholePicture:
+) -> WholeImage:
     """Read one capture whole, or say why that cannot be done.
 
     zone : of times in the metadata that carry none
@@ -106,7 +106,7 @@ def read_picture(
         picture = _read(_read_bytes(path) if data is None else data, zone, channel, path, None)
         assert isinstance(picture.pixels, np.ndarray)
         check_numbers(picture.pixels)
-        return WholePicture(
+        return WholeImage(
             picture.pixels,
             picture.pixel_size_um,
             picture.acquired_at,
@@ -303,7 +303,7 @@ def _read_foreign(
             warnings.simplefilter("error", UserWarning)
             of = {"is_folder": is_bundle_folder(path.name)} if kind == "zarr" else {}
             picture = reader.read_stack(data, zone, choose, **of)
-    except ForeignRefusedError as problem:
+    except VendorRefusedError as problem:
         refuse(problem.reason, str(problem), problem.now)
     assert isinstance(picture, Picture)
     return picture

@@ -17,7 +17,7 @@ from monitor.capture.formats.image import ONE_EACH
 from monitor.culture import StagePosition
 
 
-class ForeignRefusedError(Exception):
+class VendorRefusedError(Exception):
     """A file of a microscope's own format that is not read; `reason` as in CaptureError.
 
     now : what a person can do, where that is more than the reason says by itself
@@ -50,10 +50,10 @@ class Stack:
 
 def refuse_more_than_one(images: int, times: int) -> None:
     if images != 1:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", f"holds {images} images; one field of view per file is read", ONE_EACH
         )
     if times != 1:
-        raise ForeignRefusedError(
+        raise VendorRefusedError(
             "unsupported", f"holds {times} time points; one per file is read", ONE_EACH
         )

@@ -21,14 +21,14 @@ OTHER_MEDIAN_SPREADS = 6.0
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """shape : (rows, columns); measures : as of `image_quality.judge`"""
 
     shape: tuple[int, int]
     measures: Mapping[str, float]
 
 
-def unlike(new: Look, earlier: Sequence[Look]) -> tuple[str, ...]:
+def unlike(new: ImageStats, earlier: Sequence[ImageStats]) -> tuple[str, ...]:
     """What tells a capture from the source's earlier ones: "other-size", "other-modality"."""
     if len(earlier) < ENOUGH:
         return ()
@@ -44,7 +44,9 @@ def unlike(new: Look, earlier: Sequence[Look]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _far(new: Look, earlier: Sequence[Look], name: str, least: float, spreads: float) -> bool:
+def _far(
+    new: ImageStats, earlier: Sequence[ImageStats], name: str, least: float, spreads: float
+) -> bool:
     values = [look.measures[name] for look in earlier if name in look.measures]
     if name not in new.measures or len(values) < ENOUGH:
         return False

@@ -169,7 +169,7 @@ class _Pages:
 
     def alive(self, request: Request) -> Response:
         """For who watches the dashboard: it answers, and can read the record."""
-        self._store.glances.counts()
+        self._store.overviews.counts()
         return PlainTextResponse("ok\n")
 
     # --- pictures ------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class _Pages:
         folder = self._config.record.folder
 
         def draw() -> bytes | None:
-            fields = self._store.glances.pictures(reading, limit=number + 1)
+            fields = self._store.overviews.pictures(reading, limit=number + 1)
             if len(fields) <= number:
                 return None
             if size not in _WIDTHS:
@@ -202,7 +202,7 @@ class _Pages:
         def draw() -> bytes:
             line = self._store.lines.line(dish)
             until = self._store.dishes.newest_at(dish) or self._clock()
-            told = self._store.stories.of(dish, since=until - timedelta(days=RANGES[span]))
+            told = self._store.timelines.of(dish, since=until - timedelta(days=RANGES[span]))
             limits = self._config.decisions.limits_for(dish, line.source, line.label)
             return plot_story(told, limits, zone=self._config.zone_of(line.source))
 

@@ -43,7 +43,7 @@ from monitor.outlets.wording import (
     well_and_plate,
     where_of,
 )
-from monitor.record.overviews import DishGlance, FieldPicture
+from monitor.record.overviews import DishOverview, FieldImage
 from monitor.record.store import Store
 
 CARDS = 96
@@ -69,13 +69,13 @@ class Facts:
     # --- pages ---------------------------------------------------------------------------------
 
     def overview(self, now: datetime, *, page: int, ended: bool) -> dict[str, Any]:
-        glances = self._store.glances
+        overviews = self._store.overviews
         since = now - timedelta(days=LINE_DAYS)
-        shown = glances.dishes(
+        shown = overviews.dishes(
             first=page * CARDS, limit=CARDS + 1, since=since, points=_LINE_POINTS, ended=ended
         )
-        counts = glances.counts()
-        alerts = glances.alerts(limit=_OPEN_ALERTS, is_open=True)
+        counts = overviews.counts()
+        alerts = overviews.alerts(limit=_OPEN_ALERTS, is_open=True)
         by_dish: dict[str, list[Alert]] = {}
         for alert in reversed(alerts):
             by_dish.setdefault(alert.dish, []).append(alert)
@@ -93,21 +93,21 @@ class Facts:
 
     def dish(self, name: str, span: str, now: datetime) -> dict[str, Any]:
         """Raises UsageError for a name that is not known."""
-        glances = self._store.glances
+        overviews = self._store.overviews
         days = RANGES[span]
-        glance = glances.dish(name, since=now - timedelta(days=LINE_DAYS), points=_LINE_POINTS)
+        overview = overviews.dish(name, since=now - timedelta(days=LINE_DAYS), points=_LINE_POINTS)
         line = self._store.lines.line(name)
-        last = glance.last
-        zone = self._config.zone_of(glance.source)
-        readings = glances.readings(name, limit=_TABLE_ROWS)
-        fields = [] if last is None else glances.pictures(last.id, limit=_FIELDS)
-        alerts = glances.alerts(limit=_ALERTS_OF_DISH, dish=name)
+        last = overview.last
+        zone = self._config.zone_of(overview.source)
+        readings = overviews.readings(name, limit=_TABLE_ROWS)
+        fields = [] if last is None else overviews.pictures(last.id, limit=_FIELDS)
+        alerts = overviews.alerts(limit=_ALERTS_OF_DISH, dish=name)
         plan = None if last is None else self._store.plans.for_reading(last.id)
         annotations = self._store.lines.annotations(name)[-_TABLE_ROWS:]
         return self._frame(now) | {
             "title": where_of(name),
             "name": name,
-            "dish": self._card(glance, alerts, now - timedelta(days=LINE_DAYS), now),
+            "dish": self._card(overview, alerts, now - timedelta(days=LINE_DAYS), now),
             "facts": _facts_of(line, last, zone, now),
             "doubts": [] if last is None else [clean(doubt) for doubt in last.doubts],
             "ranges": [(key, _range_name(days)) for key, days in RANGES.items()],
@@ -141,14 +141,15 @@ class Facts:
         }  # fmt: skip
 
     def alerts(self, now: datetime) -> dict[str, Any]:
-        glances = self._store.glances
+        overviews = self._store.overviews
         return self._frame(now) | {
             "title": "Alerts",
             "open": [
-                self._alert(one, now) for one in glances.alerts(limit=_OPEN_ALERTS, is_open=True)
+                self._alert(one, now) for one in overviews.alerts(limit=_OPEN_ALERTS, is_open=True)
             ],
             "closed": [
-                self._alert(one, now) for one in glances.alerts(limit=_CLOSED_ALERTS, is_open=False)
+                self._alert(one, now)
+                for one in overviews.alerts(limit=_CLOSED_ALERTS, is_open=False)
             ],
         }
 
@@ -183,18 +184,18 @@ class Facts:
     def _frame(self, now: datetime) -> dict[str, Any]:
         """What every page has at its top and its end."""
         alive = any(one.alive for one in self._store.processes.living("daemon", now))
-        unreadable, waiting = self._store.glances.captures_in_trouble()
+        unreadable, waiting = self._store.overviews.captures_in_trouble()
         return {
             "now": local(now, self._config.zone_of()),
             "alive": alive,
             "unreadable": unreadable,
             "waiting": waiting,
-            "open_alerts": len(self._store.glances.alerts(limit=_OPEN_ALERTS, is_open=True)),
-            "open_plans": self._store.glances.plans_waiting(),
+            "open_alerts": len(self._store.overviews.alerts(limit=_OPEN_ALERTS, is_open=True)),
+            "open_plans": self._store.overviews.plans_waiting(),
         }
 
     def _card(
-        self, one: DishGlance, alerts: Sequence[Alert], since: datetime, now: datetime
+        self, one: DishOverview, alerts: Sequence[Alert], since: datetime, now: datetime
     ) -> dict[str, Any]:
         well, plate = well_and_plate(shown_name(one.name))
         limits = self._config.decisions.limits_for(one.name, one.source, one.label)
@@ -323,7 +324,7 @@ _STATUS = {
 }
 
 
-def _kind(one: DishGlance) -> str:
+def _kind(one: DishOverview) -> str:
     if one.ended_at is not None:
         return "ended"
     if one.status is DishStatus.DIFFERENTIATING:
@@ -353,7 +354,7 @@ def _seen_in(reading: Reading) -> str:
     return f"{fields}, {counted(reading.colonies, 'colony', 'colonies')}"
 
 
-def _field(last: Reading, field: FieldPicture) -> dict[str, Any]:
+def _field(last: Reading, field: FieldImage) -> dict[str, Any]:
     at = f"reading={last.id}&field={field.number}&of={_stamp(field.overlay or '')}"
     return {
         "name": clean(field.name),

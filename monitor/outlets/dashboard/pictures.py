@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from monitor.record.overviews import FieldPicture, SeriesPoint
+from monitor.record.overviews import FieldImage, SeriesPoint
 from monitor.segmentation.overlay import field_of_view
 
 _JPEG_QUALITY = 80
@@ -52,7 +52,7 @@ class Drawn:
         return content
 
 
-def small_picture(folder: Path, field: FieldPicture, width: int) -> bytes | None:
+def small_picture(folder: Path, field: FieldImage, width: int) -> bytes | None:
     """The field of view as JPEG, without title and legend, at most `width` pixels wide; None where
     its overlay is gone.
     """
@@ -73,7 +73,7 @@ def small_picture(folder: Path, field: FieldPicture, width: int) -> bytes | None
     return jpeg.tobytes() if done else None
 
 
-def overlay_file(folder: Path, field: FieldPicture) -> bytes | None:
+def overlay_file(folder: Path, field: FieldImage) -> bytes | None:
     """The overlay as it lies on the disk; None where it is gone, or lies outside of `folder`."""
     if field.overlay is None:
         return None

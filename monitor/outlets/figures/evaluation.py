@@ -32,7 +32,7 @@ _FEW_IMAGES = 10
 
 
 @dataclass(frozen=True, eq=False)
-class FieldPictures:
+class FieldImages:
     """JPEG bytes of one field: as labelled, as found, and where the two differ."""
 
     truth: bytes
@@ -60,7 +60,7 @@ def draw_differences(
 
 
 def write_report(
-    folder: Path, document: Mapping[str, Any], pictures: Mapping[str, FieldPictures]
+    folder: Path, document: Mapping[str, Any], pictures: Mapping[str, FieldImages]
 ) -> Path:
     """Write report.html, report.json and fields.csv into a folder; returns the HTML file.
 
@@ -84,7 +84,7 @@ def fields_csv(fields: Sequence[Mapping[str, Any]]) -> str:
     return as_csv(rows)
 
 
-def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldPictures]) -> str:
+def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldImages]) -> str:
     """The report as one self-contained page; the worst fields come first."""
     fields = sorted(
         document["fields"],
@@ -282,7 +282,7 @@ def _dots(axes: Axes, pairs: Sequence[tuple[float, float]], colour: str) -> None
     axes.scatter(across, up, s=26, color=colour, edgecolor=_INK, linewidth=0.5, alpha=0.85)
 
 
-def _inline_all(one: FieldPictures) -> dict[str, str]:
+def _inline_all(one: FieldImages) -> dict[str, str]:
     return {name: _inline(getattr(one, name), "jpeg") for name in ("truth", "found", "wrong")}
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
-from monitor.culture import DishStory
+from monitor.culture import DishTimeline
 from monitor.outlets.figures.lettering import fitted, width_of
 
 _EVENT = "#6d28d9"
@@ -35,7 +35,7 @@ class _Event:
     text: str
 
 
-def events_of(story: DishStory) -> list[_Event]:
+def events_of(story: DishTimeline) -> list[_Event]:
     """What people did in the time that is drawn, oldest first."""
     line = story.line
     found = [_Event(one.at, one.text) for one in story.annotations]
@@ -136,7 +136,7 @@ def apart(wanted: Sequence[float], *, least: float, low: float, high: float) -> 
     return placed
 
 
-def span_of(story: DishStory) -> tuple[datetime, datetime] | None:
+def span_of(story: DishTimeline) -> tuple[datetime, datetime] | None:
     """First and last time of what was seen."""
     times = [one.at for one in story.readings] + [one.at for one in story.unreadable]
     return (min(times), max(times)) if times else None

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import MISDATED, AlertKind, AlertTopic, DishStory, Reading
+from monitor.culture import MISDATED, AlertKind, AlertTopic, DishTimeline, Reading
 from monitor.outlets.figures.events import (
     BETWEEN_PX,
     EDGE_PX,
@@ -57,7 +57,7 @@ _VERY_MANY = 1500  # scans: their line is a mass, and a running middle is drawn 
 _BREAK_AFTER = 4.0  # intervals between scans
 
 
-def plot_story(story: DishStory, limits: DifferentiationConfig, *, zone: ZoneInfo) -> bytes:
+def plot_story(story: DishTimeline, limits: DifferentiationConfig, *, zone: ZoneInfo) -> bytes:
     """Differentiated fraction and confluence of a dish over local time.
 
     Readings without a value and missing scans break the line. The band is where 95 % of the scans
@@ -131,7 +131,7 @@ def _explain(figure: Figure, axes: Axes, height: float) -> None:
 # --- the upper panel ---------------------------------------------------------------------------
 
 
-def _draw_fraction(axes: Axes, story: DishStory, limits: DifferentiationConfig) -> None:
+def _draw_fraction(axes: Axes, story: DishTimeline, limits: DifferentiationConfig) -> None:
     readings = story.readings
     known = [one for one in readings if one.differentiated_fraction is not None]
     highest = max((_percent(one.differentiated_fraction) for one in known), default=0.0)
@@ -195,7 +195,7 @@ def _draw_band(axes: Axes, readings: Sequence[Reading], limits: DifferentiationC
         )  # fmt: skip
 
 
-def _draw_missing(axes: Axes, story: DishStory) -> None:
+def _draw_missing(axes: Axes, story: DishTimeline) -> None:
     """Scans without cells and captures without a reading, along the bottom."""
     undefined = [one.at for one in story.readings if one.differentiated_fraction is None]
     refused = [one.at for one in story.unreadable]
@@ -212,7 +212,7 @@ def _draw_missing(axes: Axes, story: DishStory) -> None:
             )  # fmt: skip
 
 
-def _draw_alerts(axes: Axes, story: DishStory) -> None:
+def _draw_alerts(axes: Axes, story: DishTimeline) -> None:
     named = set()
     for alert in story.alerts:
         if alert.topic is not AlertTopic.DIFFERENTIATION:
@@ -301,7 +301,7 @@ def _size(count: int, largest: float, smallest: float) -> float:
     return largest if count <= _MANY else max(smallest, largest * (_MANY / count) ** 0.3)
 
 
-def _lay_time(axes: Axes, story: DishStory, zone: ZoneInfo) -> None:
+def _lay_time(axes: Axes, story: DishTimeline, zone: ZoneInfo) -> None:
     span = span_of(story)
     if span is None:
         axes.set_xticks([])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
 
-from monitor.culture import AlertKind, AlertTopic, DishLine, DishStory, Severity
+from monitor.culture import AlertKind, AlertTopic, DishLine, DishTimeline, Severity
 from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.outlets.figures.series import plot_story
 from monitor.outlets.mail.alert_facts import alarm_facts, alert_facts
@@ -185,7 +185,7 @@ def _card(
         pictures.append((story.plan_picture, "png", facts["plan_picture_id"], f"{stem}_plan.png"))
     name = shown_name(story.alert.dish)
     told = replace(
-        story.told or DishStory(DishLine(name, name, story.source)),
+        story.told or DishTimeline(DishLine(name, name, story.source)),
         readings=story.readings,
         alerts=() if story.alert.topic in ALERT_RULES else (story.alert,),
     )

@@ -16,7 +16,7 @@ from monitor.culture import (
     AlertKind,
     AlertTopic,
     DishStatus,
-    DishStory,
+    DishTimeline,
     PlanStatus,
     RemovalPlan,
     Severity,
@@ -69,7 +69,7 @@ class DishDay:
     alerts: tuple[Alert, ...] = ()
     open: tuple[Alert, ...] = ()
     notes: tuple[str, ...] = ()
-    told: DishStory | None = None
+    told: DishTimeline | None = None
     page: str | None = None
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import Alert, DishStory, Reading, RemovalPlan
+from monitor.culture import Alert, DishTimeline, Reading, RemovalPlan
 
 
 class MailSize(IntEnum):
@@ -79,7 +79,7 @@ class AlertStory:
     links: Links | None = None
     test: bool = False
     plan_picture: bytes | None = None
-    told: DishStory | None = None
+    told: DishTimeline | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from math import exp
 
 import pytest
 
-from monitor.culture import ColonyPoint, FollowedColony
+from monitor.culture import ColonyPoint, TrackedColony
 from monitor.decisions.growth import stories
 from tests.monitor.facts import NOW, hours
 
@@ -12,7 +12,7 @@ from tests.monitor.facts import NOW, hours
 def point(after_h, area, number=1, **changes):
     values = {"differentiated_fraction": 0.1, "centre": (0.0, 0.0), "frame": "stage"}
     return ColonyPoint(
-        NOW + hours(after_h), FollowedColony(area=area, number=number, **(values | changes))
+        NOW + hours(after_h), TrackedColony(area=area, number=number, **(values | changes))
     )
 
 

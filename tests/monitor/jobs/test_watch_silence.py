@@ -10,7 +10,7 @@ import pytest
 from monitor.config import Config, EmailConfig, OutletsConfig, RecordConfig, SourceConfig
 from monitor.culture import AlertKind, AlertTopic
 from monitor.jobs.deliver import deliver_due
-from monitor.jobs.watch_silence import Vigil
+from monitor.jobs.watch_silence import SilenceWatch
 from tests.monitor.facts import NOW, hours, measure, measurement, place, read, seen, sha256_of, take
 
 GIB = 2**30
@@ -28,7 +28,7 @@ class World:
     free: int | None = 50 * GIB
 
     def __post_init__(self):
-        self.vigil = Vigil(
+        self.silence_watch = SilenceWatch(
             self.config,
             self.store,
             clock=lambda: self.now,
@@ -41,7 +41,9 @@ class World:
         self.steady_s += 0 if asleep else span.total_seconds()
 
     def look(self, present=HERE):
-        return [(str(one.topic), str(one.kind), one.about) for one in self.vigil.look(present)]
+        return [
+            (str(one.topic), str(one.kind), one.about) for one in self.silence_watch.look(present)
+        ]
 
     def scan(self, key: str, fingerprint: str, *, dish: str = "dish-1") -> None:
         measured = replace(measurement(), acquired_at=self.now, fingerprint=sha256_of(fingerprint))
@@ -162,12 +164,12 @@ def test_captures_that_wait_for_a_refused_model_are_an_alarm(world):
 
 def test_a_stuck_worker_is_told_until_it_has_measured_again(world):
     assert world.look() == []
-    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
+    world.silence_watch.worker_stuck("no answer on a.tif for 1800 s.")
     assert world.look() == [("worker-stuck", "raised", "this machine")]
     assert "a.tif for 1800 s" in (world.store.dishes.alerts()[0].text or "")
     assert world.mails() == ["this machine: segmentation is stuck"]
     assert world.look() == []
-    world.vigil.worker_answered()
+    world.silence_watch.worker_answered()
     assert world.look() == [("worker-stuck", "cleared", "this machine")]
     assert world.look() == []
     world.passes(hours(13))  # past the wait that keeps a flapping alarm from being mailed twice
@@ -175,19 +177,19 @@ def test_a_stuck_worker_is_told_until_it_has_measured_again(world):
 
 
 def test_a_worker_that_recovers_between_two_looks_is_told_of_too(world):
-    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
-    world.vigil.worker_answered()
+    world.silence_watch.worker_stuck("no answer on a.tif for 1800 s.")
+    world.silence_watch.worker_answered()
     assert world.look() == [("worker-stuck", "raised", "this machine")]
     assert world.look() == [("worker-stuck", "cleared", "this machine")]
     assert world.look() == []
 
 
 def test_a_fresh_daemon_does_not_take_a_stuck_worker_for_well_before_it_has_measured(world):
-    world.vigil.worker_stuck("no answer on a.tif for 1800 s.")
+    world.silence_watch.worker_stuck("no answer on a.tif for 1800 s.")
     world.look()
     after = World(world.config, world.store)
     assert after.look() == []
-    after.vigil.worker_answered()
+    after.silence_watch.worker_answered()
     assert after.look() == [("worker-stuck", "cleared", "this machine")]
 
 

@@ -217,7 +217,7 @@ def test_one_frame_under_three_wells_is_a_reading_of_none(
     assert names(store) == list(WELLS)
     for well in WELLS:
         assert store.dishes.history(well) == []
-        assert [one.reason for one in store.stories.of(well).unreadable] == ["equal-pictures"]
+        assert [one.reason for one in store.timelines.of(well).unreadable] == ["equal-pictures"]
     assert [dish.scans for dish in store.dishes.dishes()] == [0, 0, 0]
     assert {one.dish for one in store.unfinished.equal_pictures(NOW - hours(1))} == set(WELLS)
     assert store.captures.counts() == {"recorded": 0, "unreadable": 3, "waiting": 0}

@@ -26,7 +26,7 @@ QUESTIONS = {
     ),
     "history": lambda store: store.dishes.history(DISH, since=NOW),
     "history of a model": lambda store: store.dishes.history(DISH, model_sha256="b" * 64),
-    "story": lambda store: store.stories.of(DISH, since=NOW),
+    "story": lambda store: store.timelines.of(DISH, since=NOW),
     "colonies": lambda store: store.colonies.series(DISH, since=NOW),
     "newest reading": lambda store: store.dishes.newest_at(DISH),
     "dishes": lambda store: store.dishes.dishes(),

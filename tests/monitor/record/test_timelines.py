@@ -31,13 +31,13 @@ def test_a_story_holds_all_that_happened_in_its_time(store):
         unreadable(store, number)
         note = f"note {number}"
         store.lines.annotate(DISH, note, at=NOW + hours(number), who="mika", now=NOW + hours(9))
-    told = store.stories.of(DISH, since=NOW + hours(2), until=NOW + hours(4))
+    told = store.timelines.of(DISH, since=NOW + hours(2), until=NOW + hours(4))
     assert after(one.at for one in told.readings) == [2, 3, 4]
     assert [one.text for one in told.annotations] == ["note 2", "note 3", "note 4"]
     assert after(one.at for one in told.alerts) == [3]
     assert after(one.at for one in told.unreadable) == [2, 3, 4]
     assert {one.reason for one in told.unreadable} == {"truncated"}
-    whole = store.stories.of(DISH)
+    whole = store.timelines.of(DISH)
     assert list(whole.readings) == store.dishes.history(DISH)
     assert [len(part) for part in (whole.annotations, whole.alerts, whole.unreadable)] == [6, 2, 6]
 
@@ -48,11 +48,11 @@ def test_what_could_not_be_read_belongs_to_the_line_that_lived_then(store):
         unreadable(store, number)
         unreadable(store, number, dish="another")
     store.lines.passage(DISH, (), at=NOW + hours(1.5), who="mika", note=None, now=NOW + hours(9))
-    assert after(one.at for one in store.stories.of(f"{DISH}#1").unreadable) == [0, 1]
-    assert after(one.at for one in store.stories.of(DISH).unreadable) == [2, 3]
-    assert store.stories.of(DISH).line.parent == f"{DISH}#1"
+    assert after(one.at for one in store.timelines.of(f"{DISH}#1").unreadable) == [0, 1]
+    assert after(one.at for one in store.timelines.of(DISH).unreadable) == [2, 3]
+    assert store.timelines.of(DISH).line.parent == f"{DISH}#1"
 
 
 def test_a_dish_that_is_not_known_has_no_story(store):
     with pytest.raises(UsageError, match="no dish of this name"):
-        store.stories.of("nowhere")
+        store.timelines.of("nowhere")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from monitor.culture import FieldAreas, FieldsJoined, FollowedColony, StagePosition
+from monitor.culture import FieldAreas, FieldsJoined, StagePosition, TrackedColony
 from monitor.scans.comparison import carry, compare
 from monitor.scans.mosaic import FieldPlace, lay_out
 from monitor.scans.tracking import follow
@@ -209,4 +209,4 @@ def test_a_colony_that_appears_gets_a_number_of_its_own():
 def test_an_empty_scan_follows_and_is_followed():
     story = followed(dish(), dish((100, 100, 40, 0)), dish())
     assert seen(story[1]) == [(1, ())]
-    assert isinstance(story[2].colonies[0], FollowedColony)
+    assert isinstance(story[2].colonies[0], TrackedColony)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.capture.quality.consistency import ENOUGH, Look, unlike
+from monitor.capture.quality.consistency import ENOUGH, ImageStats, unlike
 from monitor.capture.quality.image_quality import judge
 from tests.monitor.capture.pictures import colonies, empty_field
 
 
-def look(picture: np.ndarray) -> Look:
-    return Look((picture.shape[0], picture.shape[1]), judge(picture).measures)
+def look(picture: np.ndarray) -> ImageStats:
+    return ImageStats((picture.shape[0], picture.shape[1]), judge(picture).measures)
 
 
 def brightfield(seed: int) -> np.ndarray:
@@ -56,12 +56,14 @@ def test_a_dish_that_grows_is_not_another_modality():
 
 
 def test_stitched_pictures_have_no_usual_size():
-    varied = [Look((1887 + step % 3, 1887), {"median": 100.0, "tilt": 0.1}) for step in range(9)]
-    assert unlike(Look((1901, 1880), {"median": 100.0, "tilt": 0.1}), varied) == ()
+    varied = [
+        ImageStats((1887 + step % 3, 1887), {"median": 100.0, "tilt": 0.1}) for step in range(9)
+    ]
+    assert unlike(ImageStats((1901, 1880), {"median": 100.0, "tilt": 0.1}), varied) == ()
 
 
 def test_a_change_for_good_becomes_the_usual():
-    looks = [Look((100, 100), {"median": 100.0, "tilt": 0.5})] * 10
-    new = Look((200, 200), {"median": 100.0, "tilt": -0.5})
+    looks = [ImageStats((100, 100), {"median": 100.0, "tilt": 0.5})] * 10
+    new = ImageStats((200, 200), {"median": 100.0, "tilt": -0.5})
     assert unlike(new, looks) == ("other-size", "other-modality")
     assert unlike(new, [*looks[:9], *[new] * 11]) == ()

@@ -244,7 +244,7 @@ def test_wells_come_in_their_order_page_by_page(site):
     shown = re.findall(r"<b>([AB]\d+)</b>", site.look("/").text)
     assert shown == ["A1", "A2", "A10", "B1"]
     since = NOW - hours(1)
-    second = site.store.glances.dishes(first=1, limit=2, since=since, points=5)
+    second = site.store.overviews.dishes(first=1, limit=2, since=since, points=5)
     assert [one.name for one in second] == ["P1/A2", "P1/A10"]
 
 

@@ -19,7 +19,7 @@ from model.evaluate import evaluate
 from model.network import PmfCNN, PmfCNNConfig
 from model.pmf_segmenter import PmfSegmenter
 from monitor.outlets.figures.evaluation import (
-    FieldPictures,
+    FieldImages,
     draw_differences,
     summary,
     write_report,
@@ -48,7 +48,7 @@ def test_the_page_stands_alone_and_names_every_field(
     document: dict[str, Any], tmp_path: Path
 ) -> None:
     dot = cv2.imencode(".jpg", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
-    pictures = {one["name"]: FieldPictures(dot, dot, dot) for one in document["fields"][:2]}
+    pictures = {one["name"]: FieldImages(dot, dot, dot) for one in document["fields"][:2]}
     page = write_report(tmp_path, document, pictures).read_text()
     assert "a &lt;b&gt;.png" in page
     assert "<b>.png" not in page

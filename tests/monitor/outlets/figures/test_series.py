@@ -14,7 +14,7 @@ from monitor.culture import (
     AlertTopic,
     Annotation,
     DishLine,
-    DishStory,
+    DishTimeline,
     UnreadableCapture,
 )
 from monitor.outlets.figures.events import apart
@@ -33,7 +33,7 @@ GREEN_BGR = (0x3D, 0x80, 0x15)
 def story(readings, **told):
     dish = told.pop("dish", "dish-07")
     told.setdefault("line", DishLine(dish, dish, "s"))
-    return DishStory(readings=tuple(readings), **told)
+    return DishTimeline(readings=tuple(readings), **told)
 
 
 def drawn(readings, *, limits=LIMITS, zone=ZONE, **told):
