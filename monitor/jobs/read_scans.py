@@ -43,7 +43,7 @@ TRIES = 5
 _plans_made = count()
 
 
-class FactsChangedError(Exception):
+class _FactsChangedError(Exception):
     """Inside the transaction the facts were others than those that pictures were looked at for.
 
     place : of the scan among those that are read together
@@ -108,7 +108,7 @@ class ScanReader:
             (outcome,) = self._read_together([scan_id], self._assembled(deque([scan_id]), []))
         except MonitorError:
             raise
-        except FactsChangedError:
+        except _FactsChangedError:
             log.warning("scan=%d: changes all the time; it is read later", scan_id)
             return None
         except Exception:
@@ -201,7 +201,7 @@ class ScanReader:
                         self._read(place, scan_id, assembled[place])
                         for place, scan_id in enumerate(scan_ids)
                     ]
-            except FactsChangedError as changed:
+            except _FactsChangedError as changed:
                 last = changed
                 if changed.basis is None or changed.calibrations is None:
                     assembled[changed.place] = self._assemble(scan_ids[changed.place])
@@ -215,7 +215,7 @@ class ScanReader:
             if scan is None:
                 return None
             if assembled.reading is None or not assembled.is_of(scan.fields):
-                raise FactsChangedError(place)
+                raise _FactsChangedError(place)
             colonies = assembled.follow(*scan.colonies_before(assembled.reading.at))
             reading = scan.add_reading(assembled.reading, colonies)
             rules = self._rules(scan.facts, reading, now)
@@ -254,7 +254,7 @@ class ScanReader:
             )
         evidence = self._earlier.evidence(basis, used)
         if evidence is None:
-            raise FactsChangedError(place, basis, used)
+            raise _FactsChangedError(place, basis, used)
         return evidence
 
 

@@ -86,9 +86,12 @@ class EarlierScans:
         camera, plan = calibrations.camera, None
         if basis.planned:
             key = _plan_key(basis, camera)
-            if key not in self._plans:
+            if key in self._plans:
+                plan = self._plans[key]
+            elif any(one.measurement.aims for one in basis.planned):
                 return None
-            plan = self._plans[key]
+            else:
+                plan = PlanEvidence(_measured(basis.planned), [])  # no picture is asked
         checks = []
         for picked in basis.picked:
             key = _check_key(basis, picked, camera)
@@ -109,11 +112,7 @@ class EarlierScans:
         ]
         moved_um = self._moved_um(basis.planned, earlier, camera)
         fields = self._aimed_by(basis.planned, earlier, camera) if moved_um is None else []
-        return PlanEvidence(
-            [MeasuredField(one.capture_sha256, one.measurement) for one in fields],
-            earlier,
-            moved_um,
-        )
+        return PlanEvidence(_measured(fields), earlier, moved_um)
 
     def _moved_um(
         self,
@@ -297,6 +296,10 @@ def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Label
         for one in fields
         if one.measurement.stage is not None and one.measurement.pixel_size_um
     ]  # fmt: skip
+
+
+def _measured(fields: Sequence[ScanField]) -> list[MeasuredField]:
+    return [MeasuredField(one.capture_sha256, one.measurement) for one in fields]
 
 
 def _plan_key(basis: Basis, camera: Calibration | None) -> _Key:

@@ -1404,6 +1404,29 @@ def test_a_region_that_is_gone_is_said_to_be_gone(make_line, store):
     assert len(store.plans.all()) == 1
 
 
+def test_what_was_picked_is_looked_at_by_each_scan_of_a_backlog(make_line, store):
+    """The second sees what the first has said; no label map is read while others wait."""
+    line = make_line(**CALIBRATED)
+    plan = picked_between_scans(line, store)
+    draw_label_map(line, 0)
+    (line.config.record.folder / "labels/b.png").write_bytes(b"lost")
+    for hour, label_map in ((3, "labels/b.png"), (4, "labels/a.png"), (5, "labels/a.png")):
+        line.clock.now = max(line.clock.now, NOW.replace(hour=hour))
+        line.worker.says[name_at(hour)] = scanned(
+            0.01, hour, regions=(), aims=(), label_map=label_map
+        )
+        line.take_in(line.drop(name_at(hour)))
+    line.run()
+    line.clock.passes(minutes(5))
+    scans = line.pipeline.complete_scans()
+    with away_while_others_wait(store, line.config.record.folder / "labels") as opened:
+        outcomes = line.pipeline.read_scans(scans)
+    assert len(opened) == 1
+    checks = [[one.check for one in outcome.decision.verdicts] for outcome in outcomes]
+    assert checks == [[], [RemovalCheck.GONE], []]
+    assert store.plans.plan(plan.id).status is PlanStatus.VERIFIED
+
+
 def test_a_region_that_is_still_there_is_told_and_planned_again(make_line, store):
     """Also of a dish whose rest is fine by now, so that it does not count as differentiating."""
     line = make_line(**CALIBRATED)
