@@ -228,7 +228,7 @@ def test_an_alert_that_late_scans_show_to_be_unfounded_is_taken_back_and_said(fr
             line.clock.now,
         )
         assert (str(cleared.kind), cleared.role, cleared.held_back) == ("cleared", "again", None)
-        assert "no ground" in (cleared.text or "")
+        assert "unfounded" in (cleared.text or "")
         mails = [one.subject_id for one in line.store.outbox.undelivered()]
         assert str(cleared.id) in mails
 
