@@ -146,7 +146,7 @@ def test_a_dish_that_lies_elsewhere_gets_its_alert_and_no_plan(tmp_path, caplog)
     decision = decide(assessed, moved, rules(tmp_path))
     assert (decision.plan, decision.replaces_plans) == (None, True)
     assert [one.topic for one in decision.alerts] == [AlertTopic.DIFFERENTIATION]
-    assert "it lies 400 um from where it lay" in caplog.text
+    assert "it is 400 um from where it was" in caplog.text
 
 
 def test_what_is_no_news_is_on_record_and_mailed_to_nobody(tmp_path):
