@@ -26,16 +26,17 @@ def newest_revision() -> str | None:
     return ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
-def is_known_revision(revision: str | None) -> bool:
+def is_known_revision(revision: str | None, migrations: Path = MIGRATIONS) -> bool:
     """Whether a record in that form can be brought to the present one."""
-    script = ScriptDirectory(str(MIGRATIONS))
+    script = ScriptDirectory(str(migrations))
     return revision in {one.revision for one in script.walk_revisions()}
 
 
-def migrate(engine: Engine, where: str) -> None:
+def migrate(engine: Engine, where: str, migrations: Path = MIGRATIONS) -> None:
     """Bring a record, new ones too, to the present form: all of it or nothing.
 
     where : what a person calls the record
+    migrations : Alembic's folder with the steps to that form
 
     Raises RecordError where it is in a form that is not known, or would lose a match of its rows.
     """
@@ -47,14 +48,14 @@ def migrate(engine: Engine, where: str) -> None:
             "are not carried over. Keep the file, give a new record.database or record.folder (or "
             "--state DIR), and read the captures again with colonywatch process FOLDER"
         )
-    if present is not None and not is_known_revision(present):
+    if present is not None and not is_known_revision(present, migrations):
         raise RecordError(
             f"{where}: was written by a newer colonywatch (revision {present}); install that "
             "version, or give another record.database"
         )
     is_sqlite = engine.dialect.name == "sqlite"
     script = Config()
-    script.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    script.set_main_option("script_location", str(migrations).replace("%", "%%"))
     with engine.execution_options(writes=True).connect() as connection:
         if is_sqlite:
             # Tables that others point at are replaced; afterwards every pointer is looked at.

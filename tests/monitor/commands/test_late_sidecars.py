@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import tifffile
 
-from tests.monitor.capture.names.test_wells import plate_xml
 from tests.monitor.capture.pictures import colonies
+from tests.monitor.capture.test_naming import plate_xml
 from tests.monitor.commands.calls import DONE, call, spawn
 
 PICTURE = colonies((600, 700))

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from monitor.capture.names.wells import name_capture
 
 from model.simulation.fields import simulate_field
 from monitor.capture.filesets import hash_file
+from monitor.capture.naming import name_capture
 from monitor.config import UnlistedSettings
 from monitor.segmentation.measuring import load_segmenter, measure
 from monitor.segmentation.request import FieldRequest

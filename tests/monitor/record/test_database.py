@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from contextlib import closing, suppress
@@ -15,7 +16,7 @@ from sqlalchemy import event, inspect, select, text
 from monitor.errors import RecordError
 from monitor.record.database import REVISION, Database
 from monitor.record.files import folder_at
-from monitor.record.migrating import newest_revision
+from monitor.record.migrating import MIGRATIONS, migrate, newest_revision
 from monitor.record.store import Store
 from monitor.record.tables import Base, CaptureRow, DishRow, FileRow
 from tests.monitor.facts import NOW, seen, take
@@ -173,17 +174,28 @@ def test_a_record_from_before_the_first_release_is_refused_with_what_to_do(datab
     assert database_file.read_bytes() == before
 
 
-def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(database_file):
+def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(
+    database_file, tmp_path
+):
     """Tables are replaced with the looking after references off; then every one is looked at."""
+    migrations = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    (migrations / "versions" / "next.py").write_text(
+        "from alembic import op\n"
+        "revision, down_revision, branch_labels, depends_on = 'next', '0.1.0', None, None\n"
+        "def upgrade() -> None:\n"
+        "    op.execute('DELETE FROM folder')\n"
+    )
     with Store(f"sqlite:///{database_file}") as store:
         take(store, "/in/a.tif")
-    with closing(sqlite3.connect(database_file)) as connection, connection:
-        connection.execute("DELETE FROM folder")
-        connection.execute("DELETE FROM alembic_version")
-    with pytest.raises(RecordError, match=r"points at a row of folder that is not there"):
-        Store(f"sqlite:///{database_file}")
+        with pytest.raises(RecordError, match=r"points at a row of folder that is not there"):
+            migrate(store.database.engine, "the record", migrations)
+        assert store.captures.counts()["waiting"] == 1
     with closing(sqlite3.connect(database_file)) as connection:
-        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (0,)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
+            "0.1.0",
+        )
+        assert connection.execute("SELECT count(*) FROM folder").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(
