@@ -281,20 +281,21 @@ def _story(
     """Everything that a mail tells of an alert."""
     from monitor.outlets.mail.stories import AlarmStory, AlertStory
 
-    alert = store.dishes.alert(alert_id)
-    # A rehearsal's alert is on no record that a page could show.
-    links = None if rehearsal else _links_for(alert, config, now)
-    if alert.topic in SILENCES:
-        return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
-    told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
-    overlay, source, plan = None, "", None
-    if alert.reading_id is not None:
-        fields = store.scans.scan_fields(alert.reading_id)
-        if fields:
-            source = fields[0].source
-            worst = fields[0].measurement.overlay
-            overlay = config.record.folder / worst if worst else None
-        plan = store.plans.for_reading(alert.reading_id)
+    with store.looking():
+        alert = store.dishes.alert(alert_id)
+        # A rehearsal's alert is on no record that a page could show.
+        links = None if rehearsal else _links_for(alert, config, now)
+        if alert.topic in SILENCES:
+            return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
+        told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
+        overlay, source, plan = None, "", None
+        if alert.reading_id is not None:
+            fields = store.scans.scan_fields(alert.reading_id)
+            if fields:
+                source = fields[0].source
+                worst = fields[0].measurement.overlay
+                overlay = config.record.folder / worst if worst else None
+            plan = store.plans.for_reading(alert.reading_id)
     return AlertStory(
         alert=alert,
         readings=told.readings,

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from monitor.culture import Reading
 from monitor.errors import RecordError, RecordGoneError
 from monitor.record.in_place import (
     InPlace,
@@ -26,7 +27,7 @@ from monitor.record.in_place import (
     refuse_to_begin_anew,
     why_not_ours,
 )
-from monitor.record.session_cache import Readings
+from monitor.record.session_cache import KNOWN, MOST_READINGS, OWN
 from monitor.record.tables import RecordRow
 
 # The form that the tables have: the newest of the migrations.
@@ -70,7 +71,7 @@ class Database:
                 "colonywatch.sqlite (record.database)"
             ) from problem
         self._here = threading.local()
-        self._readings = Readings()
+        self._readings: dict[int, Reading] = {}
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         file = self.file
         if file is not None:
@@ -159,7 +160,7 @@ class Database:
         with self._following:
             assert self._in_place is not None
             self.engine.dispose()
-            self._readings = Readings()
+            self._readings = {}
             self._in_place = InPlace(self._in_place.path)
 
     @property
@@ -190,11 +191,11 @@ class Database:
         self.refuse_gone()
         with (
             _as_record_error(self._where, self._busy_s),
-            self._readings.session(self.engine) as session,
+            self._session(self.engine) as session,
             self._inside(_Transaction(session, writes=False)),
         ):
             yield session
-            self._readings.keep(session)
+            self._keep_readings(session)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
@@ -215,7 +216,7 @@ class Database:
         engine = self.engine.execution_options(writes=True, durable=durable)
         with (
             _as_record_error(self._where, self._busy_s),
-            self._readings.session(engine) as session,
+            self._session(engine) as session,
         ):
             transaction = _Transaction(session, writes=True, durable=durable)
             with session.begin():
@@ -223,9 +224,19 @@ class Database:
                     yield session
                 if transaction.is_spoilt:
                     raise RuntimeError("a part of a transaction failed and nobody ended the whole")
-            self._readings.keep(session)
+            self._keep_readings(session)
         # What went into a file that was deleted meanwhile was not recorded.
         self.refuse_gone()
+
+    def _session(self, engine: Engine) -> Session:
+        return Session(engine, info={KNOWN: self._readings})
+
+    def _keep_readings(self, session: Session) -> None:
+        """Those that were read in a transaction that has ended well: they never change."""
+        own = session.info.get(OWN, {})
+        if len(self._readings) + len(own) > MOST_READINGS:
+            self._readings.clear()
+        self._readings.update(own)
 
     def _around(self) -> _Transaction | None:
         """The transaction that this thread is in."""

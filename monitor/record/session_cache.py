@@ -10,31 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar, cast
 
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from monitor.culture import Reading
 
 MOST_READINGS = 20_000
 _Row = TypeVar("_Row")
-_ROWS, _HELD, _OWN, _KNOWN = "rows", "held", "own", "known"
-
-
-class Readings:
-    """The readings that a program knows, by their numbers."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, Reading] = {}
-
-    def session(self, engine: Engine) -> Session:
-        return Session(engine, info={_ROWS: {}, _HELD: [], _OWN: {}, _KNOWN: self._known})
-
-    def keep(self, session: Session) -> None:
-        """What was read in a transaction that has ended well."""
-        own = session.info[_OWN]
-        if len(self._known) + len(own) > MOST_READINGS:
-            self._known.clear()
-        self._known.update(own)
+_ROWS, _HELD = "rows", "held"
+# In a session's `info`: the readings that its transaction has read, and those of the program.
+OWN, KNOWN = "own", "known"
 
 
 def remembered(session: Session, what: Hashable, find: Callable[[], _Row]) -> _Row:
@@ -58,18 +42,19 @@ def hold(session: Session, rows: Iterable[object]) -> None:
 
 def known_readings(session: Session) -> tuple[Mapping[int, Reading], dict[int, Reading]]:
     """Those of the program, and those that this transaction has read, which may be added to."""
-    return session.info.get(_KNOWN, {}), session.info.setdefault(_OWN, {})
+    return session.info.get(KNOWN, {}), session.info.setdefault(OWN, {})
 
 
 def forget_readings(session: Session) -> None:
     """After the one thing that changes readings: their times were put right."""
-    session.info.get(_KNOWN, {}).clear()
-    session.info.get(_OWN, {}).clear()
+    session.info.get(KNOWN, {}).clear()
+    session.info.get(OWN, {}).clear()
 
 
 __all__ = [
+    "KNOWN",
     "MOST_READINGS",
-    "Readings",
+    "OWN",
     "forget_readings",
     "hold",
     "known_readings",
