@@ -86,8 +86,7 @@ COMMANDS = (
     Entry(
         "restore",
         "restore:restore",
-        "Make a backup the record again. Stop the daemon first; a daemon whose record is "
-        "gone may keep running.",
+        "Make a backup the record again. Stop the daemon first (unless its record is gone).",
     ),
     Entry(
         "retry",
