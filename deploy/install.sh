@@ -197,7 +197,7 @@ refuse_if_too_little_is_free() {  # $1: MiB needed, $2: for what
 }
 [[ $packages != yes ]] || refuse_if_too_little_is_free "$needed_mib" "the program"
 free=$(free_mib "$state")
-((free >= 2048)) || warn "/var/lib/colonywatch: only $free MiB free for database and pictures"
+((free >= 2048)) || warn "/var/lib/colonywatch: only $free MiB free for database and images"
 
 if [[ $staged == no ]]; then
     exec 9>/run/lock/colonywatch-install.lock

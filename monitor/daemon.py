@@ -29,7 +29,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.capture.filesets import BundleTooLargeError, FileStat, look_at_file, look_at_open_file
-from monitor.capture.known_files import KnownLooks, SizeAndTime
+from monitor.capture.known_files import KnownFiles, SizeAndTime
 from monitor.capture.names.patterns import shown_name
 from monitor.capture.settling import Settling
 from monitor.capture.walking import lies_within
@@ -162,7 +162,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._notices: queue.SimpleQueue[_Notice] = queue.SimpleQueue()
-        self._known = KnownLooks(store.captures.looks)
+        self._known = KnownFiles(store.captures.looks)
         self._in_work: dict[int, _Started] = {}
         self._pace = _Pace()
         self._loop_at = time.monotonic()

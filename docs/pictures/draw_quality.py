@@ -13,7 +13,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-from model.simulate import simulate_field
+from model.simulation.fields import simulate_field
 
 from monitor.capture.quality.consistency import ImageStats, unlike
 from monitor.capture.quality.image_quality import judge

@@ -12,7 +12,7 @@ SizeAndTime = tuple[int, int]
 MOST = 100_000
 
 
-class KnownLooks:
+class KnownFiles:
     """What files looked like when they were last taken in. The latest are held here, all others are
     asked of the record.
 

@@ -216,7 +216,7 @@ def _subject(story: DigestStory) -> tuple[str, str]:
         parts.append(f"{counted(len(silent), 'other dish', 'other dishes')} {verb} a look")
     wrong = [one for one in story.alarms if one.closed_at is None]
     if wrong:
-        parts.append(counted(len(wrong), "alarm"))
+        parts.append(counted(len(wrong), "silence alert"))
     if story.plans:
         parts.append(f"{counted(len(story.plans), 'plan')} to approve")
     told = ", ".join(parts) or f"all quiet, {dishes}"

@@ -23,7 +23,7 @@ def test_it_says_where_it_is_answers_there_and_ends_when_told(tmp_path):
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
         assert found is not None
         with urllib.request.urlopen(found[0], timeout=LIMIT_S) as page:
-            assert "No dish is on record yet" in page.read().decode()
+            assert "No dish has been recorded yet" in page.read().decode()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=LIMIT_S)
         assert process.returncode in (DONE, -signal.SIGTERM)

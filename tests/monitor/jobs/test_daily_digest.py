@@ -255,7 +255,7 @@ def test_silence_plans_and_doubt_stand_there_too(store, config):
             dish=dish, source=source, now=NOW + hours(3),
         )  # fmt: skip
     text = told(store, config)
-    assert "2 alarms, 1 plan to approve" in text
+    assert "2 silence alerts, 1 plan to approve" in text
     assert "- this machine: disk nearly full, since 3 Nov, 12:30" in text
     assert "- source incubator: no new captures, since 3 Nov, 12:30" in text
     assert "colonywatch removals approve 20261103-00000001" in text

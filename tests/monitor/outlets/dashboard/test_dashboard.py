@@ -210,7 +210,7 @@ def test_an_empty_record_has_pages_too(site):
         answer = site.look(path)
         assert answer.status == 200, path
         read_page(answer)
-    assert "No dish is on record yet" in read_page(site.look("/"))
+    assert "No dish has been recorded yet" in read_page(site.look("/"))
     assert "daemon is not running" in read_page(site.look("/"))
 
 
@@ -389,7 +389,7 @@ def test_an_answer_says_who_and_what_and_is_remembered(site):
     assert "HttpOnly" in cookie
     again = site.look(page, Cookie=cookie.split(";")[0])
     assert 'value="Ada"' in again.text
-    assert "Ada knows of it" in read_page(again)
+    assert "Ada has known about it" in read_page(again)
 
 
 def test_a_rest_can_be_kept_and_ended(site):
@@ -424,7 +424,7 @@ def test_an_answer_on_what_was_seen_before_somebody_else_answered_is_not_taken(s
     site.send(page, who="Ada", note="seen")
     late = site.send(page, before, who="Bob", note="mine")
     assert late.status == 409
-    assert "Ada knows of it" in read_page(late)
+    assert "Ada has known about it" in read_page(late)
     assert site.store.dishes.alert(1).acknowledged_by == "Ada"
     # Having seen that, Bob may.
     assert site.send(page, as_of_in(late.text), who="Bob", note="mine").status == 303
