@@ -61,8 +61,9 @@ class SourceChange:
                 f"if it has another name now, add formerly: [{self.old}] to it; else end them "
                 "(colonywatch dishes end)"
             )
+        goes = "goes" if self.dishes == 1 else "go"
         why = " (the same folder)" if self.by_path else ""
-        return f"source {self.old} is now called {self.new}{why}; {counted} of it go on"
+        return f"source {self.old} is now called {self.new}{why}; {counted} of it {goes} on"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_sixteen_bits_colour_tiff_and_palette_are_read(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "labels of another size": ({"labels": np.zeros((40, 61), np.uint8)}, r"40 x 61 pixels"),
     "a class that is none": ({"labels": np.full((40, 60), 7, np.uint8)}, r"value\(s\) 7"),
-    "colour labels": ({"labels": np.zeros((40, 60, 3), np.uint8)}, r"is a colour picture"),
+    "colour labels": ({"labels": np.zeros((40, 60, 3), np.uint8)}, r"is a colour image"),
     "a single class": ({"labels": np.ones((40, 60), np.uint8)}, r"are undifferentiated"),
     "nothing known": ({"labels": np.full((40, 60), 255, np.uint8)}, r"255 \(unknown\)"),
 }

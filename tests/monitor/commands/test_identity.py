@@ -95,7 +95,7 @@ def test_one_frame_for_three_wells_is_read_for_none_and_alarmed(fields, tmp_path
     assert alerts(state) == [("equal-pictures", "raised")]
     (mail,) = (state / "mailbox").glob("*.eml")
     text = mail.read_text()
-    assert "equal pictures" in text.lower()
+    assert "equal images" in text.lower()
     assert all(well in text for well in wells)
 
 
@@ -173,7 +173,7 @@ def test_a_source_with_a_new_name_keeps_its_dishes(fields, tmp_path):
     old, new = config_of(tmp_path, old=folder), config_of(tmp_path, new=folder)
     spawn("process", folder, "--config", old, "--state", state)
     said = call("check-config", "--config", new, "--state", state)
-    assert "source old is called new now (the same folder); 1 dish of it go" in said.err
+    assert "source old is now called new (the same folder); 1 dish of it goes on" in said.err
     put(fields[0], folder / "dish-07_20261129T060000Z_f1.tif")
     answer = spawn("process", folder, "--config", new, "--state", state, "--json")
     assert (answer.document["known"], answer.document["recorded"]) == (2, 1)
@@ -196,7 +196,7 @@ def test_a_source_that_is_gone_from_the_configuration_is_said(fields, tmp_path):
 REFUSED = {
     "two sources in one folder": ([("a", "x", []), ("b", "x", [])], "two sources have the folder"),
     "a former name in use": ([("a", "x", ["b"]), ("b", "y", [])], "'b' is a source's present name"),
-    "one former name twice": ([("a", "x", ["o"]), ("b", "y", ["o"])], "of another source too"),
+    "one former name twice": ([("a", "x", ["o"]), ("b", "y", ["o"])], "of another source, too"),
     "the name of no source": ([("unlisted", "x", [])], "what belongs to no source"),
 }
 
