@@ -321,8 +321,11 @@ def _labelled(
     if found.without_labels:
         some = ", ".join(shown(name) for name in found.without_labels[:5])
         more = len(found.without_labels) - 5
+        count = len(found.without_labels)
+        what = "1 image has" if count == 1 else f"{count} images have"
+        left = "is" if count == 1 else "are"
         say(
-            f"{len(found.without_labels)} images have no labels and are left out: {some}"
+            f"{what} no labels and {left} left out: {some}"
             + (f" and {more} more" if more > 0 else "")
         )
     unsized = [one.name for one in found.images if one.pixel_size_um is None]

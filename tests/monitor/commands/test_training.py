@@ -65,11 +65,11 @@ def test_a_model_is_trained_and_measured(
     answer = call("train", lab, "--out", out, "--from", model, "--steps", "5", "--json")
     assert answer.code == DONE, answer.err
     assert answer.document["training"]["turns"] == 2
-    assert "1 images have no labels and are left out: spare.png" in answer.err
+    assert "1 image has no labels and is left out: spare.png" in answer.err
     assert "turn 1 of 2" in answer.err
     again = call("train", lab, "--out", out, "--from", model, "--steps", "5")
     assert again.code == FAILED
-    assert "holds a model already" in again.err
+    assert "already holds a model" in again.err
     report = tmp_path / "report"
     answer = call("evaluate", lab, "--model", out, "--out", report, "--json")
     assert answer.code == DONE, answer.err

@@ -92,7 +92,7 @@ def test_the_middle_of_an_image_with_even_sides_lies_between_four_pixels():
         ({"pixel_size_um": math.nan}, "pixel size of nan"),
         ({"pixel_to_stage": ((1.0, 1.0), (1.0, 1.0))}, "onto a line"),
         ({"pixel_to_stage": ((1.0, 1.0),)}, "2 x 2"),
-        ({"centre": StagePosition(math.nan, 0.0)}, "no stage position"),
+        ({"centre": StagePosition(math.nan, 0.0)}, "is not a stage position"),
     ],
 )
 @pytest.mark.parametrize("move", [image_to_stage, stage_to_image])
