@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Long by the tables that it makes.
     op.create_table('analysis',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('model_name', monitor.record.tables.column_types.AnyText(), nullable=False),
