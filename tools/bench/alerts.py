@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, Reading
-from monitor.decisions.status import Standing, can_be_judged, judge
+from monitor.culture import AlertKind, Reading, Standing
+from monitor.decisions.status import can_be_judged, judge
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 5, tzinfo=UTC)
