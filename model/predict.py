@@ -12,12 +12,14 @@ from typing import Final, Protocol, cast
 
 from model.manifest import MANIFEST, PMF_CNN, ModelError, ModelSummary, kind_of, read_json
 from model.preprocessing import to_grey
-from model.segmentation import Segmentation, Segmenter
+from model.segmentation import Doubt, DoubtReason, Segmentation, Segmenter
 from model.strips import Rows
 
 __all__ = [
     "KINDS",
     "STARTER",
+    "Doubt",
+    "DoubtReason",
     "ModelError",
     "ModelSummary",
     "Rows",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -47,6 +48,36 @@ class Segmenter(Protocol):
         ...
 
 
+class DoubtReason(StrEnum):
+    """Why a segmentation may not be trusted."""
+
+    UNFAMILIAR = "unfamiliar"  # the image is of a kind that the model does not know
+    DISAGREEMENT = "disagreement"  # readings of the same image disagree
+    UNCLEAR = "unclear"  # the class distributions themselves are too flat for a number
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How far a segmentation may be trusted.
+
+    reasons : why it is in doubt; empty where it is not
+    interval : 90 % interval of the differentiated fraction, (low, high) in 0..1; None where there
+        are no cells or the model gives none
+    kind : kind of image that it is most like, as the model's card names it; None if of none
+    calibrated : whether the interval was calibrated on images of that kind (at least 9 independent
+        dishes or lines)
+    """
+
+    reasons: tuple[DoubtReason, ...] = ()
+    interval: tuple[float, float] | None = None
+    kind: str | None = None
+    calibrated: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self.reasons)
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """What stands where in an image.
@@ -59,6 +90,7 @@ class Segmentation:
     assumed_pixel_size_um : the pixel size that was assumed when none was given, else None
     uncertainty : 0..1, mean entropy of the class distribution over the cells' area (over all of it
         where there are no cells), 1 where all classes are equally likely
+    doubt : how far it may be trusted, where the model can tell
     """
 
     probabilities: NDArray[np.float32]
@@ -67,6 +99,7 @@ class Segmentation:
     pixel_size_um: float | None
     assumed_pixel_size_um: float | None
     uncertainty: float
+    doubt: Doubt = Doubt()
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:

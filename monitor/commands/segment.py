@@ -150,7 +150,8 @@ def _written(found: MeasuredImage, folder: Path, stem: str) -> tuple[Path, Path]
 
 def _numbers(found: MeasuredImage) -> dict[str, Any]:
     """What the image shows, in the words of the JSON form."""
-    areas, size = found.areas, found.pixel_size
+    areas, size, doubt = found.areas, found.pixel_size, found.doubt
+    doubts = [*found.quality.doubts, *doubt.reasons]
     counts = {
         "background": areas.background_px,
         "undifferentiated": areas.undifferentiated_px,
@@ -182,7 +183,11 @@ def _numbers(found: MeasuredImage) -> dict[str, Any]:
             for colony in found.colonies
         ],
         "differentiated_regions": len(found.regions),
-        "doubts": list(found.quality.doubts),
+        "in_doubt": bool(doubts),
+        "doubts": doubts,
+        "differentiated_interval": None if doubt.interval is None else list(doubt.interval),
+        "interval_calibrated": doubt.calibrated,
+        "image_kind": doubt.kind,
     }
 
 
@@ -210,6 +215,10 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
         f"differentiated {percent(document['differentiated_fraction'])} of the cells, confluence "
         f"{percent(document['confluence'])}, {document['colonies']} colonies"
     )
+    if document["differentiated_interval"] is not None:
+        low, high = document["differentiated_interval"]
+        how = "" if document["interval_calibrated"] else "; not calibrated on images of this kind"
+        out.print(f"90 % interval {percent(low)} to {percent(high)}{how}")
     if document["pixel_size_um"] is None:
         say(
             f"{image.name}: no pixel size in the file or its name; taken as "

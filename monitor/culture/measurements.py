@@ -211,6 +211,35 @@ class PixelSize:
         return self if self.um is not None or um is None else PixelSize(um, assumed=True)
 
 
+class DoubtReason(StrEnum):
+    """Why the network's reading of an image may not be trusted."""
+
+    UNFAMILIAR = "unfamiliar"  # the image is of a kind that the model does not know
+    DISAGREEMENT = "disagreement"  # readings of the same image disagree
+    UNCLEAR = "unclear"  # the class distributions themselves are too flat for a number
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How far the network's reading of an image may be trusted.
+
+    reasons : why it is in doubt; empty where it is not
+    interval : 90 % interval of the differentiated fraction, (low, high) in 0..1; None where there
+        are no cells or the model gives none
+    kind : kind of image that it is most like, as the model's card names it; None if of none
+    calibrated : whether the interval was calibrated on images of that kind
+    """
+
+    reasons: tuple[DoubtReason, ...] = ()
+    interval: tuple[float, float] | None = None
+    kind: str | None = None
+    calibrated: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self.reasons)
+
+
 @dataclass(frozen=True)
 class FieldMeasurement:
     """Everything that one capture says once it is segmented.
@@ -224,6 +253,8 @@ class FieldMeasurement:
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
     in_transmitted_light : whether name, file or sidecar say so
     beside : hash of what stood of the picture in files beside it; empty where nothing did
+    doubts : what is wrong with the image itself
+    doubt : how far the network's reading of it may be trusted
     """
 
     shape: tuple[int, int]
@@ -249,6 +280,7 @@ class FieldMeasurement:
     zone: str | None = None
     beside: str = ""
     in_transmitted_light: bool = False
+    doubt: Doubt = Doubt()
 
     @property
     def pixel_size_um(self) -> float | None:

@@ -21,7 +21,15 @@ from monitor.capture.pixel_size import pixel_size_of
 from monitor.capture.quality.image_quality import Quality, judge
 from monitor.capture.quality.round_well import RoundWell, find_round_well
 from monitor.config import SourceSettings
-from monitor.culture import Colony, FieldAreas, NamedParts, PixelSize, Region
+from monitor.culture import (
+    Colony,
+    Doubt,
+    DoubtReason,
+    FieldAreas,
+    NamedParts,
+    PixelSize,
+    Region,
+)
 from monitor.errors import CaptureError
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
@@ -65,6 +73,19 @@ class MeasuredImage:
     overlay: bytes
     overlay_width_px: int
     label_map: bytes
+
+    @property
+    def doubt(self) -> Doubt:
+        """How far the network's reading may be trusted; without an interval where the label map
+        has no cells.
+        """
+        found = self.segmentation.doubt
+        return Doubt(
+            reasons=tuple(DoubtReason(reason.value) for reason in found.reasons),
+            interval=found.interval if self.areas.cells_px else None,
+            kind=found.kind,
+            calibrated=found.calibrated,
+        )
 
 
 @dataclass(frozen=True)

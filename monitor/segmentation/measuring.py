@@ -123,6 +123,7 @@ def _measure(
         aiming=None if found.pixel_size.known_um is None else request.removal.aiming,
         beside=beside_hash(sidecar, picture.beside),
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
+        doubt=found.doubt,
     )
 
 

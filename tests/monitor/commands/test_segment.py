@@ -193,7 +193,12 @@ def test_segment_says_what_the_daemons_worker_says(case, grey, tmp_path):
     ]
     assert found["differentiated_regions"] == len(measured.regions)
     assert found["uncertainty"] == measured.uncertainty
-    assert found["doubts"] == list(measured.doubts)
+    doubt = measured.doubt
+    assert found["doubts"] == [*measured.doubts, *doubt.reasons]
+    assert found["in_doubt"] == bool(found["doubts"])
+    assert found["differentiated_interval"] == (doubt.interval and list(doubt.interval))
+    assert found["interval_calibrated"] == doubt.calibrated
+    assert found["image_kind"] == doubt.kind
     labels, theirs = (
         cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         for path in (found["labels"], tmp_path / "state" / str(measured.label_map))

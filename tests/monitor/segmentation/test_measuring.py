@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.predict import Segmentation
+from model.predict import Doubt, DoubtReason, Segmentation
 from model.strips import as_rows
+from monitor import culture
 from monitor.capture.filesets import hash_file
 from monitor.capture.formats.image import Picture
 from monitor.capture.formats.metadata import Said
@@ -210,3 +211,51 @@ def test_an_assumed_pixel_size_is_for_drawing_alone():
     assert assumed == PixelSize(1.75, assumed=True)
     assert (assumed.known_um, assumed.assumed_um) == (None, 1.75)
     assert (known.known_um, known.assumed_um) == (0.65, None)
+
+
+class DoubtingSegmenter(StandInSegmenter):
+    """Calls everything differentiated, and doubts it."""
+
+    doubt = Doubt((DoubtReason.UNFAMILIAR,), (0.2, 0.9), "plates", calibrated=True)
+    surest = 2
+
+    def segment(self, pixels, pixel_size_um, *, inside=None):
+        found = super().segment(pixels, pixel_size_um, inside=inside)
+        sure = np.zeros_like(found.probabilities)
+        sure[self.surest] = 1
+        return replace(found, probabilities=sure, doubt=self.doubt)
+
+
+class EmptyAndDoubting(DoubtingSegmenter):
+    surest = 0
+
+
+def test_what_the_model_doubts_comes_with_the_measurement_and_over_to_another_process(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(colonies((200, 300))))
+    measured = measure(
+        DoubtingSegmenter(),  # type: ignore[arg-type]
+        request(path, tmp_path / "state", NamedParts("dish", "dish-time")),
+    )
+    assert measured.doubt == culture.Doubt(
+        (culture.DoubtReason.UNFAMILIAR,), (0.2, 0.9), "plates", calibrated=True
+    )
+    assert measured.doubt.in_doubt
+    assert pickle.loads(pickle.dumps(measured)) == measured
+
+
+def test_where_nothing_is_known_nothing_is_doubted():
+    doubt = measured_image(picture()).doubt
+    assert doubt == culture.Doubt()
+    assert not doubt.in_doubt
+
+
+def test_a_field_without_cells_can_be_in_doubt_but_has_no_interval():
+    """A fraction of no cells is undefined, and so is what lies about it."""
+    doubt = measured_image(picture(), segmenter=EmptyAndDoubting()).doubt
+    assert doubt.in_doubt
+    assert doubt.interval is None
+
+
+def test_every_reason_of_the_model_is_a_reason_of_the_field():
+    assert [one.value for one in DoubtReason] == [one.value for one in culture.DoubtReason]
