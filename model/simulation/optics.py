@@ -1,4 +1,4 @@
-"""What the microscope makes of a field: light, focus, grain, litter, dead cells, a burnt-in bar."""
+"""What the microscope makes of a field: light, focus, grain, litter, dead cells, burnt-in text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.classes import UNKNOWN, CellClass
+from model.simulation.burnt_in import burn_in
 from model.simulation.cells import Culture
 from model.simulation.drawing import (
     FloatImage,
@@ -87,7 +88,7 @@ def draw_optics(rng: np.random.Generator, modality: Modality) -> Optics:
         tile_px=int(rng.integers(120, 420)) if chance(rng, 0.1) else 0,
         tile_gain=rng.uniform(0.1, 1.0) * min(contrast, 0.1),
         well=chance(rng, 0.06),
-        bar=chance(rng, 0.05),
+        bar=chance(rng, 0.12),
         jpeg_quality=(
             int(rng.integers(90 if contrast < 0.05 else 80 if contrast < 0.12 else 60, 97))
             if chance(rng, 0.3)
@@ -249,16 +250,6 @@ def _blemishes(
     return signal
 
 
-def _burn_bar(image: FloatImage, labels: Labels, pixel_size_um: float, white: float) -> None:
-    """A scale bar in the bottom right corner, in place; its pixels become unknown."""
-    rows, columns = labels.shape
-    length = int(min(columns // 3, max(8, 200 / pixel_size_um)))
-    thick = max(2, rows // 120)
-    bottom, right = rows - max(4, rows // 30), columns - max(4, columns // 30)
-    image[bottom - thick : bottom, right - length : right] = white
-    labels[bottom - thick : bottom, right - length : right] = UNKNOWN
-
-
 def photograph(
     steady: np.random.Generator,
     passing: np.random.Generator,
@@ -326,7 +317,8 @@ def photograph(
         image[outside] = steady.uniform(0, 12) + 0.3 * np.abs(grain[outside])
         labels[outside] = UNKNOWN
     if optics.bar:
-        _burn_bar(image, labels, pixel_size_um, float(steady.choice([0.0, 255.0])))
+        # By chance of its own: what is drawn after it is the same as without it.
+        burn_in(np.random.default_rng(int(steady.integers(2**62))), image, labels, pixel_size_um)
     if optics.resample < 1:
         small = cv2.resize(
             image, None, fx=optics.resample, fy=optics.resample, interpolation=cv2.INTER_AREA
