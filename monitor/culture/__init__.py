@@ -26,6 +26,7 @@ from monitor.culture.captures import (
 from monitor.culture.course import COURSE_TOPICS, LOOK_BACK, Course, Stand, Standing
 from monitor.culture.dishes import Annotation, DishLine, DishStatus
 from monitor.culture.measurements import (
+    NOTHING_SAID,
     Aim,
     Aiming,
     AimPoint,
@@ -91,6 +92,7 @@ __all__ = [
     "LIVE_PLANS",
     "LOOK_BACK",
     "MISDATED",
+    "NOTHING_SAID",
     "UNLISTED",
     "UNSURE",
     "Aim",

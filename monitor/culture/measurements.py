@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from monitor.culture.captures import StagePosition
 
@@ -238,6 +239,10 @@ class Doubt:
     @property
     def in_doubt(self) -> bool:
         return bool(self.reasons)
+
+
+NOTHING_SAID: Final = Doubt()
+"""Of a model that cannot tell how far it may be trusted: neither in doubt nor sure."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from monitor.culture.measurements import FieldMeasurement
+from monitor.culture.measurements import NOTHING_SAID, Doubt, FieldMeasurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,11 @@ class ColonyMap:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the fields of one scan add up to. Areas are None where a pixel size is missing."""
+    """What the fields of one scan add up to. Areas are None where a pixel size is missing.
+
+    doubts : what is wrong with its images or their dates
+    doubt : how far the network's reading of them may be trusted
+    """
 
     at: datetime
     captures: int
@@ -137,6 +141,7 @@ class Summary:
     joined: FieldsJoined = FieldsJoined.ONE
     imaged_share: float | None = None
     colony_um2: float | None = None
+    doubt: Doubt = NOTHING_SAID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +171,8 @@ class Reading:
     joined : how the fields were put together
     imaged_share : imaged area / area of the vessel; None where one of them is not known
     colony_um2 : median area of a colony
+    doubts : what is wrong with its images or their dates
+    doubt : how far the network's reading of them may be trusted, joined over the fields
     """
 
     id: int
@@ -188,6 +195,7 @@ class Reading:
     joined: FieldsJoined = FieldsJoined.ONE
     imaged_share: float | None = None
     colony_um2: float | None = None
+    doubt: Doubt = NOTHING_SAID
 
     @property
     def look_at_it(self) -> bool:

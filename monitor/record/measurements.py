@@ -20,6 +20,7 @@ from monitor.culture import (
     Region,
     StagePosition,
 )
+from monitor.record.doubt_documents import doubt_document, doubt_of
 from monitor.record.files import analysis_of
 from monitor.record.plan_documents import aim_of, aiming_of, rings_of
 from monitor.record.tables import CaptureRow, MeasurementRow
@@ -101,6 +102,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         aiming=aiming_of(detail.get("aiming")),
         beside=row.beside,
         in_transmitted_light=detail.get("in_transmitted_light", False),
+        doubt=doubt_of(detail.get("doubt")),
     )
 
 
@@ -141,6 +143,9 @@ def store_measurement(
         "label_map": measured.label_map,
         "in_transmitted_light": measured.in_transmitted_light,
     }
+    doubt = doubt_document(measured.doubt)
+    if doubt is not None:
+        detail["doubt"] = doubt
     stage = measured.stage
     session.add(
         MeasurementRow(

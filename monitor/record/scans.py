@@ -28,6 +28,7 @@ from monitor.record.capture_states import is_due, unfinished
 from monitor.record.carrying_out import carry_out, note_what_is_new
 from monitor.record.colonies import add_colonies, colonies_before
 from monitor.record.database import Database
+from monitor.record.doubt_documents import doubt_document
 from monitor.record.files import analysis_of
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import plan_of_reading
@@ -238,7 +239,11 @@ class OpenScan:
 
     def _new_row(self, new: NewReading, facts: ScanFacts) -> ReadingRow:
         session = self._session
-        values = {**vars(new), "doubts": list(new.doubts)}
+        values = {
+            **vars(new),
+            "doubts": list(new.doubts),
+            "doubt": doubt_document(new.doubt),
+        }
         del values["model_sha256"], values["settings_sha256"]
         row = ReadingRow(
             dish_id=self._dish.id,

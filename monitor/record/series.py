@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import FieldsJoined, Reading
+from monitor.record.doubt_documents import doubt_of
 from monitor.record.session_cache import known_readings
 from monitor.record.tables import AnalysisRow, DishRow, ReadingRow, ScanRow
 
@@ -144,4 +145,5 @@ def reading_of(
         joined=FieldsJoined(row.joined),
         imaged_share=row.imaged_share,
         colony_um2=row.colony_um2,
+        doubt=doubt_of(row.doubt),
     )

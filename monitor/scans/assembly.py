@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import pi, prod
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def _new_reading(
         vessel_um2=_vessel_um2(settings, measured),
     )
     return NewReading(
-        **asdict(summary),
+        **vars(summary),
         model_sha256=measured[0].model_sha256,
         settings_sha256=_common_hash({field.settings_sha256 for field in measured}),
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from monitor.culture import FieldAreas, FieldMeasurement, FieldsJoined, ScanColony, Summary
+from monitor.scans.doubt import Part, doubt_of_scan
 
 # A vessel is known to some per cent; more than that is an error that must not be hidden.
 _VESSEL_TOLERANCE = 1.05
@@ -54,13 +55,18 @@ def sum_up(
     if calibrated and vessel_um2 is not None and joined is not FieldsJoined.ADDED:
         share = imaged / vessel_um2
     doubts = sorted({doubt for field in fields for doubt in field.doubts})
+    fraction = differentiated / cells if cells else None
+    trust = [
+        Part(part, one.cells_px * weight, field.doubt)
+        for part, one, weight, field in zip(parts, own, weights, fields, strict=True)
+    ]
     return Summary(
         at=min(field.acquired_at for field in fields),
         captures=len(fields),
         background_um2=background if calibrated else None,
         undifferentiated_um2=undifferentiated if calibrated else None,
         differentiated_um2=differentiated if calibrated else None,
-        differentiated_fraction=differentiated / cells if cells else None,
+        differentiated_fraction=fraction,
         confluence=cells / imaged if imaged else None,
         uncertainty=_uncertainty(fields, parts),
         pixel_size_um=_common(sizes) if calibrated else None,
@@ -69,6 +75,7 @@ def sum_up(
         joined=joined,
         imaged_share=min(1.0, share) if share and share <= _VESSEL_TOLERANCE else None,
         colony_um2=median(sizes_um2) if sizes_um2 else None,
+        doubt=doubt_of_scan(trust, fraction),
     )
 
 

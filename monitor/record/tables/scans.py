@@ -91,6 +91,8 @@ class ReadingRow(Base):
     joined: Mapped[str] = mapped_column(String(10), server_default="one field")
     imaged_share: Mapped[float | None]
     colony_um2: Mapped[float | None]
+    # How far the network may be trusted (`doubt_documents`); NULL: its model says nothing of it.
+    doubt: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     analysis: Mapped[AnalysisRow] = relationship()

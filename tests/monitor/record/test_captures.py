@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.culture import CaptureState
+from monitor.culture import CaptureState, Doubt, DoubtReason
 from monitor.record.capture_states import retry_after
 from monitor.record.intake import TakenIn
 from monitor.record.store import Store
@@ -535,6 +535,23 @@ def test_a_measurement_without_scale_and_place_comes_back_so(store):
     outcome = read(store, scan)
     assert outcome is not None
     assert store.scans.scan_fields(outcome.reading.id)[0].measurement == measured
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        Doubt(),
+        Doubt(kind="ips 4x"),
+        Doubt((DoubtReason.UNFAMILIAR, DoubtReason.UNCLEAR), None, None),
+        Doubt((), (0.0, 0.1 + 0.2), "ips 4x", calibrated=True),
+    ],
+)
+def test_what_the_model_says_of_its_doubt_comes_back_to_the_last_digit(store, doubt):
+    measured = measurement(doubt=doubt)
+    outcome = read(store, measure(store, "/in/a.tif", place(), measured))
+    assert outcome is not None
+    (field,) = store.scans.scan_fields(outcome.reading.id)
+    assert field.measurement.doubt == doubt
 
 
 def test_finding_copes_with_more_captures_than_a_statement_takes(store):

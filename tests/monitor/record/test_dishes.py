@@ -4,12 +4,14 @@ import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from monitor.culture import (
     AlertKind,
     CaptureState,
     DishStatus,
+    Doubt,
+    DoubtReason,
     NewAlert,
     PlanStatus,
     ScanDecision,
@@ -225,6 +227,27 @@ def test_a_reading_without_cells_has_no_fraction(store):
     assert outcome is not None
     assert outcome.reading.differentiated_fraction is None
     assert outcome.reading.confluence == 0.0
+
+
+def test_a_reading_carries_the_doubt_of_its_fields(store):
+    sure = Doubt((), (0.25, 0.5), "ips 4x", calibrated=True)
+    unsure = Doubt((DoubtReason.UNFAMILIAR,), (0.5, 1.0))
+    scan = measure(store, "/1", place(key="s1", field="a"), measurement(600, 300, 100, doubt=sure))
+    measure(store, "/2", place(key="s1", field="b"), measurement(600, 100, 300, doubt=unsure))
+    outcome = read(store, scan)
+    assert outcome is not None
+    expected = Doubt((DoubtReason.UNFAMILIAR,), (0.375, 0.75), "ips 4x", calibrated=False)
+    assert outcome.reading.doubt == expected
+    assert store.dishes.history(DISH)[0].doubt == expected
+
+
+def test_a_reading_whose_model_says_nothing_of_doubt_has_nothing_on_record(store):
+    """Not that it is sure: nobody looked."""
+    outcome = read(store, measure(store, "/1", place()))
+    assert outcome is not None
+    assert outcome.reading.doubt == Doubt()
+    with store.database.reading() as session:
+        assert session.execute(text("SELECT doubt FROM reading")).scalar_one() is None
 
 
 def test_a_late_field_makes_a_second_version_and_nothing_is_overwritten(store):

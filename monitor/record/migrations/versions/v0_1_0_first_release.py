@@ -236,6 +236,7 @@ def upgrade() -> None:
     sa.Column('joined', sa.String(length=10), server_default='one field', nullable=False),
     sa.Column('imaged_share', sa.Double(), nullable=True),
     sa.Column('colony_um2', sa.Double(), nullable=True),
+    sa.Column('doubt', sa.JSON(none_as_null=True), nullable=True),
     sa.Column('created_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.ForeignKeyConstraint(['analysis_id'], ['analysis.id'], name=op.f('fk_reading_analysis_id')),
     sa.ForeignKeyConstraint(['dish_id'], ['dish.id'], name=op.f('fk_reading_dish_id')),
