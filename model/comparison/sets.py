@@ -252,7 +252,7 @@ def _simulated(name: str, real: str | None = None) -> Callable[[Path], Compariso
 
     def read(data: Path) -> ComparisonSet:
         from model.simulation.labelled import FIRST_TEST_SEED, FIRST_TRAINING_SEED, simulated
-        from model.starter.card import IPS_FIELDS_PIXEL_SIZE_UM
+        from model.starter.settings import IPS_FIELDS_PIXEL_SIZE_UM
 
         def prepared(one: LabelledImage) -> TrainingField:
             return prepare(one, PHASE_UM, Normalisation(), 8, IPS_FIELDS_PIXEL_SIZE_UM)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from model.checkpoint import Manifest
 from model.evaluate import Evaluation
 from model.network import multiply_adds_per_pixel
-from model.starter.real_fields import SPREAD_CELLS_PIXEL_SIZE_UM
-
-IPS_FIELDS_PIXEL_SIZE_UM: Final = 3.0
-"""Not stated by its source; from the size of the cells."""
+from model.starter.settings import IPS_FIELDS_PIXEL_SIZE_UM, SPREAD_CELLS_PIXEL_SIZE_UM
 
 
 def short(measured: Evaluation) -> dict[str, Any]:

@@ -16,11 +16,14 @@ from model.labelled_files import read_image, read_labels
 from model.preprocessing import Normalisation, at_working_scale, normalise
 from model.starter.local_contrast import local_contrast_labels, well_of
 from model.starter.progress import say
-from model.starter.settings import HELD_EVERY, UM_PER_PIXEL, WELL_DIAMETER_UM
+from model.starter.settings import (
+    HELD_EVERY,
+    SPREAD_CELLS_PIXEL_SIZE_UM,
+    UM_PER_PIXEL,
+    WELL_DIAMETER_UM,
+)
 from model.train import FieldGroup
 
-SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.5
-"""Not stated by its source; such cells are 30 to 60 um long."""
 WALL_UM: Final = 150.0
 
 

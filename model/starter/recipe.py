@@ -31,11 +31,17 @@ from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import Normalisation
 from model.segmentation import Segmenter
 from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
-from model.starter.card import IPS_FIELDS_PIXEL_SIZE_UM, card, short
+from model.starter.card import card, short
 from model.starter.local_contrast import reference_labels, well_of
 from model.starter.progress import say, tell
 from model.starter.real_fields import held_names, labelled_pictures, pictures_in, real_groups
-from model.starter.settings import STARTER_CONFIG, STARTER_SETTINGS, UM_PER_PIXEL, WELL_DIAMETER_UM
+from model.starter.settings import (
+    IPS_FIELDS_PIXEL_SIZE_UM,
+    STARTER_CONFIG,
+    STARTER_SETTINGS,
+    UM_PER_PIXEL,
+    WELL_DIAMETER_UM,
+)
 from model.starter.training_fields import (
     EMPTY_DISHES,
     EMPTY_SHARE,

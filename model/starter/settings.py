@@ -21,3 +21,7 @@ STARTER_CONFIG: Final = PmfCNNConfig(
 STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8)
 HELD_EVERY: Final = 4
 WELL_DIAMETER_UM: Final = 6400.0
+SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.8708
+"""By the private tag 65326 of the source's raw TIFFs."""
+IPS_FIELDS_PIXEL_SIZE_UM: Final = 3.0
+"""Not stated by its source; from the size of the cells."""
