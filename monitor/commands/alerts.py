@@ -30,7 +30,7 @@ from monitor.config import Config, RecipientConfig
 from monitor.culture import Alert, AlertTopic, Message, Severity
 from monitor.errors import MonitorError, UsageError
 from monitor.host.clock import utc_now
-from monitor.record.notifications import WITHDRAWN
+from monitor.record.alert_rows import WITHDRAWN
 
 app = typer.Typer(
     no_args_is_help=True, help="Alerts: list, acknowledge, snooze, test; what was sent."
@@ -50,7 +50,7 @@ def list_(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        found = store.dishes.alerts(open_only=not everything)
+        found = store.alerts.alerts(open_only=not everything)
     if as_json:
         print_json([alert_document(alert) for alert in found])
         return
@@ -92,7 +92,7 @@ def ack(
     """
     begin_logging()
     with open_store(open_config(config, state)) as store:
-        done = store.dishes.acknowledge(alert, who=person(who), note=note, now=utc_now())
+        done = store.alerts.acknowledge(alert, who=person(who), note=note, now=utc_now())
     say(f"alert {done.id} on {shown(done.about)} acknowledged by {done.acknowledged_by}")
 
 
@@ -115,7 +115,7 @@ def snooze(
     begin_logging()
     now = utc_now()
     with open_store(open_config(config, state)) as store:
-        done = store.dishes.snooze(
+        done = store.alerts.snooze(
             alert, until=now + timedelta(hours=hours), who=person(who), now=now
         )
     if hours == 0:

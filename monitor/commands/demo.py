@@ -266,7 +266,7 @@ def _watch_it_happen(
 
 def _tell_alerts(store: Store, told: int, start: datetime, progress: Progress) -> int:
     """Those that came since `told` of them were told. Returns how many are."""
-    found = store.dishes.alerts()
+    found = store.alerts.alerts()
     for alert in found[: len(found) - told]:
         progress.console.print(
             f"hour {(alert.at - start).total_seconds() / 3600:5.1f}: alert "
@@ -296,7 +296,7 @@ def _report(
 
     alerts = Counter(
         alert.dish
-        for alert in store.dishes.alerts()
+        for alert in store.alerts.alerts()
         if alert.kind is AlertKind.RAISED and alert.topic is AlertTopic.DIFFERENTIATION
     )
     plans = Counter(plan.dish for plan in store.plans.all())

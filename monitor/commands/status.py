@@ -64,7 +64,7 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
         "last_captures": {
             dish.name: dish.last_capture_at.isoformat() for dish in dishes if dish.last_capture_at
         },
-        "alerts_open": len(store.dishes.alerts(open_only=True)),
+        "alerts_open": len(store.alerts.alerts(open_only=True)),
         "outbox_pending": outbox.pending,
         "outbox_failed": outbox.failed,
         "undelivered": [

@@ -81,7 +81,7 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
             measured = _measurement(trial, share, scan, scans)
             scan_id = _record(store, measured, scan)
             pipeline.read_scan(scan_id)
-        if AlertTopic.DIFFERENTIATION not in {one.topic for one in store.dishes.alerts()}:
+        if AlertTopic.DIFFERENTIATION not in {one.topic for one in store.alerts.alerts()}:
             raise MonitorError(
                 "the configured rule did not alert for a dish that differentiates; check "
                 "decisions.differentiation"

@@ -54,8 +54,8 @@ class DigestConfig(Section):
 
 
 class CheckInConfig(Section):
-    """An address that is called while all is well, and alarms when the calls stop (healthchecks.io
-    and what is like it).
+    """An address that is called while all is well, and tells people when the calls stop
+    (healthchecks.io and what is like it).
 
     url_file : holds the address and nothing else, since whoever knows it can call it; None = none
     every_s : how often; late_mail_h : a message that waits for longer is told there as a failure

@@ -23,6 +23,18 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class HeldBack(StrEnum):
+    """Why an alert is not mailed."""
+
+    SNOOZED = "snoozed"
+    COOLING = "cooldown"
+    OLD = "old scan"
+    # Waited for others or for the morning, and was overtaken by what came after.
+    OVERTAKEN = "overtaken"
+    # That it was cleared is told to those who were told that it was raised.
+    NOBODY_TOLD = "nobody was told"
+
+
 class AlertFamily(Enum):
     """What alerts follow from."""
 
@@ -81,7 +93,7 @@ class Alert:
     source : name of the source that a silence is about
     text : the alert as a sentence, where its numbers do not say it
     held_back : why it was not mailed; None = it was, or was never to be
-    role : "change" of the dish's course, or an alarm; "again": told once more; "replaced": scans
+    role : "change" of the dish's course, or a silence; "again": told once more; "replaced": scans
         that came late have shown that it was not so
     """
 
@@ -102,7 +114,7 @@ class Alert:
     severity: Severity = Severity.WARNING
     source: str | None = None
     text: str | None = None
-    held_back: str | None = None
+    held_back: HeldBack | None = None
     role: str = "change"
 
     @property
@@ -131,7 +143,7 @@ class NewAlert:
     text: str | None = None
     mail_to: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
-    held_back: str | None = None
+    held_back: HeldBack | None = None
     wait: timedelta = timedelta()
     reading: Reading | None = None
     role: str = "change"

@@ -2,7 +2,7 @@
 dish's series alone, its rule.
 
 Not here is differentiation itself: status.py judges it, and mails tell it in numbers. What does not
-come is found by silence.py for all of its topics at once, since one cause makes one alarm, and what
+come is found by silence.py for all of its topics at once, since one cause makes one alert, and what
 is left of picked regions by decide.py; their words and limits are here all the same.
 """
 
@@ -231,7 +231,7 @@ def judge_notices(
     return tuple(found)
 
 
-def alarm_words(topic: AlertTopic, *, is_over: bool) -> str | None:
+def silence_words(topic: AlertTopic, *, is_over: bool) -> str | None:
     """What is said of a silence; None where the topic is none."""
     return _words(topic, is_over) if topic.family is AlertFamily.SILENCE else None
 

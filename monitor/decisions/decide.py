@@ -17,6 +17,7 @@ from monitor.culture import (
     AlertTopic,
     Asked,
     DishStatus,
+    HeldBack,
     KeptAlert,
     NewAlert,
     PickOutcome,
@@ -31,7 +32,7 @@ from monitor.culture import (
 )
 from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
 from monitor.decisions.evidence import Evidence
-from monitor.decisions.mailing import OVERTAKEN, due_again, mailing, open_topics, told
+from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.recipients import reached
 from monitor.decisions.removal import plan_removal
 from monitor.decisions.silence import SILENCES
@@ -330,7 +331,7 @@ def _alert_of(change: Change, found: Run) -> NewAlert:
         change.severity,
         text=change.text,
         reading=change.reading,
-        held_back=None if later[-1] is change else OVERTAKEN,
+        held_back=None if later[-1] is change else HeldBack.OVERTAKEN,
     )
 
 

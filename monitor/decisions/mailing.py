@@ -7,15 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.culture import Alert, AlertKind, AlertTopic, Severity
-
-SNOOZED = "snoozed"
-COOLING = "cooldown"
-OLD = "old scan"
-# Waited for others or for the morning, and was overtaken by what came after.
-OVERTAKEN = "overtaken"
-# That it was cleared is told to those who were told that it was raised.
-NOBODY_TOLD = "nobody was told"
+from monitor.culture import Alert, AlertKind, AlertTopic, HeldBack, Severity
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Mailing:
     wait : for so long after now; what is raised again meanwhile ends the mail
     """
 
-    held_back: str | None = None
+    held_back: HeldBack | None = None
     wait: timedelta = timedelta()
 
 
@@ -54,7 +46,7 @@ def mailing(
     """Is this alert mailed, and when?
 
     at : time of the alert, in the frame of `history.raised_at`
-    oldest : alerts of longer ago are on record only; a backfill of last year alarms nobody
+    oldest : alerts of longer ago are on record only; a backfill of last year alerts nobody
     not_before : what is not critical waits till then, for others or for the end of a rest
 
     Snoozed: only what is critical. Else: worsening and what is critical always. A topic that is
@@ -62,12 +54,12 @@ def mailing(
     over, so that a dish which comes and goes makes one mail.
     """
     if oldest is not None and now - at > oldest:
-        return Mailing(held_back=OLD)
+        return Mailing(held_back=HeldBack.OLD)
     snoozed = history.snoozed_until is not None and history.snoozed_until > now
     if severity is Severity.CRITICAL and kind is not AlertKind.CLEARED:
         return Mailing()
     if snoozed:
-        return Mailing(held_back=SNOOZED)
+        return Mailing(held_back=HeldBack.SNOOZED)
     patience = timedelta() if not_before is None else max(not_before - now, timedelta())
     if kind is AlertKind.WORSENED or history.raised_at is None:
         return Mailing(wait=patience)
@@ -75,7 +67,7 @@ def mailing(
     if left <= timedelta():
         return Mailing(wait=patience)
     if kind is AlertKind.RAISED:
-        return Mailing(held_back=COOLING)
+        return Mailing(held_back=HeldBack.COOLING)
     return Mailing(wait=max(left, patience))
 
 
@@ -103,7 +95,7 @@ def due_again(alerts: Sequence[Alert], now: datetime) -> tuple[Alert, ...]:
     return tuple(
         alert
         for topic, alert in newest.items()
-        if alert.held_back == SNOOZED
+        if alert.held_back is HeldBack.SNOOZED
         and (until := told(alerts, topic).snoozed_until) is not None
         and until <= now
     )

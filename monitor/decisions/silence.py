@@ -1,8 +1,8 @@
 """What does not come, and what would keep it from coming. Pure rules: silence must be noticed.
 
 A capture counts by when it was taken and by what it shows: a camera that writes the same frame over
-and over, or an old backlog, is silence too. One cause makes one alarm: a source that is silent as a
-whole is one alarm, not one for each dish.
+and over, or an old backlog, is silence too. One cause makes one alert: a source that is silent as a
+whole is one alert, not one for each dish.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SILENCES = frozenset(topic for topic in AlertTopic if topic.family is AlertFamil
 _ALIVE_INTERVALS = 1.5
 # Room that must be free again, as a multiple of the limit, before the disk counts as freed.
 _FREED = 1.25
-# Dishes that an alarm names.
+# Dishes that an alert names.
 _NAMED = 12
 
 OVER = {topic: rule.all_clear for topic, rule in ALERT_RULES.items() if rule.all_clear}
@@ -84,7 +84,7 @@ class MachineLife:
 
 
 @dataclass(frozen=True)
-class Alarm:
+class SilenceAlert:
     """Something is wrong with a dish, else with a source, else with the machine."""
 
     topic: AlertTopic
@@ -94,14 +94,14 @@ class Alarm:
     severity: Severity = Severity.WARNING
 
     @property
-    def key(self) -> AlarmKey:
+    def key(self) -> AlertKey:
         return self.topic, self.dish or "", self.source or ""
 
 
-AlarmKey = tuple[AlertTopic, str, str]
+AlertKey = tuple[AlertTopic, str, str]
 
 
-def key_of(alert: Alert) -> AlarmKey:
+def key_of(alert: Alert) -> AlertKey:
     return alert.topic, alert.dish, alert.source or ""
 
 
@@ -111,30 +111,30 @@ def what_is_wrong(
     sources: Sequence[SourceLife],
     machine: MachineLife,
     limits: SilenceConfig,
-    open_now: Collection[AlarmKey],
+    open_now: Collection[AlertKey],
     equal: Sequence[EqualImage] = (),
-) -> tuple[Alarm, ...]:
+) -> tuple[SilenceAlert, ...]:
     """Everything that is wrong at this moment.
 
     open_now : what was wrong when last looked; some of it ends later than it begins
     equal : captures that show what captures of other dishes show
     """
-    found: list[Alarm] = list(equal_alarms(equal))
+    found: list[SilenceAlert] = list(equal_picture_alerts(equal))
     for source in sources:
-        found += _clock_alarms(source, open_now)
+        found += _clock_alerts(source, open_now)
         own = [dish for dish in dishes if dish.source == source.name]
-        alarms = _source_alarms(now, source, own, limits, open_now)
+        alerts = _source_alerts(now, source, own, limits, open_now)
         # While nothing can be judged, nobody can say that none are new.
         unsure = machine.refusal is not None
         found += [
-            alarm
-            for alarm in alarms
-            if alarm.topic is AlertTopic.SOURCE_GONE or not unsure or alarm.key in open_now
+            alert
+            for alert in alerts
+            if alert.topic is AlertTopic.SOURCE_GONE or not unsure or alert.key in open_now
         ]
     for dish in dishes:
         if _is_stuck(dish, limits):
             found.append(
-                Alarm(
+                SilenceAlert(
                     AlertTopic.SAME_PICTURE,
                     f"The last {dish.repeats + 1} scans show the very same image, so "
                     f"they say nothing new. The last new one is from {_at(dish.last_new_at)}. Is "
@@ -144,17 +144,19 @@ def what_is_wrong(
                     source=dish.source,
                 )
             )
-    return (*found, *_machine_alarms(now, machine, limits, open_now))
+    return (*found, *_machine_alerts(now, machine, limits, open_now))
 
 
-def _clock_alarms(source: SourceLife, open_now: Collection[AlarmKey]) -> list[Alarm]:
+def _clock_alerts(source: SourceLife, open_now: Collection[AlertKey]) -> list[SilenceAlert]:
     if source.clock_off is None:
-        alarm = Alarm(AlertTopic.IMAGER_CLOCK, OVER[AlertTopic.IMAGER_CLOCK], source=source.name)
+        alert = SilenceAlert(
+            AlertTopic.IMAGER_CLOCK, OVER[AlertTopic.IMAGER_CLOCK], source=source.name
+        )
         # A daemon that starts anew has seen nothing that says otherwise.
-        return [alarm] if alarm.key in open_now and not source.clock_seen else []
+        return [alert] if alert.key in open_now and not source.clock_seen else []
     is_ahead = source.clock_off > timedelta()
     return [
-        Alarm(
+        SilenceAlert(
             AlertTopic.IMAGER_CLOCK,
             off_text(source.name, source.clock_off),
             source=source.name,
@@ -164,8 +166,8 @@ def _clock_alarms(source: SourceLife, open_now: Collection[AlarmKey]) -> list[Al
     ]
 
 
-def equal_alarms(equal: Sequence[EqualImage]) -> tuple[Alarm, ...]:
-    """One alarm for each source that gave one picture for several dishes."""
+def equal_picture_alerts(equal: Sequence[EqualImage]) -> tuple[SilenceAlert, ...]:
+    """One alert for each source that gave one picture for several dishes."""
     found = []
     for source in sorted({one.source for one in equal}):
         own = [one for one in equal if one.source == source]
@@ -175,7 +177,7 @@ def equal_alarms(equal: Sequence[EqualImage]) -> tuple[Alarm, ...]:
         )
         begun = min(one.at for one in own)
         found.append(
-            Alarm(
+            SilenceAlert(
                 AlertTopic.EQUAL_PICTURES,
                 f"Equal images: since {_at(begun)} source {source} wrote the very same "
                 f"image for several dishes: {listed}. It cannot show them all, so none of them "
@@ -192,14 +194,16 @@ def equal_alarms(equal: Sequence[EqualImage]) -> tuple[Alarm, ...]:
 
 
 def changes(
-    open_now: Sequence[Alert], wrong: Sequence[Alarm]
-) -> tuple[tuple[Alarm, ...], tuple[Alarm, ...]]:
+    open_now: Sequence[Alert], wrong: Sequence[SilenceAlert]
+) -> tuple[tuple[SilenceAlert, ...], tuple[SilenceAlert, ...]]:
     """(what has begun, what is over), against the open alerts."""
     known = {key_of(alert): alert for alert in open_now}
-    present = {alarm.key for alarm in wrong}
-    begun = tuple(alarm for alarm in wrong if alarm.key not in known)
+    present = {alert.key for alert in wrong}
+    begun = tuple(alert for alert in wrong if alert.key not in known)
     over = tuple(
-        Alarm(alert.topic, OVER[alert.topic], alert.dish or None, alert.source, alert.severity)
+        SilenceAlert(
+            alert.topic, OVER[alert.topic], alert.dish or None, alert.source, alert.severity
+        )
         for key, alert in known.items()
         if key not in present
     )
@@ -210,8 +214,8 @@ def _is_stuck(dish: DishLife, limits: SilenceConfig) -> bool:
     return limits.same_pictures is not None and dish.repeats + 1 >= limits.same_pictures
 
 
-def _gone(name: str, since: datetime) -> Alarm:
-    return Alarm(
+def _gone(name: str, since: datetime) -> SilenceAlert:
+    return SilenceAlert(
         AlertTopic.SOURCE_GONE,
         f"The folder of source {name} has been out of reach since {_at(since)}. "
         "Nothing is treated as deleted; watching resumes when it is back.",
@@ -219,13 +223,13 @@ def _gone(name: str, since: datetime) -> Alarm:
     )
 
 
-def _source_alarms(
+def _source_alerts(
     now: datetime,
     source: SourceLife,
     dishes: Sequence[DishLife],
     limits: SilenceConfig,
-    open_now: Collection[AlarmKey],
-) -> list[Alarm]:
+    open_now: Collection[AlertKey],
+) -> list[SilenceAlert]:
     found = []
     # What is told already lasts until something new comes, even where a larger cause joins it.
     told_only = False
@@ -241,7 +245,7 @@ def _source_alarms(
     allowed = interval * limits.intervals
     newest = max((dish.last_new_at for dish in dishes), default=source.watched_since)
     expected = f"expected every {source.interval_h:g} h"
-    silent = Alarm(
+    silent = SilenceAlert(
         AlertTopic.SOURCE_SILENT,
         f"No new capture of any dish of source {source.name} since {_at(newest)}; {expected}.",
         source=source.name,
@@ -253,7 +257,7 @@ def _source_alarms(
             found.append(silent)
         told_only = True
     for dish in dishes:
-        alarm = Alarm(
+        alert = SilenceAlert(
             AlertTopic.NO_CAPTURE,
             f"No new capture of the dish since {_at(dish.last_new_at)}, while other dishes of "
             f"source {source.name} go on; {expected}. "
@@ -268,44 +272,44 @@ def _source_alarms(
         is_recent = age <= timedelta(days=limits.forget_after_days)
         if age <= allowed:
             continue
-        # A stuck camera has its own alarm.
+        # A stuck camera has its own alert.
         is_told_otherwise = told_only or _is_stuck(dish, limits)
         begins = is_alive and is_recent and not dish.in_hand and not is_told_otherwise
-        if alarm.key in open_now or begins:
-            found.append(alarm)
+        if alert.key in open_now or begins:
+            found.append(alert)
     return found
 
 
-def _machine_alarms(
+def _machine_alerts(
     now: datetime,
     machine: MachineLife,
     limits: SilenceConfig,
-    open_now: Collection[AlarmKey],
-) -> list[Alarm]:
+    open_now: Collection[AlertKey],
+) -> list[SilenceAlert]:
     found = []
     if limits.disk_free_gib is not None and machine.free_bytes is not None:
-        alarm = Alarm(
+        alert = SilenceAlert(
             AlertTopic.DISK_FULL,
             f"{machine.free_bytes / GIB:.1f} GiB are left for the record. When nothing is left, "
             "captures wait and nothing is judged.",
             severity=Severity.CRITICAL,
         )
-        needed = limits.disk_free_gib * (_FREED if alarm.key in open_now else 1.0)
+        needed = limits.disk_free_gib * (_FREED if alert.key in open_now else 1.0)
         if machine.free_bytes < needed * GIB:
-            found.append(alarm)
+            found.append(alert)
     if machine.refusal is not None:
         found.append(
-            Alarm(
+            SilenceAlert(
                 AlertTopic.MODEL_REFUSED,
                 f"Captures are waiting, since the model is refused: {machine.refusal}",
                 severity=Severity.CRITICAL,
             )
         )
-    found += _stuck_alarms(machine, open_now)
+    found += _stuck_alerts(machine, open_now)
     jumped = machine.clock_jumped_at
     if jumped is not None and now - jumped < timedelta(hours=1):
         found.append(
-            Alarm(
+            SilenceAlert(
                 AlertTopic.CLOCK_JUMPED,
                 f"The machine's clock jumped by {machine.clock_jump_s:+.0f} s. Times of captures "
                 "without a time of their own, and what is due when, may be wrong.",
@@ -314,18 +318,18 @@ def _machine_alarms(
     return found
 
 
-def _stuck_alarms(machine: MachineLife, open_now: Collection[AlarmKey]) -> list[Alarm]:
-    alarm = Alarm(
+def _stuck_alerts(machine: MachineLife, open_now: Collection[AlertKey]) -> list[SilenceAlert]:
+    alert = SilenceAlert(
         AlertTopic.WORKER_STUCK,
         f"The segmentation process was stuck and was stopped: {machine.stuck or 'see the log'} "
         "It is restarted and goes on with what is waiting; until it answers, nothing is judged.",
         severity=Severity.CRITICAL,
     )
-    is_open = alarm.key in open_now
+    is_open = alert.key in open_now
     # One that recovers between two looks is told of all the same; a fresh process that has
     # measured nothing yet, perhaps of a fresh daemon, has not shown that it works.
     if (machine.stuck is not None and not is_open) or (is_open and not machine.answered):
-        return [alarm]
+        return [alert]
     return []
 
 

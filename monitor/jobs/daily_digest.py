@@ -117,7 +117,7 @@ def digest_for(
             for one in _source_days(config, store, since, until, dishes)
             if reader.follows(one.name)
         ),
-        alarms=tuple(
+        silences=tuple(
             one
             for one in _newest_of_each([*came, *holding])
             if not one.dish and reader.follows(one.source)

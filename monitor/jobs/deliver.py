@@ -135,7 +135,7 @@ def _readdress(
 ) -> None:
     """Whoever is to get it is written otherwise now."""
     if message.subject_id.isdecimal():
-        alert = store.dishes.alert(int(message.subject_id))
+        alert = store.alerts.alert(int(message.subject_id))
         wanted = mail_to(config, alert.kind, alert.severity, source or None)
     else:
         wanted = tuple(one.address for one in config.outlets.email.digest_readers)
@@ -279,14 +279,14 @@ def _story(
     drawn: bool = True,
 ) -> Story:
     """Everything that a mail tells of an alert."""
-    from monitor.outlets.mail.stories import AlarmStory, AlertStory
+    from monitor.outlets.mail.stories import AlertStory, SilenceStory
 
     with store.looking():
-        alert = store.dishes.alert(alert_id)
+        alert = store.alerts.alert(alert_id)
         # A rehearsal's alert is on no record that a page could show.
         links = None if rehearsal else _links_for(alert, config, now)
         if alert.topic in SILENCES:
-            return AlarmStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
+            return SilenceStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
         told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
         overlay, source, plan = None, "", None
         if alert.reading_id is not None:

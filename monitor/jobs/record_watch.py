@@ -1,6 +1,6 @@
 """Whether the record is there: noticed when it goes, told at once, and noticed when it is back.
 
-A record that is gone can hold no alarm, so people are told straight. Nothing is begun anew in its
+A record that is gone can hold no alert, so people are told straight. Nothing is begun anew in its
 place: an empty record would mail old alerts again and know nothing of what was decided.
 """
 

@@ -1,4 +1,4 @@
-"""Watches what does not come: dishes, sources, room, model, clock -> alarms and their mails."""
+"""Watches what does not come: dishes, sources, room, model, clock -> alerts and their mails."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, EqualImage, NewAlert
+from monitor.culture import Alert, AlertKind, AlertTopic, EqualImage, HeldBack, NewAlert
 from monitor.decisions.clock import KEPT, Arrival, clock_off
-from monitor.decisions.mailing import SNOOZED, due_again, mailing, told
+from monitor.decisions.mailing import due_again, mailing, told
 from monitor.decisions.recipients import channels_to, mail_to, not_before
 from monitor.decisions.silence import (
     SILENCES,
-    Alarm,
     DishLife,
     MachineLife,
+    SilenceAlert,
     SourceLife,
     changes,
-    equal_alarms,
+    equal_picture_alerts,
     key_of,
     what_is_wrong,
 )
@@ -120,9 +120,9 @@ class SilenceWatch:
                     for source, label in in_hand
                 ),
             )
-            for sign in self._store.alarms.signs()
+            for sign in self._store.dishes.signs()
         ]
-        open_now = self._store.alarms.open(SILENCES)
+        open_now = self._store.alerts.open(SILENCES)
         worker = self._worker
         wrong = what_is_wrong(
             now,
@@ -131,7 +131,7 @@ class SilenceWatch:
                 present,
                 now,
                 in_hand={source for source, _ in in_hand},
-                has_ended=self._store.alarms.sources() - {dish.source for dish in dishes},
+                has_ended=self._store.dishes.sources() - {dish.source for dish in dishes},
             ),
             self._machine(worker),
             self._config.decisions.silence,
@@ -144,7 +144,7 @@ class SilenceWatch:
             *self._write(over, AlertKind.CLEARED, now),
             *self._tell_again(open_now, wrong, now),
         ]
-        if worker.answered and any(alarm.topic is AlertTopic.WORKER_STUCK for alarm in over):
+        if worker.answered and any(silence.topic is AlertTopic.WORKER_STUCK for silence in over):
             with self._worker_lock:
                 # Not where it got stuck once more meanwhile.
                 if self._worker == worker:
@@ -200,43 +200,45 @@ class SilenceWatch:
             answered=worker.answered,
         )
 
-    def _write(self, alarms: Sequence[Alarm], kind: AlertKind, now: datetime) -> list[Alert]:
+    def _write(
+        self, silences: Sequence[SilenceAlert], kind: AlertKind, now: datetime
+    ) -> list[Alert]:
         written = []
-        for alarm in alarms:
+        for silence in silences:
 
-            def way(alerts: Sequence[Alert], alarm: Alarm = alarm) -> NewAlert:
-                return self._told_how(alarm, kind, alerts, now)
+            def way(alerts: Sequence[Alert], silence: SilenceAlert = silence) -> NewAlert:
+                return self._told_how(silence, kind, alerts, now)
 
-            alert = self._store.alarms.write(
-                kind, alarm.topic, way, dish=alarm.dish, source=alarm.source, now=now
+            alert = self._store.alerts.write(
+                kind, silence.topic, way, dish=silence.dish, source=silence.source, now=now
             )
             if alert is not None:
                 written.append(alert)
-                log.warning("%s %s: %s: %s", alarm.topic, kind, alert.about, alarm.text)
+                log.warning("%s %s: %s: %s", silence.topic, kind, alert.about, silence.text)
         return written
 
     def _tell_again(
-        self, open_now: Sequence[Alert], wrong: Sequence[Alarm], now: datetime
+        self, open_now: Sequence[Alert], wrong: Sequence[SilenceAlert], now: datetime
     ) -> list[Alert]:
         """What a snooze held back and is still wrong when the snooze is over."""
         newest = {key_of(alert): alert for alert in open_now}
         written = []
-        for alarm in wrong:
-            held = newest.get(alarm.key)
-            if held is None or held.held_back != SNOOZED:
+        for silence in wrong:
+            held = newest.get(silence.key)
+            if held is None or held.held_back is not HeldBack.SNOOZED:
                 continue
 
-            def way(alerts: Sequence[Alert], alarm: Alarm = alarm) -> NewAlert | None:
-                if not any(one.topic is alarm.topic for one in due_again(alerts, now)):
+            def way(alerts: Sequence[Alert], silence: SilenceAlert = silence) -> NewAlert | None:
+                if not any(one.topic is silence.topic for one in due_again(alerts, now)):
                     return None
-                return self._told_how(alarm, AlertKind.RAISED, alerts, now)
+                return self._told_how(silence, AlertKind.RAISED, alerts, now)
 
-            alert = self._store.alarms.write(
+            alert = self._store.alerts.write(
                 AlertKind.RAISED,
-                alarm.topic,
+                silence.topic,
                 way,
-                dish=alarm.dish,
-                source=alarm.source,
+                dish=silence.dish,
+                source=silence.source,
                 now=now,
                 again=True,
             )
@@ -245,9 +247,9 @@ class SilenceWatch:
         return written
 
     def _told_how(
-        self, alarm: Alarm, kind: AlertKind, alerts: Sequence[Alert], now: datetime
+        self, silence: SilenceAlert, kind: AlertKind, alerts: Sequence[Alert], now: datetime
     ) -> NewAlert:
-        return told_how(self._config, alarm, kind, alerts, now)
+        return told_how(self._config, silence, kind, alerts, now)
 
 
 def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualImage]:
@@ -256,49 +258,49 @@ def _equal_pictures(config: Config, store: Store, now: datetime) -> list[EqualIm
 
 
 def tell_of_equal_pictures(config: Config, store: Store, now: datetime) -> None:
-    """Raise and clear the alarms on pictures that came for several dishes; an open one names all
+    """Raise and clear the alerts on pictures that came for several dishes; an open one names all
     dishes that are known by now. At once, and also where no daemon looks.
     """
-    wrong = equal_alarms(_equal_pictures(config, store, now))
-    begun, over = changes(store.alarms.open([AlertTopic.EQUAL_PICTURES]), wrong)
-    for kind, alarms in ((AlertKind.RAISED, begun), (AlertKind.CLEARED, over)):
-        for alarm in alarms:
+    wrong = equal_picture_alerts(_equal_pictures(config, store, now))
+    begun, over = changes(store.alerts.open([AlertTopic.EQUAL_PICTURES]), wrong)
+    for kind, silences in ((AlertKind.RAISED, begun), (AlertKind.CLEARED, over)):
+        for silence in silences:
 
             def way(
-                alerts: Sequence[Alert], alarm: Alarm = alarm, kind: AlertKind = kind
+                alerts: Sequence[Alert], silence: SilenceAlert = silence, kind: AlertKind = kind
             ) -> NewAlert:
-                return told_how(config, alarm, kind, alerts, now)
+                return told_how(config, silence, kind, alerts, now)
 
-            store.alarms.write(kind, alarm.topic, way, dish=None, source=alarm.source, now=now)
-            log.warning("%s %s: %s", alarm.topic, kind, alarm.text)
-    for alarm in wrong:
-        if alarm not in begun and alarm.source is not None:
-            store.alarms.reword(alarm.topic, alarm.source, alarm.text)
+            store.alerts.write(kind, silence.topic, way, dish=None, source=silence.source, now=now)
+            log.warning("%s %s: %s", silence.topic, kind, silence.text)
+    for silence in wrong:
+        if silence not in begun and silence.source is not None:
+            store.alerts.reword(silence.topic, silence.source, silence.text)
 
 
 def told_how(
-    config: Config, alarm: Alarm, kind: AlertKind, alerts: Sequence[Alert], now: datetime
+    config: Config, silence: SilenceAlert, kind: AlertKind, alerts: Sequence[Alert], now: datetime
 ) -> NewAlert:
-    """The alarm with whom to tell of it, or why nobody.
+    """The alert with whom to tell of it, or why nobody.
 
     alerts : on the same dish, source or machine, oldest first
     """
     way = mailing(
         kind,
-        alarm.severity,
-        told(alerts, alarm.topic),
+        silence.severity,
+        told(alerts, silence.topic),
         at=now,
         now=now,
         cooldown=timedelta(hours=config.decisions.silence.cooldown_h),
-        not_before=not_before(config, alarm.source, now),
+        not_before=not_before(config, silence.source, now),
     )
     return NewAlert(
         kind,
-        alarm.topic,
-        alarm.severity,
-        text=alarm.text,
-        mail_to=mail_to(config, kind, alarm.severity, alarm.source),
-        channels=channels_to(config, kind, alarm.severity, alarm.source),
+        silence.topic,
+        silence.severity,
+        text=silence.text,
+        mail_to=mail_to(config, kind, silence.severity, silence.source),
+        channels=channels_to(config, kind, silence.severity, silence.source),
         held_back=way.held_back,
         wait=way.wait,
     )

@@ -1,113 +1,221 @@
-"""Alerts as rows: written with their messages, and answered by people."""
+"""Alerts: listed, answered by people, and written where something does not come."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, NewAlert, Severity
-from monitor.errors import UsageError
-from monitor.record.notifications import CHANNEL, MAIL, SNOOZED, hold_waiting, send_out
-from monitor.record.tables import AlertRow, DishRow
+from monitor.culture import Alert, AlertKind, AlertTopic, DishStatus, NewAlert
+from monitor.record.alert_rows import (
+    LOOKED_BACK,
+    add_alert,
+    alert_of,
+    alert_row,
+    alert_told,
+    rest_until,
+)
+from monitor.record.database import Database
+from monitor.record.lookup import dish_called
+from monitor.record.tables import AlertRow, AuditRow, DishRow
 
-CHANGE, REPLACED = "change", "replaced"
-LOOKED_BACK = 100
-"""So many alerts of one dish, source or machine are looked at, the newest ones."""
+Way = Callable[[Sequence[Alert]], NewAlert | None]
 
 
-def add_alert(session: Session, new: NewAlert, about: AlertRow, now: datetime) -> int:
-    """Write an alert and its messages. A topic that is cleared closes its open alerts; what still
-    waits to be sent on the topic is overtaken.
-
-    about : the alert's subject and reading; the rest is filled in
-    Returns the alert's number.
+@dataclass(frozen=True)
+class Answered:
+    """The alert as it stands now. is_new : False where nothing was written, since somebody had
+    answered, or the alert had ended, after the page was shown
     """
-    same = (
-        AlertRow.topic == new.topic,
-        AlertRow.dish_id.is_not_distinct_from(about.dish_id),
-        AlertRow.source.is_not_distinct_from(about.source),
+
+    alert: Alert
+    is_new: bool
+
+
+class AlertRecord:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def alerts(self, *, open_only: bool = False, dish: str | None = None) -> list[Alert]:
+        """Newest first. dish : only what is about it"""
+        with self._database.reading() as session:
+            query = (
+                select(AlertRow, DishRow.name)
+                .outerjoin(DishRow, DishRow.id == AlertRow.dish_id)
+                .order_by(AlertRow.id.desc())
+            )
+            if open_only:
+                query = query.where(AlertRow.closed_at.is_(None))
+            if dish is not None:
+                query = query.where(AlertRow.dish_id == dish_called(session, dish).id)
+            return [alert_of(row, name) for row, name in session.execute(query)]
+
+    def alert(self, alert_id: int) -> Alert:
+        with self._database.reading() as session:
+            return alert_told(session, alert_row(session, alert_id))
+
+    def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
+        with self._database.writing() as session:
+            row = alert_row(session, alert_id)
+            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
+            session.add(
+                AuditRow(
+                    at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
+                )
+            )
+            return alert_told(session, row)
+
+    def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
+        """No mails about what the alert is about until then, unless critical.
+
+        The last word counts: it takes the place of what was said with other alerts on the same.
+        """
+        with self._database.writing() as session:
+            row = alert_row(session, alert_id)
+            rest_until(session, row, until, now)
+            session.add(
+                AuditRow(
+                    at=now,
+                    who=who,
+                    what="alert snoozed",
+                    subject=str(alert_id),
+                    note=until.isoformat(),
+                )
+            )
+            return alert_told(session, row)
+
+    def answer(
+        self,
+        alert_id: int,
+        *,
+        who: str,
+        note: str | None,
+        snooze_until: datetime | None,
+        keep_snooze: bool = False,
+        as_of: str,
+        now: datetime,
+    ) -> Answered:
+        """Somebody knows of the alert; until `snooze_until`, no mails on what it is about, unless
+        critical; None = from now on they go again.
+
+        keep_snooze : that stays as it is
+        as_of : `standing` of the alert as the person saw it
+        Raises UsageError where there is no alert of this number.
+        """
+        with self._database.writing() as session:
+            row = alert_row(session, alert_id)
+            alert = alert_told(session, row)
+            if standing(alert) != as_of or alert.closed_at is not None:
+                return Answered(alert, is_new=False)
+            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
+            subject = str(alert_id)
+            session.add(
+                AuditRow(at=now, who=who, what="alert acknowledged", subject=subject, note=note)
+            )
+            if not keep_snooze and row.snoozed_until != snooze_until:
+                rest_until(session, row, snooze_until, now)
+                what = "alert snoozed" if snooze_until is not None else "alert's snooze ended"
+                until = None if snooze_until is None else snooze_until.isoformat()
+                session.add(AuditRow(at=now, who=who, what=what, subject=subject, note=until))
+            return Answered(alert_told(session, row), is_new=True)
+
+    def open(self, topics: Collection[AlertTopic]) -> list[Alert]:
+        with self._database.reading() as session:
+            rows = session.execute(
+                select(AlertRow, DishRow.name)
+                .outerjoin(DishRow, DishRow.id == AlertRow.dish_id)
+                .where(AlertRow.closed_at.is_(None), AlertRow.topic.in_(topics))
+                .order_by(AlertRow.id)
+            )
+            return [alert_of(row, name) for row, name in rows]
+
+    def reword(self, topic: AlertTopic, source: str, text: str) -> None:
+        """What an open alert on a source says by now, also in a mail that was not sent yet."""
+        with self._database.writing(durable=False) as session:
+            session.execute(
+                update(AlertRow)
+                .where(
+                    AlertRow.topic == topic,
+                    AlertRow.source == source,
+                    AlertRow.dish_id.is_(None),
+                    AlertRow.kind != AlertKind.CLEARED,
+                    AlertRow.closed_at.is_(None),
+                )
+                .values(text=text)
+            )
+
+    def write(
+        self,
+        kind: AlertKind,
+        topic: AlertTopic,
+        way: Way,
+        *,
+        dish: str | None,
+        source: str | None,
+        now: datetime,
+        again: bool = False,
+    ) -> Alert | None:
+        """Raise or clear a silence alert, with its mails and an audit line, in one transaction.
+
+        way : the alerts on the same dish, source or machine, oldest first -> how it is told; None =
+            not now
+        again : raise it once more while it is open
+        None where nothing was written, or another program has done it already.
+        """
+        with self._database.writing() as session:
+            row = (
+                None
+                if dish is None
+                else session.scalar(select(DishRow).where(DishRow.name == dish))
+            )
+            dish_id = None if row is None else row.id
+            about = (
+                AlertRow.dish_id.is_not_distinct_from(dish_id),
+                AlertRow.source.is_not_distinct_from(source),
+            )
+            if _is_open(session, topic, about) != (again or kind is AlertKind.CLEARED):
+                return None
+            # A snooze of a dish holds for whatever is told of it.
+            same = about if dish_id is None else (AlertRow.dish_id == dish_id,)
+            history = session.scalars(
+                select(AlertRow).where(*same).order_by(AlertRow.id.desc()).limit(LOOKED_BACK)
+            ).all()
+            new = way([alert_of(one, dish) for one in reversed(history)])
+            if new is None:
+                return None
+            alert = AlertRow(
+                dish_id=dish_id,
+                source=source,
+                status=DishStatus.UNKNOWN if row is None else row.status,
+                at=now,
+            )
+            add_alert(session, new, alert, now)
+            subject = dish or (f"source {source}" if source else "machine")
+            session.add(
+                AuditRow(
+                    at=now,
+                    who="colonywatch",
+                    what=f"{topic} {kind}",
+                    subject=subject,
+                    note=new.text,
+                )
+            )
+            return alert_of(alert, dish)
+
+
+def standing(alert: Alert) -> str:
+    """Changes with each answer and with the alert's end."""
+    moments = (alert.acknowledged_at, alert.snoozed_until, alert.closed_at)
+    return "/".join("" if one is None else one.isoformat() for one in moments)
+
+
+def _is_open(session: Session, topic: AlertTopic, about: Sequence[object]) -> bool:
+    found = session.scalar(
+        select(AlertRow.id)
+        .where(AlertRow.topic == topic, AlertRow.closed_at.is_(None), *about)  # type: ignore[arg-type]
+        .limit(1)
     )
-    # What comes late overtakes nothing that is newer.
-    earlier = session.scalars(
-        select(AlertRow)
-        .where(*same, AlertRow.at <= about.at)
-        .order_by(AlertRow.id.desc())
-        .limit(LOOKED_BACK)
-    ).all()
-    if new.kind is AlertKind.CLEARED:
-        session.execute(
-            update(AlertRow).where(*same, AlertRow.closed_at.is_(None)).values(closed_at=now)
-        )
-        about.closed_at = now
-    about.kind, about.topic, about.severity = new.kind, new.topic, new.severity
-    about.text, about.held_back, about.created_at = new.text, new.held_back, now
-    about.role = new.role
-    session.add(about)
-    session.flush()
-    to = [(MAIL, address) for address in new.mail_to]
-    to += [(CHANNEL, name) for name in new.channels]
-    send_out(session, about, earlier, to=to, wait=new.wait, now=now)
-    return about.id
-
-
-def alert_row(session: Session, alert_id: int) -> AlertRow:
-    """Raises UsageError where there is none of this number."""
-    row = session.get(AlertRow, alert_id)
-    if row is None:
-        raise UsageError(f"{alert_id}: there is no alert with this number; see alerts list --all")
-    return row
-
-
-def rest_until(session: Session, row: AlertRow, until: datetime | None, now: datetime) -> None:
-    """Snooze what an alert is about, whatever other alerts on it said; None = not any more.
-
-    Mails that wait for others, or for the morning, are held back too.
-    """
-    same = (
-        AlertRow.dish_id == row.dish_id
-        if row.dish_id is not None
-        else AlertRow.dish_id.is_(None) & AlertRow.source.is_not_distinct_from(row.source)
-    )
-    session.execute(
-        update(AlertRow)
-        .where(same, AlertRow.id != row.id, AlertRow.snoozed_until.is_not(None))
-        .values(snoozed_until=None)
-    )
-    row.snoozed_until = until
-    if until is not None and until > now:
-        told = select(AlertRow).where(same, AlertRow.severity != Severity.CRITICAL)
-        newest = told.order_by(AlertRow.id.desc()).limit(LOOKED_BACK)
-        hold_waiting(session, session.scalars(newest).all(), SNOOZED, now)
-
-
-def alert_told(session: Session, row: AlertRow) -> Alert:
-    """The row as a value, with the name of its dish."""
-    dish = None if row.dish_id is None else session.get_one(DishRow, row.dish_id).name
-    return alert_of(row, dish)
-
-
-def alert_of(row: AlertRow, dish: str | None) -> Alert:
-    """The row as a value of the field."""
-    return Alert(
-        id=row.id,
-        dish=dish or "",
-        kind=AlertKind(row.kind),
-        status=DishStatus(row.status),
-        reading_id=row.reading_id,
-        at=row.at,
-        fraction=row.fraction,
-        created_at=row.created_at,
-        closed_at=row.closed_at,
-        acknowledged_at=row.acknowledged_at,
-        acknowledged_by=row.acknowledged_by,
-        note=row.note,
-        snoozed_until=row.snoozed_until,
-        topic=AlertTopic(row.topic),
-        severity=Severity(row.severity),
-        source=row.source,
-        text=row.text,
-        held_back=row.held_back,
-        role=row.role,
-    )
+    return found is not None

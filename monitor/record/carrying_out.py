@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from monitor.culture import (
     COURSE_TOPICS,
     AlertKind,
+    HeldBack,
     Reading,
     ScanDecision,
     ScanFacts,
     Stand,
 )
-from monitor.record.alerts import CHANGE, REPLACED, add_alert
-from monitor.record.notifications import OVERTAKEN, hold_waiting
+from monitor.record.alert_rows import CHANGE, REPLACED, add_alert, hold_waiting
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import add_plan, supersede_plans, write_verdicts
 from monitor.record.stands import in_short
@@ -77,7 +77,7 @@ def _put_right(session: Session, decision: ScanDecision, now: datetime) -> None:
             row.reading_id, row.at = kept.reading.id, kept.reading.at
             row.fraction = kept.reading.differentiated_fraction
     replaced = [session.get_one(AlertRow, id_) for id_ in decision.replaced]
-    hold_waiting(session, replaced, OVERTAKEN, now)
+    hold_waiting(session, replaced, HeldBack.OVERTAKEN, now)
     for row in replaced:
         row.role, row.closed_at = REPLACED, row.closed_at or now
     session.flush()

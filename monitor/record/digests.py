@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from monitor.record.alert_rows import MAIL
 from monitor.record.database import Database
-from monitor.record.notifications import MAIL
 from monitor.record.tables import DigestRow, OutboxRow
 
 _PREFIX = "digest:"

@@ -8,11 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 
 from monitor.culture import (
-    Alert,
     DishStatus,
     Reading,
 )
-from monitor.record.alerts import alert_of, alert_row, alert_told, rest_until
 from monitor.record.database import Database
 from monitor.record.lookup import dish_called
 from monitor.record.series import (
@@ -24,8 +22,6 @@ from monitor.record.series import (
     series_of,
 )
 from monitor.record.tables import (
-    AlertRow,
-    AuditRow,
     DishRow,
     ReadingRow,
     ScanRow,
@@ -47,6 +43,21 @@ class DishSummary:
     passage: int = 0
     ended_at: datetime | None = None
     parent: str | None = None
+
+
+@dataclass(frozen=True)
+class DishSign:
+    """The last sign of life of a dish.
+
+    last_new_at : when the last scan was taken that showed something else than the one before
+    repeats : scans since that showed the very same picture
+    """
+
+    dish: str
+    label: str
+    source: str
+    last_new_at: datetime
+    repeats: int
 
 
 class DishRecord:
@@ -113,57 +124,26 @@ class DishRecord:
                 )
             return found
 
-    # --- alerts --------------------------------------------------------------------------------
-
-    def alerts(self, *, open_only: bool = False, dish: str | None = None) -> list[Alert]:
-        """Newest first. dish : only what is about it"""
-        with self._database.reading() as session:
-            query = (
-                select(AlertRow, DishRow.name)
-                .outerjoin(DishRow, DishRow.id == AlertRow.dish_id)
-                .order_by(AlertRow.id.desc())
-            )
-            if open_only:
-                query = query.where(AlertRow.closed_at.is_(None))
-            if dish is not None:
-                query = query.where(AlertRow.dish_id == dish_called(session, dish).id)
-            return [alert_of(row, name) for row, name in session.execute(query)]
-
-    def alert(self, alert_id: int) -> Alert:
-        with self._database.reading() as session:
-            return alert_told(session, alert_row(session, alert_id))
-
-    def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
-        with self._database.writing() as session:
-            row = alert_row(session, alert_id)
-            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
-            session.add(
-                AuditRow(
-                    at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
-                )
-            )
-            return alert_told(session, row)
-
-    def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
-        """No mails about what the alert is about until then, unless critical.
-
-        The last word counts: it takes the place of what was said with other alerts on the same.
-        """
-        with self._database.writing() as session:
-            row = alert_row(session, alert_id)
-            rest_until(session, row, until, now)
-            session.add(
-                AuditRow(
-                    at=now,
-                    who=who,
-                    what="alert snoozed",
-                    subject=str(alert_id),
-                    note=until.isoformat(),
-                )
-            )
-            return alert_told(session, row)
-
     def source_of(self, dish: str) -> str:
         """The source that the dish was first seen in. Raises UsageError."""
         with self._database.reading() as session:
             return dish_called(session, dish).source
+
+    def signs(self) -> list[DishSign]:
+        """The last sign of life of each dish that lives and has a scan, or was told of."""
+        with self._database.reading() as session:
+            last = last_taken_at().scalar_subquery()
+            rows = session.execute(
+                select(DishRow, last).where(DishRow.ended_at.is_(None)).order_by(DishRow.name)
+            )
+            signs = ((dish, dish.last_new_at or last_at or dish.began_at) for dish, last_at in rows)
+            return [
+                DishSign(dish.name, dish.label, dish.source, at, dish.repeats)
+                for dish, at in signs
+                if at is not None
+            ]
+
+    def sources(self) -> frozenset[str]:
+        """Sources that ever gave a capture of a dish."""
+        with self._database.reading() as session:
+            return frozenset(session.scalars(select(DishRow.source).distinct()))

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.culture import AlertKind, Message
+from monitor.record.alert_rows import MAIL, WITHDRAWN
 from monitor.record.database import Database
-from monitor.record.notifications import MAIL, WITHDRAWN
 from monitor.record.tables import AlertRow, OutboxRow, new_mail_id
 
 FIRST_RETRY_S = 15.0

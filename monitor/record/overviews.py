@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Alert, CaptureState, DishStatus, PlanStatus, Reading, Severity
-from monitor.record.alerts import alert_of
+from monitor.record.alert_rows import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
 from monitor.record.lookup import dish_called

@@ -22,7 +22,7 @@ from monitor.culture import (
     Severity,
     Stand,
 )
-from monitor.record.alerts import CHANGE, LOOKED_BACK, alert_of
+from monitor.record.alert_rows import CHANGE, LOOKED_BACK, alert_of
 from monitor.record.plans import plans_to_check
 from monitor.record.scan_fields import measured_of, scan_fields
 from monitor.record.series import THAT_COUNTS, readings_numbered

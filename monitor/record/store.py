@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from monitor.record.acknowledgements import AnswerRecord
-from monitor.record.alarms import AlarmRecord
+from monitor.record.alerts import AlertRecord
 from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
@@ -66,8 +65,7 @@ class Store:
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
-        self.alarms = AlarmRecord(self.database)
-        self.answers = AnswerRecord(self.database)
+        self.alerts = AlertRecord(self.database)
         self.overviews = Overviews(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from monitor.culture import Annotation, CaptureState, DishTimeline, UnreadableCapture
-from monitor.record.alerts import alert_of
+from monitor.record.alert_rows import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
 from monitor.record.lineage import line_of

@@ -69,9 +69,9 @@ def test_a_worker_that_gives_no_answer_is_ended_and_told_of(store, tmp_path):
         daemon._watch_for_silence()
 
     waits(limit - 5)
-    assert store.dishes.alerts() == []
+    assert store.alerts.alerts() == []
     waits(limit + 5)
-    (alert,) = store.dishes.alerts()
+    (alert,) = store.alerts.alerts()
     assert (alert.topic, alert.about) == ("worker-stuck", "this machine")
     assert "a.tif for 1800 s" in (alert.text or "")
 

@@ -52,7 +52,7 @@ def test_a_misdated_scan_is_doubtful_and_never_the_newest(fresh_database, case, 
             arrive(line, portion)
         dish = last_of(line)
         assert (dish.status, dish.last.at) == (DishStatus.DIFFERENTIATING, bad[-1][1].acquired_at)
-        worst = [one for one in line.store.dishes.alerts() if one.severity is Severity.CRITICAL]
+        worst = [one for one in line.store.alerts.alerts() if one.severity is Severity.CRITICAL]
         assert [one.kind for one in worst][-1:] == [AlertKind.RAISED]
         doubts = {one.at: one.doubts for one in line.store.dishes.history("dish-07")}
         assert doubts.pop(healthy[1].acquired_at) == (doubt,)
@@ -99,7 +99,7 @@ def test_a_field_dated_ahead_joins_no_scan_of_that_time(fresh_database):
 def test_misdated_scans_do_not_pass_for_silence_nor_hide_it(fresh_database):
     with new_line(fresh_database, NOW) as line:
         arrive(line, [scan_at(NOW + timedelta(days=900), 0.0)])
-        (sign,) = line.store.alarms.signs()
+        (sign,) = line.store.dishes.signs()
         assert abs(sign.last_new_at - NOW) < minutes(5)
 
 
@@ -111,6 +111,6 @@ def test_a_pause_of_months_begins_a_new_series_and_asks(fresh_database):
         arrive(line, last_year)
         arrive(line, [scan_at(NOW - hours(1), 0.11)])
         assert last_of(line).status is not DishStatus.DIFFERENTIATING
-        (asked,) = line.store.dishes.alerts()
+        (asked,) = line.store.alerts.alerts()
         assert (str(asked.topic), asked.kind) == ("old-series", AlertKind.RAISED)
         assert "364 days" in (asked.text or "")

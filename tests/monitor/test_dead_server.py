@@ -47,9 +47,9 @@ def configured(folder: Path, port: int) -> Config:
     )
 
 
-def raise_alarm(store, number: int, now: datetime) -> int:
+def raise_alert(store, number: int, now: datetime) -> int:
     source = f"imager-{number}"
-    alert = store.alarms.write(
+    alert = store.alerts.write(
         AlertKind.RAISED,
         AlertTopic.SOURCE_SILENT,
         lambda _: NewAlert(
@@ -82,7 +82,7 @@ def test_a_server_that_is_dead_for_a_day_loses_nothing_and_gets_nothing_twice(st
     dead, clock, alerts = configured(tmp_path, free_port()), Clock(), []
     while clock.now < NOW + timedelta(hours=24):
         if len(alerts) <= (clock.now - NOW) / timedelta(hours=3):
-            alerts.append(raise_alarm(store, len(alerts), clock.now))
+            alerts.append(raise_alert(store, len(alerts), clock.now))
         assert deliver_due(store, dead, clock, stopping=lambda: False) == 0
         clock.now += ROUND
     waiting = store.outbox.undelivered(limit=1000)
@@ -106,7 +106,7 @@ def test_a_server_that_is_dead_for_a_day_loses_nothing_and_gets_nothing_twice(st
 def test_a_daemon_that_dies_while_it_sends_loses_nothing(store, tmp_path, dies_at):
     """Whatever it was about to do: what was in hand goes again, with the same Message-ID."""
     clock = Clock(dies_at=dies_at)
-    alerts = [raise_alarm(store, number, NOW) for number in range(2)]
+    alerts = [raise_alert(store, number, NOW) for number in range(2)]
     postman = Postman()
     with mail_server(postman) as port:
         config = configured(tmp_path, port)

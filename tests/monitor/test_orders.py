@@ -106,12 +106,12 @@ def ends_as(line):
     (dish,) = line.store.overviews.dishes(limit=5, since=FIRST, points=99)
     course = sorted(
         (one.at, one.topic, one.kind, one.severity, one.fraction, one.status)
-        for one in line.store.dishes.alerts()
+        for one in line.store.alerts.alerts()
         if one.role == "change"
     )
     still_open = sorted(
         (one.at, one.topic, one.kind, one.severity)
-        for one in line.store.dishes.alerts(open_only=True)
+        for one in line.store.alerts.alerts(open_only=True)
         if one.role == "change"
     )
     plans = [
@@ -206,7 +206,7 @@ def test_scans_that_arrive_newest_first_alert_once_they_are_in(fresh_database):
     with new_line(fresh_database, NOW) as line:
         for portion in FOUND_LATE.portions:
             arrive(line, portion)
-        raised = [one for one in line.store.dishes.alerts(open_only=True) if not one.held_back]
+        raised = [one for one in line.store.alerts.alerts(open_only=True) if not one.held_back]
         assert {str(one.severity) for one in raised} == {"critical"}
         mails = [one for one in line.store.outbox.undelivered() if one.channel == "email"]
         assert mails
@@ -217,11 +217,11 @@ def test_an_alert_that_late_scans_show_to_be_unfounded_is_taken_back_and_said(fr
     with new_line(fresh_database, NOW) as line:
         for after_h in (0, 12, 18):
             arrive(line, [field((after_h, 0.2, False), 0)])
-        (raised,) = line.store.dishes.alerts(open_only=True)
+        (raised,) = line.store.alerts.alerts(open_only=True)
         for after_h in (6, 15):
             arrive(line, [field((after_h, 0.01, False), 0)])
-        assert line.store.dishes.alerts(open_only=True) == []
-        cleared, replaced = line.store.dishes.alerts()
+        assert line.store.alerts.alerts(open_only=True) == []
+        cleared, replaced = line.store.alerts.alerts()
         assert (replaced.id, replaced.role, replaced.closed_at) == (
             raised.id,
             "replaced",
@@ -237,12 +237,12 @@ def test_an_all_clear_that_came_too_early_is_taken_back_and_said(fresh_database)
     with new_line(fresh_database, NOW) as line:
         for after_h, share in ((0, 0.2), (3, 0.2), (6, 0.2), (12, 0.01), (18, 0.01), (24, 0.01)):
             arrive(line, [field((after_h, share, False), 0)])
-        assert line.store.dishes.alerts(open_only=True) == []
+        assert line.store.alerts.alerts(open_only=True) == []
         for after_h in (15, 21):
             arrive(line, [field((after_h, 0.2, False), 0)])
         (dish,) = line.store.dishes.dishes()
         assert str(dish.status) == "differentiating"
-        still = line.store.dishes.alerts(open_only=True)
+        still = line.store.alerts.alerts(open_only=True)
         assert {(str(one.kind), one.role) for one in still} == {
             ("raised", "change"),
             ("raised", "again"),
@@ -255,9 +255,9 @@ def test_what_late_scans_only_move_is_not_told_twice(fresh_database):
     with new_line(fresh_database, NOW) as line:
         for after_h in (6, 12, 18):
             arrive(line, [field((after_h, 0.2, False), 0)])
-        (before,) = line.store.dishes.alerts()
+        (before,) = line.store.alerts.alerts()
         arrive(line, [field((0, 0.2, False), 0)])
-        (after,) = line.store.dishes.alerts()
+        (after,) = line.store.alerts.alerts()
         assert (after.id, before.at - after.at) == (before.id, timedelta(hours=6))
         mails = [one for one in line.store.outbox.undelivered() if one.channel == "email"]
         assert len(mails) == 1

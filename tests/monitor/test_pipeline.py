@@ -690,7 +690,7 @@ def test_a_dish_that_differentiates_alerts_once_and_everybody_is_told(make_line,
         None,
         None,
     ]
-    (alert,) = store.dishes.alerts()
+    (alert,) = store.alerts.alerts()
     assert alert.reading_id == outcomes[2].reading.id
     mails = [one for one in store.outbox.undelivered() if one.channel == "email"]
     assert [one.recipient for one in mails] == list(line.config.outlets.email.addresses)
@@ -713,7 +713,7 @@ def test_a_dish_that_gets_worse_is_told_at_each_step(make_line, store):
         Severity.CRITICAL,
         Severity.WARNING,
     ]
-    newest, _ = store.dishes.alerts()
+    newest, _ = store.alerts.alerts()
     assert newest.severity is Severity.CRITICAL
 
 
@@ -721,7 +721,7 @@ def mails(store):
     """The alerts that go out now, as (topic, kind)."""
     due = [one for one in store.outbox.undelivered() if one.failed_at is None]
     now = max(one.created_at for one in due) if due else None
-    found = [store.dishes.alert(int(one.subject_id)) for one in due if one.next_try_at <= now]
+    found = [store.alerts.alert(int(one.subject_id)) for one in due if one.next_try_at <= now]
     return [(str(one.topic), str(one.kind)) for one in found]
 
 
@@ -731,7 +731,7 @@ RAISED_MAIL = ("differentiation", "raised")
 def test_a_dish_that_comes_and_goes_within_the_cooldown_makes_one_mail(make_line, store):
     line = make_line()
     series(line, 0.2, 0.2, 0.01, 0.01, 0.2, 0.2, 0.01, 0.01, 0.2, 0.2)
-    kinds = [(str(one.kind), one.held_back) for one in reversed(store.dishes.alerts())]
+    kinds = [(str(one.kind), one.held_back) for one in reversed(store.alerts.alerts())]
     assert kinds == [
         ("raised", None),
         ("cleared", "cooldown"),
@@ -746,28 +746,28 @@ def test_the_all_clear_waits_for_the_cooldown_to_end(make_line, store):
     line = make_line()
     series(line, 0.2, 0.2, 0.01, 0.01)
     _, cleared = store.outbox.undelivered()
-    assert store.dishes.alert(int(cleared.subject_id)).kind is AlertKind.CLEARED
+    assert store.alerts.alert(int(cleared.subject_id)).kind is AlertKind.CLEARED
     # Raised by the scan of hour 2, cleared by that of hour 4; the cooldown is 12 h.
     assert cleared.next_try_at - cleared.created_at == timedelta(hours=10)
     assert mails(store) == [RAISED_MAIL]
 
 
 def snooze(line, span):
-    (alert,) = line.store.dishes.alerts()
+    (alert,) = line.store.alerts.alerts()
     now = line.clock.now
-    line.store.dishes.snooze(alert.id, until=now + span, who="a", now=now)
+    line.store.alerts.snooze(alert.id, until=now + span, who="a", now=now)
 
 
 def test_while_a_dish_is_snoozed_only_what_is_critical_is_mailed(make_line, store):
     line = make_line()
     series(line, 0.2, 0.2)
-    (alert,) = store.dishes.alerts()
-    store.dishes.snooze(
+    (alert,) = store.alerts.alerts()
+    store.alerts.snooze(
         alert.id, until=line.clock.now + timedelta(days=2), who="a", now=line.clock.now
     )
     series(line, 0.12, 0.12, 0.24, 0.24, first_hour=3)
     series(line, 0.5, 0.5, first_hour=7)
-    story = [(str(one.kind), str(one.severity), one.held_back) for one in store.dishes.alerts()]
+    story = [(str(one.kind), str(one.severity), one.held_back) for one in store.alerts.alerts()]
     assert story == [
         ("worsened", "critical", None),
         ("raised", "warning", None),
@@ -777,17 +777,17 @@ def test_while_a_dish_is_snoozed_only_what_is_critical_is_mailed(make_line, stor
 def test_what_a_snooze_held_back_is_mailed_when_it_is_over(make_line, store):
     line = make_line()
     series(line, 0.12, 0.12)
-    (alert,) = store.dishes.alerts()
-    store.dishes.snooze(
+    (alert,) = store.alerts.alerts()
+    store.alerts.snooze(
         alert.id, until=line.clock.now + timedelta(hours=5), who="a", now=line.clock.now
     )
     series(line, 0.24, 0.24, first_hour=3)
-    assert store.dishes.alerts()[0].held_back == "snoozed"
+    assert store.alerts.alerts()[0].held_back == "snoozed"
     series(line, 0.24, first_hour=5)
-    assert len(store.dishes.alerts()) == 2
+    assert len(store.alerts.alerts()) == 2
     line.clock.passes(timedelta(hours=6))
     series(line, 0.24, 0.24, first_hour=6)
-    newest, held, _ = store.dishes.alerts()
+    newest, held, _ = store.alerts.alerts()
     assert (newest.kind, newest.held_back) == (AlertKind.WORSENED, None)
     assert (held.kind, held.held_back) == (AlertKind.WORSENED, "snoozed")
     assert mails(store) == [RAISED_MAIL, ("differentiation", "worsened")]
@@ -799,9 +799,9 @@ def test_a_dish_that_cannot_be_judged_for_a_day_is_told_once_and_its_end_too(mak
     series(line, 0.01)
     series(line, *[0.01] * 5, first_hour=2, doubts=("out of focus",))
     series(line, 0.01, first_hour=7)
-    story = [(str(one.topic), str(one.kind)) for one in store.dishes.alerts()]
+    story = [(str(one.topic), str(one.kind)) for one in store.alerts.alerts()]
     assert story == [("doubtful", "cleared"), ("doubtful", "raised")]
-    assert store.dishes.alerts(open_only=True) == []
+    assert store.alerts.alerts(open_only=True) == []
 
 
 def test_a_dish_has_the_limits_of_the_first_override_that_fits_it(make_line, store):
@@ -1043,7 +1043,7 @@ def test_a_scan_that_changes_all_the_time_is_read_later(make_line, store, caplog
 def test_a_dish_past_saving_is_said_and_gets_no_plan(make_line, store):
     line = make_line(**CALIBRATED)
     series(line, 0.3, 0.3, 0.8, 0.8)
-    topics = {str(one.topic) for one in store.dishes.alerts(open_only=True)}
+    topics = {str(one.topic) for one in store.alerts.alerts(open_only=True)}
     assert "past-saving" in topics
     assert PlanStatus.DRAFT not in {plan.status for plan in store.plans.all()}
     series(line, 0.3, 0.3, first_hour=5)
@@ -1055,7 +1055,7 @@ def test_a_dish_that_is_clear_again_has_no_plan_left(make_line, store):
     outcomes = series(line, 0.2, 0.3, 0.01, 0.01)
     assert outcomes[-1].decision.alert is AlertKind.CLEARED
     assert {plan.status for plan in store.plans.all()} == {PlanStatus.SUPERSEDED}
-    assert store.dishes.alerts(open_only=True) == []
+    assert store.alerts.alerts(open_only=True) == []
 
 
 def test_a_scan_that_cannot_be_judged_leaves_plan_and_status_alone(make_line, store):
@@ -1069,7 +1069,7 @@ def test_a_scan_that_cannot_be_judged_leaves_plan_and_status_alone(make_line, st
 
 def test_without_a_calibration_there_is_an_alert_and_no_plan(line, store, caplog):
     series(line, 0.2, 0.3)
-    assert len(store.dishes.alerts()) == 1
+    assert len(store.alerts.alerts()) == 1
     assert store.plans.all() == []
     assert "no removal plan" in caplog.text
 
@@ -1134,7 +1134,7 @@ def test_a_calibration_that_does_not_hold_makes_an_alert_and_no_plan(
         store.calibrations.add(taught())
     store.calibrations.add(taught(kind, **changes))
     series(line, 0.2, 0.3)
-    assert len(store.dishes.alerts()) == 1
+    assert len(store.alerts.alerts()) == 1
     assert store.plans.all() == []
     assert said in caplog.text
 
@@ -1182,7 +1182,7 @@ def test_scans_read_together_say_what_they_say_one_by_one(make_line, store):
         DishStatus.ABOVE_LIMIT,
         *[DishStatus.DIFFERENTIATING] * 2,
     ]
-    (alert,) = store.dishes.alerts()
+    (alert,) = store.alerts.alerts()
     assert alert.reading_id == outcomes[2].reading.id
     assert [str(plan.status) for plan in store.plans.all()].count("draft") == 1
     assert line.pipeline.complete_scans() == []
@@ -1242,7 +1242,7 @@ def test_older_scans_that_come_later_alert_as_they_would_have_in_time(make_line,
         AlertKind.RAISED,
         AlertKind.WORSENED,
     ]
-    assert [(one.at.hour, one.kind) for one in store.dishes.alerts()] == [
+    assert [(one.at.hour, one.kind) for one in store.alerts.alerts()] == [
         (7, AlertKind.WORSENED),
         (6, AlertKind.RAISED),
     ]
@@ -1259,7 +1259,7 @@ def test_a_late_field_does_not_alert_a_second_time(make_line, store):
     line.run()
     (outcome,) = line.read_all()
     assert (outcome.reading.version, outcome.reading.captures) == (2, 2)
-    assert len(store.dishes.alerts()) == 1
+    assert len(store.alerts.alerts()) == 1
     newest, former = sorted(store.plans.all(), key=lambda plan: plan.reading_id, reverse=True)
     assert (newest.status, former.status) == (PlanStatus.DRAFT, PlanStatus.SUPERSEDED)
 
@@ -1283,7 +1283,7 @@ def test_dishes_are_judged_apart(line, store):
             line.take_in(line.drop(name))
     line.run()
     line.read_all()
-    assert [alert.dish for alert in store.dishes.alerts()] == ["dish-02"]
+    assert [alert.dish for alert in store.alerts.alerts()] == ["dish-02"]
 
 
 def test_a_scan_is_read_as_soon_as_all_its_fields_are_there(make_line):
@@ -1400,7 +1400,7 @@ def test_a_region_that_is_gone_is_said_to_be_gone(make_line, store):
     done = store.plans.plan(plan.id)
     assert done.status is PlanStatus.VERIFIED
     assert [fate.check for fate in done.fates] == [RemovalCheck.GONE]
-    assert "not-removed" not in {str(one.topic) for one in store.dishes.alerts()}
+    assert "not-removed" not in {str(one.topic) for one in store.alerts.alerts()}
     assert len(store.plans.all()) == 1
 
 
@@ -1438,7 +1438,7 @@ def test_a_region_that_is_still_there_is_told_and_planned_again(make_line, store
     assert [fate.check for fate in done.fates] == [RemovalCheck.STILL_THERE]
     newest = store.plans.all()[0]
     assert (newest.reading_id, newest.status) == (outcome.reading.id, PlanStatus.DRAFT)
-    (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_REMOVED]
+    (told,) = [one for one in store.alerts.alerts() if one.topic is AlertTopic.NOT_REMOVED]
     assert told.kind is AlertKind.RAISED
     assert told.text == f"Picked by plan {plan.id}, and checked: 1 still there."
     notes = [(one.at.hour, one.text) for one in store.timelines.of("dish-07").annotations]
@@ -1514,7 +1514,7 @@ def test_a_plate_that_was_put_back_shifted_is_checked_all_the_same(
     series(line, 0.01, first_hour=3, label_map=after, regions=(), aims=())
     done = store.plans.plan(plan.id)
     assert [fate.check for fate in done.fates] == [check]
-    told = {one.topic for one in store.dishes.alerts(open_only=True)}
+    told = {one.topic for one in store.alerts.alerts(open_only=True)}
     assert (AlertTopic.NOT_REMOVED in told) == (check is RemovalCheck.STILL_THERE)
     if check is RemovalCheck.CANNOT_TELL:
         assert done.status is PlanStatus.PICKED
@@ -1539,7 +1539,7 @@ def test_what_no_scan_could_check_in_time_is_mailed_once(make_line, store):
     done = store.plans.plan(plan.id)
     assert (done.status, done.to_check) == (PlanStatus.PICKED, ())
     assert [fate.check for fate in done.fates] == [RemovalCheck.NOT_CHECKED]
-    (told,) = [one for one in store.dishes.alerts() if one.topic is AlertTopic.NOT_CHECKED]
+    (told,) = [one for one in store.alerts.alerts() if one.topic is AlertTopic.NOT_CHECKED]
     assert (told.kind, told.closed_at) == (AlertKind.RAISED, None)
     assert told.text == (
         f"Picked by plan {plan.id}: no scan in time could tell whether 1 region is gone."

@@ -67,7 +67,7 @@ class Lab:
         return found
 
     def held_back(self):
-        return [one.held_back for one in reversed(self.store.dishes.alerts())]
+        return [one.held_back for one in reversed(self.store.alerts.alerts())]
 
 
 @pytest.fixture

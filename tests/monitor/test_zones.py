@@ -59,7 +59,7 @@ def test_what_is_on_record_is_put_right_with_the_zone_and_no_hours_are_muted(fre
         history = again.store.dishes.history("dish-07")
         assert [one.at for one in history] == [first + hours(2 * n) for n in range(8)]
         assert {one.captures for one in history} == {1}
-        raised = [one for one in again.store.dishes.alerts() if one.kind is AlertKind.RAISED]
+        raised = [one for one in again.store.alerts.alerts() if one.kind is AlertKind.RAISED]
         assert raised
         (dish,) = again.store.dishes.dishes()
         assert dish.status is DishStatus.DIFFERENTIATING

@@ -28,7 +28,7 @@ from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
 from monitor.outlets.wording import clean
-from monitor.record.acknowledgements import standing
+from monitor.record.alerts import standing
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class _Pages:
             said = "Please give your name." if not who else "That is not a valid snooze time."
             return self._answer_page(request, alert, said=said, form=form, status=422)
         until = now + timedelta(hours=rest_h) if rest_h else None
-        done = self._store.answers.answer(
+        done = self._store.alerts.answer(
             alert.id,
             who=who,
             note=note,
@@ -264,7 +264,7 @@ class _Pages:
 
     def _alert(self, alert_id: int, mark: int) -> Alert:
         try:
-            alert = self._store.dishes.alert(alert_id)
+            alert = self._store.alerts.alert(alert_id)
         except UsageError as problem:
             raise LinkError("The alert of this link is not on record.") from problem
         if not is_for(alert, mark):

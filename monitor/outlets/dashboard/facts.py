@@ -25,7 +25,7 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
-from monitor.decisions.alert_rules import alarm_words, notice_words, words_of
+from monitor.decisions.alert_rules import notice_words, silence_words, words_of
 from monitor.outlets.answer_links import AnswerLinks, dish_page
 from monitor.outlets.dashboard.pictures import series_line
 from monitor.outlets.wording import (
@@ -85,7 +85,7 @@ class Facts:
             "cards": [
                 self._card(one, by_dish.get(one.name, ()), since, now) for one in shown[:CARDS]
             ],
-            "alarms": [self._alert(one, now) for one in reversed(by_dish.get("", ()))],
+            "silences": [self._alert(one, now) for one in reversed(by_dish.get("", ()))],
             "ended": ended,
             "page": page,
             "has_more": len(shown) > CARDS,
@@ -302,7 +302,7 @@ class Facts:
 def headline(alert: Alert) -> str:
     """What an alert is about, short."""
     is_over = alert.kind is AlertKind.CLEARED
-    if (words := alarm_words(alert.topic, is_over=is_over)) is not None:
+    if (words := silence_words(alert.topic, is_over=is_over)) is not None:
         return words
     amount = "no cells" if alert.fraction is None else f"{percent(alert.fraction)} differentiated"
     if (words := notice_words(alert.topic, is_over=is_over)) is not None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from monitor.culture import Alert, AlertKind, PlanStatus, Reading, RemovalPlan, Severity
 from monitor.decisions.alert_rules import ALERT_RULES, notice_words
 from monitor.decisions.status import considered
-from monitor.outlets.mail.stories import AlarmStory, AlertStory, Links
+from monitor.outlets.mail.stories import AlertStory, Links, SilenceStory
 from monitor.outlets.wording import (
     change,
     clean,
@@ -31,7 +31,7 @@ _TEST_COLOUR = "#475569"
 Step = tuple[str, str | None, str | None]  # sentence, command, address
 
 
-def alarm_facts(story: AlarmStory) -> dict[str, Any]:
+def silence_facts(story: SilenceStory) -> dict[str, Any]:
     alert = story.alert
     rule = ALERT_RULES[alert.topic]
     is_over = alert.kind is AlertKind.CLEARED

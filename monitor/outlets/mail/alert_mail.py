@@ -11,10 +11,10 @@ from typing import Any
 from monitor.culture import AlertKind, AlertTopic, DishLine, DishTimeline, Severity
 from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.outlets.figures.series import plot_story
-from monitor.outlets.mail.alert_facts import alarm_facts, alert_facts
+from monitor.outlets.mail.alert_facts import alert_facts, silence_facts
 from monitor.outlets.mail.envelope import Picture, mail_of
 from monitor.outlets.mail.pictures import picture_for_mail
-from monitor.outlets.mail.stories import AlarmStory, MailSize, Story, size_note
+from monitor.outlets.mail.stories import MailSize, SilenceStory, Story, size_note
 from monitor.outlets.wording import clean, counted, percent, shown_name, well_and_plate
 
 # Of several alerts in one mail, so many come with pictures and all the facts.
@@ -53,8 +53,8 @@ def compose(
     if len(cards) > 1:
         name = "alerts"
         facts = _together(ordered, cards)
-    elif isinstance(ordered[0], AlarmStory):
-        name = "alarm"
+    elif isinstance(ordered[0], SilenceStory):
+        name = "silence"
     facts["size_note"] = size_note(size)
     return mail_of(
         name,
@@ -157,8 +157,8 @@ def _card(
     story: Story, number: int, *, drawn: bool, size: MailSize
 ) -> tuple[dict[str, Any], list[Picture]]:
     """What a mail says about one alert, and its pictures as (content, kind, id, file name)."""
-    if isinstance(story, AlarmStory):
-        return alarm_facts(story), []
+    if isinstance(story, SilenceStory):
+        return silence_facts(story), []
     drawn = drawn and (size is MailSize.FULL or (size is MailSize.ONE_PICTURE and number == 0))
     small = size is MailSize.ONE_PICTURE
     overlay = None

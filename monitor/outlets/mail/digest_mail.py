@@ -17,12 +17,12 @@ from monitor.culture import (
     AlertTopic,
     DishStatus,
     DishTimeline,
+    HeldBack,
     PlanStatus,
     RemovalPlan,
     Severity,
 )
-from monitor.decisions.alert_rules import alarm_words, words_of
-from monitor.decisions.mailing import COOLING, NOBODY_TOLD, OLD, OVERTAKEN, SNOOZED
+from monitor.decisions.alert_rules import silence_words, words_of
 from monitor.outlets.figures.series import plot_story
 from monitor.outlets.mail.envelope import Picture, mail_of
 from monitor.outlets.mail.stories import MailSize, size_note
@@ -95,7 +95,7 @@ class SourceDay:
 class DigestStory:
     """Everything that a digest tells.
 
-    alarms : on sources and the machine, that hold or came in that time, newest first
+    silences : on sources and the machine, that hold or came in that time, newest first
     dashboard : its address
     every_day : it comes where all is quiet, too
     """
@@ -105,7 +105,7 @@ class DigestStory:
     zone: ZoneInfo
     dishes: tuple[DishDay, ...]
     sources: tuple[SourceDay, ...] = ()
-    alarms: tuple[Alert, ...] = ()
+    silences: tuple[Alert, ...] = ()
     plans: tuple[RemovalPlan, ...] = ()
     dashboard: str | None = None
     every_day: bool = True
@@ -114,7 +114,7 @@ class DigestStory:
     def is_quiet(self) -> bool:
         """Is there nothing to tell but that?"""
         return not (
-            self.alarms
+            self.silences
             or self.plans
             or any(one.has_news for one in self.dishes)
             or any(one.unreadable for one in self.sources)
@@ -164,7 +164,7 @@ def compose_digest(
         "span": f"{brief(story.since, zone)} to {brief(story.until, zone)} ({zone.key})",
         "colour": _colour(story),
         "cards": cards,
-        "alarms": [_alarm(one, zone) for one in story.alarms],
+        "silences": [_silence(one, zone) for one in story.silences],
         "plans": [_plan(one, story) for one in story.plans],
         "sources": [_source(one, story) for one in story.sources],
         "rows": [_row(one) for one in ordered[:_MOST_LISTED]],
@@ -188,9 +188,9 @@ def compose_digest(
 
 def _in_short(facts: dict[str, Any]) -> str:
     lines = [f"Digest, {facts['span']}", facts["headline"], ""]
-    lines += [f"{one['where']}: {one['text']}" for one in facts["alarms"][:MOST_DRAWN]]
+    lines += [f"{one['where']}: {one['text']}" for one in facts["silences"][:MOST_DRAWN]]
     lines += [f"{one['where']}: {one['amount']}" for one in facts["cards"][:MOST_DRAWN]]
-    more = len(facts["alarms"]) + len(facts["cards"]) - len(lines) + 3
+    more = len(facts["silences"]) + len(facts["cards"]) - len(lines) + 3
     return "\n".join(lines) + (f"\nand {more} more" if more > 0 else "")
 
 
@@ -214,7 +214,7 @@ def _subject(story: DigestStory) -> tuple[str, str]:
     if silent:
         verb = "needs" if len(silent) == 1 else "need"
         parts.append(f"{counted(len(silent), 'other dish', 'other dishes')} {verb} a look")
-    wrong = [one for one in story.alarms if one.closed_at is None]
+    wrong = [one for one in story.silences if one.closed_at is None]
     if wrong:
         parts.append(counted(len(wrong), "silence alert"))
     if story.plans:
@@ -224,7 +224,7 @@ def _subject(story: DigestStory) -> tuple[str, str]:
 
 
 def _colour(story: DigestStory) -> str:
-    alerts = [*story.alarms, *(alert for dish in story.dishes for alert in dish.open)]
+    alerts = [*story.silences, *(alert for dish in story.dishes for alert in dish.open)]
     is_open = [one for one in alerts if one.closed_at is None]
     if any(one.severity is Severity.CRITICAL for one in is_open):
         return _RED
@@ -286,11 +286,11 @@ def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
 
 
 _HELD = {
-    SNOOZED: "while it was snoozed",
-    COOLING: "within the cooldown",
-    OLD: "on a scan of long ago",
-    OVERTAKEN: "that something newer overtook",
-    NOBODY_TOLD: "all-clears of which nobody was told the beginning",
+    HeldBack.SNOOZED: "while it was snoozed",
+    HeldBack.COOLING: "within the cooldown",
+    HeldBack.OLD: "on a scan of long ago",
+    HeldBack.OVERTAKEN: "that something newer overtook",
+    HeldBack.NOBODY_TOLD: "all-clears of which nobody was told the beginning",
 }
 
 
@@ -317,9 +317,9 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _alarm(alert: Alert, zone: ZoneInfo) -> dict[str, Any]:
+def _silence(alert: Alert, zone: ZoneInfo) -> dict[str, Any]:
     is_over = alert.closed_at is not None
-    words = alarm_words(alert.topic, is_over=alert.kind is AlertKind.CLEARED) or str(alert.topic)
+    words = silence_words(alert.topic, is_over=alert.kind is AlertKind.CLEARED) or str(alert.topic)
     when = f"since {brief(alert.at, zone)}"
     if is_over:
         when = f"{brief(alert.at, zone)}, over"

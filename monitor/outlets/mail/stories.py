@@ -83,7 +83,7 @@ class AlertStory:
 
 
 @dataclass(frozen=True)
-class AlarmStory:
+class SilenceStory:
     """Everything that a mail about a silence tells.
 
     zone : of the lab
@@ -96,4 +96,4 @@ class AlarmStory:
     test: bool = False
 
 
-Story = AlertStory | AlarmStory
+Story = AlertStory | SilenceStory

@@ -130,7 +130,7 @@ class AlertRow(Base):
     severity: Mapped[str] = mapped_column(String(20), server_default="warning")
     text: Mapped[str | None] = mapped_column(AnyText)
     held_back: Mapped[str | None] = mapped_column(String(20))
-    # "change": the course of the dish, or an alarm; "again": told once more; "replaced": what came
+    # "change": the course of the dish, or a silence; "again": told once more; "replaced": what came
     # late has shown that it was not so.
     role: Mapped[str] = mapped_column(String(10), default="change", server_default="change")
     reading_id: Mapped[int | None] = mapped_column(ForeignKey("reading.id"))

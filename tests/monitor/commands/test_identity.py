@@ -79,7 +79,7 @@ def test_one_dish_name_in_two_sources_is_two_dishes(fields, tmp_path, order):
 
 
 @pytest.mark.parametrize("new_bytes", [False, True])
-def test_one_frame_for_three_wells_is_read_for_none_and_alarmed(fields, tmp_path, new_bytes):
+def test_one_frame_for_three_wells_is_read_for_none_and_alerted(fields, tmp_path, new_bytes):
     """A camera that is stuck. Also where each file has bytes of its own."""
     pixels = tifffile.imread(fields[0])
     for number in (1, 2, 3):

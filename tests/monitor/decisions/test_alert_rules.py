@@ -9,9 +9,9 @@ from monitor.config import DecisionsConfig, DifferentiationConfig
 from monitor.culture import AlertFamily, AlertKind, AlertTopic
 from monitor.decisions.alert_rules import (
     ALERT_RULES,
-    alarm_words,
     judge_notices,
     notice_words,
+    silence_words,
     words_of,
 )
 from tests.monitor.outlets.stories import series
@@ -39,7 +39,7 @@ def test_what_is_said_when_it_begins_is_not_what_is_said_when_it_is_over(topic, 
     assert rule.next_step[0].isupper()
     is_silence = topic.family is AlertFamily.SILENCE
     for is_over, words in ((False, rule.begun), (True, rule.over)):
-        assert alarm_words(topic, is_over=is_over) == (words if is_silence else None)
+        assert silence_words(topic, is_over=is_over) == (words if is_silence else None)
         assert notice_words(topic, is_over=is_over) == (None if is_silence else words)
     assert words_of(topic) == rule.begun
 

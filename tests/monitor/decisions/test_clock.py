@@ -71,7 +71,7 @@ def test_a_clock_ahead_is_critical_since_nothing_is_decided_meanwhile():
     assert wrong(source) == wrong(source, [(topic, "", "incubator")]) == []
 
 
-def test_the_alarm_lasts_over_a_restart_until_a_capture_says_otherwise():
+def test_the_alert_lasts_over_a_restart_until_a_capture_says_otherwise():
     source = SourceLife("incubator", None, NOW)
     key = (AlertTopic.IMAGER_CLOCK, "", "incubator")
     assert [topic for topic, _ in wrong(source, [key])] == [AlertTopic.IMAGER_CLOCK]

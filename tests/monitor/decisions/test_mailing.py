@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.culture import AlertKind, Severity
-from monitor.decisions.mailing import COOLING, SNOOZED, MailHistory, Mailing, mailing
+from monitor.culture import AlertKind, HeldBack, Severity
+from monitor.decisions.mailing import MailHistory, Mailing, mailing
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 RAISED, WORSENED, CLEARED = AlertKind
@@ -27,17 +27,17 @@ AWAKE = MailHistory(snoozed_until=NOW)
 CASES = {
     # name: (kind, severity, history, mailing)
     "the first mail": (RAISED, WARNING, NEVER, Mailing()),
-    "raised again within the cooldown": (RAISED, WARNING, JUST_TOLD, Mailing(COOLING)),
+    "raised again within the cooldown": (RAISED, WARNING, JUST_TOLD, Mailing(HeldBack.COOLING)),
     "raised again after it": (RAISED, WARNING, TOLD_LONG_AGO, Mailing()),
     "critical within the cooldown": (RAISED, CRITICAL, JUST_TOLD, Mailing()),
     "worse within the cooldown": (WORSENED, WARNING, JUST_TOLD, Mailing()),
     "cleared within it: told when over": (CLEARED, WARNING, JUST_TOLD, Mailing(None, hours(10))),
     "cleared after it": (CLEARED, WARNING, TOLD_LONG_AGO, Mailing()),
     "cleared, and nobody had been told": (CLEARED, WARNING, NEVER, Mailing()),
-    "raised while snoozed": (RAISED, WARNING, ASLEEP, Mailing(SNOOZED)),
-    "worse while snoozed": (WORSENED, WARNING, ASLEEP, Mailing(SNOOZED)),
+    "raised while snoozed": (RAISED, WARNING, ASLEEP, Mailing(HeldBack.SNOOZED)),
+    "worse while snoozed": (WORSENED, WARNING, ASLEEP, Mailing(HeldBack.SNOOZED)),
     "critical while snoozed": (WORSENED, CRITICAL, ASLEEP, Mailing()),
-    "cleared while snoozed": (CLEARED, CRITICAL, ASLEEP, Mailing(SNOOZED)),
+    "cleared while snoozed": (CLEARED, CRITICAL, ASLEEP, Mailing(HeldBack.SNOOZED)),
     "the snooze is over": (RAISED, WARNING, AWAKE, Mailing()),
 }  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_nothing_critical_is_ever_held_back(kind, snoozed_until, raised_at, cool
 
 @pytest.mark.parametrize("severity", [WARNING, CRITICAL])
 def test_an_alert_on_a_scan_of_long_ago_is_only_put_on_record(severity):
-    """A backfill of last year's captures alarms nobody."""
+    """A backfill of last year's captures alerts nobody."""
     old = NOW - hours(200)
     week = hours(168)
     held = mailing(

@@ -11,9 +11,9 @@ from monitor.decisions.silence import (
     GIB,
     OVER,
     SILENCES,
-    Alarm,
     DishLife,
     MachineLife,
+    SilenceAlert,
     SourceLife,
     changes,
     what_is_wrong,
@@ -55,10 +55,10 @@ CASES = {
         [dish("A", 24 * 15), dish("B", 1)], source(), WELL, [(NO_CAPTURE, "A", "incubator")],
         [(NO_CAPTURE, "A", "incubator")],
     ),
-    "the source falls silent: its first dish does not alarm before": (
+    "the source falls silent: its first dish does not alert before": (
         [dish("A", 16), dish("B", 14)], source(), WELL, [], [],
     ),
-    "all dishes are silent: one alarm": (
+    "all dishes are silent: one alert": (
         [dish("A", 18), dish("B", 16)], source(), WELL, [], [(SOURCE_SILENT, "", "incubator")],
     ),
     "the only dish is silent": (
@@ -73,7 +73,7 @@ CASES = {
     "nothing came yet": ([], source(watched_h=14), WELL, [], []),
     "two the same": ([dish("A", 3, 1)], source(), WELL, [], []),
     "three the same": ([dish("A", 3, 2)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")]),
-    "a stuck camera is one alarm": (
+    "a stuck camera is one alert": (
         [dish("A", 30, 5), dish("B", 1)], source(), WELL, [], [(SAME_PICTURE, "A", "incubator")],
     ),
     "the same picture once, then nothing": (
@@ -97,7 +97,7 @@ CASES = {
         [dish("A", 16, in_hand=True)], source(in_hand=True), WELL,
         [(SOURCE_SILENT, "", "incubator")], [(SOURCE_SILENT, "", "incubator")],
     ),
-    "without a model nothing is new: one alarm": (
+    "without a model nothing is new: one alert": (
         [dish("A", 16)], source(), MachineLife(refusal="wrong hash"), [], [(MODEL_REFUSED, "", "")],
     ),
     "the folder is gone": ([], source(gone_s=300), WELL, [], [(SOURCE_GONE, "", "incubator")]),
@@ -121,7 +121,7 @@ CASES = {
     "a little room is not enough": (
         [], source(None), MachineLife(int(2.1 * GIB)), [(DISK_FULL, "", "")], [(DISK_FULL, "", "")],
     ),
-    "the same little room, never alarmed": ([], source(None), MachineLife(int(2.1 * GIB)), [], []),
+    "the same little room, never alerted": ([], source(None), MachineLife(int(2.1 * GIB)), [], []),
     "room again": ([], source(None), MachineLife(int(2.6 * GIB)), [(DISK_FULL, "", "")], []),
     "room that cannot be told": ([], source(None), MachineLife(None), [], []),
     "the model is refused": (
@@ -144,15 +144,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_silence_is_noticed_and_one_cause_is_one_alarm(case):
+def test_silence_is_noticed_and_one_cause_is_one_alert(case):
     dishes, of, machine, before, expected = CASES[case]
     # A source of dishes that are scanned again and again has something new.
     found = what_is_wrong(NOW, dishes, [of], machine, LIMITS, before)
-    assert [alarm.key for alarm in found] == expected
-    assert all(alarm.text for alarm in found)
+    assert [alert.key for alert in found] == expected
+    assert all(alert.text for alert in found)
 
 
-def test_what_the_lab_does_not_watch_does_not_alarm():
+def test_what_the_lab_does_not_watch_does_not_alert():
     limits = SilenceConfig(same_pictures=None, disk_free_gib=None, clock_jump_s=None)
     machine = MachineLife(free_bytes=0)
     assert what_is_wrong(NOW, [dish("A", 3, 9)], [source()], machine, limits, []) == ()
@@ -161,9 +161,9 @@ def test_what_the_lab_does_not_watch_does_not_alarm():
 def test_without_a_limit_on_same_pictures_a_stuck_camera_is_silence_all_the_same():
     limits = SilenceConfig(same_pictures=None)
     dishes = [dish("A", 30, 5), dish("B", 1)]
-    (alarm,) = what_is_wrong(NOW, dishes, [source()], WELL, limits, [])
-    assert alarm.key == (NO_CAPTURE, "A", "incubator")
-    assert "the very same image" in alarm.text
+    (alert,) = what_is_wrong(NOW, dishes, [source()], WELL, limits, [])
+    assert alert.key == (NO_CAPTURE, "A", "incubator")
+    assert "the very same image" in alert.text
 
 
 def alert(topic, dish="", source=None, **changes):
@@ -175,9 +175,9 @@ def alert(topic, dish="", source=None, **changes):
     return Alert(**(values | changes))
 
 
-def test_an_alarm_begins_once_and_ends_once():
-    gone = Alarm(SOURCE_GONE, "gone", source="incubator")
-    full = Alarm(DISK_FULL, "full", severity=Severity.CRITICAL)
+def test_an_alert_begins_once_and_ends_once():
+    gone = SilenceAlert(SOURCE_GONE, "gone", source="incubator")
+    full = SilenceAlert(DISK_FULL, "full", severity=Severity.CRITICAL)
     assert changes([], [gone, full]) == ((gone, full), ())
     known = [alert(SOURCE_GONE, source="incubator"), alert(DISK_FULL, severity=Severity.CRITICAL)]
     assert changes(known, [gone, full]) == ((), ())

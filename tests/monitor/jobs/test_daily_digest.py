@@ -229,8 +229,8 @@ def test_what_still_holds_is_told_with_who_knows_of_it(store, config):
         store, 1, alerts=(NewAlert(AlertKind.RAISED, severity=Severity.CRITICAL),),
         status=DishStatus.DIFFERENTIATING, severity=Severity.CRITICAL,
     )  # fmt: skip
-    store.dishes.acknowledge(1, who="Ada", note="removed by hand", now=NOW + hours(2))
-    store.dishes.snooze(1, until=NOW + hours(30), who="Ada", now=NOW + hours(2))
+    store.alerts.acknowledge(1, who="Ada", note="removed by hand", now=NOW + hours(2))
+    store.alerts.snooze(1, until=NOW + hours(30), who="Ada", now=NOW + hours(2))
     store.lines.annotate(DISH, "medium changed", at=NOW + hours(1), who="Bob", now=NOW + hours(2))
     text = told(store, config)
     assert "1 of 1 dish differentiates (1 critical)" in text
@@ -249,7 +249,7 @@ def test_silence_plans_and_doubt_stand_there_too(store, config):
         (AlertTopic.DISK_FULL, None, None),
         (AlertTopic.SOURCE_SILENT, None, "incubator"),
     ):
-        store.alarms.write(
+        store.alerts.write(
             AlertKind.RAISED, topic,
             lambda _, topic=topic: NewAlert(AlertKind.RAISED, topic=topic, text="It is so."),
             dish=dish, source=source, now=NOW + hours(3),
@@ -280,7 +280,7 @@ def test_text_of_others_is_escaped_and_stays_on_its_line(store, config):
     hostile = "<img src=x>\nSubject: x/A1"
     scan(store, 1, dish=hostile, alerts=(NewAlert(AlertKind.RAISED),),
          status=DishStatus.DIFFERENTIATING)  # fmt: skip
-    store.dishes.acknowledge(1, who="<b>Eve", note="</div>", now=NOW + hours(2))
+    store.alerts.acknowledge(1, who="<b>Eve", note="</div>", now=NOW + hours(2))
     write_due_digest(config, store, NOW)
     write_due_digest(config, store, NOW + DAY)
     mail = delivered(store, config, NOW + DAY)

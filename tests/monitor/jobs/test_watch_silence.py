@@ -84,7 +84,7 @@ def test_a_dish_that_is_missing_is_told_once_and_its_return_too(world):
     assert world.look() == [("no-new-capture", "cleared", "dish-1")]
     world.passes(hours(7))
     assert world.mails() == ["dish-1: new captures again"]
-    assert world.store.dishes.alerts(open_only=True) == []
+    assert world.store.alerts.alerts(open_only=True) == []
 
 
 def test_a_camera_that_writes_the_same_picture_again_is_stuck(world):
@@ -136,7 +136,7 @@ def test_a_share_that_comes_and_goes_makes_one_mail(world):
 def test_a_disk_that_fills_up_is_told_in_time(world):
     world.free = GIB
     assert world.look() == [("disk-nearly-full", "raised", "this machine")]
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     assert "1.0 GiB" in alert.text
     world.free = 50 * GIB
     assert world.look() == [("disk-nearly-full", "cleared", "this machine")]
@@ -147,32 +147,32 @@ def test_a_jump_of_the_clock_is_told_and_an_even_one_is_not(world):
     assert world.look() == []
     world.passes(hours(-1), asleep=True)
     assert world.look() == [("clock-jumped", "raised", "this machine")]
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     assert "-3600 s" in alert.text
     world.passes(hours(1))
     assert world.look() == [("clock-jumped", "cleared", "this machine")]
 
 
-def test_captures_that_wait_for_a_refused_model_are_an_alarm(world):
+def test_captures_that_wait_for_a_refused_model_are_an_alert(world):
     store = world.store
     capture = take(store, "a.tif")
     store.captures.claim_due("me", NOW, limit=1)
     store.captures.record_waiting(capture.id, "me", "model-refused", "weights changed", NOW)
     assert world.look() == [("model-refused", "raised", "this machine")]
-    assert "weights changed" in (store.dishes.alerts()[0].text or "")
+    assert "weights changed" in (store.alerts.alerts()[0].text or "")
 
 
 def test_a_stuck_worker_is_told_until_it_has_measured_again(world):
     assert world.look() == []
     world.silence_watch.worker_stuck("no answer on a.tif for 1800 s.")
     assert world.look() == [("worker-stuck", "raised", "this machine")]
-    assert "a.tif for 1800 s" in (world.store.dishes.alerts()[0].text or "")
+    assert "a.tif for 1800 s" in (world.store.alerts.alerts()[0].text or "")
     assert world.mails() == ["this machine: segmentation is stuck"]
     assert world.look() == []
     world.silence_watch.worker_answered()
     assert world.look() == [("worker-stuck", "cleared", "this machine")]
     assert world.look() == []
-    world.passes(hours(13))  # past the wait that keeps a flapping alarm from being mailed twice
+    world.passes(hours(13))  # past the wait that keeps a flapping alert from being mailed twice
     assert world.mails() == ["this machine: segmentation answers again"]
 
 
@@ -193,22 +193,22 @@ def test_a_fresh_daemon_does_not_take_a_stuck_worker_for_well_before_it_has_meas
     assert after.look() == [("worker-stuck", "cleared", "this machine")]
 
 
-def test_two_programs_on_one_record_raise_an_alarm_once(world):
+def test_two_programs_on_one_record_raise_an_alert_once(world):
     other = World(world.config, world.store, free=GIB)
     world.free = GIB
     looks = [world.look(), other.look()]
     assert looks == [[("disk-nearly-full", "raised", "this machine")], []]
 
 
-def test_an_alarm_can_be_snoozed_and_what_is_held_back_is_recorded(world):
+def test_an_alert_can_be_snoozed_and_what_is_held_back_is_recorded(world):
     world.look(GONE)
     world.passes(timedelta(seconds=300))
     world.look(GONE)
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     until = world.now + hours(48)
-    world.store.dishes.snooze(alert.id, until=until, who="a", now=world.now)
+    world.store.alerts.snooze(alert.id, until=until, who="a", now=world.now)
     world.look(HERE)
-    cleared, _ = world.store.dishes.alerts()
+    cleared, _ = world.store.alerts.alerts()
     assert (cleared.kind, cleared.held_back) == (AlertKind.CLEARED, "snoozed")
     assert world.mails() == ["source incubator: folder gone"]
 
@@ -221,10 +221,10 @@ def test_a_rest_holds_back_what_waits_to_be_sent_and_tells_it_afterwards(world):
     world.look(GONE)
     world.passes(timedelta(seconds=300))
     world.look(GONE)
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     until = world.now + hours(8)
-    world.store.dishes.snooze(alert.id, until=until, who="a", now=world.now)
-    assert world.store.dishes.alert(alert.id).held_back == "snoozed"
+    world.store.alerts.snooze(alert.id, until=until, who="a", now=world.now)
+    assert world.store.alerts.alert(alert.id).held_back == "snoozed"
     world.passes(hours(7))
     assert (world.look(GONE), world.mails()) == ([], [])
     world.passes(hours(1))
@@ -239,9 +239,9 @@ def test_a_dish_that_rests_silences_neither_its_source_nor_the_machine(world):
         world.scan(str(number), f"b{number}", dish="dish-2")
         world.passes(hours(6))
         world.look()
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     assert alert.about == "dish-1"
-    world.store.dishes.snooze(alert.id, until=world.now + hours(500), who="a", now=world.now)
+    world.store.alerts.snooze(alert.id, until=world.now + hours(500), who="a", now=world.now)
     world.mails()
     world.passes(hours(100))
     world.now += hours(2)
@@ -292,15 +292,15 @@ def test_what_is_still_wrong_when_the_snooze_is_over_is_told(world):
     world.look(GONE)
     world.passes(timedelta(seconds=300))
     world.look(GONE)
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     until = world.now + hours(24)
-    world.store.dishes.snooze(alert.id, until=until, who="a", now=world.now)
+    world.store.alerts.snooze(alert.id, until=until, who="a", now=world.now)
     world.look(HERE)
     world.look(GONE)
     world.passes(timedelta(hours=1))
     assert world.look(GONE) == [("source-gone", "raised", "source incubator")]
     world.mails()
-    assert world.store.dishes.alerts()[0].held_back == "snoozed"
+    assert world.store.alerts.alerts()[0].held_back == "snoozed"
     world.passes(hours(22))
     assert world.look(GONE) == []
     world.passes(hours(1))
@@ -321,7 +321,7 @@ def test_a_mail_about_silence_says_what_to_do_and_escapes_names(world):
     mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     plain = mail.get_body(("plain",)).get_content()
     html = mail.get_body(("html",)).get_content()
-    (alert,) = world.store.dishes.alerts()
+    (alert,) = world.store.alerts.alerts()
     assert alert.topic is AlertTopic.NO_CAPTURE
     for text in (plain, html):
         assert "expected every 6 h" in text

@@ -460,14 +460,14 @@ def test_reading_status_alert_plan_and_messages_come_together(store):
         DishStatus.UNKNOWN,
         DishStatus.DIFFERENTIATING,
     )
-    (alert,) = store.dishes.alerts(open_only=True)
+    (alert,) = store.alerts.alerts(open_only=True)
     assert (alert.dish, alert.kind, alert.reading_id) == (
         DISH,
         AlertKind.RAISED,
         outcome.reading.id,
     )
     assert (alert.at, alert.fraction, alert.status) == (NOW, 0.25, DishStatus.DIFFERENTIATING)
-    assert store.dishes.alert(alert.id) == alert
+    assert store.alerts.alert(alert.id) == alert
     assert store.dishes.dishes()[0].status is DishStatus.DIFFERENTIATING
     stored = replace(approved, reading_id=outcome.reading.id)
     assert store.plans.all() == [stored]
@@ -532,7 +532,7 @@ def test_a_plan_that_cannot_be_stored_takes_its_alert_along(store):
     scan = measure(store, "/2", place(key="2"), measurement(acquired_at=NOW + hours(1)))
     with pytest.raises(RecordError, match="UNIQUE"):
         read(store, scan, replace(RAISED, plan=removal_plan()))
-    assert store.dishes.alerts() == []
+    assert store.alerts.alerts() == []
     assert store.outbox.undelivered() == []
     assert store.dishes.dishes()[0].status is DishStatus.UNKNOWN
     assert len(store.dishes.history(DISH)) == 1
@@ -555,7 +555,7 @@ def test_two_programs_read_a_scan_once(database_file):
         for thread in threads:
             thread.join()
         assert sum(outcome is not None for outcome in outcomes) == 1
-        assert len(first.dishes.alerts()) == 1
+        assert len(first.alerts.alerts()) == 1
 
 
 def test_clearing_closes_the_open_alert(store):
@@ -563,10 +563,10 @@ def test_clearing_closes_the_open_alert(store):
         measured = measurement(acquired_at=NOW + hours(hour))
         scan = measure(store, f"/{hour}", place(key=str(hour)), measured)
         read(store, scan, decision, at=NOW + hours(hour))
-    cleared, raised = store.dishes.alerts()
+    cleared, raised = store.alerts.alerts()
     assert (cleared.kind, cleared.closed_at) == (AlertKind.CLEARED, NOW + hours(1))
     assert (raised.kind, raised.closed_at) == (AlertKind.RAISED, NOW + hours(1))
-    assert store.dishes.alerts(open_only=True) == []
+    assert store.alerts.alerts(open_only=True) == []
 
 
 def test_the_last_word_on_a_rest_counts_whichever_alert_it_was_said_with(store):
@@ -577,14 +577,14 @@ def test_the_last_word_on_a_rest_counts_whichever_alert_it_was_said_with(store):
         read(store, measure(store, f"/{hour}", place(key=str(hour)), measured), decision)
     other = replace(measurement(), acquired_at=NOW)
     read(store, measure(store, "/other", place("other", key="1"), other), RAISED)
-    elsewhere, second, first = store.dishes.alerts()
+    elsewhere, second, first = store.alerts.alerts()
     long, short = NOW + hours(24), NOW + hours(1)
     for alert in (first, elsewhere):
-        store.dishes.snooze(alert.id, until=long, who="a", now=NOW)
-    store.dishes.snooze(second.id, until=short, who="a", now=NOW)
-    assert [one.snoozed_until for one in store.dishes.alerts()] == [long, short, None]
-    store.dishes.snooze(first.id, until=NOW, who="a", now=NOW)
-    resting = told(store.dishes.alerts(dish=DISH)[::-1], first.topic).snoozed_until
+        store.alerts.snooze(alert.id, until=long, who="a", now=NOW)
+    store.alerts.snooze(second.id, until=short, who="a", now=NOW)
+    assert [one.snoozed_until for one in store.alerts.alerts()] == [long, short, None]
+    store.alerts.snooze(first.id, until=NOW, who="a", now=NOW)
+    resting = told(store.alerts.alerts(dish=DISH)[::-1], first.topic).snoozed_until
     assert resting == NOW
 
 
@@ -595,23 +595,23 @@ def test_the_last_word_on_a_rest_counts_whichever_alert_it_was_said_with(store):
 def test_a_rest_holds_back_what_waits_unless_it_is_critical(store, severity, until_h, goes):
     alert = NewAlert(AlertKind.RAISED, severity=severity, mail_to=("a@lab.org",), wait=hours(8))
     read(store, measure(store, "/1", place()), ScanDecision(DishStatus.DIFFERENTIATING, (alert,)))
-    store.dishes.snooze(1, until=NOW + hours(until_h), who="a", now=NOW)
+    store.alerts.snooze(1, until=NOW + hours(until_h), who="a", now=NOW)
     assert (store.outbox.take_due(NOW + hours(9)) is not None) is goes
-    assert store.dishes.alert(1).held_back == (None if goes else "snoozed")
+    assert store.alerts.alert(1).held_back == (None if goes else "snoozed")
 
 
 def test_alerts_are_acknowledged_and_snoozed_by_name(store):
     read(store, measure(store, "/1", place()), RAISED)
-    (alert,) = store.dishes.alerts()
-    store.dishes.acknowledge(alert.id, who="A. Person", note="seen", now=NOW)
-    known = store.dishes.snooze(alert.id, until=NOW + hours(8), who="A. Person", now=NOW)
+    (alert,) = store.alerts.alerts()
+    store.alerts.acknowledge(alert.id, who="A. Person", note="seen", now=NOW)
+    known = store.alerts.snooze(alert.id, until=NOW + hours(8), who="A. Person", now=NOW)
     assert (known.acknowledged_by, known.note, known.acknowledged_at) == ("A. Person", "seen", NOW)
     assert known.snoozed_until == NOW + hours(8)
     assert [what for _, what, _ in audited(store)] == ["alert acknowledged", "alert snoozed"]
     for act in (
-        lambda: store.dishes.alert(99),
-        lambda: store.dishes.acknowledge(99, who="x", note=None, now=NOW),
-        lambda: store.dishes.snooze(99, until=NOW, who="x", now=NOW),
+        lambda: store.alerts.alert(99),
+        lambda: store.alerts.acknowledge(99, who="x", note=None, now=NOW),
+        lambda: store.alerts.snooze(99, until=NOW, who="x", now=NOW),
     ):
         with pytest.raises(UsageError, match="99: there is no alert with this number"):
             act()

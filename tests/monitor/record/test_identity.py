@@ -169,7 +169,7 @@ SAYS_THE_SAME = {
 
 @pytest.mark.parametrize("case", SAYS_THE_SAME)
 @pytest.mark.parametrize("copy_first", [False, True])
-def test_a_copy_is_known_and_no_alarm(store, case, copy_first):
+def test_a_copy_is_known_and_no_alert(store, case, copy_first):
     copy, said = SAYS_THE_SAME[case]
     own = {"dish": "d", "scan": "03", "field": "1"}
     files = [seen("/in/d_03_f1.tif", "same", **own), seen(copy, "same", **said)]
@@ -265,7 +265,7 @@ def test_what_was_put_right_is_read_when_it_is_tried_again(store, tmp_path):
 
 
 def test_a_camera_that_is_stuck_over_time_in_one_well_has_its_scans(store, tmp_path):
-    """They say that nothing new came, which the alarm on the same picture tells."""
+    """They say that nothing new came, which the alert on the same picture tells."""
     for hour in range(3):
         at = NOW + hours(hour)
         path = file_of(tmp_path, f"{hour}.tif")
@@ -273,7 +273,7 @@ def test_a_camera_that_is_stuck_over_time_in_one_well_has_its_scans(store, tmp_p
         where = place(WELLS[0], key=str(hour))
         read(store, measured_as(store, capture, where, at, acquired_at=at, fingerprint=SAME))
     assert len(store.dishes.history(WELLS[0])) == 3
-    (sign,) = store.alarms.signs()
+    (sign,) = store.dishes.signs()
     assert sign.repeats == 2
     assert store.unfinished.equal_pictures(NOW - hours(1)) == []
 

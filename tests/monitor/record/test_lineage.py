@@ -121,10 +121,10 @@ def test_an_ended_dish_is_quiet_and_its_plan_is_withdrawn(store):
     """A picker must not go for cells that were discarded."""
     plan = removal_plan(status=PlanStatus.DRAFT)
     scan(store, 0, decision=ScanDecision(RAISED.status, RAISED.alerts, plan))
-    assert [sign.dish for sign in store.alarms.signs()] == [DISH]
+    assert [sign.dish for sign in store.dishes.signs()] == [DISH]
     end(store, after_h=1, note="discarded")
-    assert store.alarms.signs() == []
-    assert store.dishes.alerts(open_only=True) == []
+    assert store.dishes.signs() == []
+    assert store.alerts.alerts(open_only=True) == []
     with store.database.reading() as session:
         from monitor.record.tables import RemovalPlanRow
 
@@ -141,7 +141,7 @@ def test_what_is_taken_after_an_end_is_a_dish_of_its_own(store):
     scan(store, 2)
     assert names(store) == {DISH: 1, f"{DISH}#1": 1}
     assert store.lines.line(DISH).parent is None
-    assert [sign.dish for sign in store.alarms.signs()] == [DISH]
+    assert [sign.dish for sign in store.dishes.signs()] == [DISH]
 
 
 def test_an_end_can_be_taken_back_until_something_follows(store):
@@ -163,10 +163,10 @@ def test_an_end_that_was_a_mistake_leaves_no_alert_closed(store):
     scan(store, 1, decision=cleared)
     scan(store, 2, decision=RAISED)
     scan(store, 3, decision=ScanDecision(RAISED.status, (NewAlert(AlertKind.WORSENED),)))
-    before = store.dishes.alerts(open_only=True)
+    before = store.alerts.alerts(open_only=True)
     end(store, after_h=4)
     store.lines.resume(DISH, who="mika", now=LATER)
-    assert store.dishes.alerts(open_only=True) == before
+    assert store.alerts.alerts(open_only=True) == before
     assert [alert.id for alert in before] == [4, 3]
 
 

@@ -30,7 +30,7 @@ QUESTIONS = {
     "colonies": lambda store: store.colonies.series(DISH, since=NOW),
     "newest reading": lambda store: store.dishes.newest_at(DISH),
     "dishes": lambda store: store.dishes.dishes(),
-    "signs of life": lambda store: store.alarms.signs(),
+    "signs of life": lambda store: store.dishes.signs(),
     "the dead": lambda store: store.processes.bury_dead(NOW),
     "retry": lambda store: store.captures.retry(NOW),
 }

@@ -89,7 +89,7 @@ class Site:
         return self.ask("GET", path, **headers)
 
     def answer_page(self, alert_id: int = 1) -> str:
-        token = self.links.token_for(self.store.dishes.alert(alert_id), self.clock())
+        token = self.links.token_for(self.store.alerts.alert(alert_id), self.clock())
         return f"/answer/{token}"
 
     def send(self, page: str, as_of: str | None = None, **form: str) -> Answer:
@@ -325,7 +325,7 @@ def test_only_posts_to_an_answer_are_taken(site):
     scan(site, alert=RAISED)
     for method, path in (("POST", "/"), ("DELETE", "/dish"), ("PUT", site.answer_page())):
         assert site.ask(method, path, "who=Eve").status == 405
-    assert site.store.dishes.alert(1).acknowledged_at is None
+    assert site.store.alerts.alert(1).acknowledged_at is None
 
 
 def test_another_host_name_is_refused(site):
@@ -371,7 +371,7 @@ def test_following_a_link_changes_nothing(site, method):
     """Mail scanners follow every link before a person does."""
     scan(site, alert=RAISED)
     assert site.ask(method, site.answer_page()).status == 200
-    alert = site.store.dishes.alert(1)
+    alert = site.store.alerts.alert(1)
     assert alert.acknowledged_at is None
     assert alert.snoozed_until is None
 
@@ -382,7 +382,7 @@ def test_an_answer_says_who_and_what_and_is_remembered(site):
     done = site.send(page, who="Ada", note="removed by hand", rest_h="12")
     assert done.status == 303
     assert done.headers["Location"] == page
-    alert = site.store.dishes.alert(1)
+    alert = site.store.alerts.alert(1)
     assert (alert.acknowledged_by, alert.note) == ("Ada", "removed by hand")
     assert alert.snoozed_until == site.clock() + hours(12)
     cookie = done.headers["Set-Cookie"]
@@ -396,14 +396,14 @@ def test_a_rest_can_be_kept_and_ended(site):
     scan(site, alert=RAISED)
     page = site.answer_page()
     site.send(page, who="Ada", rest_h="24")
-    until = site.store.dishes.alert(1).snoozed_until
+    until = site.store.alerts.alert(1).snoozed_until
     assert "rest until" in site.look(page).text
     site.clock.now += hours(1)
     site.send(page, who="Ada", note="seen again", rest_h="keep")
-    assert site.store.dishes.alert(1).snoozed_until == until
+    assert site.store.alerts.alert(1).snoozed_until == until
     site.clock.now += hours(1)
     site.send(page, who="Bob", rest_h="0")
-    assert site.store.dishes.alert(1).snoozed_until is None
+    assert site.store.alerts.alert(1).snoozed_until is None
 
 
 def test_an_answer_that_is_sent_again_changes_nothing(site):
@@ -411,10 +411,10 @@ def test_an_answer_that_is_sent_again_changes_nothing(site):
     page = site.answer_page()
     before = as_of_in(site.look(page).text)
     assert site.send(page, before, who="Ada", note="seen", rest_h="12").status == 303
-    first = site.store.dishes.alert(1)
+    first = site.store.alerts.alert(1)
     site.clock.now += hours(5)
     assert site.send(page, before, who="Ada", note="seen", rest_h="12").status == 303
-    assert site.store.dishes.alert(1) == first
+    assert site.store.alerts.alert(1) == first
 
 
 def test_an_answer_on_what_was_seen_before_somebody_else_answered_is_not_taken(site):
@@ -425,10 +425,10 @@ def test_an_answer_on_what_was_seen_before_somebody_else_answered_is_not_taken(s
     late = site.send(page, before, who="Bob", note="mine")
     assert late.status == 409
     assert "Ada has known about it" in read_page(late)
-    assert site.store.dishes.alert(1).acknowledged_by == "Ada"
+    assert site.store.alerts.alert(1).acknowledged_by == "Ada"
     # Having seen that, Bob may.
     assert site.send(page, as_of_in(late.text), who="Bob", note="mine").status == 303
-    assert site.store.dishes.alert(1).acknowledged_by == "Bob"
+    assert site.store.alerts.alert(1).acknowledged_by == "Bob"
 
 
 def test_an_alert_that_is_over_is_not_answered(site):
@@ -438,7 +438,7 @@ def test_an_alert_that_is_over_is_not_answered(site):
     scan(site, number=2, alert=NewAlert(AlertKind.CLEARED))
     assert "This alert is over" in read_page(site.look(page))
     assert site.send(page, before, who="Ada", rest_h="168").status == 409
-    assert site.store.dishes.alert(1).snoozed_until is None
+    assert site.store.alerts.alert(1).snoozed_until is None
 
 
 ODD_ANSWERS: tuple[dict[str, str], ...] = (
@@ -455,7 +455,7 @@ def test_an_answer_without_a_name_or_with_an_odd_time_is_asked_again(site):
     scan(site, alert=RAISED)
     for form in ODD_ANSWERS:
         assert site.send(site.answer_page(), **form).status == 422, form
-    assert site.store.dishes.alert(1).acknowledged_at is None
+    assert site.store.alerts.alert(1).acknowledged_at is None
 
 
 def test_what_a_person_types_is_a_harmless_line(site):
@@ -465,7 +465,7 @@ def test_what_a_person_types_is_a_harmless_line(site):
     done = site.send(page, who='A"><script>\r\nSet-Cookie: a=b', note=f"line\n<b>two</b> {long}")
     assert done.status == 303
     assert done.headers.get_all("Set-Cookie") and len(done.headers.get_all("Set-Cookie")) == 1
-    alert = site.store.dishes.alert(1)
+    alert = site.store.alerts.alert(1)
     assert alert.acknowledged_by == 'A"><script> Set-Cookie: a=b'
     assert alert.note is not None
     assert alert.note.startswith("line <b>two</b> xxx")
@@ -477,7 +477,7 @@ def test_a_form_that_is_too_large_is_refused(site):
     scan(site, alert=RAISED)
     answer = site.ask("POST", site.answer_page(), "note=" + "x" * 100_000)
     assert answer.status == 413
-    assert site.store.dishes.alert(1).acknowledged_at is None
+    assert site.store.alerts.alert(1).acknowledged_at is None
 
 
 def test_a_link_ends(site):
@@ -488,7 +488,7 @@ def test_a_link_ends(site):
     for answer in (site.look(page), site.send(page, before, who="Ada")):
         assert answer.status == 410
         assert "expired" in read_page(answer)
-    assert site.store.dishes.alert(1).acknowledged_at is None
+    assert site.store.alerts.alert(1).acknowledged_at is None
 
 
 def test_a_link_that_was_changed_is_refused(site):
@@ -497,7 +497,7 @@ def test_a_link_that_was_changed_is_refused(site):
     for bad in (page[:-1], page[:-4] + "AAAA", "/answer/eyJh.abc.def", "/answer/" + "a" * 5000):
         assert site.look(bad).status == 410
         assert site.send(bad, "", who="Eve").status == 410
-    assert site.store.dishes.alert(1).acknowledged_at is None
+    assert site.store.alerts.alert(1).acknowledged_at is None
 
 
 # --- links --------------------------------------------------------------------------------
@@ -505,7 +505,7 @@ def test_a_link_that_was_changed_is_refused(site):
 
 def test_a_link_is_for_one_alert_and_dies_with_its_secret(site, tmp_path):
     scan(site, alert=RAISED)
-    alert = site.store.dishes.alert(1)
+    alert = site.store.alerts.alert(1)
     token = site.links.token_for(alert, NOW)
     assert site.links.alert_of(token, NOW)[0] == alert.id
     other = AnswerLinks(tmp_path / "other.secret", good_for=timedelta(days=7))
@@ -518,14 +518,14 @@ def test_a_link_is_for_one_alert_and_dies_with_its_secret(site, tmp_path):
 def test_an_alert_of_another_record_is_not_answered_by_its_number(site, tmp_path):
     """Numbers begin anew with a new record, and the secret may stay."""
     scan(site, alert=RAISED)
-    token = site.links.token_for(site.store.dishes.alert(1), NOW)
+    token = site.links.token_for(site.store.alerts.alert(1), NOW)
     renumbered = Path(site.config.record.folder / "colonywatch.sqlite")
     assert renumbered.is_file()
-    site.store.alarms.write(
+    site.store.alerts.write(
         AlertKind.RAISED, AlertTopic.DISK_FULL, lambda _: NewAlert(AlertKind.RAISED),
         dish=None, source=None, now=NOW + hours(1),
     )  # fmt: skip
-    other = site.store.dishes.alert(2)
+    other = site.store.alerts.alert(2)
     made_up = type(other)(**{**other.__dict__, "id": 1})
     wrong = site.links.token_for(made_up, NOW)
     assert wrong != token
