@@ -24,7 +24,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.commands.history import as_document
+from monitor.commands.history import as_document, interval_cell
 from monitor.config import Config
 from monitor.culture import DishLine, Reading
 from monitor.errors import UsageError
@@ -111,7 +111,11 @@ def _worst_first(dish: DishSummary) -> tuple[int, float]:
 
 def _table(dishes: list[DishSummary]) -> Table:
     has_lines = any(dish.passage or dish.ended_at is not None for dish in dishes)
-    table = Table("dish", "status", "scans", "last scan (UTC)", "differentiated", "confluence")
+    has_intervals = any(dish.last is not None and dish.last.doubt.interval for dish in dishes)
+    table = Table("dish", "status", "scans", "last scan (UTC)", "differentiated")
+    if has_intervals:
+        table.add_column("90 % interval")
+    table.add_column("confluence")
     if has_lines:
         table.add_column("passage")
         table.add_column("ended (UTC)")
@@ -123,6 +127,7 @@ def _table(dishes: list[DishSummary]) -> Table:
             str(dish.scans),
             f"{last.at:%Y-%m-%d %H:%M}{_doubts(last)}" if last else "–",
             percent(last.differentiated_fraction) if last else "–",
+            *([interval_cell(last) if last else "–"] if has_intervals else []),
             percent(last.confluence) if last else "–",
         ]
         if has_lines:
@@ -134,7 +139,8 @@ def _table(dishes: list[DishSummary]) -> Table:
 
 
 def _doubts(last: Reading) -> str:
-    return f" (in doubt: {', '.join(last.doubts)})" if last.doubts else ""
+    why = last.why_in_doubt
+    return f" (in doubt: {', '.join(why)})" if why else ""
 
 
 @app.command()

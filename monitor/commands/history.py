@@ -35,6 +35,7 @@ from monitor.commands.common import (
 from monitor.config import Config
 from monitor.config.outlets import CsvConfig
 from monitor.culture import Alert, AlertKind, AlertTopic, ColonyPoint, DishTimeline, Reading
+from monitor.culture.doubt_words import calibration_words, interval_words
 from monitor.decisions.growth import stories
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
@@ -255,11 +256,23 @@ def as_document(reading: Reading) -> dict[str, Any]:
         "colony_um2": reading.colony_um2,
         "imaged_share": reading.imaged_share,
         "joined": str(reading.joined),
-        "doubts": list(reading.doubts),
+        "doubts": [*reading.doubts, *reading.doubt.reasons],
         "version": reading.version,
         "model_sha256": reading.model_sha256,
         "settings_sha256": reading.settings_sha256,
         "pixel_size_um": reading.pixel_size_um,
+        **_doubt_document(reading),
+    }
+
+
+def _doubt_document(reading: Reading) -> dict[str, Any]:
+    """All null where nothing is known of it: its model cannot tell how far it may be trusted."""
+    doubt = reading.doubt
+    return {
+        "in_doubt": reading.in_doubt,
+        "differentiated_interval": None if doubt.interval is None else list(doubt.interval),
+        "interval_calibrated": None if doubt.interval is None else doubt.calibrated,
+        "image_kind": doubt.kind,
     }
 
 
@@ -275,9 +288,7 @@ def _csv_form(separator: str | None, decimal_mark: str | None) -> CsvConfig:
 
 
 def _as_csv(readings: Sequence[Reading], form: CsvConfig) -> str:
-    documents = [
-        {**as_document(reading), "doubts": " ".join(reading.doubts)} for reading in readings
-    ]
+    documents = [_flat(as_document(reading)) for reading in readings]
     columns = list(documents[0]) if documents else ["at", "dish"]
     rows = [columns]
     for document in documents:
@@ -285,11 +296,31 @@ def _as_csv(readings: Sequence[Reading], form: CsvConfig) -> str:
     return as_csv(rows, separator=form.delimiter, line_end="\n")
 
 
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    """A reading's document as cells: lists as texts, the interval as its two ends."""
+    flat = {**document, "doubts": " ".join(document["doubts"])}
+    low, high = flat.pop("differentiated_interval") or (None, None)
+    return flat | {"differentiated_low": low, "differentiated_high": high}
+
+
+def _doubts_of(reading: Reading) -> list[str]:
+    unsure = reading.look_at_it and not reading.doubt.in_doubt
+    return [*reading.why_in_doubt, *(["unsure: look at it"] if unsure else [])]
+
+
+def interval_cell(reading: Reading) -> str:
+    """The 90 % interval as a cell of a table."""
+    ends = interval_words(reading.doubt)
+    if ends is None:
+        return "–"
+    return ends if calibration_words(reading.doubt) is None else f"{ends}, not calibrated"
+
+
 def _history_table(story: DishTimeline) -> Table:
-    table = Table(
-        "scan (UTC)", "fields", "differentiated", "confluence", "cells", "colonies",
-        "doubts, events",
-    )  # fmt: skip
+    has_intervals = any(reading.doubt.interval for reading in story.readings)
+    headings = ["scan (UTC)", "fields", "differentiated"]
+    headings += ["90 % interval"] if has_intervals else []
+    table = Table(*headings, "confluence", "cells", "colonies", "doubts, events")
     told = _told(story)
     for reading in story.readings:
         while told and told[0][0] < reading.at:
@@ -303,10 +334,11 @@ def _history_table(story: DishTimeline) -> Table:
             f"{reading.at:%Y-%m-%d %H:%M}",
             str(reading.captures),
             percent(reading.differentiated_fraction),
+            *([interval_cell(reading)] if has_intervals else []),
             percent(reading.confluence),
             "–" if cells is None else f"{cells / 1e6:.2f} mm2",
             str(reading.colonies),
-            ", ".join((*reading.doubts, *(["unsure: look at it"] if reading.look_at_it else []))),
+            ", ".join(_doubts_of(reading)),
         )
     for at, text in told:
         _add_told(table, at, text)
@@ -336,4 +368,5 @@ def _alert_in_words(alert: Alert) -> str:
 
 
 def _add_told(table: Table, at: datetime, text: str) -> None:
-    table.add_row(f"{at:%Y-%m-%d %H:%M}", "", "", "", "", "", text)
+    empty = [""] * (len(table.columns) - 2)
+    table.add_row(f"{at:%Y-%m-%d %H:%M}", *empty, text)

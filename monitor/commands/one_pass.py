@@ -10,6 +10,8 @@ from datetime import timedelta
 from monitor.commands.common import err, out, percent, say, settle_sources, shown
 from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config
+from monitor.culture import Doubt
+from monitor.culture.doubt_words import calibration_words, named_interval
 from monitor.errors import RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, release_cured
@@ -87,8 +89,13 @@ def show_dishes(store: Store, dishes: Collection[str]) -> None:
             out.print(
                 f"{shown(dish.name)}: {dish.scans} scan{'s' * (dish.scans != 1)}, last "
                 f"{last.at:%Y-%m-%d %H:%M} UTC: {percent(last.differentiated_fraction)} "
-                f"differentiated, confluence {percent(last.confluence)}, "
+                f"differentiated{_interval(last.doubt)}, confluence {percent(last.confluence)}, "
                 f"{STATUS_WORDS[dish.status]}"
-                + (f"; in doubt: {', '.join(last.doubts)}" if last.doubts else ""),
+                + (f"; in doubt: {', '.join(last.why_in_doubt)}" if last.in_doubt else ""),
                 markup=False,
             )
+
+
+def _interval(doubt: Doubt) -> str:
+    named = [text for text in (named_interval(doubt), calibration_words(doubt)) if text]
+    return f" ({', '.join(named)})" if named else ""

@@ -26,7 +26,8 @@ from monitor.commands.common import (
     shown,
 )
 from monitor.config import Config, SourceSettings
-from monitor.culture import NamedParts
+from monitor.culture import Doubt, NamedParts
+from monitor.culture.doubt_words import REASON_WORDS, calibration_words, named_interval
 from monitor.errors import CaptureError, MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 
@@ -217,8 +218,8 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
     )
     if document["differentiated_interval"] is not None:
         low, high = document["differentiated_interval"]
-        how = "" if document["interval_calibrated"] else "; not calibrated on images of this kind"
-        out.print(f"90 % interval {percent(low)} to {percent(high)}{how}")
+        doubt = Doubt(interval=(low, high), calibrated=document["interval_calibrated"])
+        out.print(", ".join(filter(None, (named_interval(doubt), calibration_words(doubt)))))
     if document["pixel_size_um"] is None:
         say(
             f"{image.name}: no pixel size in the file or its name; taken as "
@@ -230,6 +231,6 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
             f"{image.name}: the overlay is drawn at {document['overlay_scale']:.3f} of its size "
             f"({document['shape'][1]} pixels wide)"
         )
-    for doubt in document["doubts"]:
-        say(f"{image.name}: doubtful: {doubt}")
+    for why in document["doubts"]:
+        say(f"{image.name}: in doubt: {REASON_WORDS.get(why, why)}")
     out.print(f"written to {shown(folder)}", markup=False)

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from monitor.culture.doubt_words import reason_words
 from monitor.culture.measurements import NOTHING_SAID, Doubt, FieldMeasurement
 
 if TYPE_CHECKING:
@@ -196,6 +197,20 @@ class Reading:
     imaged_share: float | None = None
     colony_um2: float | None = None
     doubt: Doubt = NOTHING_SAID
+
+    @property
+    def in_doubt(self) -> bool | None:
+        """Whether it may not be relied on; None where nothing is wrong with its images and dates,
+        and the model cannot tell how far it may be trusted.
+        """
+        if self.doubts or self.doubt.in_doubt:
+            return True
+        return None if self.doubt == NOTHING_SAID else False
+
+    @property
+    def why_in_doubt(self) -> tuple[str, ...]:
+        """In words: what is wrong with its images or dates, then why the network is in doubt."""
+        return (*self.doubts, *reason_words(self.doubt))
 
     @property
     def look_at_it(self) -> bool:

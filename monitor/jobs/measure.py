@@ -16,7 +16,7 @@ from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, FieldMeasurement, NamedParts
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.host.clock import Clock
-from monitor.host.log_text import number_text
+from monitor.host.log_text import doubt_text, number_text
 from monitor.jobs.take_in import Intake
 from monitor.jobs.watch_silence import tell_of_equal_pictures
 from monitor.record.scan_places import NewMeasurement, ScanPlace
@@ -152,12 +152,13 @@ class Measuring:
         for work, measured in zip(works, answers, strict=True):
             if measured is not None:
                 log.info(
-                    "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f",
+                    "capture=%s dish=%s fraction=%s confluence=%s took_s=%.2f%s",
                     shown_name(work.capture.path),
                     work.named.dish,
                     number_text(measured.areas.differentiated_fraction),
                     number_text(measured.areas.confluence),
                     measured.took_s,
+                    doubt_text((*measured.doubts, *measured.doubt.reasons)),
                 )
         return scans
 

@@ -26,7 +26,7 @@ from monitor.decisions.evidence import Calibrations, Evidence
 from monitor.decisions.recipients import not_before
 from monitor.errors import CalibrationError, MonitorError, RecordError
 from monitor.host.clock import Clock
-from monitor.host.log_text import number_text
+from monitor.host.log_text import doubt_text, number_text
 from monitor.jobs.calibration_in_use import calibration_in_use, calibrations_in_use
 from monitor.jobs.foresight import Foresight
 from monitor.record.scans import OpenScan
@@ -271,12 +271,13 @@ def _say(outcome: ScanOutcome | None) -> None:
     for said in outcome.set_aside:
         log.warning("scan dish=%s: %s", reading.dish, said)
     log.info(
-        "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s",
+        "scan dish=%s at=%s fields=%d fraction=%s confluence=%s status=%s%s%s",
         reading.dish,
         reading.at.isoformat(timespec="minutes"),
         reading.captures,
         number_text(reading.differentiated_fraction),
         number_text(reading.confluence),
         outcome.decision.status,
+        doubt_text((*reading.doubts, *reading.doubt.reasons)),
         f" alert={outcome.decision.alert}" if outcome.decision.alert else "",
     )

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from monitor.commands.common import person
+from monitor.culture import Doubt, DoubtReason
 from monitor.errors import UsageError
+from monitor.record.doubt_documents import doubt_document
 from monitor.record.store import Store
 from tests.monitor.commands.calls import DONE, FAILED, LIMIT_S, MISUSED, call, command, spawn
 from tests.monitor.facts import add_message
@@ -207,6 +209,83 @@ def test_history_points_at_what_the_network_was_unsure_about(state, tmp_path):
         )
     answer = call("history", "dish-07", "--state", copy)
     assert answer.out.count("unsure: look at it") == 1
+
+
+def with_doubt(state, to, first, last=None):
+    """A copy of the record in which the model has said this of the first and the last reading."""
+    copy = shutil.copytree(state, to)
+    with sqlite3.connect(copy / "colonywatch.sqlite") as database:
+        for which, doubt in (("min", first), ("max", last)):
+            database.execute(
+                f"UPDATE reading SET doubt = ? WHERE id = (SELECT {which}(id) FROM reading)",
+                (None if doubt is None else json.dumps(doubt_document(doubt)),),
+            )
+    return copy
+
+
+SURE = Doubt((), (0.8, 0.985), "ips 4x", calibrated=True)
+STRANGE = Doubt((DoubtReason.UNFAMILIAR, DoubtReason.UNCLEAR), (0.0316, 0.0849))
+
+
+def test_history_and_dishes_as_json_say_how_far_a_reading_may_be_trusted(state, tmp_path):
+    copy = with_doubt(state, tmp_path / "copy", SURE, STRANGE)
+    found = call("history", "dish-07", "--format", "json", "--state", copy).document["readings"]
+    wanted = "in_doubt", "doubts", "differentiated_interval", "interval_calibrated", "image_kind"
+    assert [[one[name] for name in wanted] for one in found] == [
+        [False, [], [0.8, 0.985], True, "ips 4x"],
+        [True, ["unfamiliar", "unclear"], [0.0316, 0.0849], False, None],
+    ]
+    (dish,) = call("dishes", "--json", "--state", copy).document
+    assert dish["last"] == found[-1]
+
+
+def test_history_as_csv_has_the_interval_as_two_numbers(state, tmp_path):
+    copy = with_doubt(state, tmp_path / "copy", SURE, STRANGE)
+    answer = call("history", "dish-07", "--format", "csv", "--state", copy)
+    first, last = csv.DictReader(io.StringIO(answer.out))
+    wanted = "differentiated_low", "differentiated_high", "in_doubt", "interval_calibrated"
+    assert [first[name] for name in wanted] == ["0.8", "0.9850", "False", "True"]
+    assert [last[name] for name in wanted] == ["0.0316", "0.0849", "True", "False"]
+    assert [one["doubts"] for one in (first, last)] == ["", "unfamiliar unclear"]
+
+
+def test_history_and_dishes_in_words_say_interval_and_doubt(state, tmp_path):
+    copy = with_doubt(state, tmp_path / "copy", SURE, STRANGE)
+    first, last = [
+        line
+        for line in call("history", "dish-07", "--state", copy).out.splitlines()
+        if "mm2" in line
+    ]
+    assert "80 to 99 %" in first
+    assert "not calibrated" not in first
+    assert "3.1 to 8.5 %, not calibrated" in last
+    why = "unlike the images the model has learnt from, cells cannot be told apart here"
+    assert why in last
+    dishes = call("dishes", "--state", copy).out
+    assert f"(in doubt: {why})" in dishes
+    assert "3.1 to 8.5 %, not calibrated" in dishes
+
+
+def test_of_a_model_that_cannot_tell_its_doubt_nothing_is_said(state, tmp_path):
+    """Not that it is sure of itself: nobody knows. Hence no column, and null in JSON."""
+    copy = with_doubt(state, tmp_path / "copy", None)
+    for words in (["history", "dish-07"], ["dishes"]):
+        text = call(*words, "--state", copy).out
+        assert "interval" not in text
+        assert "calibrated" not in text
+        assert "doubt:" not in text
+    for one in call("history", "dish-07", "--format", "json", "--state", copy).document["readings"]:
+        assert one["in_doubt"] is one["differentiated_interval"] is one["image_kind"] is None
+        assert one["interval_calibrated"] is None
+        assert one["doubts"] == []
+
+
+def test_an_image_out_of_focus_is_in_doubt_whatever_the_model_can_tell(state, tmp_path):
+    copy = with_doubt(state, tmp_path / "copy", None)
+    with sqlite3.connect(copy / "colonywatch.sqlite") as database:
+        database.execute("UPDATE reading SET doubts = '[\"out-of-focus\"]'")
+    found = call("history", "dish-07", "--format", "json", "--state", copy).document["readings"]
+    assert [(one["in_doubt"], one["doubts"]) for one in found] == [(True, ["out-of-focus"])] * 2
 
 
 def test_colonies_are_cut_to_the_same_time_as_the_table(state):
