@@ -28,7 +28,7 @@ from typing import Any
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.capture.filesets import BundleTooLargeError, FileStat, look_at_file, look_at_open_file
+from monitor.capture.filesets import FilesetTooLargeError, FileStat, look_at_file, look_at_open_file
 from monitor.capture.known_files import KnownFiles, SizeAndTime
 from monitor.capture.names.patterns import shown_name
 from monitor.capture.settling import Settling
@@ -808,7 +808,7 @@ def _size_and_time(
 ) -> SizeAndTime | None:
     try:
         look = look_at(path)
-    except BundleTooLargeError:
+    except FilesetTooLargeError:
         return 0, 0  # said when it is taken in
     except OSError:
         return None

@@ -33,7 +33,7 @@ _ZARR_JSON, _ALL_METADATA = "zarr.json", "consolidated_metadata"
 _METADATA = (_ZARR_JSON, ".zattrs", ".zgroup", ".zarray")
 
 
-class BundleTooLargeError(OSError):
+class FilesetTooLargeError(OSError):
     """More files or bytes than one field of view can have."""
 
 
@@ -46,7 +46,7 @@ class FileStat:
     is_regular: bool
 
 
-def is_bundle_folder(name: str) -> bool:
+def is_fileset_folder(name: str) -> bool:
     """Whether a folder of that name is a capture itself."""
     return name.lower().endswith(_ZARR)
 
@@ -56,29 +56,29 @@ def is_part_folder(name: str) -> bool:
     return name.lower().endswith(_OIF_FILES)
 
 
-def bundle_of(relative: PurePath) -> PurePath | None:
+def fileset_of(relative: PurePath) -> PurePath | None:
     """The capture that a changed file or folder is a part of, or is itself; None for others."""
     for at, name in enumerate(relative.parts):
-        if is_bundle_folder(name):
+        if is_fileset_folder(name):
             return PurePath(*relative.parts[: at + 1])
         if is_part_folder(name):
             return PurePath(*relative.parts[:at], name[: -len(".files")])
     return None
 
 
-def is_bundle(path: Path) -> bool:
-    return path.suffix.lower() == _OIF or (is_bundle_folder(path.name) and path.is_dir())
+def is_fileset(path: Path) -> bool:
+    return path.suffix.lower() == _OIF or (is_fileset_folder(path.name) and path.is_dir())
 
 
 def look_at_file(path: Path) -> FileStat:
     """Size and last change of a capture, whatever it consists of. Raises OSError."""
     about = path.stat()
-    if not is_bundle(path):
+    if not is_fileset(path):
         return FileStat(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
     size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
-            raise BundleTooLargeError(f"has more than {MAX_FILES} files")
+            raise FilesetTooLargeError(f"has more than {MAX_FILES} files")
         part = file.lstat()
         is_regular = is_regular and stat.S_ISREG(part.st_mode)
         size += part.st_size
@@ -98,14 +98,14 @@ def look_at_open_file(
     One that cannot be opened is as its folder says. Raises OSError.
     """
     about = stat_of(path)
-    if not is_bundle(path):
+    if not is_fileset(path):
         if stat.S_ISREG(about.st_mode):
             about = _opened(path, about, fstat_of)
         return FileStat(about.st_size, about.st_mtime_ns, stat.S_ISREG(about.st_mode))
     size, mtime_ns, is_regular = 0, 0, True
     for count, (_, file) in enumerate(_parts(path)):
         if count >= MAX_FILES:
-            raise BundleTooLargeError(f"has more than {MAX_FILES} files")
+            raise FilesetTooLargeError(f"has more than {MAX_FILES} files")
         part = file.lstat()
         if stat.S_ISREG(part.st_mode):
             part = _opened(file, part, fstat_of)
@@ -120,7 +120,7 @@ def written_ns(path: Path, look: FileStat) -> int:
 
     Raises OSError.
     """
-    if not is_bundle(path) or path.suffix.lower() == _OIF:
+    if not is_fileset(path) or path.suffix.lower() == _OIF:
         return look.mtime_ns
     pixels = [file.lstat().st_mtime_ns for _, file in _parts(path) if file.name not in _METADATA]
     return max(pixels, default=look.mtime_ns)
@@ -144,7 +144,7 @@ def _opened(
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a capture, read in pieces. Raises OSError."""
-    if not is_bundle(path):
+    if not is_fileset(path):
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     found = hashlib.sha256()
@@ -153,8 +153,8 @@ def hash_file(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a capture, of a bundle its ZIP. Raises OSError."""
-    if not is_bundle(path):
+    """All bytes of a capture, of a fileset its ZIP. Raises OSError."""
+    if not is_fileset(path):
         return path.read_bytes()
     content = bytearray()
     _pack(path, content.extend)
@@ -187,7 +187,7 @@ def _pack(path: Path, take: Callable[[bytes], object]) -> None:
                     raise OSError(f"holds {name}, which is not a regular file")
                 total += about.st_size
                 if total > MAX_BYTES:
-                    raise BundleTooLargeError(f"has more than {MAX_BYTES / 2**30:.0f} GiB")
+                    raise FilesetTooLargeError(f"has more than {MAX_BYTES / 2**30:.0f} GiB")
                 content = part.read()
             if file.name == _ZARR_JSON:
                 content = _own_metadata(content)

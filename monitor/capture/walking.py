@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.capture.filesets import (
-    BundleTooLargeError,
-    is_bundle,
-    is_bundle_folder,
+    FilesetTooLargeError,
+    is_fileset,
+    is_fileset_folder,
     is_part_folder,
     look_at_file,
 )
@@ -76,11 +76,11 @@ class Found:
         """None where it is gone by now, or cannot be looked at."""
         try:
             about = self.entry.stat()
-            if not is_bundle(self.path):
+            if not is_fileset(self.path):
                 return Sign((about.st_dev, about.st_ino), about.st_size, about.st_mtime_ns)
             look = look_at_file(self.path)
             return Sign((about.st_dev, about.st_ino), look.size, look.mtime_ns)
-        except BundleTooLargeError:
+        except FilesetTooLargeError:
             return Sign((about.st_dev, about.st_ino), 0, 0)
         except OSError:
             return None
@@ -157,7 +157,7 @@ def walk(
                 return
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if is_bundle_folder(entry.name) and is_capture_name(entry.name):
+                    if is_fileset_folder(entry.name) and is_capture_name(entry.name):
                         yield Found(Path(entry.path), entry)
                     elif is_capture_folder(entry.name):
                         real_below = f"{here.real.rstrip('/')}/{entry.name}"

@@ -22,7 +22,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from monitor.capture.filesets import bundle_of, is_bundle_folder
+from monitor.capture.filesets import fileset_of, is_fileset_folder
 from monitor.capture.mounts import (
     MOUNTS,
     MountBelow,
@@ -364,12 +364,12 @@ class _Handler(FileSystemEventHandler):
         if relative == ".":
             return
         is_new = event.event_type in ("created", "moved")
-        bundle = bundle_of(PurePath(relative))
-        if bundle is not None:
-            is_new = is_new and os.fspath(bundle) == relative
-            relative = os.fspath(bundle)
+        fileset = fileset_of(PurePath(relative))
+        if fileset is not None:
+            is_new = is_new and os.fspath(fileset) == relative
+            relative = os.fspath(fileset)
         folders = list(Path(relative).parts)
-        if event.is_directory and bundle is None:
+        if event.is_directory and fileset is None:
             # A folder that was moved in whole, or made and filled before it was watched.
             if event.event_type != "modified" and all(map(is_capture_folder, folders)):
                 for found in walk(self._folder / relative, root=self._root):
@@ -382,7 +382,7 @@ class _Handler(FileSystemEventHandler):
             mode = path.lstat().st_mode
         except OSError:
             return  # already gone or renamed: that has an event of its own
-        is_whole = stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and is_bundle_folder(path.name))
+        is_whole = stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and is_fileset_folder(path.name))
         if is_whole or (
             stat.S_ISLNK(mode) and link_leads_to_file_within(os.fspath(path), self._root)
         ):

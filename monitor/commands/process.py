@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.capture.filesets import is_bundle, look_at_file
+from monitor.capture.filesets import is_fileset, look_at_file
 from monitor.capture.names.patterns import best_preset
 from monitor.capture.watching import list_captures
 from monitor.commands.common import (
@@ -138,7 +138,7 @@ def _expand(paths: list[Path], config: Config, tally: Tally) -> Iterator[tuple[P
         path = given.absolute()
         try:
             path.stat()
-            if path.is_dir() and not is_bundle(path):
+            if path.is_dir() and not is_fileset(path):
                 next(path.iterdir(), None)
                 found = sorted(list_captures(path, complain=complain))
             else:

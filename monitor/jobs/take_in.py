@@ -9,7 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor.capture.choosing import FieldChooser
-from monitor.capture.filesets import BundleTooLargeError, hash_file, look_at_file, look_at_open_file
+from monitor.capture.filesets import (
+    FilesetTooLargeError,
+    hash_file,
+    look_at_file,
+    look_at_open_file,
+)
 from monitor.capture.names.patterns import shown_name
 from monitor.config import Config
 from monitor.culture import Capture, FieldIdentity
@@ -95,7 +100,7 @@ def look_at(path: Path, source: str) -> SeenFile | None:
         before = look_at_open_file(path)
     except FileNotFoundError:
         return None
-    except BundleTooLargeError as problem:
+    except FilesetTooLargeError as problem:
         return SeenFile(path, source, 0, 0, None, ("too-large", f"{shown_name(path)}: {problem}"))
     except OSError as problem:
         return SeenFile(path, source, 0, 0, None, _unreachable(path, problem), transient=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from model import predict
 from model.predict import ModelError, Segmenter
 from model.strips import Rows, as_rows, in_strips
-from monitor.capture.filesets import is_bundle, look_at_file, read_file, written_ns
+from monitor.capture.filesets import is_fileset, look_at_file, read_file, written_ns
 from monitor.capture.formats.image import Picture
 from monitor.capture.formats.metadata import Said
 from monitor.capture.formats.reading import open_picture
@@ -227,7 +227,7 @@ def _claimed(request: FieldRequest) -> Iterator[tuple[Picture, datetime]]:
             raise changed
         mtime_ns = written_ns(path, look)
         data: bytes | FileBytes
-        if look.size <= IN_MEMORY_BYTES or is_bundle(path):
+        if look.size <= IN_MEMORY_BYTES or is_fileset(path):
             data = read_file(path)
             sha256 = hashlib.sha256(data).hexdigest()
         else:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from model.strips import as_rows, in_strips
-from monitor.capture.filesets import BundleTooLargeError, is_bundle, is_bundle_folder, read_file
+from monitor.capture.filesets import FilesetTooLargeError, is_fileset, is_fileset_folder, read_file
 from monitor.capture.formats.image import (
     MAX_FILE_BYTES,
     MAX_PAGES,
@@ -137,7 +137,7 @@ def open_picture(
     picture: Picture | None = None
     try:
         with _refusing(path):
-            if data is None and is_bundle(path):
+            if data is None and is_fileset(path):
                 data = _read_bytes(path)
             elif data is None:
                 data = file = FileBytes(_opened(path))
@@ -177,11 +177,11 @@ def _refusal(path: Path, reason: str, what: str, now: str | None = None) -> Capt
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if is_bundle(path):
+        if is_fileset(path):
             return read_file(path)
         with _opened(path) as file:
             return file.read()
-    except BundleTooLargeError as problem:
+    except FilesetTooLargeError as problem:
         refuse("too-large", str(problem))
     except PermissionError:
         refuse("no-permission", "may not be read")
@@ -301,7 +301,7 @@ def _read_foreign(
         with warnings.catch_warnings():
             # A library that only warns goes on with a blank plane.
             warnings.simplefilter("error", UserWarning)
-            of = {"is_folder": is_bundle_folder(path.name)} if kind == "zarr" else {}
+            of = {"is_folder": is_fileset_folder(path.name)} if kind == "zarr" else {}
             picture = reader.read_stack(data, zone, choose, **of)
     except VendorRefusedError as problem:
         refuse(problem.reason, str(problem), problem.now)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from monitor.capture import filesets as bundles
-from monitor.capture.filesets import bundle_of, hash_file, look_at_file, read_file
+from monitor.capture import filesets
+from monitor.capture.filesets import fileset_of, hash_file, look_at_file, read_file
 from monitor.capture.formats.reading import read_picture
 from monitor.capture.names.patterns import parse_name
 from monitor.capture.watching import Watcher, list_captures
@@ -131,7 +131,7 @@ def test_a_link_or_a_pipe_within_a_folder_is_not_followed(tmp_path):
 
 
 def test_too_many_parts_are_no_field_of_view(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_FILES", 3)
+    monkeypatch.setattr(filesets, "MAX_FILES", 3)
     path = zarr_folder(tmp_path / "a.zarr", SHARP[None])
     seen = look_at(path, "incubator")
     assert seen is not None and seen.problem is not None and seen.problem[0] == "too-large"
@@ -151,7 +151,7 @@ PARTS = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_tells_of_its_capture(name):
-    found = bundle_of(PurePath(name))
+    found = fileset_of(PurePath(name))
     assert (None if found is None else found.as_posix()) == PARTS[name]
 
 
@@ -237,11 +237,11 @@ def test_metadata_that_is_gathered_later_is_no_other_picture_and_no_later_time(t
     gathered = {"kind": "inline", "metadata": {"labels/cells": {}}}
     hashes = set()
     for more in ({}, {"consolidated_metadata": None}, {"consolidated_metadata": gathered}):
-        (folder / "zarr.json").write_text(bundles.json.dumps(own | more))
+        (folder / "zarr.json").write_text(filesets.json.dumps(own | more))
         hashes.add(hash_file(folder))
-        assert bundles.written_ns(folder, look_at_file(folder)) == 1000 * 10**9
+        assert filesets.written_ns(folder, look_at_file(folder)) == 1000 * 10**9
     assert len(hashes) == 1
-    (folder / "zarr.json").write_text(bundles.json.dumps(own | {"attributes": {}}))
+    (folder / "zarr.json").write_text(filesets.json.dumps(own | {"attributes": {}}))
     assert hash_file(folder) not in hashes
 
 
