@@ -1,4 +1,4 @@
-"""`alerts`: list, acknowledge, snooze, and a rehearsal of the whole way to a person."""
+"""`alerts`: list, acknowledge, snooze, and a trial of the whole way to a person."""
 
 from __future__ import annotations
 
@@ -220,8 +220,8 @@ def test(
 
     Example: colonywatch alerts test --to me@lab.example
     """
-    # The rehearsal draws and plots; the other alert commands do without those libraries.
-    from monitor.commands.trial_alert import rehearse_alert
+    # The trial draws and plots; the other alert commands do without those libraries.
+    from monitor.commands.trial_alert import send_trial_alert
 
     begin_logging(logging.ERROR)  # the made-up dish's story would look like a real one's
     configured = settings = open_config(config, state)
@@ -233,8 +233,8 @@ def test(
         settings = settings.model_copy(
             update={"outlets": settings.outlets.model_copy(update={"email": email, "channels": ()})}
         )
-    with tempfile.TemporaryDirectory(prefix="colonywatch-rehearsal-") as folder:
-        where, problem = rehearse_alert(settings, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="colonywatch-trial-") as folder:
+        where, problem = send_trial_alert(settings, Path(folder))
     if problem is not None:
         raise MonitorError(f"the test alert was not delivered: {problem}")
     say(f"the test alert went to {where}")

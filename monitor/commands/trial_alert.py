@@ -42,10 +42,10 @@ SIDE_PX = 600
 PIXEL_SIZE_UM = 2.0
 
 
-def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
+def send_trial_alert(config: Config, folder: Path) -> tuple[str, str | None]:
     """Let a made-up dish differentiate until the configured rule alerts, and deliver the alert.
 
-    folder : empty; takes the rehearsal's record
+    folder : empty; takes the trial's record
     Returns (where it went, None) or ("", why it was not delivered). Raises MonitorError where the
     configured rule does not alert for a dish that is all differentiated.
     """
@@ -70,7 +70,7 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
         update={"record": RecordConfig(folder=folder), "outlets": outlets, "sources": ()}
     )
     with Store(trial.record.database_url) as store:
-        pipeline = Pipeline(trial, store, _NoWorker(), owner="rehearsal")
+        pipeline = Pipeline(trial, store, _NoWorker(), owner="trial-alert")
         rule = config.decisions.limits_for(DISH, UNLISTED)
         recent = math.ceil(rule.agree_h / HOURS_BETWEEN) + 1
         scans = 3 + max(rule.scans_considered, recent)
@@ -86,7 +86,7 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
                 "the configured rule did not alert for a dish that differentiates; check "
                 "decisions.differentiation"
             )
-        deliver_due(store, trial, utc_now, stopping=lambda: False, rehearsal=True)
+        deliver_due(store, trial, utc_now, stopping=lambda: False, is_trial=True)
         missing = store.outbox.undelivered()
         if missing:
             reasons = dict.fromkeys(f"{one.recipient}: {one.last_error}" for one in missing)
@@ -97,7 +97,7 @@ def rehearse_alert(config: Config, folder: Path) -> tuple[str, str | None]:
 
 
 class _NoWorker:
-    """The rehearsal brings its own measurements."""
+    """The trial brings its own measurements."""
 
     def submit(self, request: FieldRequest) -> Future[FieldMeasurement]:
         raise RuntimeError("a test alert measures no captures")
@@ -133,7 +133,7 @@ def _measurement(config: Config, share: float, scan: int, scans: int) -> FieldMe
         colonies=colonies,
         regions=find_regions(labels, probability, min_area_px=1, colonies=colonies),
         uncertainty=0.0,
-        model_name="rehearsal",
+        model_name="trial",
         model_sha256="0" * 64,
         settings_sha256="0" * 64,
         acquired_at=at,
@@ -149,10 +149,10 @@ def _record(store: Store, measured: FieldMeasurement, scan: int) -> int:
     _, capture = store.captures.take_in(
         SeenFile(name, UNLISTED, scan + 1, scan, sha256(name.name.encode()).hexdigest()), now
     )
-    store.captures.claim_due("rehearsal", now, limit=1, only=[capture.id])
+    store.captures.claim_due("trial-alert", now, limit=1, only=[capture.id])
     scan_id = store.captures.record_measurement(
         capture.id,
-        "rehearsal",
+        "trial-alert",
         ScanPlace(FieldIdentity(UNLISTED, DISH, f"scan-{scan}"), f"scan-{scan}", 1.0),
         measured,
         now,

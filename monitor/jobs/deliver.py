@@ -37,13 +37,13 @@ def deliver_due(
     clock: Callable[[], datetime],
     *,
     stopping: Callable[[], bool],
-    rehearsal: bool = False,
+    is_trial: bool = False,
     ahead: timedelta = timedelta(),
     without: Collection[str] = (),
 ) -> int:
     """Deliver what is due, one message after the other. Returns how many went out.
 
-    rehearsal : mails say that they are a test
+    is_trial : mails say that they are a test
     ahead : what is due within that time counts as due; nobody comes after us
     without : channels to leave alone
 
@@ -60,7 +60,7 @@ def deliver_due(
         if message is None:
             return count
         try:
-            where = _deliver(message, store, config, clock(), rehearsal=rehearsal)
+            where = _deliver(message, store, config, clock(), is_trial=is_trial)
         except OutletError as problem:
             again = _not_delivered(message, store, problem, settings, clock())
             what_now = f"next try {again:%H:%M:%S} UTC" if again else "given up"
@@ -184,12 +184,12 @@ def _subjects(message: Message) -> str:
 
 
 def _deliver(
-    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+    message: Message, store: Store, config: Config, now: datetime, *, is_trial: bool
 ) -> str:
     if message.channel == "email":
-        return _send_mail(message, store, config, now, rehearsal=rehearsal)
+        return _send_mail(message, store, config, now, is_trial=is_trial)
     if message.channel == "channel":
-        return _push(message, store, config, now, rehearsal=rehearsal)
+        return _push(message, store, config, now, is_trial=is_trial)
     if message.channel == "removal":
         return hand_to_picker(message, store, config, now)
     if message.channel == "withdrawal":
@@ -199,7 +199,7 @@ def _deliver(
 
 
 def _send_mail(
-    message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool
+    message: Message, store: Store, config: Config, now: datetime, *, is_trial: bool
 ) -> str:
     # With the mail comes matplotlib, which takes a second to load: only when there is a mail.
     from monitor.outlets.mail.alert_mail import compose
@@ -216,7 +216,7 @@ def _send_mail(
             config,
         )
     stories = [
-        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal)
+        _story(int(one.subject_id), store, config, now, is_trial=is_trial)
         for one in (message, *message.shares)
     ]
     earlier = () if message.shares else store.outbox.thread(message)
@@ -249,7 +249,7 @@ def _send_small_enough(make: Callable[[MailSize], EmailMessage], config: Config)
     raise AssertionError("the last size returns or raises")
 
 
-def _push(message: Message, store: Store, config: Config, now: datetime, *, rehearsal: bool) -> str:
+def _push(message: Message, store: Store, config: Config, now: datetime, *, is_trial: bool) -> str:
     from monitor.outlets.mail.alert_mail import compose_short
     from monitor.outlets.push import push
 
@@ -259,7 +259,7 @@ def _push(message: Message, store: Store, config: Config, now: datetime, *, rehe
     else:
         raise OutletError(f"there is no longer a channel {message.recipient!r}", permanent=True)
     stories = [
-        _story(int(one.subject_id), store, config, now, rehearsal=rehearsal, drawn=False)
+        _story(int(one.subject_id), store, config, now, is_trial=is_trial, drawn=False)
         for one in (message, *message.shares)
     ]
     title, text = compose_short(stories)
@@ -275,7 +275,7 @@ def _story(
     config: Config,
     now: datetime,
     *,
-    rehearsal: bool,
+    is_trial: bool,
     drawn: bool = True,
 ) -> Story:
     """Everything that a mail tells of an alert."""
@@ -283,10 +283,10 @@ def _story(
 
     with store.looking():
         alert = store.alerts.alert(alert_id)
-        # A rehearsal's alert is on no record that a page could show.
-        links = None if rehearsal else _links_for(alert, config, now)
+        # A trial alert is on no record that a page could show.
+        links = None if is_trial else _links_for(alert, config, now)
         if alert.topic in SILENCES:
-            return SilenceStory(alert, config.zone_of(alert.source), links=links, test=rehearsal)
+            return SilenceStory(alert, config.zone_of(alert.source), links=links, test=is_trial)
         told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
         overlay, source, plan = None, "", None
         if alert.reading_id is not None:
@@ -306,7 +306,7 @@ def _story(
         plan=plan,
         source=source,
         links=links,
-        test=rehearsal,
+        test=is_trial,
         plan_picture=_drawn(plan, store, config) if drawn else None,
     )
 

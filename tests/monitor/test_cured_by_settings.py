@@ -361,7 +361,7 @@ def test_mails_of_two_records_never_share_an_id(tmp_path, base, fresh_database):
     mails with one id only the first.
     """
     ids = []
-    for name in ("real", "rehearsal"):
+    for name in ("real", "trial"):
         file = tmp_path / f"{name}.sqlite"
         file.write_bytes(fresh_database.read_bytes())
         with Store(f"sqlite:///{file}") as store, mail_server(opinions := Opinions()) as port:

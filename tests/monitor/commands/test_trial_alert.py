@@ -6,7 +6,7 @@ from email.policy import default
 
 import pytest
 
-from monitor.commands.trial_alert import rehearse_alert
+from monitor.commands.trial_alert import send_trial_alert
 from monitor.config import (
     CalibrationConfig,
     Config,
@@ -52,7 +52,7 @@ RULES = {
 @pytest.mark.parametrize("case", RULES)
 def test_any_sensible_rule_alerts_and_the_mail_arrives_marked_as_a_test(case, tmp_path, trial):
     config = config_for(tmp_path, **RULES[case])
-    where, problem = rehearse_alert(config, trial)
+    where, problem = send_trial_alert(config, trial)
     assert problem is None
     (file,) = config.mailbox.iterdir()
     assert where == str(file)
@@ -64,7 +64,7 @@ def test_any_sensible_rule_alerts_and_the_mail_arrives_marked_as_a_test(case, tm
 
 def test_the_real_record_and_the_picker_are_never_touched(tmp_path, trial):
     config = config_for(tmp_path)
-    rehearse_alert(config, trial)
+    send_trial_alert(config, trial)
     assert [path.name for path in config.record.folder.iterdir()] == ["mailbox"]
     assert not config.removal_folder.exists()
 
@@ -74,14 +74,14 @@ def test_a_server_that_is_not_there_is_said(tmp_path, trial):
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         email = EmailConfig(server="127.0.0.1", port=port, security="none", timeout_s=5)
-        where, problem = rehearse_alert(config_for(tmp_path, email=email), trial)
+        where, problem = send_trial_alert(config_for(tmp_path, email=email), trial)
     assert where == ""
     assert problem is not None
     assert "no connection" in problem
 
 
 def test_nobody_to_mail_is_said(tmp_path, trial):
-    where, problem = rehearse_alert(config_for(tmp_path, email=EmailConfig(recipients=())), trial)
+    where, problem = send_trial_alert(config_for(tmp_path, email=EmailConfig(recipients=())), trial)
     assert where == ""
     assert problem is not None
     assert "recipient" in problem
@@ -89,4 +89,4 @@ def test_nobody_to_mail_is_said(tmp_path, trial):
 
 def test_a_rule_that_can_never_alert_is_said(tmp_path, trial):
     with pytest.raises(MonitorError, match="did not alert"):
-        rehearse_alert(config_for(tmp_path, raise_above=1.0), trial)
+        send_trial_alert(config_for(tmp_path, raise_above=1.0), trial)

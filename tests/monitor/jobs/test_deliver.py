@@ -311,16 +311,16 @@ def test_a_secret_that_cannot_be_had_does_not_hold_up_the_mail(store, config, tm
     assert "colonywatch alerts ack 1" in mail.get_body(("plain",)).get_content()
 
 
-def test_a_rehearsal_has_no_links_to_an_alert_that_is_on_no_record(store, config):
+def test_a_trial_alert_has_no_links_to_an_alert_that_is_on_no_record(store, config):
     raise_alert(store)
-    deliver(store, with_dashboard(config), rehearsal=True)
+    deliver(store, with_dashboard(config), is_trial=True)
     (mail,) = mails(config.mailbox)
     assert "/answer/" not in mail.get_body(("html",)).get_content()
 
 
-def test_a_rehearsal_is_marked_as_a_test(store, config):
+def test_a_trial_alert_is_marked_as_a_test(store, config):
     raise_alert(store)
-    deliver(store, config, rehearsal=True)
+    deliver(store, config, is_trial=True)
     (mail,) = mails(config.mailbox)
     assert mail["Subject"].startswith("[test] ")
 

@@ -372,7 +372,7 @@ def run_script(content, folder, *arguments, plate="cor_96_wellplate_360uL_Fb"):
 
 
 @pytest.mark.slow
-def test_pylabrobot_rehearses_every_step(tmp_path):
+def test_pylabrobot_goes_through_every_step_in_a_dry_run(tmp_path):
     one = handout(error_um=100.0, pylabrobot=pylabrobot())
     done, _ = run_script(written("pylabrobot", one), tmp_path)
     assert done.returncode == 0, done.stderr
