@@ -64,7 +64,7 @@ _TOGETHER = 64
 _STEPS, _COLUMN, _SAME = 1, 2, 3
 
 
-def pack(document: dict[str, Any]) -> bytes:
+def encode(document: dict[str, Any]) -> bytes:
     """document : as JSON has it; tuples come back as lists, and so do keys that are text"""
     columns: list[bytes] = []
     skeleton = _flatten(document, columns)
@@ -74,8 +74,8 @@ def pack(document: dict[str, Any]) -> bytes:
     return bytes([VERSION]) + _varint(len(packed)) + packed + b"".join(columns)
 
 
-def unpack(content: bytes) -> dict[str, Any]:
-    """Raises ValueError where the content is not what `pack` makes."""
+def decode(content: bytes) -> dict[str, Any]:
+    """Raises ValueError where the content is not what `encode` makes."""
     try:
         if content[0] != VERSION:
             raise ValueError(f"form {content[0]} is not known; a newer version wrote it")
@@ -85,7 +85,7 @@ def unpack(content: bytes) -> dict[str, Any]:
         skeleton = json.loads(inflate.decompress(reader.take(length)))
         document: dict[str, Any] = _restore(skeleton, reader)
     except (IndexError, KeyError, TypeError, struct.error, zlib.error) as problem:
-        raise ValueError(f"a packed record is damaged: {problem}") from problem
+        raise ValueError(f"an encoded record is damaged: {problem}") from problem
     return document
 
 

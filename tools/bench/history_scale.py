@@ -39,7 +39,7 @@ from monitor.culture import (
     Tracking,
 )
 from monitor.record.colonies import unpack_colonies
-from monitor.record.detail_codec import unpack
+from monitor.record.detail_codec import decode
 from monitor.record.scan_places import ScanPlace
 from monitor.record.sightings import SeenFile
 from monitor.record.store import Store
@@ -276,7 +276,7 @@ def write_one(store: Store, field: ScanField, one: _Whole, dish: int, at: dateti
         type(measured)(**{**vars(measured), **changed}), done,
     )  # fmt: skip
     assert scan is not None
-    colonies = tuple(unpack_colonies(unpack(one.colonies["packed"])))
+    colonies = tuple(unpack_colonies(decode(one.colonies["packed"])))
 
     at_last = done + timedelta(microseconds=302_118)
     with store.scans.open(scan, at_last) as opened:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from monitor.record.tables.base import Base
-from monitor.record.tables.column_types import AnyText, Digest, FilePath, Moment, Packed
+from monitor.record.tables.column_types import AnyText, Digest, EncodedDetail, FilePath, Moment
 
 
 class AnalysisRow(Base):
@@ -167,6 +167,6 @@ class MeasurementRow(Base):
     # What sidecars and companions said of it, as a hash; empty where there were none.
     beside: Mapped[str] = mapped_column(Digest(8), default="")
     # Last: the rest is read without its pages.
-    detail: Mapped[dict[str, Any]] = mapped_column(Packed)
+    detail: Mapped[dict[str, Any]] = mapped_column(EncodedDetail)
 
     analysis: Mapped[AnalysisRow] = relationship()

@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 
-from monitor.record.detail_codec import pack, unpack
+from monitor.record.detail_codec import decode, encode
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -66,17 +66,17 @@ class Digest(TypeDecorator[str]):
         return None if value is None else value.hex()
 
 
-class Packed(TypeDecorator[dict[str, Any]]):
-    """A JSON document, packed."""
+class EncodedDetail(TypeDecorator[dict[str, Any]]):
+    """A JSON document, by the detail codec."""
 
     impl = LargeBinary
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else pack(value)
+        return None if value is None else encode(value)
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> dict[str, Any] | None:
-        return None if value is None else unpack(value)
+        return None if value is None else decode(value)
 
 
 class FilePath(TypeDecorator[Path]):

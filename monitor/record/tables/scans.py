@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from monitor.record.tables.base import Base
 from monitor.record.tables.captures import AnalysisRow
-from monitor.record.tables.column_types import AnyText, Moment, Packed, UtcDateTime
+from monitor.record.tables.column_types import AnyText, EncodedDetail, Moment, UtcDateTime
 
 
 class ScanRow(Base):
@@ -104,7 +104,7 @@ class ReadingColoniesRow(Base):
     __tablename__ = "reading_colonies"
 
     reading_id: Mapped[int] = mapped_column(ForeignKey("reading.id"), primary_key=True)
-    packed: Mapped[dict[str, Any]] = mapped_column(Packed)
+    packed: Mapped[dict[str, Any]] = mapped_column(EncodedDetail)
     maps: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 

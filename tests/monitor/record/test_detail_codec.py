@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.record.detail_codec import pack, unpack
+from monitor.record.detail_codec import decode, encode
 
 NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 SHORT = st.decimals(-10_000, 10_000, places=2).map(float)
@@ -35,7 +35,7 @@ def exactly(first, second):
 @given(st.dictionaries(NAMES, DOCUMENTS, max_size=6))
 def test_every_document_comes_back_to_the_last_bit(document):
     """What was recorded of a dish must never change by being stored."""
-    assert exactly(unpack(pack(document)), json.loads(json.dumps(document)))
+    assert exactly(decode(encode(document)), json.loads(json.dumps(document)))
 
 
 CASES = {
@@ -64,15 +64,15 @@ CASES = {
 
 @pytest.mark.parametrize("document", CASES.values(), ids=CASES)
 def test_odd_documents_come_back_too(document):
-    assert exactly(unpack(pack(document)), document)
+    assert exactly(decode(encode(document)), document)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_refused(value):
     """It would come back as something that no other program can read."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        pack({"x": value})
-    assert math.isnan(unpack(pack({"x": [math.nan, 1.0, 2.0]}))["x"][0])
+        encode({"x": value})
+    assert math.isnan(decode(encode({"x": [math.nan, 1.0, 2.0]}))["x"][0])
 
 
 def test_a_measurement_takes_a_sixth_of_its_json():
@@ -91,24 +91,24 @@ def test_a_measurement_takes_a_sixth_of_its_json():
         "regions": [],
         "quality": {"median": 95.0, "range": 113.0, "tilt": 0.0442, "noise": 2.9652},
     }
-    assert len(pack(detail)) < len(json.dumps(detail)) / 6
+    assert len(encode(detail)) < len(json.dumps(detail)) / 6
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5, 20, -1])
 def test_half_a_record_is_refused(length):
-    whole = pack({"colonies": [[1.0, 2.0], [3.0, 4.5], [9.0, 9.0]], "name": "x"})
+    whole = encode({"colonies": [[1.0, 2.0], [3.0, 4.5], [9.0, 9.0]], "name": "x"})
     with pytest.raises(ValueError, match=r"damaged|ends too early|Expecting"):
-        unpack(whole[:length])
+        decode(whole[:length])
 
 
 def test_a_record_of_a_newer_form_is_refused():
     with pytest.raises(ValueError, match="form 9 is not known"):
-        unpack(b"\x09abc")
+        decode(b"\x09abc")
 
 
 def test_records_of_the_first_form_can_always_be_read():
     """They lie in databases; a change of the dictionary or of the form must be a new version."""
-    document = unpack(bytes.fromhex(FIRST))
+    document = decode(bytes.fromhex(FIRST))
     assert document == FIRST_SAYS
 
 
