@@ -34,8 +34,8 @@ from model.labelled_files import (
     OUTLINE_SUFFIXES,
     DataError,
     DoubtfulLabelsError,
-    Picture,
-    ReadPicture,
+    GreyImage,
+    ReadGrey,
     read_image,
     read_labels,
 )
@@ -109,7 +109,7 @@ def read_folder(folder: Path) -> list[LabelledImage]:
 def read_labelled(
     folder: Path,
     *,
-    read_picture: ReadPicture | None = None,
+    read_picture: ReadGrey | None = None,
     pixel_size_um: float | None = None,
     suffixes: Sequence[str] = IMAGE_SUFFIXES,
     least_classes: int = 2,
@@ -217,7 +217,7 @@ def _paired(
 
 
 def _one_labelled(
-    picture: Path, path: Path, read_picture: ReadPicture, names: ClassNames
+    picture: Path, path: Path, read_picture: ReadGrey, names: ClassNames
 ) -> tuple[LabelledImage, list[MapFacts]]:
     """An image with its labels, and what a label map looks like. Raises DataError."""
     read = read_picture(picture)
@@ -297,8 +297,8 @@ def _by_stem(folder: Path, suffixes: Sequence[str], problems: list[str]) -> dict
     return found
 
 
-def _plain(path: Path) -> Picture:
-    return Picture(read_image(path))
+def _plain(path: Path) -> GreyImage:
+    return GreyImage(read_image(path))
 
 
 def _nothing_to_learn(

@@ -40,7 +40,7 @@ class DoubtfulLabelsError(DataError):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class GreyImage:
     """What an image file holds.
 
     grey : (H, W), any real dtype
@@ -53,7 +53,7 @@ class Picture:
     inside: NDArray[np.bool_] | None = None
 
 
-ReadPicture: TypeAlias = Callable[[Path], Picture]
+ReadGrey: TypeAlias = Callable[[Path], GreyImage]
 """Reads an image file. Raises DataError."""
 
 

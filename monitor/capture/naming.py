@@ -130,7 +130,7 @@ def _read_well(path: Path, size: int, mtime_ns: int) -> OmeWell | None:
 
 
 def companion_hash(path: Path) -> str:
-    """What `Picture.beside` would be of the file now; empty where no other file describes it."""
+    """What `Image.beside` would be of the file now; empty where no other file describes it."""
     if path.suffix.lower() not in _TIFF_EXTENSIONS:
         return ""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.capture.formats.image import Picture
+from monitor.capture.formats.image import Image
 from monitor.capture.formats.metadata import Said
 from monitor.capture.quality.round_well import RoundWell
 from monitor.config import SourceSettings
@@ -10,7 +10,7 @@ from monitor.culture import NamedParts, PixelSize, PixelSizeSource
 
 
 def pixel_size_of(
-    image: Picture,
+    image: Image,
     *,
     named: NamedParts | None,
     sidecar: Said | None,

@@ -41,7 +41,7 @@ from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_vie
 if TYPE_CHECKING:
     from model.dataset import LabelledImage
     from model.evaluate import FieldScore
-    from model.labelled_files import Picture
+    from model.labelled_files import GreyImage
     from model.predict import Segmentation
     from model.tuning.settings import TuningProgress
     from monitor.outlets.figures.evaluation import FieldImages
@@ -339,10 +339,10 @@ def _labelled(
     return list(found.images)
 
 
-def _reader(config: Config) -> Callable[[Path], Picture]:
-    from model.labelled_files import DataError, Picture
+def _reader(config: Config) -> Callable[[Path], GreyImage]:
+    from model.labelled_files import DataError, GreyImage
 
-    def read(path: Path) -> Picture:
+    def read(path: Path) -> GreyImage:
         source = config.source_of(path.absolute()) or config.unlisted
         try:
             picture = read_picture(path, zone=source.zone, channel=source.channel)
@@ -358,7 +358,7 @@ def _reader(config: Config) -> Callable[[Path], Picture]:
         well = find_round_well(picture.pixels)
         inside = None if well is None else well.inside(picture.pixels.shape)
         size = pixel_size_of(picture, named=named, sidecar=sidecar, settings=source, well=well).um
-        return Picture(picture.pixels, size, inside)
+        return GreyImage(picture.pixels, size, inside)
 
     return read
 

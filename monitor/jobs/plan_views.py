@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.config import Config
 from monitor.culture import RemovalPlan
-from monitor.outlets.picking import Handout, Picture, plan_as_json
+from monitor.outlets.picking import Handout, PlanImage, plan_as_json
 from monitor.record.store import Store
 from monitor.stage.vessels import Vessel
 
@@ -41,7 +41,7 @@ def handout_of(plan: RemovalPlan, store: Store, config: Config) -> Handout:
     return Handout(
         plan,
         pictures={
-            field.capture_sha256: Picture(
+            field.capture_sha256: PlanImage(
                 name=field.capture_name,
                 shape=field.measurement.shape,
                 pixel_size_um=field.measurement.pixel_size_um,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from model.predict import Segmentation, Segmenter
 from model.strips import Rows, as_rows
-from monitor.capture.formats.image import Picture
+from monitor.capture.formats.image import Image
 from monitor.capture.formats.metadata import Said
 from monitor.capture.formats.sidecars import check_square
 from monitor.capture.names.patterns import PRESETS
@@ -103,7 +103,7 @@ class OverlayStyle:
 
 def measure_image(
     segmenter: Segmenter,
-    image: Picture,
+    image: Image,
     *,
     named: NamedParts | None,
     sidecar: Said | None,
@@ -159,7 +159,7 @@ def measure_image(
     )
 
 
-def _well_of(image: Picture, named: NamedParts | None, shown: str) -> RoundWell | None:
+def _well_of(image: Image, named: NamedParts | None, shown: str) -> RoundWell | None:
     """The round well that an image shows whole.
 
     Raises CaptureError where the name promises one and none is there: the dark outside would count
@@ -176,7 +176,7 @@ def _well_of(image: Picture, named: NamedParts | None, shown: str) -> RoundWell 
     return well
 
 
-def _judged(image: Picture, inside: Rows | None, shown: str) -> Quality:
+def _judged(image: Image, inside: Rows | None, shown: str) -> Quality:
     try:
         return judge(image.pixels, inside)
     except CaptureError as problem:
@@ -223,7 +223,7 @@ def _differentiated_probability(
 
 
 def _draw(
-    image: Picture,
+    image: Image,
     labels: NDArray[np.uint8],
     size: PixelSize,
     areas: FieldAreas,

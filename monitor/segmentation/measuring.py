@@ -19,7 +19,7 @@ from model import predict
 from model.predict import ModelError, Segmenter
 from model.strips import Rows, as_rows, in_strips
 from monitor.capture.filesets import is_fileset, look_at_file, read_file, written_ns
-from monitor.capture.formats.image import Picture
+from monitor.capture.formats.image import Image
 from monitor.capture.formats.metadata import Said
 from monitor.capture.formats.reading import open_picture
 from monitor.capture.formats.sidecars import beside_hash, read_beside
@@ -70,7 +70,7 @@ def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
 def _measure(
     segmenter: Segmenter,
     request: FieldRequest,
-    picture: Picture,
+    picture: Image,
     mtime: datetime,
     began: float,
 ) -> FieldMeasurement:
@@ -139,7 +139,7 @@ def _within_reach(moment: datetime) -> datetime:
 
 
 def _acquired(
-    picture: Picture, sidecar: Said, named: NamedParts, mtime: datetime
+    picture: Image, sidecar: Said, named: NamedParts, mtime: datetime
 ) -> tuple[datetime, str]:
     """When a capture was taken, and what says so; the first that knows it counts."""
     said = {
@@ -152,7 +152,7 @@ def _acquired(
     return _within_reach(moment), source
 
 
-def _refuse_left_out(request: FieldRequest, picture: Picture, beside: Said) -> Channel:
+def _refuse_left_out(request: FieldRequest, picture: Image, beside: Said) -> Channel:
     """By what the bytes themselves say of their channel, whatever was known when they came.
 
     Returns that. Raises LeftOutError.
@@ -211,7 +211,7 @@ def _fingerprint(pixels: NDArray[Any] | Rows) -> str:
 
 
 @contextmanager
-def _claimed(request: FieldRequest) -> Iterator[tuple[Picture, datetime]]:
+def _claimed(request: FieldRequest) -> Iterator[tuple[Image, datetime]]:
     """The picture in exactly the bytes that were claimed, open, and when they were written.
 
     Small files are hashed and decoded from one read. Large ones stay open from the hash to the end,

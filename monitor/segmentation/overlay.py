@@ -24,7 +24,7 @@ from model.strips import Rows, WholeImage, in_strips
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 _Colour = tuple[int, int, int]  # blue, green, red
 
 # Sky blue and vermillion of Okabe and Ito's palette: told apart with every kind of colour vision,
@@ -56,7 +56,7 @@ def draw_overlay(
     max_side: int | None = None,
     assumed: bool = False,
     areas: FieldAreas | None = None,
-) -> Picture:
+) -> Pixels:
     """Capture, outlines of both classes, scale bar, legend.
 
     pixels : (H, W) or (H, W, 3), any number type; rows only where they are to be made smaller
@@ -98,7 +98,7 @@ def draw_overlay(
     return np.concatenate(strips)
 
 
-def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Picture:
+def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Pixels:
     """Even out the light and bring faint structure to the full range of grey.
 
     grey : (H, W), any number type
@@ -207,7 +207,7 @@ def _smooth_light(total: NDArray[np.float32], share: NDArray[np.float32]) -> NDA
     return np.asarray((terms @ factors).reshape(total.shape), dtype=np.float32)
 
 
-def encode_png(image: Picture) -> bytes:
+def encode_png(image: Pixels) -> bytes:
     """(h, w) or (h, w, 3) BGR uint8 -> PNG."""
     return _encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
 
@@ -224,12 +224,12 @@ def encode_labels(labels: NDArray[np.uint8]) -> bytes:
     return _encoded(".png", labels, options)
 
 
-def encode_jpeg(image: Picture, *, quality: int = 88) -> bytes:
+def encode_jpeg(image: Pixels, *, quality: int = 88) -> bytes:
     """(h, w) or (h, w, 3) BGR uint8 -> JPEG: smaller than PNG, fit for mail."""
     return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def _encoded(kind: str, image: Picture, options: Sequence[int]) -> bytes:
+def _encoded(kind: str, image: Pixels, options: Sequence[int]) -> bytes:
     done, content = cv2.imencode(kind, image, options)
     if not done:
         raise ValueError(f"an image of {image.shape} {image.dtype} cannot be written as {kind}")
@@ -262,7 +262,7 @@ def _resized(image: NDArray[Any], zoom: float, how: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how))
 
 
-def _coloured(levels: Rows, classes: NDArray[np.uint8]) -> Picture:
+def _coloured(levels: Rows, classes: NDArray[np.uint8]) -> Pixels:
     """Tints and outlines: each pixel's colour is looked up by what is there and its grey level."""
     what = cv2.LUT(classes, _WHAT)
     for outlined in (_OF_CELLS, _OF_DIFFERENTIATED):
@@ -322,7 +322,7 @@ _COLOURS = _colours()
 
 
 def _draw_scale_bar(
-    picture: Picture, pixel_size_um: float | None, zoom: float, *, assumed: bool, size: int
+    picture: Pixels, pixel_size_um: float | None, zoom: float, *, assumed: bool, size: int
 ) -> None:
     rows, columns = picture.shape[:2]
     step = 1 / zoom if pixel_size_um is None else pixel_size_um
@@ -355,7 +355,7 @@ def _round_length(longest: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)))
 
 
-def _title(text: str, width: int, size: int) -> Picture:
+def _title(text: str, width: int, size: int) -> Pixels:
     font = _font(size)
     text = " ".join(text.split())
     room = width - size
@@ -366,7 +366,7 @@ def _title(text: str, width: int, size: int) -> Picture:
     return strip
 
 
-def _legend(areas: FieldAreas, width: int, size: int) -> Picture:
+def _legend(areas: FieldAreas, width: int, size: int) -> Pixels:
     entries: list[tuple[str, _Colour | None]] = []
     fraction = areas.differentiated_fraction
     if fraction is None:
@@ -412,12 +412,12 @@ def _percent(fraction: float) -> str:
     return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
 
 
-def _strip(width: int, height: int) -> Picture:
+def _strip(width: int, height: int) -> Pixels:
     return np.full((height, width, 3), _PAPER, np.uint8)
 
 
 def _write(
-    target: Picture,
+    target: Pixels,
     text: str,
     at: tuple[float, float],
     font: ImageFont.FreeTypeFont,
@@ -440,7 +440,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
 
 
-def field_of_view(overlay: Picture, shape: tuple[int, int]) -> Picture:
+def field_of_view(overlay: Pixels, shape: tuple[int, int]) -> Pixels:
     """What an overlay shows of the capture, without its strips.
 
     overlay : as `draw_overlay` made it, with a title

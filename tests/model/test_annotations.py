@@ -18,7 +18,7 @@ from PIL import Image
 
 from model.annotations import AnnotationError, read_annotations, read_class_names
 from model.dataset import read_labelled
-from model.labelled_files import DataError, Picture
+from model.labelled_files import DataError, GreyImage
 
 SHAPE = (40, 60)
 
@@ -399,8 +399,8 @@ def test_sizes_that_contradict_each_other_are_refused(lab: Path) -> None:
     cv2.imwrite(str(lab / "labels" / "a.png"), np.eye(*SHAPE, dtype=np.uint8))
     (lab / "pixel_size_um.csv").write_text("file,pixel_size_um\na.png,1.25\n")
 
-    def one_um(path: Path) -> Picture:
-        return Picture(np.full(SHAPE, 90, np.uint8), 1.0)
+    def one_um(path: Path) -> GreyImage:
+        return GreyImage(np.full(SHAPE, 90, np.uint8), 1.0)
 
     with pytest.raises(DataError, match=r"1 um/px by the file .* 1.25 by pixel_size_um.csv"):
         read_labelled(lab, read_picture=one_um)
@@ -414,7 +414,7 @@ def test_nothing_outside_the_vessel_is_labelled(lab: Path) -> None:
     inside = np.zeros(SHAPE, bool)
     inside[:, :30] = True
     (one,) = read_labelled(
-        lab, read_picture=lambda path: Picture(np.full(SHAPE, 90, np.uint8), None, inside)
+        lab, read_picture=lambda path: GreyImage(np.full(SHAPE, 90, np.uint8), None, inside)
     ).images
     assert (one.labels[:, 30:] == 255).all()
     assert (one.labels[:, :30] != 255).all()

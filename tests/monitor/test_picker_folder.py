@@ -22,7 +22,7 @@ from monitor.errors import OutletError
 from monitor.jobs.deliver import deliver_due
 from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.withdrawal import take_back_from
-from monitor.outlets.picking import FORMATS, Handout, Picture, file_stem, stage_plan
+from monitor.outlets.picking import FORMATS, Handout, PlanImage, file_stem, stage_plan
 from monitor.outlets.picking.formats import write_what_can_be
 from monitor.outlets.picking.json_plan import plan_document
 from monitor.record.plan_reports import PickReport
@@ -306,7 +306,7 @@ def test_a_format_that_cannot_be_written_takes_no_other_down(line, config, caplo
 def test_a_fault_in_one_writer_takes_no_other_down():
     """A bug of ours in one format is not to keep a picker from the others."""
     odd = replace(removal_plan(status=PlanStatus.APPROVED), model_sha256=object())
-    handout = Handout(odd, {"a" * 64: Picture("f.tif", (10, 10))})
+    handout = Handout(odd, {"a" * 64: PlanImage("f.tif", (10, 10))})
     written = write_what_can_be(handout, ["csv", "json"])
     assert list(written.contents) == [".csv"]
     assert "unexpected error" in written.unwritten["json"]
@@ -391,7 +391,7 @@ def test_a_full_disk_shows_all_of_a_plan_or_nothing(small_disk):
     )
     handout = Handout(
         plan,
-        {TARGET.capture_sha256: Picture("a.tif", (500, 500))},
+        {TARGET.capture_sha256: PlanImage("a.tif", (500, 500))},
         columns=(ColumnConfig(header="X", value="pick_x_um"),),
     )
     # Protocols need a deck of a robot, which is not described here.

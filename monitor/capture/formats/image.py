@@ -31,7 +31,7 @@ ONE_EACH = "export one file for each field of view and each time point"
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Image:
     """One capture's pixels and what the file itself says about them.
 
     pixels : (H, W) uint8, uint16 or float32, grey; an array, or rows that are read when they are
@@ -64,7 +64,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class WholeImage(Picture):
+class WholeImage(Image):
     """A picture whose pixels are in memory."""
 
     pixels: npt.NDArray[Any]

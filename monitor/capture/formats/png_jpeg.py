@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.capture.formats.exif import check_upright_block, time_from_exif_block
-from monitor.capture.formats.image import Picture, check_size, decoded_by, grey, plain, refuse
+from monitor.capture.formats.image import Image, check_size, decoded_by, grey, plain, refuse
 
 
-def read_png(data: bytes, zone: tzinfo) -> Picture:
+def read_png(data: bytes, zone: tzinfo) -> Image:
     """zone : of a time of exposure without one. Raises UnreadableError."""
     chunks: dict[bytes, bytes] = {}
     at, has_pixels = 8, False
@@ -45,14 +45,14 @@ def read_png(data: bytes, zone: tzinfo) -> Picture:
     check_size(height, width, height * width * samples * max(1, bits // 8), len(data))
     check_upright_block(chunks.get(b"eXIf"))
     pixels = plain(grey(np.asarray(decoded_by(imagecodecs.png_decode, data))))
-    return Picture(pixels, None, time_from_exif_block(chunks.get(b"eXIf"), zone), None, "PNG")
+    return Image(pixels, None, time_from_exif_block(chunks.get(b"eXIf"), zone), None, "PNG")
 
 
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
-def read_jpeg(data: bytes, zone: tzinfo) -> Picture:
+def read_jpeg(data: bytes, zone: tzinfo) -> Image:
     """zone : of a time of exposure without one. Raises UnreadableError."""
     frame: tuple[int, int, int, int] | None = None
     exif: bytes | None = None
@@ -105,7 +105,7 @@ def read_jpeg(data: bytes, zone: tzinfo) -> Picture:
     pixels = plain(grey(decoded))
     if pixels.shape != (height, width):
         refuse("corrupt", f"declares {width} x {height} pixels and has a different number")
-    return Picture(pixels, None, time_from_exif_block(exif, zone), None, "JPEG")
+    return Image(pixels, None, time_from_exif_block(exif, zone), None, "JPEG")
 
 
 def _rgb_of_adobe_cmyk(inks: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -26,7 +26,7 @@ from monitor.capture.filesets import FilesetTooLargeError, is_fileset, is_filese
 from monitor.capture.formats.image import (
     MAX_FILE_BYTES,
     MAX_PAGES,
-    Picture,
+    Image,
     UnreadableError,
     WholeImage,
     check_numbers,
@@ -125,7 +125,7 @@ def open_picture(
     data: bytes | FileBytes | None = None,
     channel: str | None = None,
     large_pixels: int = LARGE_PIXELS,
-) -> Picture:
+) -> Image:
     """As `read_picture`, but the pixels of a large TIFF are read a few rows at a time.
 
     data : the file's bytes, or the open file, which is the picture's from then on
@@ -134,7 +134,7 @@ def open_picture(
     later, a damaged file raises what its decoder raises.
     """
     file: FileBytes | None = data if isinstance(data, FileBytes) else None
-    picture: Picture | None = None
+    picture: Image | None = None
     try:
         with _refusing(path):
             if data is None and is_fileset(path):
@@ -224,7 +224,7 @@ _ONLY_IN_PARTS = {".vsi": "Olympus VSI", ".oir": "Olympus OIR"}
 
 def _read(  # noqa: RET503 - `refuse` never returns
     data: bytes | FileBytes, zone: tzinfo, channel: str | None, path: Path, large: int | None
-) -> Picture:
+) -> Image:
     """large : pages of a TIFF with more pixels are left in the file; None = none are"""
     if not len(data):
         refuse("empty", "is empty (0 bytes)")
@@ -262,7 +262,7 @@ def _read_foreign(
     kind: str,
     name: str,
     extra: str | None = None,
-) -> Picture:
+) -> Image:
     """A microscope's own format, by the library that is an extra of this package."""
     extra = extra or kind
     try:
@@ -276,7 +276,7 @@ def _read_foreign(
             f'pip install "colonywatch[{extra}]"',
         )
 
-    def choose(stack: Stack) -> Picture:
+    def choose(stack: Stack) -> Image:
         height, width = stack.shape
         check_size(height, width, height * width * stack.bytes_a_pixel, len(data))
         if not 1 <= stack.heights <= MAX_PAGES or not 1 <= len(stack.channels) <= MAX_PAGES:
@@ -295,7 +295,7 @@ def _read_foreign(
         if best is None:
             refuse("corrupt", "holds no plane whose sharpness can be measured")
         size_um = square_pixel_um(*stack.pixel_size_um)
-        return Picture(best.copy(), size_um, stack.acquired_at, stack.stage, name, channels[chosen])
+        return Image(best.copy(), size_um, stack.acquired_at, stack.stage, name, channels[chosen])
 
     try:
         with warnings.catch_warnings():
@@ -305,5 +305,5 @@ def _read_foreign(
             picture = reader.read_stack(data, zone, choose, **of)
     except VendorRefusedError as problem:
         refuse(problem.reason, str(problem), problem.now)
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Image)
     return picture

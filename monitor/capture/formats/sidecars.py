@@ -73,7 +73,7 @@ def beside_hash(said: Said | None, of_companion: str = "") -> str:
     """Hash of what stands beside a picture, so that a change is noticed; empty where nothing does.
 
     said : what `read_beside` says
-    of_companion : what `Picture.beside` says
+    of_companion : what `Image.beside` says
     """
     said = None if said == Said() else said
     if said is None:

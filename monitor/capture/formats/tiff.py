@@ -27,7 +27,7 @@ from monitor.capture.formats.ifd_chain import check_ifd_chain
 from monitor.capture.formats.image import (
     MANY_ZEROS,
     ONE_EACH,
-    Picture,
+    Image,
     check_size,
     choose_channel,
     ends_as_jpeg,
@@ -53,7 +53,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 def read_tiff(
     data: bytes | FileBytes, zone: tzinfo, channel: str | None, path: Path, large: int | None
-) -> Picture:
+) -> Image:
     check_ifd_chain(data)
     # tifffile would look for the other files of an OME-TIFF set; bytes have no neighbours, and
     # an open file is not asked for any.
@@ -83,7 +83,7 @@ def _described(
     channel: str | None,
     path: Path,
     decode: Callable[[Any], _Pixels],
-) -> Picture:
+) -> Image:
     """The picture, as the first page's description or private tag says, in this order of trust."""
     description = str(pages[0].description or "")
     name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
@@ -97,7 +97,7 @@ def _described(
         chosen = _pages_of_channel(pages, zone, channel) if len(pages) > 1 else [0]
         pixels = _sharpest(chosen, pages, decode)[1]
         of_channel = (_said(pages[chosen[0]], zone) or said).channel
-        return Picture(pixels, said.pixel_size_um, said.acquired_at, said.stage, name, of_channel)
+        return Image(pixels, said.pixel_size_um, said.acquired_at, said.stage, name, of_channel)
     if manager is not None:
         return _micro_manager(tiff, pages, zone, channel, decode, name)
     acquired_at = time_from_exif(pages[0].tags.valueof(34665), zone)
@@ -108,7 +108,7 @@ def _described(
         size_um, name = imagej_pixel_size_um(settings, pages[0]), "ImageJ TIFF"
     else:
         chosen = _plain_pages(pages, channel)
-    return Picture(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
+    return Image(_sharpest(chosen, pages, decode)[1], size_um, acquired_at, None, name)
 
 
 _ORIENTATION = 274
@@ -116,11 +116,11 @@ _ORIENTATION = 274
 
 def _ome(
     ome: Ome, pages: Sequence[Any], channel: str | None, decode: Callable[[Any], _Pixels]
-) -> Picture:
+) -> Image:
     planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
     best = _sharpest([plane.page for plane in planes], pages, decode)
     plane = next(plane for plane in planes if plane.page == best[0])
-    return Picture(
+    return Image(
         best[1],
         ome.pixel_size_um(),
         ome.time_of(plane),
@@ -144,7 +144,7 @@ def _summary(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
     return {}
 
 
-def _completed(picture: Picture, manager: MicroManagerPage) -> Picture:
+def _completed(picture: Image, manager: MicroManagerPage) -> Image:
     """With what the OME-XML leaves out."""
     return replace(
         picture,
@@ -162,7 +162,7 @@ def _micro_manager(
     channel: str | None,
     decode: Callable[[Any], _Pixels],
     name: str,
-) -> Picture:
+) -> Image:
     summary = _summary(tiff)
     full = _full_size_pages(pages)
     known = [
@@ -172,7 +172,7 @@ def _micro_manager(
     chosen = [full[number] for number in pages_to_read(known, channel)]
     best, pixels = _sharpest(chosen, pages, decode)
     of = known[full.index(best)]
-    return Picture(
+    return Image(
         pixels, of.pixel_size_um, of.acquired_at, of.stage, name, channel_called(of.channel)
     )
 

@@ -12,7 +12,7 @@ from monitor.culture import AlertKind, AlertTopic, DishLine, DishTimeline, Sever
 from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.outlets.figures.series import plot_story
 from monitor.outlets.mail.alert_facts import alert_facts, silence_facts
-from monitor.outlets.mail.envelope import Picture, mail_of
+from monitor.outlets.mail.envelope import MailImage, mail_of
 from monitor.outlets.mail.pictures import picture_for_mail
 from monitor.outlets.mail.stories import MailSize, SilenceStory, Story, size_note
 from monitor.outlets.wording import clean, counted, percent, shown_name, well_and_plate
@@ -155,7 +155,7 @@ def _brief(story: Story, card: dict[str, Any]) -> str:
 
 def _card(
     story: Story, number: int, *, drawn: bool, size: MailSize
-) -> tuple[dict[str, Any], list[Picture]]:
+) -> tuple[dict[str, Any], list[MailImage]]:
     """What a mail says about one alert, and its pictures as (content, kind, id, file name)."""
     if isinstance(story, SilenceStory):
         return silence_facts(story), []

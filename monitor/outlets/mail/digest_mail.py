@@ -24,7 +24,7 @@ from monitor.culture import (
 )
 from monitor.decisions.alert_rules import silence_words, words_of
 from monitor.outlets.figures.series import plot_story
-from monitor.outlets.mail.envelope import Picture, mail_of
+from monitor.outlets.mail.envelope import MailImage, mail_of
 from monitor.outlets.mail.stories import MailSize, size_note
 from monitor.outlets.wording import (
     ago,
@@ -146,7 +146,7 @@ def compose_digest(
     zone = story.zone
     ordered = sorted(story.dishes, key=worst_first)
     cards: list[dict[str, Any]] = []
-    pictures: list[Picture] = []
+    pictures: list[MailImage] = []
     drawn = {MailSize.FULL: MOST_DRAWN, MailSize.ONE_PICTURE: 1}.get(size, 0)
     for dish in ordered:
         if not dish.has_news:

@@ -15,13 +15,13 @@ from monitor.errors import OutletError
 from monitor.outlets.mail.smtp import POLICY, wire_address
 from monitor.outlets.wording import clean, plain_id
 
-Picture = tuple[bytes, str, str, str]  # content, kind, id, file name
+MailImage = tuple[bytes, str, str, str]  # content, kind, id, file name
 
 
 def mail_of(
     name: str,
     facts: dict[str, Any],
-    pictures: Sequence[Picture],
+    pictures: Sequence[MailImage],
     *,
     subject: str,
     at: datetime,

@@ -31,14 +31,14 @@ from monitor.host.atomic_files import (
 )
 from monitor.outlets.picking.csv_list import plan_as_csv
 from monitor.outlets.picking.formats import FORMATS, write_formats, write_what_can_be
-from monitor.outlets.picking.handout import Handout, Picture
+from monitor.outlets.picking.handout import Handout, PlanImage
 from monitor.outlets.picking.json_plan import plan_as_json
 
 __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
     "Handout",
-    "Picture",
+    "PlanImage",
     "StagedPlan",
     "file_stem",
     "plan_as_csv",

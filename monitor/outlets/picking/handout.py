@@ -22,7 +22,7 @@ _SAME_PLACE_UM = 1.0
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlanImage:
     """A capture that a plan was made from.
 
     shape : (rows, columns)
@@ -47,7 +47,7 @@ class Handout:
     """
 
     plan: RemovalPlan
-    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    pictures: Mapping[str, PlanImage] = field(default_factory=dict)
     calibration_rms_um: float | None = None
     columns: tuple[ColumnConfig, ...] = ()
     csv: CsvConfig = field(default_factory=CsvConfig)
@@ -89,7 +89,7 @@ class Handout:
             found.setdefault(target.capture_sha256, []).append(target)
         return found
 
-    def picture(self, capture_sha256: str) -> Picture:
+    def picture(self, capture_sha256: str) -> PlanImage:
         """Raises OutletError where nothing is known of the capture."""
         try:
             return self.pictures[capture_sha256]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from monitor.culture import Target
-from monitor.outlets.picking.handout import Contents, Handout, Picture, to_corner
+from monitor.outlets.picking.handout import Contents, Handout, PlanImage, to_corner
 from monitor.outlets.rings import parts_without_holes
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -44,7 +44,7 @@ def ome_xml_of(handouts: Sequence[Handout]) -> bytes:
 
 
 def _image(
-    root: ElementTree.Element, index: int, sha256: str, picture: Picture
+    root: ElementTree.Element, index: int, sha256: str, picture: PlanImage
 ) -> ElementTree.Element:
     image = ElementTree.SubElement(
         root, f"{{{_OME}}}Image", {"ID": f"Image:{index}", "Name": _text(picture.name)}

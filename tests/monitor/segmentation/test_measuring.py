@@ -15,7 +15,7 @@ from model.predict import Doubt, DoubtReason, Segmentation
 from model.strips import as_rows
 from monitor import culture
 from monitor.capture.filesets import hash_file
-from monitor.capture.formats.image import Picture
+from monitor.capture.formats.image import Image
 from monitor.capture.formats.metadata import Said
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts, PixelSize, PixelSizeSource
@@ -41,8 +41,8 @@ class StandInSegmenter:
         return Segmentation(even, pixels.shape, mask, pixel_size_um, None, 0.0)
 
 
-def picture(pixels=None, size=None) -> Picture:
-    return Picture(colonies() if pixels is None else pixels, size, None, None, "TIFF")
+def picture(pixels=None, size=None) -> Image:
+    return Image(colonies() if pixels is None else pixels, size, None, None, "TIFF")
 
 
 WELL = round_well(900, radius=340.0)
@@ -50,7 +50,7 @@ WHOLE = NamedParts("plate/B2", "celigo-well")
 
 
 def measured_image(
-    image: Picture, settings=None, *, segmenter=None, shown="dish.tif", **known
+    image: Image, settings=None, *, segmenter=None, shown="dish.tif", **known
 ) -> MeasuredImage:
     return measure_image(
         segmenter or StandInSegmenter(),

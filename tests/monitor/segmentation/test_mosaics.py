@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from monitor.capture.filesets import hash_file
-from monitor.capture.formats.image import Picture
+from monitor.capture.formats.image import Image
 from monitor.capture.formats.tiff_rows import LARGE_PIXELS, TiffRows
 from monitor.config import SourceSettings
 from monitor.culture import NamedParts
@@ -47,7 +47,7 @@ def test_a_picture_read_by_rows_is_segmented_as_one_in_memory():
     def segmented(of):
         return measure_image(
             segmenter,
-            Picture(of, 2.0, None, None, "TIFF"),
+            Image(of, 2.0, None, None, "TIFF"),
             named=None,
             sidecar=None,
             settings=SourceSettings(),

@@ -25,7 +25,7 @@ from monitor.config import ColumnConfig, ExportFormat, PickValue, VesselConfig
 from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import RefusedRegion, StagePosition
 from monitor.errors import OutletError
-from monitor.outlets.picking import FORMATS, Handout, Picture, write_formats
+from monitor.outlets.picking import FORMATS, Handout, PlanImage, write_formats
 from monitor.outlets.picking.handout import Contents
 from monitor.outlets.picking.mapped_csv import values_of
 from monitor.stage.vessels import Vessel
@@ -50,8 +50,8 @@ OTHER = aimed(
 LAST = aimed(replace(TARGET, region_id="aaaaaaaaaaaa-2"), order=3, pick_x_um=5300.0)
 TWO_CAPTURES = replace(PLAN, targets=(LAST, OTHER, TARGET))
 PICTURES = {
-    A: Picture("plate_A1_f1.tif", (1536, 2048), 2.0, StagePosition(5000.0, -1000.0, 250.0)),
-    B: Picture("plate\x00_A1_f2 <&>.tif", (1000, 1200)),
+    A: PlanImage("plate_A1_f1.tif", (1536, 2048), 2.0, StagePosition(5000.0, -1000.0, 250.0)),
+    B: PlanImage("plate\x00_A1_f2 <&>.tif", (1000, 1200)),
 }
 HANDOUT = Handout(TWO_CAPTURES, PICTURES)
 

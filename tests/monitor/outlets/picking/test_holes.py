@@ -18,7 +18,7 @@ import shapely
 from shapely.geometry import Polygon, shape
 
 from monitor.outlets.figures.plan import DrawnField, draw_plan
-from monitor.outlets.picking import FORMATS, Handout, Picture
+from monitor.outlets.picking import FORMATS, Handout, PlanImage
 from monitor.segmentation.colonies import find_regions
 from tests.monitor.outlets.plans import AIMING, PLAN, TARGET
 
@@ -62,7 +62,7 @@ def handout_of(labels):
     region = find_regions(labels, (labels == 2).astype(np.float32), min_area_px=1)[0]
     target = replace(TARGET, polygon_px=region.polygon, holes_px=region.holes)
     plan = replace(PLAN, targets=(target,), aiming=AIMING)
-    return Handout(plan, {"a" * 64: Picture("f.tif", labels.shape, 2.0)}), region
+    return Handout(plan, {"a" * 64: PlanImage("f.tif", labels.shape, 2.0)}), region
 
 
 def from_geojson(content):

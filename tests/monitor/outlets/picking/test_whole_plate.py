@@ -16,7 +16,7 @@ from monitor.config import ColumnConfig, ExportFormat
 from monitor.config.outlets import CsvConfig, EchoConfig
 from monitor.culture import Handover, PlanStatus
 from monitor.errors import OutletError
-from monitor.outlets.picking import FORMATS, Handout, Picture
+from monitor.outlets.picking import FORMATS, Handout, PlanImage
 from monitor.outlets.picking.whole_plate import plans_of_plate, whole_plate
 from tests.monitor.outlets.picking.test_protocols import handout, opentrons, pylabrobot
 from tests.monitor.outlets.plans import NOW, PLAN
@@ -42,7 +42,7 @@ def of_well(number, well, hits=2):
         for place, target in enumerate(one.plan.targets, start=1)
     )
     plan = replace(one.plan, id=f"p{number}", targets=targets)
-    return replace(one, plan=plan, pictures={sha256: Picture(f"{well}.tif", (400, 400), 2.0)})
+    return replace(one, plan=plan, pictures={sha256: PlanImage(f"{well}.tif", (400, 400), 2.0)})
 
 
 WELLS = [of_well(1, "A1"), of_well(2, "A12", hits=3), of_well(3, "B2", hits=1)]
