@@ -2,9 +2,9 @@
 says so: what is refused, and what is asked, before anything is learnt from it.
 
 What shows it: values that are no classes; no background anywhere; nothing but background and
-unknown; labels that are one piece each in every field, as numbered objects are; and a background
-with more texture than the cells. On phase-contrast and brightfield fields of cells, background has
-less than half of the texture of cells, with every microscope tried.
+unknown; labels that are one component each in every field, as numbered objects are; and a
+background with more texture than the cells. On phase-contrast and brightfield fields of cells,
+background has less than half of the texture of cells, with every microscope tried.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class MapFacts:
 
     name : of its file
     values : those that occur
-    pieces : how many connected pieces each class of cells makes
+    components : how many connected components each class of cells makes
     touching : do undifferentiated and differentiated touch anywhere?
     texture : of the image, by value: median of the spread of grey levels nearby
     """
 
     name: str
     values: frozenset[int]
-    pieces: Mapping[int, int]
+    components: Mapping[int, int]
     touching: bool
     texture: Mapping[int, float]
 
@@ -61,16 +61,16 @@ class MapFacts:
 def facts_of(name: str, labels: NDArray[np.uint8], image: NDArray[Any]) -> MapFacts:
     """Look at a label map and its image, both (H, W)."""
     values = frozenset(np.unique(labels).tolist())
-    pieces = {
+    components = {
         value: cv2.connectedComponents((labels == value).astype(np.uint8), connectivity=8)[0] - 1
         for value in CELLS
         if value in values
     }
     touching = False
-    if len(pieces) == 2:
+    if len(components) == 2:
         near = cv2.dilate((labels == CELLS[0]).astype(np.uint8), np.ones((3, 3), np.uint8))
         touching = bool((near.astype(bool) & (labels == CELLS[1])).any())
-    return MapFacts(name, values, pieces, touching, _texture(labels, image))
+    return MapFacts(name, values, components, touching, _texture(labels, image))
 
 
 def _texture(labels: NDArray[np.uint8], image: NDArray[Any]) -> dict[int, float]:
@@ -148,9 +148,9 @@ def _contrast(one: MapFacts) -> float:
 
 def _numbered_objects(maps: Sequence[MapFacts]) -> list[str]:
     """Objects 1 and 2 of each field, taken for classes."""
-    if any(count > 1 for one in maps for count in one.pieces.values()):
+    if any(count > 1 for one in maps for count in one.components.values()):
         return []
-    both = [one for one in maps if len(one.pieces) == 2]
+    both = [one for one in maps if len(one.components) == 2]
     apart = [one for one in both if not one.touching]
     # One part of a colony differentiates: then the two touch. In every field, that is strange too.
     if not both or (len(both) < 3 and len(apart) < len(both)):

@@ -138,12 +138,13 @@ def show(
         f"calibration {found.calibration_id}",
         markup=False,
     )
-    if found.aiming is not None:
-        aiming = found.aiming
+    if found.targeting is not None:
+        targeting = found.targeting
         say(
-            f"with {aiming.tool}: removes {aiming.removes_um:g} um, touches {aiming.touches_um:g} "
-            f"um, set down within {aiming.positional_error_um:g} um"
-            + (f", in steps of {aiming.step_um:g} um" if aiming.step_um else "")
+            f"with {targeting.tool}: removes {targeting.removes_um:g} um, "
+            f"touches {targeting.touches_um:g} um, "
+            f"set down within {targeting.positional_error_um:g} um"
+            + (f", in steps of {targeting.step_um:g} um" if targeting.step_um else "")
         )
     say(f"{counted(len(found.targets), 'region')}, {removal_area(found)}")
     show_table(_hits_table(found))

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from monitor.config.values import Fraction
 from monitor.config.values import Positive as _Positive
 from monitor.config.values import Section as _Section
-from monitor.culture import Aiming, ToolKind
+from monitor.culture import Targeting, ToolKind
 
 
 class TipConfig(_Section):
@@ -120,10 +120,10 @@ class RemovalConfig(_Section):
         return self
 
     @property
-    def aiming(self) -> Aiming:
+    def targeting(self) -> Targeting:
         name = self.tool or next(iter(self.tools))
         tool = self.tools[name]
-        return Aiming(
+        return Targeting(
             tool=name,
             kind=ToolKind(tool.kind),
             removes_um=tool.removes_um,

@@ -288,6 +288,6 @@ def settings_sha256(config: Config, source: SourceSettings) -> str:
             include={"min_region_um2", "min_probability", "max_undifferentiated"}
             | {"whole_colony_above", "earlier_scans"},
         )
-        | asdict(removal.aiming),
+        | asdict(removal.targeting),
     }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

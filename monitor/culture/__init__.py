@@ -29,7 +29,6 @@ from monitor.culture.dishes import Annotation, DishLine, DishStatus
 from monitor.culture.measurements import (
     NOTHING_SAID,
     Aim,
-    Aiming,
     AimPoint,
     Colony,
     Doubt,
@@ -40,6 +39,7 @@ from monitor.culture.measurements import (
     PixelSizeSource,
     Region,
     Ring,
+    Targeting,
     ToolKind,
 )
 from monitor.culture.removal import (
@@ -98,7 +98,6 @@ __all__ = [
     "UNSURE",
     "Aim",
     "AimPoint",
-    "Aiming",
     "Alert",
     "AlertFamily",
     "AlertKind",
@@ -159,6 +158,7 @@ __all__ = [
     "Standing",
     "Summary",
     "Target",
+    "Targeting",
     "ToolKind",
     "TrackedColony",
     "Tracking",

@@ -89,7 +89,7 @@ class ToolKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Aiming:
+class Targeting:
     """With what regions are removed, and how careful one is.
 
     removes_um : diameter of what one hit removes: the bore of a tip, the width of a pin, a spot
@@ -254,7 +254,7 @@ class FieldMeasurement:
     zone : the source's time zone, where the time rests on that
     stage : centre of the field of view
     overlay, label_map : files in the state folder, relative to it
-    aims : how to remove regions with the tool of `aiming`; where a pixel size is known
+    aims : how to remove regions with the tool of `targeting`; where a pixel size is known
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
     in_transmitted_light : whether name, file or sidecar say so
     beside : hash of what stood of the picture in files beside it; empty where nothing did
@@ -281,7 +281,7 @@ class FieldMeasurement:
     took_s: float = 0.0
     fingerprint: str | None = None
     aims: tuple[Aim, ...] = ()
-    aiming: Aiming | None = None
+    targeting: Targeting | None = None
     zone: str | None = None
     beside: str = ""
     in_transmitted_light: bool = False

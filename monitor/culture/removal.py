@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from monitor.culture.measurements import Aiming, Ring
+from monitor.culture.measurements import Ring, Targeting
 
 
 class PlanStatus(StrEnum):
@@ -187,7 +187,7 @@ class RemovalPlan:
     where its calibration is known.
 
     left_out : sentences on what the plan does not hold
-    aiming, grounds : None where a plan does not say
+    targeting, grounds : None where a plan does not say
     covered_um2 : what its hits remove; where they overlap, counted once. None as above
     source, label : of its dish; empty before the plan is on record
     """
@@ -206,7 +206,7 @@ class RemovalPlan:
     approved_by: str | None = None
     approved_at: datetime | None = None
     picker_calibration_id: str | None = None
-    aiming: Aiming | None = None
+    targeting: Targeting | None = None
     refused: tuple[RefusedRegion, ...] = ()
     grounds: Grounds | None = None
     covered_um2: float | None = None

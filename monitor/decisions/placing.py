@@ -15,7 +15,6 @@ from shapely.geometry.base import BaseGeometry
 from monitor.config import SourceSettings
 from monitor.culture import (
     Aim,
-    Aiming,
     Calibration,
     Colony,
     FieldMeasurement,
@@ -23,6 +22,7 @@ from monitor.culture import (
     Region,
     StagePosition,
     Target,
+    Targeting,
 )
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import why_other_pixels
@@ -60,7 +60,7 @@ class Place:
     settings: SourceSettings
     calibration: Calibration | None
     picker: Calibration | None
-    aiming: Aiming
+    targeting: Targeting
 
     def missing(self, measurement: FieldMeasurement) -> str | None:
         """What keeps the regions of a capture from having a place; None where they have one."""
@@ -151,10 +151,10 @@ class Place:
         """The hits moved to the nearest place that the picker can go to, in its own frame where it
         has one, else on the stage; all steps count from 0.
 
-        The hits were laid with room for that (`Aiming.clearance_um`). One that would have to be
+        The hits were laid with room for that (`Targeting.clearance_um`). One that would have to be
         moved farther is left out, and so is one that falls on another.
         """
-        step_um = self.aiming.step_um
+        step_um = self.targeting.step_um
         if not step_um or not hits:
             return list(hits)
         assert self.calibration is not None
@@ -177,7 +177,7 @@ class Place:
             hits, places, on_stage.tolist(), pixels.tolist(), snapped.tolist(), strict=True
         ):
             snap_um = float(math.hypot(x_um - place[0], y_um - place[1]))
-            if snap_um > self.aiming.snap_um + 1e-6:
+            if snap_um > self.targeting.snap_um + 1e-6:
                 continue
             one = replace(
                 hit,

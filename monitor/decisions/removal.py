@@ -21,7 +21,6 @@ from model.classes import CellClass
 from monitor.config import RemovalConfig, SourceSettings
 from monitor.culture import (
     Aim,
-    Aiming,
     Calibration,
     Colony,
     FieldMeasurement,
@@ -32,6 +31,7 @@ from monitor.culture import (
     Region,
     RemovalPlan,
     Target,
+    Targeting,
 )
 from monitor.decisions.placing import Found, MeasuredField, Place, id_of
 from monitor.decisions.tour import short_tour
@@ -86,7 +86,7 @@ def plan_removal(
     expires_at = reading.at + timedelta(hours=limits.expires_h)
     if expires_at <= now:
         return None
-    place = Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.aiming)
+    place = Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.targeting)
     found, refused, homeless = _sorted_out(fields, place, earlier, limits)
     if not found:
         return None
@@ -105,14 +105,16 @@ def plan_removal(
         settings_sha256=reading.settings_sha256,
         calibration_id=calibration.id,
         picker_calibration_id=None if picker is None else picker.id,
-        targets=_in_order([_with_cover(one.target, limits.aiming) for one in chosen]),
+        targets=_in_order([_with_cover(one.target, limits.targeting) for one in chosen]),
         left_out=_left_out(refused, homeless, repeated, postponed),
         approved_by="rule" if by_rule else None,
         approved_at=now if by_rule else None,
-        aiming=limits.aiming,
+        targeting=limits.targeting,
         refused=tuple(refused),
         grounds=grounds_of(calibration, picker, place.settings),
-        covered_um2=_covered_um2([hit for one in chosen for hit in one.target.hits], limits.aiming),
+        covered_um2=_covered_um2(
+            [hit for one in chosen for hit in one.target.hits], limits.targeting
+        ),
     )
 
 
@@ -185,7 +187,7 @@ def _reason_to_refuse(
         return None
     if what.area_px * pixel_size_um**2 < limits.min_region_um2:
         return "too small", f"too small (below {limits.min_region_um2:g} µm²)"
-    if aim is None or measurement.aiming != limits.aiming:
+    if aim is None or measurement.targeting != limits.targeting:
         return (
             "not aimed at",
             "measured for another tool or with other limits (colonywatch reprocess measures again)",
@@ -241,7 +243,7 @@ def _persistent(
         return found
     if len(earlier) < wanted:
         return "not seen before", "not seen before: the dish has too few earlier scans to compare"
-    reach_um = limits.aiming.touches_um / 2 + limits.aiming.positional_error_um
+    reach_um = limits.targeting.touches_um / 2 + limits.targeting.positional_error_um
     hits = tuple(
         hit
         for hit in found.target.hits
@@ -310,13 +312,13 @@ def _within(found: Sequence[Found], max_hits: int) -> tuple[list[Found], int]:
     return kept, len(found) - len(kept)
 
 
-def _with_cover(target: Target, aiming: Aiming) -> Target:
+def _with_cover(target: Target, targeting: Targeting) -> Target:
     """The target with what its hits remove: they lie inside it, so that this is their union."""
-    return replace(target, covered_um2=_covered_um2(target.hits, aiming))
+    return replace(target, covered_um2=_covered_um2(target.hits, targeting))
 
 
-def _covered_um2(hits: Sequence[Hit], aiming: Aiming) -> float:
-    discs = [Point(hit.pick_x_um, hit.pick_y_um).buffer(aiming.removes_um / 2) for hit in hits]
+def _covered_um2(hits: Sequence[Hit], targeting: Targeting) -> float:
+    discs = [Point(hit.pick_x_um, hit.pick_y_um).buffer(targeting.removes_um / 2) for hit in hits]
     return float(unary_union(discs).area)
 
 

@@ -14,7 +14,6 @@ from shapely.geometry import Polygon
 from model.classes import UNKNOWN, CellClass
 from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
-    Aiming,
     Calibration,
     FieldMeasurement,
     RegionVerdict,
@@ -22,6 +21,7 @@ from monitor.culture import (
     RemovalPlan,
     Ring,
     Target,
+    Targeting,
 )
 from monitor.decisions.removal import EarlierField
 from monitor.stage.frames import image_to_stage, stage_to_image
@@ -74,8 +74,8 @@ def verify_removal(
         if target.region_id not in plan.to_check:
             continue
         places: NDArray[np.float64] | None
-        if plan.aiming is not None:
-            places = _under_hits(target, fates[target.region_id].hits, plan.aiming)
+        if plan.targeting is not None:
+            places = _under_hits(target, fates[target.region_id].hits, plan.targeting)
         else:
             places = _under_region(target, before.get(target.capture_sha256), calibration)
         if places is None:
@@ -119,15 +119,15 @@ def _check(gone_share: float, limits: VerificationConfig) -> RemovalCheck:
 
 
 def _under_hits(
-    target: Target, numbers: Collection[int] | None, aiming: Aiming
+    target: Target, numbers: Collection[int] | None, targeting: Targeting
 ) -> NDArray[np.float64]:
     """Points spread evenly over what hits remove whatever their errors, (N, 2) (x, y) um on the
     stage; where discs overlap, once.
 
     numbers : of the hits that were set, from 1; None = all
     """
-    radius = aiming.removes_um / 2
-    core = max(radius - aiming.positional_error_um - aiming.border_um, radius / 2)
+    radius = targeting.removes_um / 2
+    core = max(radius - targeting.positional_error_um - targeting.border_um, radius / 2)
     step = core / _STEPS_A_RADIUS
     squares: list[NDArray[np.intp]] = []
     for number, hit in enumerate(target.hits, start=1):

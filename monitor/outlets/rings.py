@@ -32,7 +32,7 @@ def parts_without_holes(shell: Ring, holes: Sequence[Ring]) -> tuple[Ring, ...]:
     """
     if not holes:
         return (shell,)
-    left = _pieces(shapely.make_valid(Polygon(shell, holes)))
+    left = _polygons(shapely.make_valid(Polygon(shell, holes)))
     done: list[Ring] = []
     while left:
         one = left.pop()
@@ -47,10 +47,10 @@ def parts_without_holes(shell: Ring, holes: Sequence[Ring]) -> tuple[Ring, ...]:
         at = at if top < at < bottom else (top + bottom) / 2
         low, near, high, far = one.bounds
         for first, last in ((low, at), (at, high)):
-            left += _pieces(one.intersection(shapely.box(first, near, last, far)))
+            left += _polygons(one.intersection(shapely.box(first, near, last, far)))
     return tuple(sorted(done))
 
 
-def _pieces(shape: shapely.Geometry) -> list[Polygon]:
+def _polygons(shape: shapely.Geometry) -> list[Polygon]:
     parts = shapely.get_parts(shape).tolist()
     return [one for one in parts if isinstance(one, Polygon) and one.area > 0]

@@ -22,7 +22,7 @@ from monitor.culture import (
 )
 from monitor.record.doubt_documents import doubt_document, doubt_of
 from monitor.record.files import analysis_of
-from monitor.record.plan_documents import aim_of, aiming_of, rings_of
+from monitor.record.plan_documents import aim_of, rings_of, targeting_of
 from monitor.record.tables import CaptureRow, MeasurementRow
 
 # Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
@@ -99,7 +99,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         took_s=detail["took_s"],
         fingerprint=capture.fingerprint,
         aims=tuple(aim_of(one) for one in detail.get("aims", ())),
-        aiming=aiming_of(detail.get("aiming")),
+        targeting=targeting_of(detail.get("aiming")),
         beside=row.beside,
         in_transmitted_light=detail.get("in_transmitted_light", False),
         doubt=doubt_of(detail.get("doubt")),
@@ -138,7 +138,7 @@ def store_measurement(
         "doubts": measured.doubts,
         "took_s": round(measured.took_s, 3),
         "aims": [_short(asdict(aim)) for aim in measured.aims],
-        "aiming": None if measured.aiming is None else asdict(measured.aiming),
+        "aiming": None if measured.targeting is None else asdict(measured.targeting),
         "overlay": measured.overlay,
         "label_map": measured.label_map,
         "in_transmitted_light": measured.in_transmitted_light,

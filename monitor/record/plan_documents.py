@@ -9,7 +9,6 @@ from typing import Any
 
 from monitor.culture import (
     Aim,
-    Aiming,
     AimPoint,
     Grounds,
     Handover,
@@ -20,6 +19,7 @@ from monitor.culture import (
     RemovalPlan,
     Ring,
     Target,
+    Targeting,
     ToolKind,
 )
 from monitor.record.tables import DishRow, RemovalPlanRow
@@ -47,7 +47,7 @@ def detail_of(plan: RemovalPlan) -> dict[str, Any]:
         "picker_calibration_id": plan.picker_calibration_id,
         "left_out": list(plan.left_out),
         "covered_um2": plan.covered_um2,
-        "aiming": None if plan.aiming is None else asdict(plan.aiming),
+        "aiming": None if plan.targeting is None else asdict(plan.targeting),
         "grounds": None if plan.grounds is None else asdict(plan.grounds),
         "targets": [
             {**asdict(target), "acquired_at": target.acquired_at.isoformat()}
@@ -77,7 +77,7 @@ def plan_of(row: RemovalPlanRow, dish: DishRow, fates: tuple[RegionFate, ...] = 
         left_out=tuple(detail["left_out"]),
         approved_by=row.approved_by,
         approved_at=row.approved_at,
-        aiming=aiming_of(detail.get("aiming")),
+        targeting=targeting_of(detail.get("aiming")),
         grounds=None if detail.get("grounds") is None else Grounds(**detail["grounds"]),
         covered_um2=detail.get("covered_um2"),
         handover=None if row.handover is None else _handover(row.handover),
@@ -99,8 +99,8 @@ def aim_of(detail: dict[str, Any]) -> Aim:
     )
 
 
-def aiming_of(detail: dict[str, Any] | None) -> Aiming | None:
-    return None if detail is None else Aiming(**{**detail, "kind": ToolKind(detail["kind"])})
+def targeting_of(detail: dict[str, Any] | None) -> Targeting | None:
+    return None if detail is None else Targeting(**{**detail, "kind": ToolKind(detail["kind"])})
 
 
 def _target(detail: dict[str, Any]) -> Target:

@@ -163,7 +163,7 @@ class EarlierScans:
             measured.stage is None
             or measured.pixel_size_um is None
             or not any(aim.points for aim in measured.aims)
-            or measured.aiming != self._config.decisions.removal.aiming
+            or measured.targeting != self._config.decisions.removal.targeting
         ):
             return None
         scans = [
@@ -276,8 +276,8 @@ class EarlierScans:
         verification = self._config.decisions.verification
         if camera is None or not verification.most_shift_um:
             return None
-        aiming = self._config.decisions.removal.aiming
-        allowed_um = aiming.positional_error_um + aiming.border_um
+        targeting = self._config.decisions.removal.targeting
+        allowed_um = targeting.positional_error_um + targeting.border_um
         reach_um = 2 * max(verification.most_shift_um, allowed_um) + STEP_UM
         for scan in earlier:
             before = [(capture, labels, ()) for capture, labels in _placed(scan)]

@@ -1,8 +1,8 @@
 """The fields of one scan laid side by side: overlaps counted once, colonies that span fields whole.
 
 Where every field's place on the stage is known, a spot that several fields show belongs to the
-one whose centre is nearest (lenses are best there), and pieces of cells that two fields show in one
-spot are one colony. Where a place is not known the fields are added up as they are.
+one whose centre is nearest (lenses are best there), and components of cells that two fields show
+in one spot are one colony. Where a place is not known the fields are added up as they are.
 
 At most `CACHE_BYTES` of label maps are held at a time, whatever the number of fields. For following
 colonies from scan to scan the result is drawn as a coarse `ColonyMap`.
@@ -30,12 +30,12 @@ from monitor.stage.frames import Affine
 # Larger label maps are not held in memory for this: their fields are added up as they are.
 LARGEST_FIELD_PX = 100_000_000
 CACHE_BYTES = 384 * 2**20
-# A label map and its pieces.
+# A label map and its components.
 DRAWN_BYTES_A_PX = 3
 # A colony of 1,500 um2 covers six cells of the coarse map.
 CELL_UM = 16.0
 MOST_CELLS = 4_000_000
-# Pieces of two fields are one colony where they share so many pixels; one alone can be an error.
+# Components of two fields are one colony where they share so many pixels; one can be an error.
 SHARED_PX = 10
 # Fields that lie edge to edge touch; stages are not exact to the pixel.
 TOUCHING_PX = 2.0
@@ -94,14 +94,14 @@ def lay_out(fields: Sequence[FieldPlace], read: ReadLabels, *, min_area_um2: flo
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """A field's label map and its pieces of cells, numbered from 1. Both (H, W)."""
+    """A field's label map and its components of cells, numbered from 1. Both (H, W)."""
 
     labels: Labels
-    pieces: NDArray[np.uint16]
+    components: NDArray[np.uint16]
 
 
 def _drawing(fields: Sequence[FieldPlace], read: ReadLabels) -> Callable[[int], _Drawn]:
-    """A field's number -> its label map and pieces; as many are kept as there is room for.
+    """A field's number -> its label map and components; as many are kept as there is room for.
 
     What is returned raises CaptureError where a field has no label map.
     """
@@ -127,8 +127,8 @@ class _Table:
             _corners(to_um, field.measurement.shape)
             for to_um, field in zip(self._to_um, fields, strict=True)
         ]
-        # Of each piece, by (field, number): pixels, differentiated pixels, first moments.
-        self._pieces: dict[tuple[int, int], NDArray[np.float64]] = {}
+        # Of each component, by (field, number): pixels, differentiated pixels, first moments.
+        self._components: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._cut: set[tuple[int, int]] = set()
         self._known: dict[tuple[int, int], None] = {}  # in the order in which they were found
         self._joined: list[tuple[tuple[int, int], tuple[int, int]]] = []
@@ -136,15 +136,15 @@ class _Table:
     # --- areas -----------------------------------------------------------------------------------
 
     def own(self, index: int) -> FieldAreas:
-        """What a field counts, and its pieces with it."""
+        """What a field counts, and its components with it."""
         drawn = self._drawn(index)
-        labels, pieces = drawn.labels, drawn.pieces
+        labels, components = drawn.labels, drawn.components
         mine = labels != UNKNOWN
         for other in self._neighbours(index):
             self._share(index, other, mine)
         counts = np.bincount(labels[mine], minlength=3)
-        self._count_pieces(index, labels, pieces, mine)
-        self._find_cut(index, pieces)
+        self._count_components(index, labels, components, mine)
+        self._find_cut(index, components)
         return FieldAreas(
             background_px=int(counts[CellClass.BACKGROUND]),
             undifferentiated_px=int(counts[CellClass.UNDIFFERENTIATED]),
@@ -163,11 +163,11 @@ class _Table:
         shape = (bottom - top, right - left)
         theirs = self._drawn(other)
         if index < other:
-            pieces = _fetch(theirs.pieces, from_box, shape, border=None)
-            here = self._drawn(index).pieces[top:bottom, left:right]
-            both = (here > 0) & (pieces > 0)
+            components = _fetch(theirs.components, from_box, shape, border=None)
+            here = self._drawn(index).components[top:bottom, left:right]
+            both = (here > 0) & (components > 0)
             pairs, counts = np.unique(
-                here[both].astype(np.uint32) << 16 | pieces[both], return_counts=True
+                here[both].astype(np.uint32) << 16 | components[both], return_counts=True
             )
             for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
                 if count >= SHARED_PX:
@@ -198,16 +198,16 @@ class _Table:
         nearer: NDArray[np.bool_] = ahead > edge if index < other else ahead >= -edge
         return nearer
 
-    def _count_pieces(
+    def _count_components(
         self,
         index: int,
         labels: Labels,
-        pieces: NDArray[np.uint16],
+        components: NDArray[np.uint16],
         mine: NDArray[np.bool_],
     ) -> None:
-        rows, columns = np.nonzero((pieces > 0) & mine)
-        numbers = pieces[rows, columns]
-        length = int(pieces.max(initial=0)) + 1
+        rows, columns = np.nonzero((components > 0) & mine)
+        numbers = components[rows, columns]
+        length = int(components.max(initial=0)) + 1
         area = np.bincount(numbers, minlength=length)
         differentiated = np.bincount(
             numbers[labels[rows, columns] == CellClass.DIFFERENTIATED], minlength=length
@@ -216,16 +216,16 @@ class _Table:
         row_sum = np.bincount(numbers, weights=rows, minlength=length)
         for number in range(1, length):
             self._known[index, number] = None
-            self._pieces[index, number] = np.array(
+            self._components[index, number] = np.array(
                 [area[number], differentiated[number], column_sum[number], row_sum[number]]
             )
 
-    def _find_cut(self, index: int, pieces: NDArray[np.uint16]) -> None:
-        """Pieces at the field's border, where no other field goes on."""
-        height, width = pieces.shape
-        edge = np.zeros(pieces.shape, bool)
+    def _find_cut(self, index: int, components: NDArray[np.uint16]) -> None:
+        """Components at the field's border, where no other field goes on."""
+        height, width = components.shape
+        edge = np.zeros(components.shape, bool)
         edge[[0, -1], :] = edge[:, [0, -1]] = True
-        rows, columns = np.nonzero(edge & (pieces > 0))
+        rows, columns = np.nonzero(edge & (components > 0))
         if not len(rows):
             return
         points = np.column_stack([columns, rows]).astype(float)
@@ -246,7 +246,7 @@ class _Table:
                 & (there[:, 1] > -0.5 - TOUCHING_PX)
                 & (there[:, 1] < rows_there - 0.5 + TOUCHING_PX)
             )
-        cut = np.unique(pieces[rows[~goes_on], columns[~goes_on]])
+        cut = np.unique(components[rows[~goes_on], columns[~goes_on]])
         self._cut |= {(index, int(number)) for number in cut}
 
     # --- colonies --------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class _Table:
             area = differentiated = 0.0
             centre = np.zeros(2)
             for index, number in members:
-                pixels, of_them, columns, rows = self._pieces[index, number]
+                pixels, of_them, columns, rows = self._components[index, number]
                 if not pixels:
                     continue
                 to_um = self._to_um[index]
@@ -316,10 +316,10 @@ class _Table:
         drawn_map = np.zeros((rows, columns), np.uint16)
         for index in members:
             drawn = self._drawn(index)
-            numbers = np.full(int(drawn.pieces.max(initial=0)) + 1, BACKGROUND, np.uint16)
+            numbers = np.full(int(drawn.components.max(initial=0)) + 1, BACKGROUND, np.uint16)
             for number in range(1, len(numbers)):
                 numbers[number] = places.get((index, number), BACKGROUND)
-            source = numbers[drawn.pieces]
+            source = numbers[drawn.components]
             source[drawn.labels == UNKNOWN] = NOT_IMAGED
             # Centre of a coarse cell -> field pixel.
             box = self._boxes[index]
@@ -363,19 +363,19 @@ class _Table:
 
 
 def _whole(
-    pieces: Iterable[tuple[int, int]],
+    components: Iterable[tuple[int, int]],
     joined: Sequence[tuple[tuple[int, int], tuple[int, int]]],
 ) -> list[list[tuple[int, int]]]:
-    """Pieces that belong together, by the pairs that do: what is least first, each in its order."""
-    numbers = {piece: number for number, piece in enumerate(pieces)}
+    """Components that belong together, by the pairs that do: least first, each in its order."""
+    numbers = {component: number for number, component in enumerate(components)}
     if not numbers:
         return []
     ends = np.array([(numbers[one], numbers[other]) for one, other in joined]).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), bool), ends.T.astype(int)), shape=(len(numbers),) * 2)
     count, labels = connected_components(graph, directed=False)
     found: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-    for piece, label in zip(numbers, labels.tolist(), strict=True):
-        found[label].append(piece)
+    for component, label in zip(numbers, labels.tolist(), strict=True):
+        found[label].append(component)
     return sorted(found, key=min)
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from model.classes import UNKNOWN, CellClass
 from model.strips import in_strips
 from monitor.culture import Colony, FieldAreas, Region
-from monitor.segmentation.components import LARGEST_BOX_PIXELS, STRIP_PIXELS, Pieces
+from monitor.segmentation.components import LARGEST_BOX_PIXELS, STRIP_PIXELS, Components
 from monitor.segmentation.distances import deepest
 from monitor.segmentation.outlines import outline_of
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0
-MOST_PIECES = 65_000
+MOST_COMPONENTS = 65_000
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -47,19 +47,19 @@ def measure_areas(labels: Labels) -> FieldAreas:
     )
 
 
-def find_colonies(labels: Labels | Pieces, *, min_area_px: int) -> tuple[Colony, ...]:
+def find_colonies(labels: Labels | Components, *, min_area_px: int) -> tuple[Colony, ...]:
     """Connected regions of cells, largest first, labelled 1, 2, ... in that order."""
-    pieces = _pieces_of(labels)
-    differentiated = pieces.differentiated_px()
+    components = _components_of(labels)
+    differentiated = components.differentiated_px()
     return tuple(
         Colony(
             label=label,
-            area_px=pieces.cells.area(label),
+            area_px=components.cells.area(label),
             differentiated_px=int(differentiated[label]),
-            centroid=pieces.cells.centroid(label),
-            bounds=pieces.cells.bounds(label),
+            centroid=components.cells.centroid(label),
+            bounds=components.cells.bounds(label),
         )
-        for label in range(1, pieces.cells.count_at_least(min_area_px) + 1)
+        for label in range(1, components.cells.count_at_least(min_area_px) + 1)
     )
 
 
@@ -68,14 +68,14 @@ def number_colonies(labels: Labels) -> NDArray[np.uint16]:
 
     The 65,000 largest, where specks make more of them.
     """
-    return Pieces(labels).numbered(MOST_PIECES)
+    return Components(labels).numbered(MOST_COMPONENTS)
 
 
 Sampler = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.floating]]
 
 
 def find_regions(
-    labels: Labels | Pieces,
+    labels: Labels | Components,
     probability: NDArray[np.floating] | Sampler,
     *,
     min_area_px: int,
@@ -94,12 +94,12 @@ def find_regions(
     found on squares of several pixels: the outline of those that the region touches, the pick point
     among those that it fills.
     """
-    pieces = _pieces_of(labels)
+    components = _components_of(labels)
     if not callable(probability):
-        if probability.shape != pieces.labels.shape:
+        if probability.shape != components.labels.shape:
             raise ValueError(
-                f"probability {probability.shape} and label map {pieces.labels.shape} differ in "
-                "shape"
+                f"probability {probability.shape} and label map {components.labels.shape} differ "
+                "in shape"
             )
         whole = probability
 
@@ -111,28 +111,29 @@ def find_regions(
             return crop[np.ix_(rows - rows[0], columns - columns[0])]
 
     known = {colony.label for colony in colonies}
-    count = pieces.differentiated.count_at_least(min_area_px)
+    count = components.differentiated.count_at_least(min_area_px)
     return tuple(
-        _region(pieces, label, probability, known, largest_box_px) for label in range(1, count + 1)
+        _region(components, label, probability, known, largest_box_px)
+        for label in range(1, count + 1)
     )
 
 
-def _pieces_of(labels: Labels | Pieces) -> Pieces:
-    return labels if isinstance(labels, Pieces) else Pieces(labels)
+def _components_of(labels: Labels | Components) -> Components:
+    return labels if isinstance(labels, Components) else Components(labels)
 
 
 def _region(
-    pieces: Pieces, label: int, probability: Sampler, known: set[int], largest_box_px: int
+    components: Components, label: int, probability: Sampler, known: set[int], largest_box_px: int
 ) -> Region:
-    kind = pieces.differentiated
+    kind = components.differentiated
     top, left, bottom, right = kind.bounds(label)
     factor = 1
     while (bottom - top) * (right - left) > largest_box_px * factor**2:
         factor += 1
     if factor == 1:
-        touched = inside = pieces.mask(kind, label)
+        touched = inside = components.mask(kind, label)
     else:
-        held = pieces.squares(kind, label, factor)
+        held = components.squares(kind, label, factor)
         # A web so thin that it fills no square has its pick point where most of it is.
         touched, inside = held > 0, held == min(factor**2, int(held.max()))
     radius, pick_row, pick_column = deepest(inside)
@@ -145,14 +146,14 @@ def _region(
     if factor > 1:
         rows, columns = (
             np.minimum(along, full - 1)
-            for along, full in zip((rows, columns), pieces.labels.shape, strict=True)
+            for along, full in zip((rows, columns), components.labels.shape, strict=True)
         )
     row, column = int(rows[pick_row]), int(columns[pick_column])
-    if pieces.labels[row, column] != CellClass.DIFFERENTIATED:
-        square = pieces.labels[rows[pick_row] - middle :, columns[pick_column] - middle :]
+    if components.labels[row, column] != CellClass.DIFFERENTIATED:
+        square = components.labels[rows[pick_row] - middle :, columns[pick_column] - middle :]
         within = np.argwhere(square[:factor, :factor] == CellClass.DIFFERENTIATED)[0]
         row, column = row - middle + int(within[0]), column - middle + int(within[1])
-    colony = int(pieces.colony_of[label])
+    colony = int(components.colony_of[label])
     return Region(
         label=label,
         area_px=kind.area(label),

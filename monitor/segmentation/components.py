@@ -1,8 +1,8 @@
-"""Connected pieces of a label map: of cells, and of differentiated ones. Pure.
+"""Connected components of a label map: of cells, and of differentiated ones. Pure.
 
-Found a strip of rows at a time, so that memory does not grow with the picture: pieces that touch
-across the border of two strips are the same piece. However the map is cut into strips, the pieces
-and their order are the same.
+Found a strip of rows at a time, so that memory does not grow with the image: components that touch
+across the border of two strips are the same component. However the map is cut into strips, the
+components and their order are the same.
 
 A label map is (H, W) uint8; neighbours touch at sides or corners (8).
 """
@@ -28,7 +28,7 @@ STRIP_PIXELS = 4_000_000
 """Larger label maps are gone through in strips of so many pixels."""
 
 LARGEST_BOX_PIXELS = 16_000_000
-"""Pieces in a larger box are drawn coarser: only their outline and pick point depend on it."""
+"""Components in a larger box are drawn coarser: only their outline and pick point depend on it."""
 
 
 def are_cells(labels: Labels) -> _Bools:
@@ -42,10 +42,10 @@ def are_differentiated(labels: Labels) -> _Bools:
     return np.asarray(labels == CellClass.DIFFERENTIATED)
 
 
-class Pieces:
-    """The connected pieces of a label map. Each kind is labelled 1, 2, ... by size.
+class Components:
+    """The connected components of a label map. Each kind is labelled 1, 2, ... by size.
 
-    The order depends on the map alone, so that two calls give the same label to the same piece:
+    The order depends on the map alone, so that two calls give the same label to the same component:
     largest first, then from top and left.
     """
 
@@ -60,7 +60,7 @@ class Pieces:
             all_cells, some = are_cells(strip), are_differentiated(strip)
             cell_map, cell_runs = _connected(all_cells)
             map_, runs = _connected(some)
-            # A differentiated piece lies within one piece of cells: any of its pixels says which.
+            # A differentiated component lies within one of cells: any of its pixels says which.
             parent = np.zeros(runs.count, np.intp)
             parent[runs.numbers] = cell_map[runs.rows, runs.starts] - 1 + of_cells.count
             parents.append(parent)
@@ -69,7 +69,7 @@ class Pieces:
         whole = len(self._strips) == 1
         self.cells = of_cells.joined(cell_map if whole else None)
         self.differentiated = of_differentiated.joined(map_ if whole else None)
-        # Label of the colony that each differentiated piece lies in, by the piece's label; 0 first.
+        # Label of the colony that each differentiated component lies in, by its label; 0 first.
         self.colony_of = np.zeros(self.differentiated.total + 1, np.intp)
         parent = np.concatenate(parents)
         self.colony_of[self.differentiated.label_of] = self.cells.label_of[parent]
@@ -81,7 +81,7 @@ class Pieces:
         return found.astype(np.intp)
 
     def mask(self, kind: Kind, label: int) -> _Bools:
-        """Which pixels of a piece's box (see `Kind.bounds`) belong to it."""
+        """Which pixels of a component's box (see `Kind.bounds`) belong to it."""
         top, left, bottom, right = kind.bounds(label)
         if kind.map is not None:
             return np.asarray(kind.map[top:bottom, left:right] == kind.numbers[label])
@@ -89,7 +89,7 @@ class Pieces:
         return filling(are_cells(crop) if kind is self.cells else are_differentiated(crop))
 
     def squares(self, kind: Kind, label: int, factor: int) -> NDArray[np.int32]:
-        """Pixels of a piece in each square of its box, `factor` pixels wide."""
+        """Pixels of a component in each square of its box, `factor` pixels wide."""
         top, left, bottom, right = kind.bounds(label)
         rows, columns = -(-(bottom - top) // factor), -(-(right - left) // factor)
         held = np.zeros((rows, columns), np.int32)
@@ -110,7 +110,7 @@ class Pieces:
         return held
 
     def numbered(self, most: int) -> NDArray[np.uint16]:
-        """(H, W): label of the piece of cells at each pixel, 0 where none of the `most` largest."""
+        """(H, W): label of the cells' component, 0 where it is none of the `most` largest."""
         result = np.zeros(self.labels.shape, np.uint16)
         first_number = 0
         for top, bottom in self._strips:
@@ -126,11 +126,11 @@ class Pieces:
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """All pieces of one kind. Arrays are by label, with a 0 first.
+    """All components of one kind. Arrays are by label, with a 0 first.
 
     sums : (2, N + 1) of the pixels' rows and columns
     boxes : (4, N + 1), first row, first column, last row + 1, last column + 1
-    label_of : of each number that a piece had within its strip, counted through
+    label_of : of each number that a component had within its strip, counted through
     map, numbers : (H, W) numbers, and the number of each label, where the map was one strip
     """
 
@@ -161,21 +161,21 @@ class Kind:
 
 
 def filling(mask: _Bools) -> _Bools:
-    """Of the pieces in a box the one that touches all four of its sides.
+    """Of the components in a box the one that touches all four of its sides.
 
     There is only one: a way from left to right crosses any way from top to bottom, and where they
     cross they touch. The largest need not be it: it may lie in another's bay.
     """
-    _, pieces = _numbered(mask)
-    sides = [pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]
+    _, components = _numbered(mask)
+    sides = [components[0], components[-1], components[:, 0], components[:, -1]]
     common = set(sides[0].tolist()).intersection(*(side.tolist() for side in sides[1:])) - {0}
     (number,) = common
-    return np.asarray(pieces == number)
+    return np.asarray(components == number)
 
 
 @dataclass(frozen=True, eq=False)
 class _Runs:
-    """Stretches of set pixels in the rows of a strip. numbers : from 0, of each one's piece"""
+    """Stretches of set pixels in the rows of a strip. numbers : from 0, of each one's component"""
 
     rows: _Ints
     starts: _Ints
@@ -202,7 +202,7 @@ def _numbered(mask: _Bools) -> tuple[int, NDArray[np.int32]]:
 
 
 class _Collected:
-    """Pieces of one kind as they are found, strip by strip."""
+    """Components of one kind as they are found, strip by strip."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -237,7 +237,7 @@ class _Collected:
         self.count += runs.count
 
     def _link(self, first: NDArray[np.int32]) -> None:
-        """Note which pieces of the strip before go on in this one."""
+        """Note which components of the strip before go on in this one."""
         if self._last_row is None:
             return
         above, below = self._last_row, np.where(first > 0, first.astype(np.intp) + self.count, 0)
@@ -267,8 +267,8 @@ class _Collected:
                 np.minimum.at(boxes[side], piece_of, first[side])
                 np.maximum.at(boxes[2 + side], piece_of, last[side])
         order = np.lexsort((sums[1], sums[0], boxes[1], boxes[0], -areas))
-        label_of_piece = np.empty(len(order), np.intp)
-        label_of_piece[order] = np.arange(1, len(order) + 1)
+        label_of_component = np.empty(len(order), np.intp)
+        label_of_component[order] = np.arange(1, len(order) + 1)
 
         def by_label(values: NDArray[np.generic]) -> NDArray[np.generic]:
             none = np.zeros((*values.shape[:-1], 1), values.dtype)
@@ -278,7 +278,7 @@ class _Collected:
             areas=by_label(areas).astype(np.intp),
             sums=by_label(sums).astype(np.float64),
             boxes=by_label(boxes).astype(np.intp),
-            label_of=label_of_piece[piece_of],
+            label_of=label_of_component[piece_of],
             map=map_,
             numbers=np.concatenate([[0], order + 1]),
         )

@@ -1,7 +1,7 @@
-"""How deep a piece is, and which of its points are deep enough. Pure.
+"""How deep a component is, and which of its points are deep enough. Pure.
 
-An exact map of distances is slow, and of most of a piece nobody asks. Distances by steps from pixel
-to pixel settle most of it, and only about what they leave open the exact map is made.
+An exact map of distances is slow, and of most of a component nobody asks. Distances by steps from
+pixel to pixel settle most of it, and only about what they leave open the exact map is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-# Of smaller pieces the exact map costs less than the way around it.
+# Of smaller components the exact map costs less than the way around it.
 _SMALL_PX = 1024
 # OpenCV's steps of 1, 1.4 and 2.1969 make a way that is at most so much shorter or longer than the
 # straight one: by the knight's move, and a fifth of the way from the axis to it.

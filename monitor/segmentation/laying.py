@@ -52,7 +52,7 @@ def lay_hits(
         [one for one in measurement.regions if (False, one.label) in hit],
         [one for one in measurement.colonies if one.label in whole],
         pixel_size_um=pixel_size_um,
-        aiming=limits.aiming,
+        targeting=limits.targeting,
         min_probability=limits.min_probability,
         min_region_um2=limits.min_region_um2,
         max_undifferentiated=limits.max_undifferentiated,

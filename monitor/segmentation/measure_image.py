@@ -38,7 +38,7 @@ from monitor.segmentation.colonies import (
     find_regions,
     measure_areas,
 )
-from monitor.segmentation.components import Pieces
+from monitor.segmentation.components import Components
 from monitor.segmentation.label_maps import encode_label_map
 from monitor.segmentation.overlay import draw_overlay
 
@@ -56,7 +56,7 @@ class MeasuredImage:
     """All that one image shows.
 
     labels : (H, W) uint8 CellClass values, 255 outside the vessel
-    pieces : the connected components that colonies and regions are taken from
+    components : the connected components that colonies and regions are taken from
     overlay : encoded image with outlines, scale bar and legend
     overlay_width_px : its width; it is drawn at this share of the label map's width
     label_map : encoded label map; `label_maps.label_map_suffix` says as what
@@ -67,7 +67,7 @@ class MeasuredImage:
     quality: Quality
     pixel_size: PixelSize
     areas: FieldAreas
-    pieces: Pieces
+    components: Components
     colonies: tuple[Colony, ...]
     regions: tuple[Region, ...]
     overlay: bytes
@@ -141,8 +141,8 @@ def measure_image(
     with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
         areas = measure_areas(labels)
         drawn = beside_us.submit(_draw, image, labels, size, areas, style)
-        pieces = Pieces(labels)
-        colonies, regions = _found(segmentation, pieces, size.known_um)
+        components = Components(labels)
+        colonies, regions = _found(segmentation, components, size.known_um)
         overlay, overlay_width_px, label_map = drawn.result()
     return MeasuredImage(
         segmentation=segmentation,
@@ -150,7 +150,7 @@ def measure_image(
         quality=quality,
         pixel_size=size,
         areas=areas,
-        pieces=pieces,
+        components=components,
         colonies=colonies,
         regions=regions,
         overlay=overlay,
@@ -186,13 +186,13 @@ def _judged(image: Image, inside: Rows | None, shown: str) -> Quality:
 
 
 def _found(
-    segmentation: Segmentation, pieces: Pieces, pixel_size_um: float | None
+    segmentation: Segmentation, components: Components, pixel_size_um: float | None
 ) -> tuple[tuple[Colony, ...], tuple[Region, ...]]:
     """Colonies, and the differentiated regions that name theirs."""
     least_px = region_limit_px(pixel_size_um)
-    colonies = find_colonies(pieces, min_area_px=colony_limit_px(pixel_size_um))
-    probability = _differentiated_probability(segmentation, pieces, least_px)
-    regions = find_regions(pieces, probability, min_area_px=least_px, colonies=colonies)
+    colonies = find_colonies(components, min_area_px=colony_limit_px(pixel_size_um))
+    probability = _differentiated_probability(segmentation, components, least_px)
+    regions = find_regions(components, probability, min_area_px=least_px, colonies=colonies)
     return colonies, regions
 
 
@@ -211,11 +211,11 @@ def _pixels(area_um2: float, pixel_size_um: float | None, unknown: int) -> int:
 
 
 def _differentiated_probability(
-    segmentation: Segmentation, pieces: Pieces, min_area_px: int
+    segmentation: Segmentation, components: Components, min_area_px: int
 ) -> NDArray[np.float32] | Sampler:
     """What `find_regions` asks for: whole where most of it is looked at, else on demand."""
-    count = pieces.differentiated.count_at_least(min_area_px)
-    top, left, bottom, right = pieces.differentiated.boxes[:, 1 : count + 1]
+    count = components.differentiated.count_at_least(min_area_px)
+    top, left, bottom, right = components.differentiated.boxes[:, 1 : count + 1]
     looked_at = int(((bottom - top) * (right - left)).sum())
     if segmentation.shape[0] * segmentation.shape[1] < min(_LOOKED_AT * looked_at, WHOLE_PIXELS):
         return segmentation.probability(CellClass.DIFFERENTIATED)

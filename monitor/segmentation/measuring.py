@@ -120,7 +120,7 @@ def _measure(
         took_s=time.monotonic() - began,
         fingerprint=_fingerprint(picture.pixels),
         aims=aims,
-        aiming=None if found.pixel_size.known_um is None else request.removal.aiming,
+        targeting=None if found.pixel_size.known_um is None else request.removal.targeting,
         beside=beside_hash(sidecar, picture.beside),
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
         doubt=found.doubt,
@@ -188,12 +188,12 @@ def _aims(found: MeasuredImage, limits: RemovalConfig) -> tuple[Aim, ...]:
     if found.pixel_size.known_um is None:
         return ()
     return aim_at(
-        found.pieces,
+        found.components,
         found.segmentation.probabilities,
         found.regions,
         found.colonies,
         pixel_size_um=found.pixel_size.known_um,
-        aiming=limits.aiming,
+        targeting=limits.targeting,
         min_probability=limits.min_probability,
         min_region_um2=limits.min_region_um2,
         max_undifferentiated=limits.max_undifferentiated,

@@ -1,8 +1,8 @@
 """Mask -> outline with its holes, as polygons. Pure: an array in, plain values out.
 
 Outlines run along the edges of pixels, so that they hold exactly the area of the mask, and every
-pixel's centre lies clearly on one side. The piece is connected over corners (8), its holes are not
-(4): where two of its pixels touch at a corner only, the outline passes beside that corner, on
+pixel's centre lies clearly on one side. The component is connected over corners (8), its holes are
+not (4): where two of its pixels touch at a corner only, the outline passes beside that corner, on
 either side. Rings therefore never touch themselves or one another.
 
 Points are (row, column), pixel centres at whole numbers.
@@ -28,7 +28,7 @@ MAX_POLYGON_POINTS = 4000
 """Of one ring."""
 
 MAX_HOLES = 500
-"""Of a piece with more holes, the largest are kept."""
+"""Of a component with more holes, the largest are kept."""
 
 _ERROR_PX = 0.75
 _COARSER = 1.5
@@ -55,8 +55,8 @@ class Outline:
 
 
 def outline_of(mask: _Bools, place: tuple[int, int] = (0, 0), *, factor: int = 1) -> Outline:
-    """The outline of a mask's largest piece, at most 0.75 px off, or as much more as it takes to
-    stay within `MAX_POLYGON_POINTS` a ring.
+    """The outline of a mask's largest component, at most 0.75 px off, or as much more as it takes
+    to stay within `MAX_POLYGON_POINTS` a ring.
 
     mask : (h, w), at least one pixel set; of a whole picture, or of a box in it
     place : row and column of the box's first pixel
@@ -93,7 +93,7 @@ class _Border:
 
 
 def _borders(mask: _Bools) -> list[_Border]:
-    """The outer border of the mask's largest piece, then those of its holes, largest first."""
+    """The outer border of the mask's largest component, then those of its holes, largest first."""
     pixels = np.asarray(mask, np.uint8)
     if mask.size > 4 * MAX_HOLES:
         pixels = _with_few_holes(pixels)
@@ -133,8 +133,8 @@ def _with_few_holes(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _count_holes(pixels: NDArray[np.uint8]) -> int:
-    """Of one piece: by the 2 x 2 squares that have one, three, or two opposite pixels of it (Gray,
-    Local properties of binary images in two dimensions, 1971).
+    """Of one component: by the 2 x 2 squares that have one, three, or two opposite pixels of it
+    (Gray, Local properties of binary images in two dimensions, 1971).
     """
     framed = cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     codes = cv2.filter2D(framed, -1, np.array([[1, 2], [4, 8]], np.float32), anchor=(1, 1))
@@ -146,11 +146,11 @@ def _count_holes(pixels: NDArray[np.uint8]) -> int:
 def _along_edges(chain: NDArray[np.intp], framed: NDArray[np.uint8]) -> _Border:
     """A border of pixels, as OpenCV follows it, along its pixels' edges.
 
-    chain : (N, 2), with what is not of the piece on its right hand
+    chain : (N, 2), with what is not of the component on its right hand
     framed : the mask with one row and column of nothing around it
 
     From pixel to pixel, OpenCV looks around from where it came from until it meets one of the
-    piece; each side that it passes is an edge of the outline.
+    component; each side that it passes is an edge of the outline.
     """
     if len(chain) == 1:
         came_from = turns = np.array([7])  # over all four sides
@@ -167,7 +167,7 @@ def _along_edges(chain: NDArray[np.intp], framed: NDArray[np.uint8]) -> _Border:
     corners = pixels + (outward + along) / 2
     ahead, turned = np.roll(pixels, -1, axis=0), np.roll(sides, -1) != sides
     # Two pixels that touch at this corner only: the one between them, ahead of the first, is not
-    # of the piece.
+    # of the component.
     beyond = pixels + along + 1
     diagonal = (np.abs(ahead - pixels).min(axis=1) == 1) & (framed[beyond[:, 0], beyond[:, 1]] == 0)
     onward = np.roll(along, -1, axis=0)

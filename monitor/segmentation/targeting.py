@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from model.classes import CellClass
-from monitor.culture import Aim, Aiming, AimPoint, Colony, Region
-from monitor.segmentation.components import LARGEST_BOX_PIXELS, Pieces
+from monitor.culture import Aim, AimPoint, Colony, Region, Targeting
+from monitor.segmentation.components import LARGEST_BOX_PIXELS, Components
 from monitor.segmentation.covering import cover
 from monitor.segmentation.distances import Bools, Floats, are_far, deepest
 from monitor.segmentation.grid import (
@@ -41,13 +41,13 @@ _STEPS_A_RADIUS = 12
 
 
 def aim_at(
-    labels: Labels | Pieces,
+    labels: Labels | Components,
     probabilities: Floats,
     regions: Sequence[Region],
     colonies: Sequence[Colony],
     *,
     pixel_size_um: float,
-    aiming: Aiming,
+    targeting: Targeting,
     min_probability: float,
     min_region_um2: float,
     max_undifferentiated: float = 1.0,
@@ -56,7 +56,7 @@ def aim_at(
 ) -> tuple[Aim, ...]:
     """How to remove the regions of a capture with a tool, or why that cannot be.
 
-    labels : (H, W), 255 outside the vessel; or its pieces, where they were found already
+    labels : (H, W), 255 outside the vessel; or its components, where they were found already
     probabilities : (3, h, w), spread evenly over the picture
     regions, colonies : what `colonies.find_regions` and `find_colonies` made of the label map
     max_undifferentiated : no hit touches a place where that class is more probable
@@ -69,8 +69,8 @@ def aim_at(
     Regions that are smaller or less certain than the limits have no aim; nor has one whose colony
     is removed.
     """
-    pieces = labels if isinstance(labels, Pieces) else Pieces(labels)
-    labels = pieces.labels
+    components = labels if isinstance(labels, Components) else Components(labels)
+    labels = components.labels
     condemned = {}
     if whole_colony_above is not None:
         condemned = {
@@ -87,41 +87,44 @@ def aim_at(
         and region.mean_probability >= min_probability
         and region.area_px * pixel_size_um**2 >= min_region_um2
     ]
-    piece = partial(_Piece, labels, probabilities, pixel_size_um, aiming)
+    component = partial(_Component, labels, probabilities, pixel_size_um, targeting)
     cells = _in_all(before, CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED)
-    aims = [_aim_at_colony(piece, pieces, colony, cells) for colony in condemned.values()]
+    aims = [_aim_at_colony(component, components, colony, cells) for colony in condemned.values()]
     differentiated = _in_all(before, CellClass.DIFFERENTIATED)
     return (
         *aims,
         *(
-            _aim_at_region(piece, pieces, region, differentiated, max_undifferentiated)
+            _aim_at_region(component, components, region, differentiated, max_undifferentiated)
             for region in wanted
         ),
     )
 
 
 def _aim_at_colony(
-    piece: Callable[..., _Piece], pieces: Pieces, colony: Colony, settled: Bools | None
+    component: Callable[..., _Component],
+    components: Components,
+    colony: Colony,
+    settled: Bools | None,
 ) -> Aim:
     if _is_too_large(colony.bounds):
         return _refused_whole(colony)
-    inside = pieces.mask(pieces.cells, colony.label)
-    return piece(inside, colony.bounds[:2], 1.0, settled, None).aim(colony)
+    inside = components.mask(components.cells, colony.label)
+    return component(inside, colony.bounds[:2], 1.0, settled, None).aim(colony)
 
 
 def _aim_at_region(
-    piece: Callable[..., _Piece],
-    pieces: Pieces,
+    component: Callable[..., _Component],
+    components: Components,
     region: Region,
     settled: Bools | None,
     max_undifferentiated: float,
 ) -> Aim:
     if _is_too_large(_box(region)):
         return _refused_whole(region)
-    inside, place = _region_mask(pieces, region)
+    inside, place = _region_mask(components, region)
     whole = np.count_nonzero(inside) == region.area_px
     radius = region.inscribed_radius_px if whole else None
-    return piece(inside, place, max_undifferentiated, settled, radius).aim(region)
+    return component(inside, place, max_undifferentiated, settled, radius).aim(region)
 
 
 def _is_too_large(box: tuple[int, int, int, int]) -> bool:
@@ -166,21 +169,24 @@ def _is_cut(colony: Colony, labels: Labels) -> bool:
     return top == 0 or left == 0 or bottom == labels.shape[0] or right == labels.shape[1]
 
 
-def _region_mask(pieces: Pieces, region: Region) -> tuple[Bools, tuple[int, int]]:
-    """(mask, (first row, first column)) of the differentiated piece that the pick point is in."""
+def _region_mask(components: Components, region: Region) -> tuple[Bools, tuple[int, int]]:
+    """(mask, (first row, first column)) of the differentiated component under the pick point."""
     top, left, bottom, right = _box(region)
-    kind = pieces.differentiated
+    kind = components.differentiated
     box = kind.bounds(region.label)
     if box[0] >= top and box[1] >= left and box[2] <= bottom and box[3] <= right:
         mask = np.zeros(
-            (min(bottom, pieces.labels.shape[0]) - top, min(right, pieces.labels.shape[1]) - left),
+            (
+                min(bottom, components.labels.shape[0]) - top,
+                min(right, components.labels.shape[1]) - left,
+            ),
             bool,
         )
         place = slice(box[0] - top, box[2] - top), slice(box[1] - left, box[3] - left)
-        mask[place] = pieces.mask(kind, region.label)
+        mask[place] = components.mask(kind, region.label)
         return mask, (top, left)
     # An outline of few points may cut a corner off; what lies outside is then left alone.
-    crop = pieces.labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
+    crop = components.labels[top:bottom, left:right] == CellClass.DIFFERENTIATED
     _, parts = cv2.connectedComponents(crop.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     row, column = (int(value) for value in region.pick_point)
     return np.asarray(parts == parts[row - top, column - left]), (top, left)
@@ -195,7 +201,7 @@ def _box(region: Region) -> tuple[int, int, int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _Component:
     """One region or colony: its mask, and where that lies in the label map.
 
     settled : (H, W), what a hit may touch by the scans before; None = nothing is asked of them
@@ -205,7 +211,7 @@ class _Piece:
     labels: Labels
     probabilities: Floats
     pixel_size_um: float
-    aiming: Aiming
+    targeting: Targeting
     inside: Bools
     place: tuple[int, int]
     max_undifferentiated: float
@@ -244,7 +250,7 @@ class _Piece:
         if allowed is None:
             reason, text = maps.why_not()
             return replace(found, refused=reason, refused_text=text)
-        radius = self.aiming.removes_um / 2 / maps.step_um
+        radius = self.targeting.removes_um / 2 / maps.step_um
         removable = grown_by(allowed, radius)
         depth = maps.to_border(allowed)
         points, covered = cover(allowed, removable, radius, depth)
@@ -288,12 +294,12 @@ class _Piece:
         return chance, min(max(entropy / math.log(len(blocks)), 0.0), 1.0)
 
     def _maps(self) -> _Maps:
-        aiming = self.aiming
-        step_um = max(self.pixel_size_um, aiming.removes_um / 2 / _STEPS_A_RADIUS)
+        targeting = self.targeting
+        step_um = max(self.pixel_size_um, targeting.removes_um / 2 / _STEPS_A_RADIUS)
         factor = max(1, int(step_um / self.pixel_size_um))
         step_um = factor * self.pixel_size_um
         # As much around it as a good cell may matter from, and one ring that is surely outside.
-        margin = 2 + math.ceil(aiming.clearance_of_good_um / step_um)
+        margin = 2 + math.ceil(targeting.clearance_of_good_um / step_um)
         rows, columns = (-(-length // factor) for length in self.inside.shape)
         grid = Grid(self.place, factor, margin, (rows + 2 * margin, columns + 2 * margin))
         return _Maps(self, grid, step_um)
@@ -324,18 +330,18 @@ class _Piece:
 
 
 class _Maps:
-    """What is how far from one piece's points, in steps of the grid, each at least that.
+    """What is how far from one component's points, in steps of the grid, each at least that.
 
-    Most pieces are too thin for the tool anywhere, and their own depth says so: the surroundings
-    are looked at only where it does not, and no farther about the places that are deep enough than
+    Most are too thin for the tool anywhere, and their own depth says so: the surroundings are
+    looked at only where it does not, and no farther about the places that are deep enough than
     anything there can matter. What lies beyond counts as infinitely far.
     """
 
-    def __init__(self, piece: _Piece, grid: Grid, step_um: float) -> None:
-        self._piece, self._grid = piece, grid
+    def __init__(self, component: _Component, grid: Grid, step_um: float) -> None:
+        self._component, self._grid = component, grid
         self.step_um, self.factor, self.margin = step_um, grid.factor, grid.margin
-        if piece.radius_px is not None and grid.factor == 1:
-            radius = piece.radius_px
+        if component.radius_px is not None and grid.factor == 1:
+            radius = component.radius_px
         else:
             radius = deepest(self._region)[0]
         self._depth = max(radius - HALF_DIAGONAL, 0.0)
@@ -346,7 +352,7 @@ class _Maps:
 
     @cached_property
     def _region(self) -> Bools:
-        return self._grid.all_of(self._piece.inside)
+        return self._grid.all_of(self._component.inside)
 
     def to_border(self, points: Bools) -> Floats:
         """Of these points of the region to what is not region; 0 or more elsewhere."""
@@ -358,10 +364,10 @@ class _Maps:
     @cached_property
     def _wide(self) -> Bools:
         """Points that are deep enough for the tool."""
-        aiming = self._piece.aiming
-        if self.widest_um < aiming.clearance_um:
+        targeting = self._component.targeting
+        if self.widest_um < targeting.clearance_um:
             return np.zeros(self._grid.shape, bool)
-        return self._far_from(~self._region, aiming.clearance_um, self._region)
+        return self._far_from(~self._region, targeting.clearance_um, self._region)
 
     def _far_from(self, what: Bools, least_um: float, wanted: Bools) -> Bools:
         """Which of the wanted squares are so far from any point of those that are set."""
@@ -371,16 +377,18 @@ class _Maps:
     @cached_property
     def _window(self) -> Window:
         """The part of the grid in which something may be too near to a wide point."""
-        aiming = self._piece.aiming
-        reach = 2 + math.ceil(max(aiming.clearance_of_good_um, _touched_um(aiming)) / self.step_um)
+        targeting = self._component.targeting
+        reach = 2 + math.ceil(
+            max(targeting.clearance_of_good_um, _touched_um(targeting)) / self.step_um
+        )
         return box_around(self._wide, reach)
 
     @cached_property
     def _around(self) -> tuple[Bools, Bools]:
         """(good cells, what the picture shows), in pixels of the window."""
-        labels, seen = self._grid.cut(self._piece.labels, self._window)
+        labels, seen = self._grid.cut(self._component.labels, self._window)
         # A colony that goes may hold undifferentiated cells; others may not be near.
-        inside = self._grid.fine(self._piece.inside, self._window)
+        inside = self._grid.fine(self._component.inside, self._window)
         return (labels == CellClass.UNDIFFERENTIATED) & ~inside, seen
 
     @cached_property
@@ -389,7 +397,7 @@ class _Maps:
         good, seen = self._around
         return self._far_from(
             self._grid.any_of(good | ~seen),
-            self._piece.aiming.clearance_of_good_um,
+            self._component.targeting.clearance_of_good_um,
             self._wide[self._window],
         )
 
@@ -398,12 +406,12 @@ class _Maps:
         if not self._wide.any():
             return None
         found = self._free
-        touched_um = _touched_um(self._piece.aiming)
-        if found.any() and self._piece.max_undifferentiated < 1:
-            doubtful = self._piece.may_be_undifferentiated(self._grid, self._window)
+        touched_um = _touched_um(self._component.targeting)
+        if found.any() and self._component.max_undifferentiated < 1:
+            doubtful = self._component.may_be_undifferentiated(self._grid, self._window)
             found = self._far_from(doubtful, touched_um, found)
-        if found.any() and self._piece.settled is not None:
-            found = self._settled(self._piece.settled, found)
+        if found.any() and self._component.settled is not None:
+            found = self._settled(self._component.settled, found)
         if not found.any():
             return None
         allowed = np.zeros(self._grid.shape, bool)
@@ -414,35 +422,35 @@ class _Maps:
         """Which points of the window are far from what the scans before leave open."""
         place, seen = self._grid.cut(settled.view(np.uint8), self._window)
         unsettled = self._grid.any_of((place != 1) | ~seen)
-        return self._far_from(unsettled, _touched_um(self._piece.aiming), wanted)
+        return self._far_from(unsettled, _touched_um(self._component.targeting), wanted)
 
     def why_not(self) -> tuple[str, str]:
-        aiming = self._piece.aiming
+        targeting = self._component.targeting
         if self._wide.any():
             good, _ = self._around
             wide = self._wide[self._window]
-            away = self._far_from(self._grid.any_of(good), aiming.clearance_of_good_um, wide)
+            away = self._far_from(self._grid.any_of(good), targeting.clearance_of_good_um, wide)
             if not away.any():
                 return (
                     "too close to good cells",
-                    f"too close to undifferentiated cells ({aiming.tool} keeps "
-                    f"{aiming.clearance_of_good_um:.0f} µm from them)",
+                    f"too close to undifferentiated cells ({targeting.tool} keeps "
+                    f"{targeting.clearance_of_good_um:.0f} µm from them)",
                 )
             if self._free.any():
-                settled = self._piece.settled
+                settled = self._component.settled
                 if settled is not None and not self._settled(settled, self._free).any():
                     return "not seen before", "not clearly differentiated in the scans before"
                 return "too uncertain", "nowhere reliably free of undifferentiated cells"
             return "at the edge", "at the edge of the image, beyond which there may be good cells"
-        if self._piece.is_cut:
+        if self._component.is_cut:
             return "at the edge", "cut by the edge of the image, and too thin without the rest"
-        needed = 2 * aiming.clearance_um
+        needed = 2 * targeting.clearance_um
         return (
             "too thin",
-            f"too thin for {aiming.tool} (needs {needed:.0f} µm across)",
+            f"too thin for {targeting.tool} (needs {needed:.0f} µm across)",
         )
 
 
-def _touched_um(aiming: Aiming) -> float:
+def _touched_um(targeting: Targeting) -> float:
     """From the point aimed at to what a hit may harm, at most."""
-    return aiming.touches_um / 2 + aiming.set_down_um
+    return targeting.touches_um / 2 + targeting.set_down_um

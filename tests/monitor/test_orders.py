@@ -78,7 +78,7 @@ def field(scan, number):
         areas=FieldAreas(20_000, 20_000 - differentiated, differentiated),
         regions=(REGION,),
         aims=(AIM,),
-        aiming=AT_ITS_WORD.aiming,
+        targeting=AT_ITS_WORD.targeting,
         acquired_at=at,
         stage=StagePosition(1000.0 + 500 * number, 2000.0),
         doubts=("out of focus",) if is_doubtful else (),

@@ -657,7 +657,7 @@ def scanned(fraction: float, hour: int, **changes) -> FieldMeasurement:
         "areas": FieldAreas(20_000, 20_000 - differentiated, differentiated),
         "regions": (REGION,),
         "aims": (AIM,),
-        "aiming": AT_ITS_WORD.aiming,
+        "targeting": AT_ITS_WORD.targeting,
         "acquired_at": NOW.replace(hour=hour, minute=0),
         "stage": StagePosition(1000.0, 2000.0),
     }
@@ -891,14 +891,14 @@ def grown(line, hour, rng, limits):
         regions,
         found,
         pixel_size_um=4.0,
-        aiming=limits.aiming,
+        targeting=limits.targeting,
         min_probability=limits.min_probability,
         min_region_um2=limits.min_region_um2,
         max_undifferentiated=limits.max_undifferentiated,
     )
     return measurement(
         shape=labels.shape, areas=areas, colonies=found, regions=regions, aims=aims,
-        aiming=limits.aiming, acquired_at=NOW.replace(hour=hour, minute=0), pixel_size_um=4.0,
+        targeting=limits.targeting, acquired_at=NOW.replace(hour=hour, minute=0), pixel_size_um=4.0,
         stage=StagePosition(1000.0, 2000.0), label_map=name,
     )  # fmt: skip
 

@@ -131,14 +131,14 @@ def measured(
             regions,
             colonies,
             pixel_size_um=size,
-            aiming=limits.aiming,
+            targeting=limits.targeting,
             min_probability=limits.min_probability,
             min_region_um2=limits.min_region_um2,
             max_undifferentiated=limits.max_undifferentiated,
             whole_colony_above=limits.whole_colony_above,
             before=before,
         ),
-        aiming=limits.aiming,
+        targeting=limits.targeting,
     )
 
 
@@ -168,7 +168,7 @@ def planned(before: Sequence[Scan], now: Scan, limits: RemovalConfig) -> Removal
 
 def judge(plan: RemovalPlan | None, scan: Scan, limits: RemovalConfig) -> Tally:
     """Each hit where it is aimed, on the truth."""
-    truth, size, tool = scan.truth, scan.pixel_size_um, limits.aiming
+    truth, size, tool = scan.truth, scan.pixel_size_um, limits.targeting
     tally = Tally(differentiated_um2=float((truth == CellClass.DIFFERENTIATED).sum() * size**2))
     if plan is None:
         return tally

@@ -131,20 +131,20 @@ def _write_key(figure: Figure, plan: RemovalPlan) -> None:
         handles.append(
             Patch(facecolor="none", edgecolor=_COLONY, linewidth=2, label="colony to remove whole")
         )
-    aiming = plan.aiming
-    if aiming is not None:
+    targeting = plan.targeting
+    if targeting is not None:
         handles += [
             Patch(
                 facecolor="#fde68a",
                 edgecolor="black",
-                label=f"hit of {aiming.tool}: removes {aiming.removes_um:g}, touches "
-                f"{aiming.touches_um:g} µm",
+                label=f"hit of {targeting.tool}: removes {targeting.removes_um:g}, touches "
+                f"{targeting.touches_um:g} µm",
             ),
             Patch(
                 facecolor="none",
                 edgecolor=_SAFE,
                 linestyle="--",
-                label=f"{aiming.safe_distance_um:g} µm around good cells",
+                label=f"{targeting.safe_distance_um:g} µm around good cells",
             ),
         ]
     handles.append(Line2D([], [], color="black", linewidth=1.2, label="path of the tool"))
@@ -171,8 +171,8 @@ def _draw_field(axes: Axes, plan: RemovalPlan, one: DrawnField) -> None:
     else:
         axes.set_facecolor("#9ca3af")
     pixel_size_um = one.pixel_size_um
-    if one.labels is not None and plan.aiming is not None and pixel_size_um:
-        _draw_safe_zone(axes, one.labels, plan.aiming.safe_distance_um / pixel_size_um)
+    if one.labels is not None and plan.targeting is not None and pixel_size_um:
+        _draw_safe_zone(axes, one.labels, plan.targeting.safe_distance_um / pixel_size_um)
     for region in plan.refused:
         if region.capture_sha256 == one.capture_sha256 and len(region.polygon_px) > 2:
             outline = _path(region.polygon_px, region.holes_px)
@@ -207,9 +207,9 @@ def _draw_target(
     numbered = len(plan.visits) <= _MOST_NUMBERS
     for hit in target.hits:
         middle = hit.pick_px[1], hit.pick_px[0]
-        if plan.aiming is not None and pixel_size_um:
-            touched = plan.aiming.touches_um / 2 / pixel_size_um
-            removed = plan.aiming.removes_um / 2 / pixel_size_um
+        if plan.targeting is not None and pixel_size_um:
+            touched = plan.targeting.touches_um / 2 / pixel_size_um
+            removed = plan.targeting.removes_um / 2 / pixel_size_um
             axes.add_patch(Circle(middle, removed, fc="#fde68a", ec="none", alpha=0.45))
             axes.add_patch(Circle(middle, touched, fill=False, ec="black", lw=0.8))
         else:

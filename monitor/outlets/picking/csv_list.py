@@ -143,7 +143,7 @@ def _cells(handout: Handout, target: Target, hit: Hit) -> dict[str, str]:
         "hit": str(target.hits.index(hit) + 1),
         "hits": str(len(target.hits)),
         "clearance_um": number(rounded_down(hit.clearance_um, fine)),
-        "tool": "" if plan.aiming is None else text_cell(plan.aiming.tool),
+        "tool": "" if plan.targeting is None else text_cell(plan.targeting.tool),
         "whole_colony": str(target.whole_colony).lower(),
         "snap_um": number(rounded_up(hit.snap_um, fine)),
         "visit": str(handout.visit(hit)),

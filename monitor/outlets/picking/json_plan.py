@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from monitor.culture import Aiming, Hit, RefusedRegion, RegionFate, RemovalPlan, Target
+from monitor.culture import Hit, RefusedRegion, RegionFate, RemovalPlan, Target, Targeting
 from monitor.outlets.picking.handout import Contents, Handout, utc_text
 from monitor.stage.vessels import well_of
 
@@ -75,7 +75,7 @@ def plan_document(plan: RemovalPlan, *, calibration_rms_um: float | None = None)
         "area_um2": round(plan.area_um2, 1),
         "covered_um2": _rounded(plan.covered_um2, 1),
         "left_out": list(plan.left_out),
-        "tool": None if plan.aiming is None else _tool(plan.aiming),
+        "tool": None if plan.targeting is None else _tool(plan.targeting),
         "targets": [
             _target(target, fates.get(target.region_id))
             for target in sorted(plan.targets, key=lambda one: one.order)
@@ -132,16 +132,16 @@ def _hit(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _tool(aiming: Aiming) -> dict[str, Any]:
+def _tool(targeting: Targeting) -> dict[str, Any]:
     return {
-        "name": aiming.tool,
-        "kind": aiming.kind.value,
-        "removes_um": aiming.removes_um,
-        "touches_um": aiming.touches_um,
-        "positional_error_um": aiming.positional_error_um,
-        "step_um": aiming.step_um,
-        "border_um": aiming.border_um,
-        "safe_distance_um": aiming.safe_distance_um,
+        "name": targeting.tool,
+        "kind": targeting.kind.value,
+        "removes_um": targeting.removes_um,
+        "touches_um": targeting.touches_um,
+        "positional_error_um": targeting.positional_error_um,
+        "step_um": targeting.step_um,
+        "border_um": targeting.border_um,
+        "safe_distance_um": targeting.safe_distance_um,
     }
 
 

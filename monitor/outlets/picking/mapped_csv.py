@@ -78,7 +78,7 @@ def values_of(
         "clearance_um": hit.clearance_um,
         "snap_um": hit.snap_um,
         "mean_probability": target.mean_probability,
-        "tool": None if plan.aiming is None else plan.aiming.tool,
+        "tool": None if plan.targeting is None else plan.targeting.tool,
         "calibration_id": plan.calibration_id,
         "approved_by": plan.approved_by,
         "expires_at_utc": utc_text(plan.expires_at),

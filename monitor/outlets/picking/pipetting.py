@@ -103,9 +103,11 @@ def _plan(handouts: Sequence[Handout], settings: PipetteConfig) -> dict[str, Any
         refuse_other_vessel(one)
     hits = [_hit(handout, target, hit) for handout in handouts for target, hit in handout.visits]
     errors_um = [
-        one.plan.aiming.positional_error_um for one in handouts if one.plan.aiming is not None
+        one.plan.targeting.positional_error_um for one in handouts if one.plan.targeting is not None
     ]
-    touches_um = [one.plan.aiming.touches_um for one in handouts if one.plan.aiming is not None]
+    touches_um = [
+        one.plan.targeting.touches_um for one in handouts if one.plan.targeting is not None
+    ]
     return {
         "plans": [one.plan.id for one in handouts],
         "expires_at": min(one.plan.expires_at for one in handouts).isoformat(timespec="seconds"),
@@ -151,8 +153,8 @@ def _hit(handout: Handout, target: Target, hit: Hit) -> dict[str, Any]:
             plan,
             "its hits have no position in a well; set the source's vessel, the next scan's will",
         )
-    if plan.aiming is not None and plan.aiming.kind is not ToolKind.TIP:
-        raise _refusal(plan, f"it is made for a {plan.aiming.kind}, and a pipette has a tip")
+    if plan.targeting is not None and plan.targeting.kind is not ToolKind.TIP:
+        raise _refusal(plan, f"it is made for a {plan.targeting.kind}, and a pipette has a tip")
     return {
         "plan": plan.id,
         "name": handout.label(target, hit),

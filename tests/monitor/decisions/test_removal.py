@@ -85,7 +85,7 @@ def region(label=1, row=100, column=100, side=60, **changes):
 def aim(one, **changes):
     """One hit at the region's pick point; refused where the tool does not fit in."""
     radius = one.inscribed_radius_px
-    fits = radius * 2.0 >= LIMITS.aiming.clearance_um / 2
+    fits = radius * 2.0 >= LIMITS.targeting.clearance_um / 2
     values = {
         "label": one.label,
         "whole_colony": False,
@@ -106,7 +106,7 @@ def aim(one, **changes):
 def field(*regions, sha256="a" * 64, **changes):
     values = {
         "aims": tuple(aim(one) for one in regions),
-        "aiming": LIMITS.aiming,
+        "targeting": LIMITS.targeting,
         "shape": (401, 401),
         "areas": FieldAreas(100, 100, 100),
         "colonies": (),
@@ -457,7 +457,7 @@ def test_each_of_the_earlier_scans_must_agree():
 def test_the_plan_names_its_tool_its_cover_and_what_it_refuses():
     result = plan(field(region(1), region(2, row=300, inscribed_radius_px=5.0)))
     (target,) = result.targets
-    assert result.aiming == LIMITS.aiming
+    assert result.targeting == LIMITS.targeting
     assert target.removable_um2 == 8_000.0
     assert target.covered_um2 == pytest.approx(np.pi * 50.0**2, rel=0.01)
     (refused,) = result.refused
@@ -466,7 +466,8 @@ def test_the_plan_names_its_tool_its_cover_and_what_it_refuses():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aiming": None}, {"aiming": RemovalConfig(border_um=5.0).aiming}, {"aims": ()}]
+    "changes",
+    [{"targeting": None}, {"targeting": RemovalConfig(border_um=5.0).targeting}, {"aims": ()}],
 )
 def test_what_was_measured_for_another_tool_is_not_aimed_at_with_this_one(changes):
     assert plan(field(region(), **changes)) is None
@@ -523,14 +524,14 @@ def test_hits_lie_on_whole_steps_and_every_frame_says_the_place_where_they_lie_n
     row, column, step_um, picker
 ):
     limits = stepping(step_um)
-    one = field(region(row=row, column=column), aiming=limits.aiming)
+    one = field(region(row=row, column=column), targeting=limits.targeting)
     ((_, hit),) = plan(one, limits=limits, picker=picker, settings=IN_WELL).visits
     x_um, y_um = (
         (hit.pick_x_um, hit.pick_y_um) if picker is None else (hit.picker_x_um, hit.picker_y_um)
     )
     for value in (x_um, y_um):
         assert abs(value / step_um - round(value / step_um)) < 1e-6
-    assert hit.snap_um <= limits.aiming.snap_um + 1e-6
+    assert hit.snap_um <= limits.targeting.snap_um + 1e-6
     # The picture, the stage and the well agree on it.
     assert hit.pick_x_um == pytest.approx(5000 + 2 * (hit.pick_px[1] - 200))
     assert hit.pick_y_um == pytest.approx(1000 - 2 * (hit.pick_px[0] - 200))
@@ -542,7 +543,7 @@ def test_hits_lie_on_whole_steps_and_every_frame_says_the_place_where_they_lie_n
 
 def test_room_for_the_step_is_kept_when_hits_are_laid_out():
     """So that a hit that is moved to the nearest step is as far from good cells as before."""
-    fine, coarse = LIMITS.aiming, stepping(20.0).aiming
+    fine, coarse = LIMITS.targeting, stepping(20.0).targeting
     half_a_diagonal = 20.0 / math.sqrt(2)
     assert coarse.clearance_um == pytest.approx(fine.clearance_um + half_a_diagonal)
     assert coarse.clearance_of_good_um == pytest.approx(fine.clearance_of_good_um + half_a_diagonal)
@@ -556,7 +557,7 @@ def test_hits_that_fall_on_one_step_are_set_once():
     limits = stepping(100.0)
     one = region()
     points = tuple(AimPoint(100.0, 100.0 + offset, 30.0) for offset in (0.0, 5.0, 40.0))
-    measured = field(one, aims=(aim(one, points=points),), aiming=limits.aiming)
+    measured = field(one, aims=(aim(one, points=points),), targeting=limits.targeting)
     visits = plan(measured, limits=limits).visits
     assert len(visits) == 2
     assert len({(hit.pick_x_um, hit.pick_y_um) for _, hit in visits}) == 2

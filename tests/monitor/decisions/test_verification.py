@@ -8,7 +8,6 @@ import pytest
 
 from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
-    Aiming,
     Calibration,
     CalibrationKind,
     Hit,
@@ -17,6 +16,7 @@ from monitor.culture import (
     RegionFate,
     RemovalCheck,
     StagePosition,
+    Targeting,
     ToolKind,
 )
 from monitor.decisions.removal import EarlierField
@@ -213,8 +213,8 @@ def test_what_is_known_or_given_up_is_not_given_up_again(check):
 
 # --- by what the hits were to remove ------------------------------------------------------------
 
-TIP = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
-PIN = Aiming("pin-40", ToolKind.PIN, 40.0, 40.0, 10.0, 20.0, 30.0)
+TIP = Targeting("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
+PIN = Targeting("pin-40", ToolKind.PIN, 40.0, 40.0, 10.0, 20.0, 30.0)
 # (row, column) of four hits in a region of 300 pixels a side, far from its borders.
 AIMS = ((120, 120), (120, 160), (160, 140), (290, 330))
 
@@ -224,7 +224,7 @@ def on_stage(row, column):
     return x_um, CENTRE.y_um + (row - (SHAPE[0] - 1) / 2) * PIXEL_SIZE_UM
 
 
-def aimed_plan(aiming=TIP, aims=AIMS, *, fate=None, **changes):
+def aimed_plan(targeting=TIP, aims=AIMS, *, fate=None, **changes):
     hits = tuple(
         Hit(number, (row, column), *on_stage(row, column), None, 60.0)
         for number, (row, column) in enumerate(aims, start=1)
@@ -232,16 +232,16 @@ def aimed_plan(aiming=TIP, aims=AIMS, *, fate=None, **changes):
     large = ((50.0, 50.0), (50.0, 350.0), (350.0, 350.0), (350.0, 50.0))
     region = replace(REGION, hits=hits, polygon_px=large)
     fates = (fate or RegionFate(REGION.region_id, PickOutcome.PICKED),)
-    return plan(targets=(region,), aiming=aiming, fates=fates, **changes)
+    return plan(targets=(region,), targeting=targeting, fates=fates, **changes)
 
 
-def after(aims, *, aiming=TIP, off_px=(0, 0), kind=2):
+def after(aims, *, targeting=TIP, off_px=(0, 0), kind=2):
     """Cells all over, but for the disc that each hit removed, to the pixel."""
     labels = cells(kind=kind)
     rows, columns = np.ogrid[: SHAPE[0], : SHAPE[1]]
     for row, column in aims:
         away = np.hypot(rows - row - off_px[0], columns - column - off_px[1])
-        labels[away * PIXEL_SIZE_UM <= aiming.removes_um / 2] = 0
+        labels[away * PIXEL_SIZE_UM <= targeting.removes_um / 2] = 0
     return labels
 
 
@@ -252,12 +252,14 @@ def judged(of, labels, **changes):
     return [(one.check, round(one.gone_share, 2)) for one in verdicts]
 
 
-@pytest.mark.parametrize("aiming", [TIP, PIN], ids=["tip", "pin"])
+@pytest.mark.parametrize("targeting", [TIP, PIN], ids=["tip", "pin"])
 @pytest.mark.parametrize("off_px", [(0, 0), (4, -3), (-5, 0)])
-def test_a_plan_that_was_carried_out_is_gone_however_little_of_the_region_that_is(aiming, off_px):
+def test_a_plan_that_was_carried_out_is_gone_however_little_of_the_region_that_is(
+    targeting, off_px
+):
     """The hits cover a tenth of the region; the picker may miss by 10 um, the label map too."""
-    of = aimed_plan(aiming)
-    assert judged(of, after(AIMS, aiming=aiming, off_px=off_px)) == [(RemovalCheck.GONE, 1.0)]
+    of = aimed_plan(targeting)
+    assert judged(of, after(AIMS, targeting=targeting, off_px=off_px)) == [(RemovalCheck.GONE, 1.0)]
 
 
 def test_where_no_hit_took_anything_it_is_still_there():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from monitor.culture import Aiming, Hit, PlanStatus, RemovalPlan, Target, ToolKind
+from monitor.culture import Hit, PlanStatus, RemovalPlan, Target, Targeting, ToolKind
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ HIT = Hit(
     clearance_um=60.0,
 )
 
-AIMING = Aiming(
+TARGETING = Targeting(
     tool="tip-100",
     kind=ToolKind.TIP,
     removes_um=100.0,

@@ -10,7 +10,7 @@ from shapely.geometry import LinearRing, Polygon
 
 from monitor.outlets.rings import parts_without_holes, turned
 from monitor.segmentation.outlines import outline_of
-from tests.monitor.segmentation.test_outlines import largest_piece
+from tests.monitor.segmentation.test_outlines import largest_component
 
 masks = arrays.arrays(bool, st.tuples(st.integers(3, 16), st.integers(3, 16)))
 
@@ -18,7 +18,7 @@ masks = arrays.arrays(bool, st.tuples(st.integers(3, 16), st.integers(3, 16)))
 @settings(deadline=None, max_examples=200)
 @given(masks)
 def test_parts_without_holes_are_side_by_side_and_the_same_area(mask):
-    piece = largest_piece(mask)
+    piece = largest_component(mask)
     if piece is None:
         return
     outline = outline_of(piece)

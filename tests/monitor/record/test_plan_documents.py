@@ -1,13 +1,13 @@
 from dataclasses import asdict, replace
 
-from monitor.culture import Aiming, DishStatus, RefusedRegion, ScanDecision, ToolKind
+from monitor.culture import DishStatus, RefusedRegion, ScanDecision, Targeting, ToolKind
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.tables import DishRow, RemovalPlanRow
 from tests.monitor.facts import DISH, HIT, TARGET, measure, place, read, removal_plan
 
-AIMING = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
+TARGETING = Targeting("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
 FULL = removal_plan(
-    aiming=AIMING,
+    targeting=TARGETING,
     targets=(
         replace(
             TARGET,
@@ -50,4 +50,4 @@ def test_a_plan_of_an_earlier_version_is_read_with_one_hit_a_region():
     )
     found = plan_of(row, DishRow(name=DISH, label=DISH, source="incubator"))
     assert found.targets == (TARGET,)
-    assert (found.aiming, found.refused) == (None, ())
+    assert (found.targeting, found.refused) == (None, ())

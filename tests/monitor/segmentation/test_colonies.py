@@ -67,7 +67,7 @@ def test_a_hole_does_not_split_a_colony_nor_count_for_it():
     assert ring.area_px == 300
 
 
-def test_pieces_that_touch_at_a_corner_are_one():
+def test_components_that_touch_at_a_corner_are_one():
     labels = empty()
     labels[10:20, 10:20] = 1
     labels[20:30, 20:30] = 2

@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.segmentation.colonies import find_colonies, find_regions, number_colonies
-from monitor.segmentation.components import Pieces, filling
+from monitor.segmentation.components import Components, filling
 
 
 def ragged(seed, shape=(60, 70)):
-    """Pieces of all kinds: webs, specks, rings, some cut by the edge."""
+    """Components of all kinds: webs, specks, rings, some cut by the edge."""
     chance = np.random.default_rng(seed)
     smooth = chance.normal(size=shape).astype(np.float32)
     smooth = cv2.GaussianBlur(smooth, (0, 0), float(chance.uniform(0.3, 4)))
@@ -25,9 +25,9 @@ def spot(rows, columns):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 1500))
-def test_pieces_are_the_same_however_a_map_is_cut_into_strips(seed, strip_pixels):
+def test_components_are_the_same_however_a_map_is_cut_into_strips(seed, strip_pixels):
     labels = ragged(seed)
-    whole, cut = Pieces(labels), Pieces(labels, strip_pixels=strip_pixels)
+    whole, cut = Components(labels), Components(labels, strip_pixels=strip_pixels)
     colonies = find_colonies(whole, min_area_px=3)
     assert find_colonies(cut, min_area_px=3) == colonies
     regions = find_regions(whole, spot, min_area_px=1, colonies=colonies)
@@ -37,22 +37,22 @@ def test_pieces_are_the_same_however_a_map_is_cut_into_strips(seed, strip_pixels
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1))
-def test_pieces_are_those_that_opencv_measures(seed):
+def test_components_are_those_that_opencv_measures(seed):
     labels = ragged(seed)
     cells = ((labels == 1) | (labels == 2)).astype(np.uint8)
-    total, pieces, stats, centroids = cv2.connectedComponentsWithStats(cells, connectivity=8)
+    total, components, stats, centroids = cv2.connectedComponentsWithStats(cells, connectivity=8)
     colonies = find_colonies(labels, min_area_px=1)
     numbers = number_colonies(labels)
     assert len(colonies) == total - 1
     for colony in colonies:
-        (other,) = np.unique(pieces[numbers == colony.label])
+        (other,) = np.unique(components[numbers == colony.label])
         left, top, width, height, area = stats[other]
         assert (colony.area_px, colony.bounds) == (area, (top, left, top + height, left + width))
         assert colony.centroid == pytest.approx(tuple(centroids[other][::-1]))
-        assert colony.differentiated_px == (labels[pieces == other] == 2).sum()
+        assert colony.differentiated_px == (labels[components == other] == 2).sum()
 
 
-def test_the_piece_of_a_box_is_told_from_a_larger_one_in_its_bay():
+def test_the_component_of_a_box_is_told_from_a_larger_one_in_its_bay():
     mask = np.zeros((40, 40), bool)
     mask[0], mask[-1], mask[:, 0] = True, True, True
     mask[0, -1] = mask[-1, -1] = True
@@ -73,8 +73,8 @@ def test_a_region_drawn_coarsely_keeps_its_pick_point_inside_and_its_outline_clo
         assert len(region.polygon) >= 3
 
 
-def test_an_empty_map_has_no_pieces():
-    pieces = Pieces(np.zeros((50, 40), np.uint8), strip_pixels=400)
-    assert (pieces.cells.total, pieces.differentiated.total) == (0, 0)
-    assert find_colonies(pieces, min_area_px=1) == ()
-    assert find_regions(pieces, spot, min_area_px=1) == ()
+def test_an_empty_map_has_no_components():
+    components = Components(np.zeros((50, 40), np.uint8), strip_pixels=400)
+    assert (components.cells.total, components.differentiated.total) == (0, 0)
+    assert find_colonies(components, min_area_px=1) == ()
+    assert find_regions(components, spot, min_area_px=1) == ()

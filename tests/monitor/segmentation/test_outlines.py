@@ -18,13 +18,13 @@ def as_polygon(outline):
     return Polygon(outline.shell, outline.holes)
 
 
-def largest_piece(mask):
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), 8)
-    return pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])) if count > 1 else None
+def largest_component(mask):
+    count, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), 8)
+    return components == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])) if count > 1 else None
 
 
 def count_holes(mask):
-    """Pieces of what is not set, joined over sides only, but for the one around it all."""
+    """Components of what is not set, joined over sides only, but for the one around it all."""
     around = np.pad(~mask, 1, constant_values=True)
     return cv2.connectedComponents(around.astype(np.uint8), connectivity=4)[0] - 2
 
@@ -38,13 +38,13 @@ def centres_in(polygon, shape):
 @given(masks)
 def test_any_shape_has_a_valid_outline_with_all_its_holes_near_its_pixels(mask):
     """Also where pixels touch at a corner, and where a hole does with what is outside."""
-    piece = largest_piece(mask)
-    if piece is None:
+    component = largest_component(mask)
+    if component is None:
         return
-    polygon = as_polygon(outline_of(piece))
+    polygon = as_polygon(outline_of(component))
     assert polygon.is_valid, shapely.is_valid_reason(polygon)
-    assert len(polygon.interiors) == count_holes(piece)
-    wrong = centres_in(polygon, piece.shape) != piece
+    assert len(polygon.interiors) == count_holes(component)
+    wrong = centres_in(polygon, component.shape) != component
     rows, columns = np.nonzero(wrong)
     away = shapely.distance(shapely.points(rows.astype(float), columns), polygon.boundary)
     assert (away <= 0.75).all()
@@ -121,8 +121,8 @@ def test_of_a_sponge_the_largest_holes_are_kept(size):
 def test_a_ragged_region_covers_the_same_area(seed):
     coarse = np.random.default_rng(seed).normal(size=(15, 15)).astype(np.float32)
     smooth = cv2.resize(coarse, (300, 300), interpolation=cv2.INTER_CUBIC)
-    piece = largest_piece(smooth > -0.3)
-    polygon = as_polygon(outline_of(piece))
+    component = largest_component(smooth > -0.3)
+    polygon = as_polygon(outline_of(component))
     assert polygon.is_valid
-    assert polygon.area == pytest.approx(piece.sum(), rel=0.005)
-    assert (centres_in(polygon, piece.shape) != piece).mean() < 0.01
+    assert polygon.area == pytest.approx(component.sum(), rel=0.005)
+    assert (centres_in(polygon, component.shape) != component).mean() < 0.01

@@ -5,17 +5,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from monitor.culture import Aiming, ToolKind
+from monitor.culture import Targeting, ToolKind
 from monitor.segmentation.colonies import find_colonies, find_regions
 from monitor.segmentation.covering import LEAST_NEW
 from monitor.segmentation.targeting import aim_at
 
-AIMING = Aiming("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
+TARGETING = Targeting("tip-100", ToolKind.TIP, 100.0, 120.0, 10.0, 20.0, 30.0)
 NEEDED_UM = 90.0  # half of 120, and 10, and 20
 NEEDED_OF_GOOD_UM = 100.0  # half of 120, and 10, and 30
 
 
-def aims(labels, *, pixel_size_um=2.0, undifferentiated=None, aiming=AIMING, **changes):
+def aims(labels, *, pixel_size_um=2.0, undifferentiated=None, targeting=TARGETING, **changes):
     """Of a label map that the network is sure of."""
     probabilities = np.stack([(labels == value).astype(np.float32) for value in range(3)])
     if undifferentiated is not None:
@@ -29,7 +29,7 @@ def aims(labels, *, pixel_size_um=2.0, undifferentiated=None, aiming=AIMING, **c
         regions,
         colonies,
         pixel_size_um=pixel_size_um,
-        aiming=aiming,
+        targeting=targeting,
         **values,
     )
 
@@ -179,8 +179,8 @@ def test_no_hit_comes_nearer_to_anything_than_it_says(seed, pixel_size_um):
     small = chance.normal(size=(9, 9)).astype(np.float32)
     smooth = cv2.resize(small, (180, 150), interpolation=cv2.INTER_CUBIC)
     labels = np.where(smooth > 0.1, 2, np.where(smooth < -0.9, 1, 0)).astype(np.uint8)
-    tool = Aiming("spot", ToolKind.LASER, 30.0, 36.0, 4.0, 6.0, 12.0)
-    for aim in aims(labels, pixel_size_um=pixel_size_um, aiming=tool):
+    tool = Targeting("spot", ToolKind.LASER, 30.0, 36.0, 4.0, 6.0, 12.0)
+    for aim in aims(labels, pixel_size_um=pixel_size_um, targeting=tool):
         inside = np.zeros(labels.shape, np.uint8)
         outline = np.array(aim.polygon)[:, ::-1].round().astype(np.int32)
         cv2.fillPoly(inside, [outline], 1)
@@ -215,7 +215,9 @@ def away_from(mask):
 @settings(deadline=None, max_examples=40)
 @example(seed=295643, tool_um=10.0, at_most=1.0)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([10.0, 24.0, 60.0]), st.sampled_from([1.0, 0.35]))
-def test_a_piece_is_aimed_at_just_where_maps_of_the_whole_picture_allow_it(seed, tool_um, at_most):
+def test_a_component_is_aimed_at_just_where_maps_of_the_whole_picture_allow_it(
+    seed, tool_um, at_most
+):
     """Surroundings are looked at only as far as they can matter; nothing must be lost by that."""
     chance = np.random.default_rng(seed)
     shape = (110, 130)
@@ -225,20 +227,24 @@ def test_a_piece_is_aimed_at_just_where_maps_of_the_whole_picture_allow_it(seed,
     ]
     labels = np.where(smooth[0] > 0.1, 2, np.where(smooth[0] < -0.9, 1, 0)).astype(np.uint8)
     doubt = ((smooth[1] + 1) / 4).clip(0, 0.9)
-    tool = Aiming("tool", ToolKind.LASER, tool_um, tool_um * 1.2, 3.0, 4.0, 20.0)
+    tool = Targeting("tool", ToolKind.LASER, tool_um, tool_um * 1.2, 3.0, 4.0, 20.0)
     px = 2.0 if tool_um < 60 else 2.5  # so coarse that each pixel is a square of the grid
     edge = 60
-    _, pieces = cv2.connectedComponents((labels == 2).view(np.uint8), connectivity=8)
+    _, components = cv2.connectedComponents((labels == 2).view(np.uint8), connectivity=8)
     inside = {region.label: region.pick_point for region in regions_of(labels)}
     for aim in aims(
-        labels, pixel_size_um=px, aiming=tool, undifferentiated=doubt, max_undifferentiated=at_most
+        labels,
+        pixel_size_um=px,
+        targeting=tool,
+        undifferentiated=doubt,
+        max_undifferentiated=at_most,
     ):
         row, column = (int(value) for value in inside[aim.label])
-        piece = pieces == pieces[row, column]
-        good = np.pad((labels == 1) & ~piece, edge)
+        component = components == components[row, column]
+        good = np.pad((labels == 1) & ~component, edge)
         unseen = np.pad(np.zeros(shape, bool), edge, constant_values=True)
         allowed = (
-            (away_from(np.pad(~piece, edge, constant_values=True)) * px >= tool.clearance_um)
+            (away_from(np.pad(~component, edge, constant_values=True)) * px >= tool.clearance_um)
             & (away_from(good | unseen) * px >= tool.clearance_of_good_um)
             & (away_from(np.pad(doubt >= at_most, edge)) * px >= tool_um * 0.6 + 3.0)
         )[edge:-edge, edge:-edge]

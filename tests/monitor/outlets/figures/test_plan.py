@@ -7,13 +7,13 @@ import pytest
 from monitor.culture import RefusedRegion
 from monitor.outlets.figures.plan import DrawnField, draw_plan
 from monitor.segmentation.overlay import draw_overlay, field_of_view
-from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
+from tests.monitor.outlets.plans import PLAN, TARGET, TARGETING, aimed
 
 LABELS = np.zeros((400, 500), np.uint8)
 LABELS[100:300, 200:450] = 2
 LABELS[50:90, 50:90] = 1
 FIELD = DrawnField("a" * 64, "plate_A1_f1.tif", (400, 500), 2.0, labels=LABELS)
-AIMED = replace(PLAN, aiming=AIMING, targets=(TARGET,))
+AIMED = replace(PLAN, targeting=TARGETING, targets=(TARGET,))
 
 
 def drawn(plan=AIMED, fields=(FIELD,)):

@@ -30,7 +30,7 @@ from monitor.outlets.picking.handout import Contents
 from monitor.outlets.picking.mapped_csv import values_of
 from monitor.stage.vessels import Vessel
 from tests.monitor.commands.calls import MISUSED, call
-from tests.monitor.outlets.plans import AIMING, PLAN, TARGET, aimed
+from tests.monitor.outlets.plans import PLAN, TARGET, TARGETING, aimed
 
 A, B = "a" * 64, "b" * 64
 # A region of the second capture, with no height.
@@ -394,7 +394,7 @@ FIRST, SECOND, THIRD = (
 )
 MANY = replace(
     PLAN,
-    aiming=AIMING,
+    targeting=TARGETING,
     targets=(
         replace(TARGET, hits=(FIRST, SECOND), removable_um2=12_000.0, covered_um2=11_000.0),
         replace(TARGET, region_id="aaaaaaaaaaaa-2", hits=(THIRD,)),
@@ -484,7 +484,7 @@ def test_no_default_list_is_misread_where_the_comma_is_the_decimal_mark(
         well_x_um=x_um / 30,
         well_y_um=y_um / 30,
     )
-    plan = replace(PLAN, aiming=AIMING, targets=(target,))
+    plan = replace(PLAN, targeting=TARGETING, targets=(target,))
     names = ("pick_x_um", "pick_y_um", "well_x_um", "area_um2", "mean_probability")
     columns = tuple(ColumnConfig(header=name, value=name) for name in names)
     values = values_of(plan, target, target.hits[0])

@@ -20,7 +20,7 @@ from shapely.geometry import Polygon, shape
 from monitor.outlets.figures.plan import DrawnField, draw_plan
 from monitor.outlets.picking import FORMATS, Handout, PlanImage
 from monitor.segmentation.colonies import find_regions
-from tests.monitor.outlets.plans import AIMING, PLAN, TARGET
+from tests.monitor.outlets.plans import PLAN, TARGET, TARGETING
 
 SIZE = 200
 
@@ -61,7 +61,7 @@ LABELS = {
 def handout_of(labels):
     region = find_regions(labels, (labels == 2).astype(np.float32), min_area_px=1)[0]
     target = replace(TARGET, polygon_px=region.polygon, holes_px=region.holes)
-    plan = replace(PLAN, targets=(target,), aiming=AIMING)
+    plan = replace(PLAN, targets=(target,), targeting=TARGETING)
     return Handout(plan, {"a" * 64: PlanImage("f.tif", labels.shape, 2.0)}), region
 
 

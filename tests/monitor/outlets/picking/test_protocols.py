@@ -17,7 +17,7 @@ from monitor.culture import ToolKind
 from monitor.errors import OutletError
 from monitor.outlets.picking import FORMATS, Handout
 from monitor.stage.vessels import Vessel
-from tests.monitor.outlets.plans import AIMING, NOW, PLAN, TARGET, aimed
+from tests.monitor.outlets.plans import NOW, PLAN, TARGET, TARGETING, aimed
 
 ROOT = Path(__file__).parents[4]
 LIMIT_S = 120
@@ -52,7 +52,7 @@ def handout(
         dish=dish,
         targets=tuple(hits),
         expires_at=LATER,
-        aiming=replace(AIMING, positional_error_um=error_um),
+        targeting=replace(TARGETING, positional_error_um=error_um),
     )
     return Handout(plan, vessel=lies, **settings)
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_carried_out_is_not_written(form, name, changes, said):
 @pytest.mark.parametrize("form", ["opentrons", "pylabrobot"])
 def test_a_plan_for_a_laser_is_none_for_a_pipette(form):
     one = handout(opentrons=opentrons(), pylabrobot=pylabrobot())
-    plan = replace(one.plan, aiming=replace(AIMING, kind=ToolKind.LASER))
+    plan = replace(one.plan, targeting=replace(TARGETING, kind=ToolKind.LASER))
     with pytest.raises(OutletError, match="made for a laser"):
         written(form, replace(one, plan=plan))
 

@@ -19,7 +19,7 @@ from monitor.culture import (
 )
 from monitor.outlets.picking import plan_as_json
 from monitor.outlets.picking.json_plan import SCHEMA, schema_as_json
-from tests.monitor.outlets.plans import AIMING, HIT, NOW, PLAN, TARGET
+from tests.monitor.outlets.plans import HIT, NOW, PLAN, TARGET, TARGETING
 
 CONTRACT = json.loads(schema_as_json())
 VALIDATOR = Draft202012Validator(CONTRACT)
@@ -27,7 +27,7 @@ VALIDATOR = Draft202012Validator(CONTRACT)
 FULL = replace(
     PLAN,
     status=PlanStatus.VERIFIED,
-    aiming=AIMING,
+    targeting=TARGETING,
     picker_calibration_id="picker-1",
     handover=Handover("sila", "a secret token", NOW),
     picked_at=NOW,
