@@ -13,7 +13,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-mosaics bench-daemon bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -88,6 +88,9 @@ bench-finetuning: $(STAMP)  ## what a lab's own few fields give; half an hour; w
 
 bench-scale: $(STAMP)  ## a record of five years: its size and how fast it answers; 4 GB of disk in /tmp
 	OMP_NUM_THREADS=1 nice $(BIN)/python -m tools.bench.history_scale
+
+bench-pixel-size: $(STAMP)  ## what it costs not to know the pixel size, on real fields; half an hour
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m tools.bench.pixel_size
 
 bench-mosaics: $(STAMP)  ## how time and memory grow with a picture, up to 400 megapixels
 	$(BIN)/python -m tools.bench.mosaics

@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from model.metrics import (
     reliability,
 )
 from model.predict import ModelError, Segmentation, Segmenter, load_segmenter
-from model.preprocessing import spread_evenly
+from model.preprocessing import spread_evenly, to_grey
+from model.scale import FindsScale, Setup, by_setup, estimate_scale, segment_as
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,14 +169,20 @@ def evaluate(
 ) -> Evaluation:
     """Segment labelled images and compare.
 
+    images : of a sequence, those without a pixel size that were taken alike get one scale; of
+        what comes one by one each is taken for itself
     show : is given each image with what was found in it and its score
     Raises DataError where there is no image.
     """
     fields: list[FieldScore] = []
     reliable: Reliability | None = None
     by_class: tuple[Reliability, ...] = ()
-    for one in images:
-        found = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
+    assumed = assumed_sizes(segmenter, images) if isinstance(images, Sequence) else {}
+    for number, one in enumerate(images):
+        if number in assumed:
+            found = segment_as(segmenter, one.image, assumed[number], one.inside)
+        else:
+            found = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
         labels, truth = found.labels, one.labels
         planes = spread_evenly(found.probabilities, truth.shape, 0, truth.shape[0])
         part, parts = reliability(truth, planes), class_reliability(truth, planes)
@@ -201,6 +208,24 @@ def evaluate(
     if reliable is None:
         raise DataError("no image to measure on; give a folder with images/ and labels/")
     return Evaluation(segmenter.name, segmenter.sha256, tuple(fields), reliable, by_class)
+
+
+def assumed_sizes(segmenter: Segmenter, images: Sequence[LabelledImage]) -> dict[int, float]:
+    """um/px to assume, by the number of the image, for those without a pixel size: one for all
+    that were taken alike. Of none where the model goes by a size of its own, or cannot tell."""
+    if not isinstance(segmenter, FindsScale) or segmenter.assumed_pixel_size_um is not None:
+        return {}
+    without = [number for number, one in enumerate(images) if one.pixel_size_um is None]
+    setups = [Setup.of(images[number].name, images[number].labels.shape) for number in without]
+    found: dict[int, float] = {}
+    for held in by_setup(setups):
+        numbers = [without[place] for place in held]
+        evidence = [
+            segmenter.scale_evidence(to_grey(images[number].image), images[number].inside)
+            for number in numbers
+        ]
+        found |= dict.fromkeys(numbers, estimate_scale(evidence).um)
+    return found
 
 
 def evaluate_folder(segmenter: Segmenter, data: Path, show: Show | None = None) -> Evaluation:

@@ -25,7 +25,6 @@ import hashlib
 import json
 import math
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -44,6 +43,7 @@ from model.manifest import MANIFEST, ModelError
 from model.network import PmfCNN
 from model.pmf_segmenter import PmfSegmenter
 from model.predict import STARTER
+from model.scale import estimate_scale
 from model.train import FieldGroup, Progress, balanced_group, fit, steps_in
 from model.tuning.card import card
 from model.tuning.choice import Choice, choose, mixed, score_of
@@ -235,15 +235,15 @@ def _clear_away(work: Path, *, with_parent: bool) -> None:
 def assume_pixel_size(start: Model, labelled: Sequence[LabelledImage]) -> float | None:
     """One pixel size in um for all images that come without one; None where all have theirs.
 
-    They come from one microscope, so what the model finds likeliest image by image is pooled.
+    They come from one microscope, so what they say of it is pooled.
     """
     without = [one for one in labelled if one.pixel_size_um is None]
     if not without:
         return None
     segmenter = PmfSegmenter(start)
-    return statistics.median_high(
-        segmenter.assume_pixel_size(one.image, one.inside) for one in without
-    )
+    if segmenter.assumed_pixel_size_um is not None:
+        return segmenter.assumed_pixel_size_um
+    return estimate_scale([segmenter.scale_evidence(one.image, one.inside) for one in without]).um
 
 
 def _prepared(one: LabelledImage, manifest: Manifest, assumed: float | None) -> TrainingField:

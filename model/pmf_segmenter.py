@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -17,17 +16,15 @@ from model.network import VotingNetwork
 from model.pmf import vote_counts, votes
 from model.predict import STARTER
 from model.preprocessing import PreparedImage, to_grey, working_shape
+from model.scale import CANDIDATE_SIZES_UM, ScaleEvidence, estimate_scale, grain_px
 from model.segmentation import COUNTED_BLOCKS, Segmentation, entropy_of, uncertainty_of
 from model.strips import Rows, as_rows, in_strips
 
 TILE_PX: Final = 1152
 """Side of a tile at the working scale: the network's memory grows with it, not with the image."""
 
-CANDIDATE_SIZES_UM: Final = (0.65, 0.9, 1.25, 1.75, 2.4, 3.2, 4.4)
-"""Pixel sizes that are tried where none is given."""
-
-PROBED_UM: Final = 1200.0
-USUAL_VIEW_UM: Final = 1500.0
+PROBED_PX: Final = 900
+"""Side of the middle of an image that its scale is judged by."""
 
 
 class PmfSegmenter:
@@ -38,6 +35,7 @@ class PmfSegmenter:
         self.name = model.manifest.name
         self.sha256 = model.manifest.sha256
         self.um_per_pixel = model.manifest.um_per_pixel
+        self.assumed_pixel_size_um = model.manifest.assumed_pixel_size_um
         self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
         self.network = VotingNetwork(model.network, model.manifest.temperature)
         self._tile_px = tile_px
@@ -94,34 +92,37 @@ class PmfSegmenter:
     def assume_pixel_size(
         self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
     ) -> float:
-        """The pixel size in um at which the model is surest of an image.
-
-        Cells that are shown at the wrong scale look like nothing that the model has learnt, so its
-        distributions are then flat. A field of view far from the usual 1.5 mm counts against a
-        size, else a few grains of noise at a tiny size could win.
+        """The likeliest pixel size in um of an image of which nothing else is known.
 
         A model that was fine-tuned on images without a pixel size goes on with the one that was
-        assumed for them: they were labelled under the same microscope.
+        assumed for them: they were labelled under the same microscope. Of several images of one
+        microscope more can be said: see `model.scale`.
 
         image : (H, W)
         """
-        if self.manifest.assumed_pixel_size_um is not None:
-            return self.manifest.assumed_pixel_size_um
+        if self.assumed_pixel_size_um is not None:
+            return self.assumed_pixel_size_um
+        return estimate_scale([self.scale_evidence(image, inside)]).um
+
+    def scale_evidence(
+        self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
+    ) -> ScaleEvidence:
+        """How the middle of an image looks to the model at each of some pixel sizes.
+
+        image : (H, W)
+        """
         source, mask = as_rows(image), None if inside is None else as_rows(inside)
-        best, least = self.um_per_pixel, float("inf")
-        for size in CANDIDATE_SIZES_UM:
-            rows, columns = (min(n, max(64, round(PROBED_UM / size))) for n in source.shape)
-            top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
-            place = (slice(None), slice(left, left + columns))
-            some = None if mask is None else mask.rows(top, top + rows)[place]
-            part = source.rows(top, top + rows)[place]
-            probabilities = self.probabilities(self._prepared(part, size, some))
-            view = math.sqrt(source.shape[0] * source.shape[1]) * size
-            doubt = float(entropy_of(probabilities).mean())
-            doubt += 0.1 * math.log(view / USUAL_VIEW_UM) ** 2
-            if doubt < least:
-                best, least = size, doubt
-        return best
+        rows, columns = (min(length, PROBED_PX) for length in source.shape)
+        top, left = (source.shape[0] - rows) // 2, (source.shape[1] - columns) // 2
+        place = (slice(None), slice(left, left + columns))
+        some = None if mask is None else mask.rows(top, top + rows)[place]
+        part = source.rows(top, top + rows)[place]
+        doubts = [
+            float(entropy_of(self.probabilities(self._prepared(part, size, some))).mean())
+            for size in CANDIDATE_SIZES_UM
+        ]
+        side_px = float(np.sqrt(source.shape[0] * source.shape[1]))
+        return ScaleEvidence(tuple(doubts), side_px, grain_px(part))
 
     def _prepared(
         self,

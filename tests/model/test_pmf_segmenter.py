@@ -16,9 +16,10 @@ from model.checkpoint import Manifest, Model
 from model.classes import CellClass
 from model.network import PmfCNN, PmfCNNConfig, pmfs_window_by_window
 from model.pmf import votes_slow
-from model.pmf_segmenter import CANDIDATE_SIZES_UM, PmfSegmenter
+from model.pmf_segmenter import PmfSegmenter
 from model.predict import STARTER
 from model.preprocessing import spread_evenly
+from model.scale import LARGEST_UM, LEAST_UM
 from model.segmentation import label_map
 
 SMALL = PmfCNNConfig(widths=(4, 6, 8), context_channels=8, voting_grids=(4, 8))
@@ -157,7 +158,8 @@ def test_an_unknown_pixel_size_is_assumed_and_said() -> None:
 def test_an_assumed_pixel_size_gives_what_the_same_size_given_would() -> None:
     segmenter, image = untrained(), picture(4, (120, 160))
     assumed = segmenter.segment(image, None)
-    assert assumed.assumed_pixel_size_um in CANDIDATE_SIZES_UM
+    assert assumed.assumed_pixel_size_um is not None
+    assert LEAST_UM <= assumed.assumed_pixel_size_um <= LARGEST_UM
     given = segmenter.segment(image, assumed.assumed_pixel_size_um)
     np.testing.assert_array_equal(assumed.labels, given.labels)
 
