@@ -11,10 +11,20 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from monitor.culture import Alert, CaptureState, DishStatus, PlanStatus, Reading, Severity
+from monitor.culture import (
+    NOTHING_SAID,
+    Alert,
+    CaptureState,
+    DishStatus,
+    Doubt,
+    PlanStatus,
+    Reading,
+    Severity,
+)
 from monitor.record.alert_rows import alert_of
 from monitor.record.capture_states import unfinished
 from monitor.record.database import Database
+from monitor.record.doubt_documents import doubt_of
 from monitor.record.lookup import dish_called
 from monitor.record.series import THAT_COUNTS, newest_reading, reading_of
 from monitor.record.tables import (
@@ -31,11 +41,19 @@ from monitor.record.tables import (
 
 @dataclass(frozen=True)
 class SeriesPoint:
-    """One scan of a dish, as little of it as a line needs."""
+    """One scan of a dish, as little of it as a line needs.
+
+    doubts, doubt : as of `Reading`
+    """
 
     at: datetime
     differentiated_fraction: float | None
-    is_doubtful: bool = False
+    doubts: tuple[str, ...] = ()
+    doubt: Doubt = NOTHING_SAID
+
+    @property
+    def is_doubtful(self) -> bool:
+        return bool(self.doubts) or self.doubt.in_doubt
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,7 @@ class FieldImage:
 
     number : its place among the fields of its reading, the most differentiated first, from 0
     shape : (rows, columns) of the capture
+    doubt : how far the network's reading of it may be trusted
     """
 
     number: int
@@ -51,6 +70,7 @@ class FieldImage:
     overlay: str | None
     shape: tuple[int, int]
     differentiated_fraction: float | None
+    doubt: Doubt = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -177,6 +197,7 @@ class Overviews:
                     differentiated_fraction=differentiated / cells
                     if (cells := undifferentiated + differentiated)
                     else None,
+                    doubt=doubt_of(detail.get("doubt")),
                 )
                 for number, (detail, undifferentiated, differentiated, field, name)
                 in enumerate(rows)
@@ -292,7 +313,12 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
     rows: Sequence[Any] = ()
     overlay = None
     if last is not None:
-        wanted = (ReadingRow.at, ReadingRow.differentiated_fraction, ReadingRow.doubts)
+        wanted = (
+            ReadingRow.at,
+            ReadingRow.differentiated_fraction,
+            ReadingRow.doubts,
+            ReadingRow.doubt,
+        )
         query = _latest(dish, points, *wanted).where(ReadingRow.at >= since)
         rows = session.execute(query).all()
         detail = session.scalar(
@@ -314,7 +340,8 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
         ended_at=dish.ended_at,
         last=None if last is None else reading_of(last, dish.name),
         series=tuple(
-            SeriesPoint(at, fraction, bool(doubts)) for at, fraction, doubts in reversed(rows)
+            SeriesPoint(at, fraction, tuple(doubts), doubt_of(doubt))
+            for at, fraction, doubts, doubt in reversed(rows)
         ),
         overlay=overlay,
     )

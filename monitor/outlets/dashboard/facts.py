@@ -25,6 +25,12 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.culture.doubt_words import (
+    calibration_words,
+    interval_words,
+    named_interval,
+    reason_words,
+)
 from monitor.decisions.alert_rules import notice_words, silence_words, words_of
 from monitor.outlets.answer_links import AnswerLinks, dish_page
 from monitor.outlets.dashboard.pictures import series_line
@@ -109,7 +115,8 @@ class Facts:
             "name": name,
             "dish": self._card(overview, alerts, now - timedelta(days=LINE_DAYS), now),
             "facts": _facts_of(line, last, zone, now),
-            "doubts": [] if last is None else [clean(doubt) for doubt in last.doubts],
+            "doubts": [] if last is None else [clean(why) for why in last.why_in_doubt],
+            "has_intervals": any(one.doubt.interval for one in readings),
             "ranges": [(key, _range_name(days)) for key, days in RANGES.items()],
             "span": span,
             "span_name": _range_name(days),
@@ -124,9 +131,10 @@ class Facts:
                 {
                     "at": brief(one.at, zone),
                     "fraction": percent(one.differentiated_fraction),
+                    "interval": interval_words(one.doubt) or "–",
                     "confluence": "–" if one.confluence is None else percent(one.confluence),
                     "colonies": one.colonies,
-                    "doubts": ", ".join(clean(doubt) for doubt in one.doubts),
+                    "doubts": ", ".join(clean(why) for why in one.why_in_doubt),
                 }
                 for one in reversed(readings)
             ],
@@ -214,13 +222,15 @@ class Facts:
             "status": _STATUS[kind],
             "fraction": "–" if last is None else _amount(last),
             "is_number": fraction is not None,
+            "interval": None if last is None else named_interval(last.doubt),
+            "calibration": None if last is None else calibration_words(last.doubt),
             "change": change(one.series) if one.series else None,
             "confluence": None
             if last is None or last.confluence is None
             else percent(last.confluence),
             "seen": "no scan yet" if last is None else ago(now - last.at),
             "seen_at": "" if last is None else local(last.at, self._config.zone_of(one.source)),
-            "is_doubtful": last is not None and bool(last.doubts),
+            "is_doubtful": last is not None and bool(last.in_doubt),
             "line": series_line(one.series, since=since, until=end, limit=limits.raise_above),
             "picture": None
             if last is None or one.overlay is None
@@ -361,6 +371,8 @@ def _field(last: Reading, field: FieldImage) -> dict[str, Any]:
         "fraction": percent(field.differentiated_fraction)
         if field.differentiated_fraction is not None
         else "no cells",
+        "interval": named_interval(field.doubt),
+        "doubts": ", ".join(reason_words(field.doubt)),
         "picture": f"/picture?{at}&size=large" if field.number == 0 else
         f"/picture?{at}&size=small",
         "full": f"/picture?{at}&size=full",

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -89,14 +90,16 @@ def overlay_file(folder: Path, field: FieldImage) -> bytes | None:
 def series_line(
     series: Sequence[SeriesPoint], *, since: datetime, until: datetime, limit: float
 ) -> Markup | None:
-    """The differentiated fraction over time as an SVG element, with the alert limit; None where
-    there is nothing to draw. Its colours stand in the style sheet.
+    """The differentiated fraction over time as an SVG element, with its interval and the alert
+    limit; what is in doubt is hollow. None where there is nothing to draw. Its colours stand in
+    the style sheet.
     """
     known = [one for one in series if one.differentiated_fraction is not None]
     span = (until - since).total_seconds()
     if not known or span <= 0:
         return None
-    top = max(1.3 * limit, 1.1 * max(one.differentiated_fraction or 0.0 for one in known))
+    ends = [one.doubt.interval[1] for one in known if one.doubt.interval]
+    top = max(1.3 * limit, 1.1 * max(one.differentiated_fraction or 0.0 for one in known), *ends)
 
     def across(at: datetime) -> float:
         share = min(max((at - since).total_seconds() / span, 0.0), 1.0)
@@ -108,11 +111,38 @@ def series_line(
     points = " ".join(
         f"{across(one.at)},{down(one.differentiated_fraction or 0.0)}" for one in known
     )
+    bands = "".join(
+        f'<polygon class="interval" points="{_outline(piece, across, down)}"/>'
+        for piece in _with_interval(known)
+    )
+    doubtful = [(across(one.at), down(one.differentiated_fraction or 0.0))
+                for one in known if one.is_doubtful]  # fmt: skip
+    hollow = "".join(f'<circle class="doubt" cx="{x}" cy="{y}" r="3.5"/>' for x, y in doubtful)
     last, level = known[-1], down(limit)
     return Markup(
-        f'<svg class="line" viewBox="0 0 {_LINE_WIDTH} {_LINE_HEIGHT}" aria-hidden="true">'
+        f'<svg class="line" viewBox="0 0 {_LINE_WIDTH} {_LINE_HEIGHT}" aria-hidden="true">{bands}'
         f'<line class="limit" x1="0" x2="{_LINE_WIDTH}" y1="{level}" y2="{level}"/>'
         f'<polyline points="{points}"/>'
         f'<circle cx="{across(last.at)}" cy="{down(last.differentiated_fraction or 0.0)}" r="4"/>'
-        "</svg>"
+        f"{hollow}</svg>"
     )
+
+
+def _with_interval(known: Sequence[SeriesPoint]) -> list[list[SeriesPoint]]:
+    """Runs of points that have one."""
+    runs = groupby(known, key=lambda one: one.doubt.interval is not None)
+    return [list(run) for has_one, run in runs if has_one]
+
+
+def _outline(
+    piece: Sequence[SeriesPoint],
+    across: Callable[[datetime], float],
+    down: Callable[[float], float],
+) -> str:
+    """Along the upper ends and back along the lower ones; a point alone is as wide as a line."""
+    ends = [(across(one.at), *one.doubt.interval) for one in piece if one.doubt.interval]
+    if len(ends) == 1:
+        ends = [(ends[0][0] + step, *ends[0][1:]) for step in (-1.0, 1.0)]
+    upper = [f"{x},{down(high)}" for x, _, high in ends]
+    lower = [f"{x},{down(low)}" for x, low, _ in reversed(ends)]
+    return " ".join([*upper, *lower])

@@ -36,6 +36,8 @@ from monitor.outlets.figures.events import (
     span_of,
     write_key,
 )
+from monitor.outlets.figures.intervals import calibration_note, draw_intervals
+from monitor.outlets.figures.intervals import highest as highest_end
 from monitor.outlets.figures.lettering import DPI, fitted
 from monitor.outlets.figures.usual_range import FEWEST_FOR_BAND, usual_range
 
@@ -52,6 +54,7 @@ _ALERTS = {
 }
 # Of the axes, from the picture's left, right and bottom edges.
 _LEFT_PX, _RIGHT_PX, _BOTTOM_PX = 92, 140, 64
+_LEGEND_PT = (TEXT_PT - 2, TEXT_PT - 3, TEXT_PT - 4, TEXT_PT - 5)
 _MANY = 60
 _VERY_MANY = 1500  # scans: their line is a mass, and a running middle is drawn over it
 _BREAK_AFTER = 4.0  # intervals between scans
@@ -60,10 +63,11 @@ _BREAK_AFTER = 4.0  # intervals between scans
 def plot_story(story: DishTimeline, limits: DifferentiationConfig, *, zone: ZoneInfo) -> bytes:
     """Differentiated fraction and confluence of a dish over local time.
 
-    Readings without a value and missing scans break the line. The band is where 95 % of the scans
-    are expected, by how the scans of the `trend_h` around scatter about their own trend. Alerts on
-    differentiation, unreadable captures and what people did stand at their times; the last with
-    numbers that are explained below.
+    Readings without a value and missing scans break the line. One band is where 95 % of the scans
+    are expected, by how the scans of the `trend_h` around scatter about their own trend; the other
+    is the interval that the model gives. Readings in doubt are hollow. Alerts on differentiation,
+    unreadable captures and what people did stand at their times; the last with numbers that are
+    explained below.
 
     Returns a PNG, 960 px wide and 720 px high, higher where there is something to explain.
     """
@@ -95,8 +99,8 @@ def plot_story(story: DishTimeline, limits: DifferentiationConfig, *, zone: Zone
         size=TEXT_PT + 4, weight="bold", color=_INK, parse_math=False,
     )  # fmt: skip
     figure.text(
-        _LEFT_PX / WIDTH_PX, (foot + 10) / height, f"time in {zone.key}",
-        size=TEXT_PT - 2, color=_PALE,
+        _LEFT_PX / WIDTH_PX, (foot + 10) / height,
+        f"time in {zone.key}{calibration_note(readings)}", size=TEXT_PT - 2, color=_PALE,
     )  # fmt: skip
     _draw_fraction(upper, story, limits)
     _explain(figure, upper, height)
@@ -117,15 +121,18 @@ def plot_story(story: DishTimeline, limits: DifferentiationConfig, *, zone: Zone
 
 
 def _explain(figure: Figure, axes: Axes, height: float) -> None:
-    """What the marks in the axes mean, at the head of the picture."""
+    """What the marks in the axes mean, at the head of the picture, in one line."""
     handles, texts = axes.get_legend_handles_labels()
-    if texts:
-        figure.legend(
+    for size in _LEGEND_PT if texts else ():
+        legend = figure.legend(
             handles, [str(text) for text in texts], loc="upper left",
             bbox_to_anchor=(12 / WIDTH_PX, 1 - 40 / height), ncols=len(texts),
-            fontsize=TEXT_PT - 2, frameon=False, borderaxespad=0.0, handletextpad=0.3,
-            columnspacing=1.1, borderpad=0.2,
+            fontsize=size, frameon=False, borderaxespad=0.0, handletextpad=0.3,
+            columnspacing=1.0, handlelength=1.4, borderpad=0.2,
         )  # fmt: skip
+        if size == _LEGEND_PT[-1] or legend.get_window_extent().width <= WIDTH_PX - 24:
+            return
+        legend.remove()
 
 
 # --- the upper panel ---------------------------------------------------------------------------
@@ -136,7 +143,7 @@ def _draw_fraction(axes: Axes, story: DishTimeline, limits: DifferentiationConfi
     known = [one for one in readings if one.differentiated_fraction is not None]
     highest = max((_percent(one.differentiated_fraction) for one in known), default=0.0)
     raise_above, clear_below = limits.raise_above * 100, limits.clear_below * 100
-    top = min(104.0, max(1.5 * raise_above, 1.25 * highest))
+    top = min(104.0, max(1.5 * raise_above, 1.25 * highest, 1.04 * highest_end(readings)))
     axes.set_ylim(-0.03 * top, top)
     axes.axhspan(raise_above, top, color="#fdecea", zorder=0)
     beside = [_Beside(raise_above, f"alert {raise_above:g} %", _INK)]
@@ -149,8 +156,9 @@ def _draw_fraction(axes: Axes, story: DishTimeline, limits: DifferentiationConfi
     for level, style in lines:
         axes.axhline(level, color=_INK, linestyle=style, linewidth=1.4, zorder=2)
     _draw_band(axes, readings, limits)
+    draw_intervals(axes, readings, longest=_longest_step(readings))
     _draw_line(axes, readings, [one.differentiated_fraction for one in readings], _DIFFERENTIATED)
-    doubtful = [one for one in known if one.doubts]
+    doubtful = [one for one in known if one.in_doubt]
     if doubtful:
         axes.plot(
             [in_days(one.at) for one in doubtful],
@@ -173,7 +181,7 @@ def _draw_band(axes: Axes, readings: Sequence[Reading], limits: DifferentiationC
     sure = [
         (in_days(one.at) * 24, one.differentiated_fraction)
         for one in readings
-        if one.differentiated_fraction is not None and not one.doubts
+        if one.differentiated_fraction is not None and not one.in_doubt
     ]
     if len(sure) < FEWEST_FOR_BAND:
         return
@@ -274,8 +282,7 @@ def _draw_line(
     axes: Axes, readings: Sequence[Reading], values: Sequence[float | None], colour: str
 ) -> None:
     """A line that is broken where a value is undefined or scans are missing."""
-    steps = sorted(later.at - earlier.at for earlier, later in pairwise(readings))
-    longest = steps[len(steps) // 2] * _BREAK_AFTER if steps else timedelta()
+    longest = _longest_step(readings)
     x: list[float] = []
     y: list[float] = []
     for index, (reading, value) in enumerate(zip(readings, values, strict=True)):
@@ -294,6 +301,12 @@ def _draw_line(
     known = [(at, value) for at, value in zip(x, y, strict=True) if value == value]
     if known:
         axes.plot(*known[-1], marker="o", markersize=9, color=colour, zorder=4)
+
+
+def _longest_step(readings: Sequence[Reading]) -> timedelta:
+    """What lies between two scans at most before a line is broken."""
+    steps = sorted(later.at - earlier.at for earlier, later in pairwise(readings))
+    return steps[len(steps) // 2] * _BREAK_AFTER if steps else timedelta()
 
 
 def _size(count: int, largest: float, smallest: float) -> float:

@@ -21,13 +21,24 @@ import numpy as np
 import pytest
 
 from monitor.config import Config, parse_config
-from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
+from monitor.culture import (
+    NOTHING_SAID,
+    AlertKind,
+    AlertTopic,
+    DishStatus,
+    Doubt,
+    DoubtReason,
+    NewAlert,
+    ScanDecision,
+    Severity,
+)
 from monitor.errors import ConfigError, OutletError
 from monitor.jobs.plan_views import picture_of
 from monitor.outlets.answer_links import AnswerLinks, LinkError, dish_page
 from monitor.outlets.dashboard.app import build_app
-from monitor.outlets.dashboard.pictures import Drawn
+from monitor.outlets.dashboard.pictures import Drawn, series_line
 from monitor.outlets.dashboard.serving import listen, server_for
+from monitor.record.overviews import SeriesPoint
 from monitor.record.store import Store
 from tests.monitor.facts import (
     DISH,
@@ -144,6 +155,7 @@ def scan(
     number: int = 1,
     alert: NewAlert | None = None,
     status: DishStatus | None = None,
+    doubt: Doubt = NOTHING_SAID,
     **plan,
 ):
     """One more scan of a dish, with its overlay on the disk."""
@@ -154,7 +166,7 @@ def scan(
     cv2.imwrite(str(path), np.full((300, 400, 3), 40 * number % 255, np.uint8))
     measured = measurement(
         acquired_at=NOW + hours(number - 1), overlay=overlay, label_map=None,
-        differentiated=100 + 10 * number,
+        differentiated=100 + 10 * number, doubt=doubt,
     )  # fmt: skip
     where = place(dish, key=f"s{number}")
     scan_id = measure(site.store, f"{name}.tif", where, measured, at=NOW + minutes(number))
@@ -263,6 +275,63 @@ def test_a_dish_has_a_page_with_its_series_its_picture_and_what_people_wrote(sit
         answer = site.look(one)
         assert answer.status == 200, one
         assert answer.headers["Content-Type"].startswith("image/")
+
+
+STRANGE = Doubt((DoubtReason.UNFAMILIAR,), (0.1, 0.62))
+
+
+def test_pages_show_the_interval_and_why_the_network_is_in_doubt(site):
+    scan(site, number=1, doubt=Doubt((), (0.2, 0.35), "ips 4x", calibrated=True))
+    scan(site, number=2, doubt=STRANGE)
+    why = "unlike the images the model has learnt from"
+    text = read_page(site.look(dish_page("", DISH)))
+    assert "90 % interval 10 to 62 %, not calibrated for this kind of image" in text
+    assert f"In doubt{why}" in text
+    assert "20 to 35 %" in text  # the earlier scan's, in the table
+    assert text.count(f"in doubt: {why}") == 1  # in the table
+    overview = site.look("/")
+    assert "90 % interval 10 to 62 %" in read_page(overview)
+    assert overview.text.count('<span class="tag">in doubt</span>') == 1
+    assert overview.text.count('class="doubt"') == 1
+    assert overview.text.count('<polygon class="interval"') == 1
+
+
+def test_of_several_fields_each_says_its_own_doubt(site):
+    sure = Doubt((), (0.2, 0.35), "ips 4x", calibrated=True)
+    where = [place(key="s", field=name) for name in "ab"]
+    scan_id = measure(site.store, "a.tif", where[0], measurement(doubt=sure))
+    measure(site.store, "b.tif", where[1], measurement(differentiated=700, doubt=STRANGE))
+    read(site.store, scan_id)
+    text = read_page(site.look(dish_page("", DISH)))
+    assert "In doubt: unlike the images the model has learnt from." in text
+    assert "most differentiated cells, b: 70 % (90 % interval 10 to 62 %)" in text
+
+
+def test_pages_say_nothing_of_a_doubt_that_the_model_cannot_tell(site):
+    scan(site)
+    for path in ("/", dish_page("", DISH)):
+        page = site.look(path)
+        for word in ("interval", "calibrated", "doubt"):
+            assert word not in read_page(page)
+        assert "<polygon" not in page.text
+        assert 'class="doubt"' not in page.text
+
+
+def test_a_line_has_a_band_for_each_run_of_scans_with_an_interval_and_all_lies_inside():
+    ends = Doubt(interval=(0.0, 0.95))
+    doubts = (ends, Doubt(), ends, STRANGE, Doubt(), Doubt((DoubtReason.UNCLEAR,)))
+    series = [
+        SeriesPoint(NOW + hours(place), 0.1, doubt=doubt) for place, doubt in enumerate(doubts)
+    ]
+    line = series_line(series, since=NOW, until=NOW + hours(6), limit=0.1)
+    assert line is not None
+    bands = re.findall(r'<polygon class="interval" points="([^"]*)"', line)
+    assert len(bands) == 2
+    assert len(re.findall(r'<circle class="doubt"', line)) == 2
+    for band in bands:
+        for x, y in (map(float, point.split(",")) for point in band.split()):
+            assert 0 <= x <= 300
+            assert 0 <= y <= 64
 
 
 def test_a_plan_that_waits_is_shown_with_its_picture(site):

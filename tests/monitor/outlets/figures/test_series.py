@@ -15,6 +15,8 @@ from monitor.culture import (
     Annotation,
     DishLine,
     DishTimeline,
+    Doubt,
+    DoubtReason,
     UnreadableCapture,
 )
 from monitor.outlets.figures.events import apart
@@ -99,6 +101,109 @@ def test_doubtful_readings_stand_out():
     sure = (reading(0, 0.05), reading(1, 0.05), reading(2, 0.05))
     doubtful = (sure[0], reading(1, 0.05, doubts=("out of focus",)), sure[2])
     assert not np.array_equal(drawn(sure), drawn(doubtful))
+
+
+def test_what_the_network_doubts_stands_out_as_what_is_wrong_with_an_image_does():
+    images = (reading(0, 0.05), reading(1, 0.05, doubts=("out-of-focus",)), reading(2, 0.05))
+    network = (
+        reading(0, 0.05),
+        reading(1, 0.05, doubt=Doubt((DoubtReason.UNFAMILIAR,))),
+        reading(2, 0.05),
+    )
+    assert np.array_equal(drawn(images), drawn(network))
+
+
+def with_interval(readings, spread, *, calibrated=True):
+    return tuple(
+        replace(
+            one,
+            doubt=Doubt(
+                interval=(
+                    max(0.0, one.differentiated_fraction - spread),
+                    one.differentiated_fraction + spread,
+                ),
+                calibrated=calibrated,
+            ),
+        )
+        for one in readings
+    )
+
+
+def heights_of(picture, columns, colour):
+    """(lowest row, highest row) of a colour in some columns."""
+    rows = np.flatnonzero((picture[:, columns] == colour).all(axis=2).any(axis=1))
+    return rows.min(), rows.max()
+
+
+def test_the_interval_is_a_band_as_high_as_it_is():
+    """In proportion, on one scale; and it hides neither line nor limits."""
+    readings = series(*[0.05] * 21)
+    plain = drawn(readings)
+    wide = drawn(with_interval(readings, 0.05))
+    narrow = drawn(with_interval(readings, 0.02))
+    assert np.array_equal(plain.shape, wide.shape)
+    middle = slice(300, 600)
+    changed = [
+        np.ptp(np.flatnonzero((plain[76:462, middle] != one[76:462, middle]).any(axis=(1, 2))))
+        for one in (wide, narrow)
+    ]
+    assert changed[0] / changed[1] == pytest.approx(2.5, rel=0.1)
+
+
+def test_the_band_is_broken_where_the_model_gives_no_interval():
+    readings = with_interval(series(*[0.05] * 21), 0.05)
+    gap = (*readings[:8], *(replace(one, doubt=Doubt()) for one in readings[8:13]), *readings[13:])
+    plain = drawn(series(*[0.05] * 21))
+    columns = slice(420, 490)
+    assert np.array_equal(drawn(gap)[76:462, columns], plain[76:462, columns])
+    assert not np.array_equal(drawn(readings)[76:462, columns], plain[76:462, columns])
+
+
+def test_an_interval_that_stands_alone_is_seen():
+    """A band of no width would show nothing of a dish's first scan."""
+    alone = series(0.05)
+    assert not np.array_equal(drawn(alone)[76:462], drawn(with_interval(alone, 0.05))[76:462])
+
+
+def test_an_interval_above_all_readings_lies_in_the_picture():
+    readings = (reading(0, 0.05), reading(1, 0.05, doubt=Doubt(interval=(0.0, 0.9))))
+    low = drawn(series(0.05, 0.05))
+    assert (
+        heights_of(drawn(readings), slice(92, 820), LINE_BGR)[0]
+        > (heights_of(low, slice(92, 820), LINE_BGR)[0])
+    )
+
+
+def test_that_an_interval_is_not_calibrated_is_written_below_and_in_the_legend():
+    sure, own = (
+        drawn(with_interval(series(*[0.05] * 21), 0.03, calibrated=known))
+        for known in (True, False)
+    )
+    assert np.array_equal(sure[80:690], own[80:690])
+    assert not np.array_equal(sure[:80], own[:80])
+    assert not np.array_equal(sure[690:], own[690:])
+
+
+def test_without_an_interval_the_picture_says_nothing_of_one():
+    assert np.array_equal(drawn(series(0.02, 0.05)), drawn(
+        tuple(replace(one, doubt=Doubt(kind="ips 4x")) for one in series(0.02, 0.05))
+    ))  # fmt: skip
+
+
+def test_a_legend_of_everything_at_once_stays_in_the_picture():
+    """At its usual size it is wider than the picture."""
+    readings = with_interval(series(*[0.05, 0.2] * 800, hours=0.5), 0.05, calibrated=False)
+    readings = (
+        replace(readings[0], differentiated_fraction=None, doubt=Doubt()),
+        replace(readings[1], doubts=("out-of-focus",)),
+        *readings[2:],
+    )
+    alerts = tuple(alert(readings[: 100 * (1 + place)], kind)
+                   for place, kind in enumerate(AlertKind))  # fmt: skip
+    unreadable = (UnreadableCapture(readings[10].at, "blurred"),)
+    picture = drawn(readings, alerts=alerts, unreadable=unreadable)
+    assert (picture[40:74, -12:] == 255).all()
+    assert len(columns_with(picture[40:74], GREEN_BGR)) > 0
 
 
 def test_time_is_shown_in_the_zone_of_the_lab():
