@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class CellClass(IntEnum):
@@ -18,3 +21,13 @@ class CellClass(IntEnum):
 UNKNOWN: Final = 255
 """Grey level of pixels that carry no class: experts could not tell, or they lie outside the
 vessel. Never trained on, never scored, never counted."""
+
+NOT_DIFFERENTIATED: Final = 254
+"""In labels to learn from: background or undifferentiated, nobody said which. It comes from what is
+said of a whole image ("nothing here is differentiated") or of the border of a healthy colony, never
+from a label map's file. It is learnt from, but no class, so no pixel is ever scored by it."""
+
+
+def has_class(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a label map says which class a pixel has: neither unknown nor only partly known."""
+    return np.asarray((labels != UNKNOWN) & (labels != NOT_DIFFERENTIATED))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import CellClass, has_class
 from model.dataset import LabelledImage, read_labelled
 from model.labelled_files import DataError
 from model.metrics import (
@@ -32,8 +32,10 @@ from model.metrics import (
     confusion,
     differentiated_fraction,
     fraction_error,
+    has_fraction,
     rank_correlation,
     reliability,
+    true_fraction,
 )
 from model.predict import ModelError, Segmentation, Segmenter, load_segmenter
 from model.preprocessing import spread_evenly, to_grey
@@ -188,17 +190,16 @@ def evaluate(
         part, parts = reliability(truth, planes), class_reliability(truth, planes)
         reliable = part if reliable is None else reliable + part
         by_class = tuple(a + b for a, b in zip(by_class, parts, strict=True)) if by_class else parts
-        known = truth != UNKNOWN
         score = FieldScore(
             one.name,
             confusion(truth, labels),
             boundary_matches(truth, labels),
             boundary_tolerance_px(truth.shape),
-            differentiated_fraction(truth[known]),
-            differentiated_fraction(labels[known]),
+            true_fraction(truth),
+            differentiated_fraction(labels[has_fraction(truth)]),
             fraction_error(truth, labels),
             found.uncertainty,
-            float(known.mean()),
+            float(has_class(truth).mean()),
             found.pixel_size_um,
             found.assumed_pixel_size_um,
         )

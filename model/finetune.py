@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 from model.checkpoint import Manifest, Model, load_model, save_model
-from model.classes import UNKNOWN, CellClass
+from model.classes import CellClass, has_class
 from model.dataset import LabelledImage, TrainingField, prepare, read_labelled
 from model.manifest import MANIFEST, ModelError
 from model.network import PmfCNN
@@ -272,7 +272,7 @@ def _identity(
 
 
 def _facts(one: LabelledImage) -> dict[str, Any]:
-    known = max(1, int(np.count_nonzero(one.labels != UNKNOWN)))
+    known = max(1, int(np.count_nonzero(has_class(one.labels))))
     digest = hashlib.sha256(np.ascontiguousarray(one.image).tobytes())
     digest.update(np.ascontiguousarray(one.labels).tobytes())
     return {
@@ -280,7 +280,7 @@ def _facts(one: LabelledImage) -> dict[str, Any]:
         "sha256_of_pixels_and_labels": digest.hexdigest(),
         "shape": list(one.labels.shape),
         "pixel_size_um": one.pixel_size_um,
-        "labelled_share": round(float((one.labels != UNKNOWN).mean()), 4),
+        "labelled_share": round(float(has_class(one.labels).mean()), 4),
         "shares": {
             c.name.lower(): round(np.count_nonzero(one.labels == int(c)) / known, 4)
             for c in CellClass

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass, has_class
 from model.pmf import CLASSES
 
 BINS: Final = 15
@@ -77,7 +77,8 @@ def confusion(
     """Counts of pixels whose true class is known.
 
     truth, labels : same shape, classes or 255; where the truth is known but the prediction is 255
-        (outside the vessel) nothing was said, and the pixel is not counted
+        (outside the vessel) nothing was said, and the pixel is not counted. Truth of 254, not
+        differentiated, is no class either
     Raises ValueError for shapes that differ and for values that are no class.
     """
     known = _known(truth, labels, classes)
@@ -88,7 +89,7 @@ def confusion(
 def _known(truth: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> NDArray[np.bool_]:
     if truth.shape != labels.shape:
         raise ValueError(f"truth is {truth.shape}, prediction {labels.shape}: they must be equal")
-    known = np.asarray((truth != UNKNOWN) & (labels != UNKNOWN))
+    known = np.asarray(has_class(truth) & (labels != UNKNOWN))
     largest = int(max(truth[known].max(initial=0), labels[known].max(initial=0)))
     if largest >= classes:
         raise ValueError(f"a pixel has the value {largest}; the {classes} classes begin at 0")
@@ -211,13 +212,34 @@ def differentiated_fraction(labels: NDArray[np.uint8]) -> float | None:
 def fraction_error(truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> float | None:
     """Absolute error of the differentiated fraction over the known pixels.
 
-    None where the truth holds no cells; a fraction that is undefined counts as 0 there.
+    None where the truth holds no cells; a fraction that is undefined counts as 0 there. Where all
+    that is known rules out differentiated cells, the true fraction is 0 without any outline, over
+    all pixels of which that is said.
     """
-    known = truth != UNKNOWN
-    true = differentiated_fraction(truth[known])
+    true = true_fraction(truth)
     if true is None:
         return None
+    known = has_fraction(truth)
     return abs((differentiated_fraction(labels[known]) or 0.0) - true)
+
+
+def true_fraction(truth: NDArray[np.uint8]) -> float | None:
+    """The differentiated fraction by labels to learn from or to measure by; None if unknown."""
+    counted = differentiated_fraction(truth)
+    if counted is None and np.any(truth == NOT_DIFFERENTIATED):
+        return 0.0
+    return counted
+
+
+def has_fraction(truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Over which pixels a found fraction is to be held against the true one.
+
+    Where differentiated cells occur, the area of the others must be known too: only pixels with a
+    class count. Elsewhere it is enough that no cell is differentiated.
+    """
+    if np.any(truth == CellClass.DIFFERENTIATED):
+        return has_class(truth)
+    return np.asarray(truth != UNKNOWN)
 
 
 # ------------------------------------------------------------------------------ calibration
@@ -270,7 +292,7 @@ def reliability(
     truth : (H, W) uint8, classes or 255
     probabilities : (C, H, W) float32
     """
-    known = truth != UNKNOWN
+    known = has_class(truth)
     values = probabilities[:, known]
     return _binned(values.max(axis=0), values.argmax(axis=0) == truth[known], bins)
 
@@ -285,7 +307,7 @@ def class_reliability(
     truth : (H, W) uint8, classes or 255
     probabilities : (C, H, W) float32
     """
-    known = truth != UNKNOWN
+    known = has_class(truth)
     true = truth[known]
     return tuple(
         _binned(plane[known], true == value, bins) for value, plane in enumerate(probabilities)

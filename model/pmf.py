@@ -29,7 +29,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, CellClass, has_class
 
 CLASSES = len(CellClass)
 
@@ -80,32 +80,36 @@ class Windows:
 
 
 def one_hot(labels: Tensor, classes: int = CLASSES) -> Tensor:
-    """Label maps as one map a class; an unknown pixel is 0 in all of them.
+    """Label maps as one map a class; a pixel whose class is not known is 0 in all of them.
 
-    labels : (B, H, W) uint8, classes or 255
+    labels : (B, H, W) uint8, classes, 254 or 255
     Returns (B, C, H, W) float32.
     """
-    values = torch.arange(classes, device=labels.device, dtype=labels.dtype)
+    return _maps_of(labels, range(classes))
+
+
+def _maps_of(labels: Tensor, wanted: Sequence[int]) -> Tensor:
+    values = torch.tensor(wanted, device=labels.device, dtype=labels.dtype)
     return (labels[:, None] == values[None, :, None, None]).to(torch.float32)
 
 
-def cell_pmfs(
-    labels: Tensor, windows: Windows, grid: int, classes: int = CLASSES
-) -> tuple[Tensor, Tensor]:
-    """Targets of one grid for all windows of a batch of crops, by average pooling.
+def _block_shares(labels: Tensor, block_px: int, wanted: Sequence[int]) -> Tensor:
+    """Share of each block's pixels that has each wanted value: (B, len(wanted), H', W')."""
+    return functional.avg_pool2d(_maps_of(labels, wanted), block_px, block_px)
 
-    labels : (B, H, W) uint8, classes or 255
-    Returns the pmfs (B, r * r, C, h, w), 0 where a cell has no label, and the cells' weights
-    (B, r * r, h, w): their labelled share, 0..1.
+
+def _cell_shares(
+    blocks: Tensor, block_px: int, windows: Windows, grid: int, positions: tuple[int, int]
+) -> Tensor:
+    """As `_block_shares` for the cells of a grid: (B, r * r, len(wanted), h, w).
+
+    block_px : side of the blocks; no cell border of the grid cuts one
+    positions : of the windows, (h, w)
     """
-    rows, columns = (windows.positions(length) for length in labels.shape[-2:])
-    cell, block = windows.cell_px(grid), windows.block_px([grid])
-    shares = functional.avg_pool2d(one_hot(labels, classes), block, block)
-    if cell > block:
-        shares = functional.avg_pool2d(shares, cell // block, 1)
-    step, jump = windows.stride_px // block, cell // block
-    last_row, last_column = (rows - 1) * step + 1, (columns - 1) * step + 1
-    cells = torch.stack(
+    step, jump = windows.stride_px // block_px, windows.cell_px(grid) // block_px
+    shares = functional.avg_pool2d(blocks, jump, 1) if jump > 1 else blocks
+    last_row, last_column = ((number - 1) * step + 1 for number in positions)
+    return torch.stack(
         [
             shares[
                 :,
@@ -118,6 +122,25 @@ def cell_pmfs(
         ],
         dim=1,
     )
+
+
+def _positions(labels: Tensor, windows: Windows) -> tuple[int, int]:
+    rows, columns = (windows.positions(length) for length in labels.shape[-2:])
+    return rows, columns
+
+
+def cell_pmfs(
+    labels: Tensor, windows: Windows, grid: int, classes: int = CLASSES
+) -> tuple[Tensor, Tensor]:
+    """Targets of one grid for all windows of a batch of crops, by average pooling.
+
+    labels : (B, H, W) uint8, classes, 254 or 255
+    Returns the pmfs (B, r * r, C, h, w), 0 where no pixel of a cell has a class, and the cells'
+    weights (B, r * r, h, w): the share of their pixels that has one, 0..1.
+    """
+    block = windows.block_px([grid])
+    blocks = _block_shares(labels, block, range(classes))
+    cells = _cell_shares(blocks, block, windows, grid, _positions(labels, windows))
     weight = cells.sum(dim=2)
     return cells / weight.clamp_min(1e-12)[:, :, None], weight
 
@@ -137,7 +160,7 @@ def cell_pmfs_slow(
                     top = y * windows.stride_px + i * cell
                     left = x * windows.stride_px + j * cell
                     inside = labels[top : top + cell, left : left + cell]
-                    known = int(np.count_nonzero(inside != UNKNOWN))
+                    known = int(np.count_nonzero(has_class(inside)))
                     weight[i * grid + j, y, x] = known / inside.size
                     for value in range(classes):
                         count = int(np.count_nonzero(inside == value))
@@ -159,16 +182,41 @@ def pmf_loss(
     Mean over the cells of a grid by labelled share, then the weighted mean over the grids: the
     Kullback-Leibler distance plus a constant. 0 where nothing is labelled.
 
+    Pixels of which it is only known that they are not differentiated say nothing of the other
+    classes: they ask for -log(1 - p(differentiated)), which is least where the cell's probability
+    of that class is the share of its labelled pixels that have it. (Cross-entropy of the pooled
+    alternatives: Cour et al., Learning from partial labels, JMLR 12, 2011.)
+
     logits : grid -> (B, r * r, C, h, w)
     labels : (B, H, W) uint8
     """
-    total = logits[next(iter(logits))].new_zeros(())
+    first = logits[next(iter(logits))]
+    total, classes = first.new_zeros(()), first.shape[2]
     weight_sum = sum(grid_weights[grid] for grid in logits)
+    partly = bool((labels == NOT_DIFFERENTIATED).any())
+    wanted = [*range(classes), NOT_DIFFERENTIATED] if partly else range(classes)
+    block, positions = windows.block_px(list(logits)), _positions(labels, windows)
+    blocks = _block_shares(labels, block, wanted)
     for grid, values in logits.items():
-        pmfs, weight = cell_pmfs(labels, windows, grid, values.shape[2])
-        entropy = -(pmfs * functional.log_softmax(values, dim=2)).sum(dim=2)
-        mean = (entropy * weight).sum() / weight.sum().clamp_min(1e-6)
+        shares = _cell_shares(blocks, block, windows, grid, positions)
+        said = functional.log_softmax(values, dim=2)
+        surprise = -(shares[:, :, :classes] * said).sum(dim=2)
+        if partly:
+            surprise = surprise - shares[:, :, classes] * _log_not_differentiated(said)
+        mean = surprise.sum() / shares.sum().clamp_min(1e-6)
         total = total + mean * (grid_weights[grid] / weight_sum)
+    return total
+
+
+def _log_not_differentiated(said: Tensor) -> Tensor:
+    """Logarithm of the probability of all other classes together, without loss of digits.
+
+    said : (B, r * r, C, h, w), logarithms of probabilities
+    """
+    others = [c for c in range(said.shape[2]) if c != CellClass.DIFFERENTIATED]
+    total = said[:, :, others[0]]
+    for one in others[1:]:
+        total = torch.logaddexp(total, said[:, :, one])
     return total
 
 

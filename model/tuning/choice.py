@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoint import Manifest, Model
-from model.classes import UNKNOWN, CellClass
+from model.classes import CellClass, has_class
 from model.dataset import TrainingField
 from model.metrics import Confusion, Reliability, confusion, fraction_error, reliability
 from model.network import PmfCNN
@@ -143,7 +143,7 @@ def _pooled(parts: Sequence[_Held]) -> _Held:
 
 def _surprise(truth: NDArray[np.uint8], planes: NDArray[np.float32]) -> float:
     """Sum of -log of the probability given to the true class, over the known pixels."""
-    known = truth != UNKNOWN
+    known = has_class(truth)
     said = np.take_along_axis(planes[:, known], truth[known][None].astype(np.intp), axis=0)
     return float(-np.log(np.maximum(said, 1e-4)).sum())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.classes import UNKNOWN
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN
 from model.dataset import TrainingField
 from model.tuning.settings import TuningSettings
 
@@ -44,7 +44,7 @@ def folds_of(
 
 
 def _classes(fields: Sequence[TrainingField]) -> set[int]:
-    return {int(v) for one in fields for v in np.unique(one.labels)} - {UNKNOWN}
+    return {int(v) for one in fields for v in np.unique(one.labels)} - {UNKNOWN, NOT_DIFFERENTIATED}
 
 
 def _halves(one: TrainingField, side: int, band_px: int) -> tuple[TrainingField, TrainingField]:

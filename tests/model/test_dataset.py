@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from model.classes import NOT_DIFFERENTIATED
 from model.dataset import LabelledImage, prepare, read_folder
-from model.labelled_files import DataError
+from model.labelled_files import DataError, read_labels
 from model.preprocessing import Normalisation
 
 
@@ -113,3 +114,15 @@ def test_labels_stay_labels_at_the_working_scale() -> None:
     assert field.labels.shape == field.flat.shape == (96, 152)
     assert sorted(np.unique(field.labels)) == [0, 2, 255]
     assert np.mean(field.labels == 2) == pytest.approx(np.mean(labels == 2), abs=0.01)
+
+
+def test_what_training_says_of_half_known_pixels_is_no_value_of_a_label_map(
+    tmp_path: Path,
+) -> None:
+    """254 has a meaning within the program; in a map from outside it is a mistake, such as an
+    object's number or a grey level."""
+    values = np.zeros((4, 4), np.uint8)
+    values[:2] = NOT_DIFFERENTIATED
+    Image.fromarray(values).save(tmp_path / "map.png")
+    with pytest.raises(DataError, match=r"holds the value\(s\) 254"):
+        read_labels(tmp_path / "map.png")

@@ -307,3 +307,49 @@ def test_rank_correlation_equals_scipys(pairs: list[tuple[int, int]]) -> None:
         assert np.isnan(found)
     else:
         assert found == pytest.approx(spearmanr(first, second).statistic, abs=1e-9)
+
+
+# ----------------------------------------------------------------- only partly known
+
+
+def partly_known() -> tuple[np.ndarray, np.ndarray]:
+    """A quarter of the pixels background, a quarter undifferentiated, half not differentiated; of
+    each quarter half is called differentiated."""
+    truth = np.repeat(np.array([0, 1, 254, 254], np.uint8), 8).reshape(4, 8)
+    found = np.tile(np.array([1, 2], np.uint8), 16).reshape(4, 8)
+    return truth, found
+
+
+def test_pixels_that_are_only_not_differentiated_are_never_scored_as_a_class() -> None:
+    truth, found = partly_known()
+    assert confusion(truth, found).counts.tolist() == [[0, 4, 4], [0, 4, 4], [0, 0, 0]]
+    planes = np.stack([(found == value).astype(np.float32) for value in range(3)])
+    assert reliability(truth, planes).counts.sum() == 16
+    assert all(one.counts.sum() == 16 for one in class_reliability(truth, planes))
+    without = np.where(truth == 254, np.uint8(255), truth)
+    for ours, theirs in zip(
+        vars(boundary_matches(truth, found)).values(),
+        vars(boundary_matches(without, found)).values(),
+        strict=True,
+    ):
+        assert ours.tolist() == theirs.tolist()
+
+
+def test_a_fraction_is_known_where_nothing_can_be_differentiated() -> None:
+    """All of the pixels count then, whoever drew the outlines of a few."""
+    truth, found = partly_known()
+    assert fraction_error(truth, found) == 0.5
+    whole = np.full((4, 8), 254, np.uint8)
+    assert fraction_error(whole, found) == 0.5
+    assert fraction_error(whole, np.ones((4, 8), np.uint8)) == 0.0
+    assert fraction_error(whole, np.zeros((4, 8), np.uint8)) == 0.0
+    whole[:2] = 255
+    found[:2] = 2
+    assert fraction_error(whole, found) == 0.5
+
+
+def test_a_fraction_with_differentiated_cells_is_of_fully_known_pixels_only() -> None:
+    """Else cells that nobody outlined would count on one side alone."""
+    truth = np.array([[2, 1, 254, 254]], np.uint8)
+    assert fraction_error(truth, np.array([[2, 1, 2, 2]], np.uint8)) == 0.0
+    assert fraction_error(truth, np.array([[2, 2, 1, 1]], np.uint8)) == 0.5

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.classes import NOT_DIFFERENTIATED
 from model.pmf import (
     Windows,
     cell_pmfs,
@@ -94,6 +95,101 @@ def test_loss_is_least_at_the_labels_own_pmfs() -> None:
     for seed in range(5):
         other = torch.randn(pmfs.shape, generator=torch.Generator().manual_seed(seed))
         assert pmf_loss({2: other}, labels, windows, {2: 1.0}) > best
+
+
+def loss_pixel_by_pixel(
+    logits: torch.Tensor, labels: np.ndarray, windows: Windows, grid: int
+) -> float:
+    """The loss as it is told: each known pixel of each cell asks for the class, or classes, that it
+    may be of."""
+    chances = torch.softmax(logits[0].double(), dim=1).numpy()
+    cell, surprise, weight = windows.cell_px(grid), 0.0, 0
+    for y in range(windows.positions(labels.shape[0])):
+        for x in range(windows.positions(labels.shape[1])):
+            for i in range(grid):
+                for j in range(grid):
+                    top, left = y * windows.stride_px + i * cell, x * windows.stride_px + j * cell
+                    said = chances[i * grid + j, :, y, x]
+                    for value in labels[top : top + cell, left : left + cell].flat:
+                        if value == 255:
+                            continue
+                        weight += 1
+                        surprise -= np.log(said[:2].sum() if value == 254 else said[value])
+    return surprise / max(weight, 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(windows_strategy, seeds, st.booleans())
+def test_the_loss_is_the_mean_over_known_pixels_of_what_each_may_be(
+    windows: Windows, seed: int, partly: bool
+) -> None:
+    """With and without pixels that are only known not to be differentiated."""
+    chance = np.random.default_rng(seed)
+    shape = (windows.size_px + windows.stride_px, windows.size_px)
+    choices = np.array([0, 1, 2, 255, 254] if partly else [0, 1, 2, 255], np.uint8)
+    labels = choices[chance.integers(0, len(choices), shape)]
+    grid = windows.grids[-1]
+    rows, columns = (windows.positions(length) for length in shape)
+    logits = torch.from_numpy(chance.normal(0, 3, (1, grid * grid, 3, rows, columns)))
+    fast = pmf_loss({grid: logits}, torch.from_numpy(labels)[None], windows, {grid: 1.0})
+    slow = loss_pixel_by_pixel(logits, labels, windows, grid)
+    np.testing.assert_allclose(fast.item(), slow, rtol=1e-5)
+
+
+@pytest.mark.parametrize("odds", [0.01, 0.5, 1.0, 30.0])
+def test_not_differentiated_says_nothing_of_background_against_undifferentiated(
+    odds: float,
+) -> None:
+    """Once the differentiated class is ruled out, there is nothing left to learn from it."""
+    windows = Windows(8, 8, (1,))
+    labels = torch.full((1, 8, 8), NOT_DIFFERENTIATED, dtype=torch.uint8)
+
+    def slope_at(differentiated: float) -> torch.Tensor:
+        logits = torch.tensor([1.0, odds, differentiated]).log().reshape(1, 1, 3, 1, 1)
+        logits.requires_grad_()
+        loss = pmf_loss({1: logits}, labels, windows, {1: 1.0})
+        return torch.autograd.grad(loss, logits)[0].flatten()
+
+    assert slope_at(1e-9).abs().max() < 1e-6
+    pull = slope_at(2.0)
+    assert pull[2] > 0.05
+    assert pull[:2].max() < 0
+
+
+def test_the_loss_of_partly_known_cells_is_least_at_their_shares() -> None:
+    """A quarter differentiated, a quarter background, half not differentiated: of the half nothing
+    is learnt but that it is background (the only other class that is seen)."""
+    windows = Windows(8, 8, (1,))
+    labels = torch.full((1, 8, 8), NOT_DIFFERENTIATED, dtype=torch.uint8)
+    labels[:, :4, :4], labels[:, :4, 4:] = 2, 0
+    best = torch.tensor([0.75, 1e-9, 0.25]).log().reshape(1, 1, 3, 1, 1)
+    least = pmf_loss({1: best}, labels, windows, {1: 1.0})
+    for seed in range(20):
+        other = torch.randn(best.shape, generator=torch.Generator().manual_seed(seed))
+        assert pmf_loss({1: other}, labels, windows, {1: 1.0}) > least
+
+
+@pytest.mark.parametrize("certain", [0, 1, 2])
+def test_a_network_that_is_certain_gives_a_finite_loss(certain: int) -> None:
+    windows = Windows(8, 8, (1,))
+    labels = torch.full((1, 8, 8), NOT_DIFFERENTIATED, dtype=torch.uint8)
+    logits = torch.zeros((1, 1, 3, 1, 1))
+    logits[:, :, certain] = 200.0
+    logits.requires_grad_()
+    loss = pmf_loss({1: logits}, labels, windows, {1: 1.0})
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    np.testing.assert_allclose(loss.item(), 200 - np.log(2) if certain == 2 else 0.0, atol=1e-3)
+
+
+def test_not_differentiated_is_no_class_of_a_pmf() -> None:
+    labels = torch.full((1, 8, 8), NOT_DIFFERENTIATED, dtype=torch.uint8)
+    pmfs, weight = cell_pmfs(labels, Windows(8, 8, (1,)), 1)
+    assert not pmfs.any()
+    assert not weight.any()
+    assert not one_hot(labels).any()
 
 
 @settings(max_examples=15, deadline=None)
