@@ -21,6 +21,7 @@ from model.starter.held_out import KINDS
 from model.starter.measuring import FieldScore, as_text, scores_of, table_of
 from model.starter.progress import say
 from model.starter.recipe import make_starter
+from model.starter.training_fields import simulated_fields
 
 
 def main() -> None:
@@ -32,6 +33,9 @@ def main() -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, help="folder for the new model")
+    what.add_argument(
+        "--draw", action="store_true", help="only draw the simulated fields into --work"
+    )
     what.add_argument(
         "--measure", type=Path, metavar="FOLDER", help="measure the model there on the real fields"
     )
@@ -57,6 +61,9 @@ def main() -> None:
     torch.set_num_threads(wanted.threads)
     cv2.setNumThreads(1)
     try:
+        if wanted.draw:
+            simulated_fields(wanted.fields, wanted.work, wanted.jobs)
+            return
         if wanted.measure:
             _measure(wanted)
             return

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +36,7 @@ from model.starter.held_out import (
     is_held_out,
 )
 from model.starter.local_contrast import reference_labels, well_of
+from model.starter.real_images import burnt_in, images_of
 from model.starter.settings import (
     IPS_FIELDS_PIXEL_SIZE_UM,
     SPREAD_CELLS_PIXEL_SIZE_UM,
@@ -44,7 +44,6 @@ from model.starter.settings import (
 )
 
 HEALTHY: Final = (HIPSC, PASSAGE, SIX_WELL, WHOLE_WELLS)
-IMAGE_SUFFIXES: Final = (".jpg", ".png", ".tiff")
 ROUNDS: Final = 400
 
 
@@ -91,28 +90,6 @@ class FieldScore:
         if self.true_fraction is None:
             return None
         return abs((self.fraction or 0.0) - self.true_fraction)
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Image files by name; none where there is no such folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def images_of(data: Path, kind: str) -> list[Path]:
-    """The image files of a kind, in images/ or in the folder itself."""
-    inner = data / kind / "images"
-    return pictures_in(inner if inner.is_dir() else data / kind)
-
-
-def burnt_in(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a scale bar stands: the unknown block in the bottom right corner of a label map."""
-    unknown = (labels == UNKNOWN).astype(np.uint8)
-    block = cv2.morphologyEx(unknown, cv2.MORPH_OPEN, np.ones((41, 41), np.uint8))
-    _, parts = cv2.connectedComponents(block)
-    corner = int(parts[-1, -1])
-    return np.asarray(parts == corner) if corner else np.zeros(labels.shape, dtype=bool)
 
 
 def real_fields(data: Path, kind: str, *, every: bool) -> Iterator[RealField]:

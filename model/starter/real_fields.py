@@ -1,23 +1,43 @@
-"""The few real images that the starter model may learn from, and which of them are held out."""
+"""The few real images that the starter model learns from, and the labels that it learns there.
+
+Of healthy cultures it is known that nothing in them is differentiated, debris and dead cells
+included, even where nobody can say how far a colony reaches: pixels along unsure borders are
+`NOT_DIFFERENTIATED`. Only what was not imaged, such as a burnt-in bar, is unknown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import UNKNOWN, CellClass
-from model.dataset import LabelledImage, TrainingField, prepare, read_folder, read_pixel_sizes
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
+from model.dataset import (
+    PIXEL_SIZES,
+    LabelledImage,
+    TrainingField,
+    prepare,
+    read_pixel_sizes,
+)
 from model.labelled_files import read_image, read_labels
 from model.preprocessing import Normalisation, at_working_scale, normalise
+from model.starter.held_out import (
+    HIPSC,
+    PASSAGE,
+    SIX_WELL,
+    SPREAD,
+    WHOLE_WELLS,
+    is_held_out,
+)
 from model.starter.local_contrast import local_contrast_labels, well_of
 from model.starter.progress import say
+from model.starter.real_images import burnt_in, images_of
 from model.starter.settings import (
-    HELD_EVERY,
+    SHARES,
     SPREAD_CELLS_PIXEL_SIZE_UM,
     UM_PER_PIXEL,
     WELL_DIAMETER_UM,
@@ -25,99 +45,147 @@ from model.starter.settings import (
 from model.train import FieldGroup
 
 WALL_UM: Final = 150.0
+SCALE_SPREADS: Final[Mapping[str, float]] = {
+    HIPSC: 0.3,
+    PASSAGE: 0.25,
+    SIX_WELL: 0.25,
+    WHOLE_WELLS: 0.2,
+    SPREAD: 0.3,
+}
+SURE_CELLS_UM: Final = 2.0
+SURE_BACKGROUND_UM: Final = 6.0
+"""How far inside a draft's outline cells, and background, are taken for sure."""
+LEAST_GAP_UM2: Final = 40_000.0
+"""In grown cultures smaller holes of a draft may be dense centres of colonies that it missed."""
+GAP_UM: Final = 6.0
+GAP_SHARE: Final = 0.4
+AROUND_CELL_UM: Final = 7.0
 
 
 def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingField]]]:
-    """Real fields to train on by kind, and those held back. Kinds that are missing are left out."""
+    """Real fields to train on by kind, and those held back. Kinds that are missing are left out.
+
+    Raises DataError.
+    """
     groups: list[FieldGroup] = []
     held: dict[str, list[TrainingField]] = {}
-
-    def take(name: str, fields: Sequence[TrainingField], share: float, spread: float) -> None:
-        kept = [one for i, one in enumerate(fields) if i % HELD_EVERY != 1]
-        held[name] = [one for i, one in enumerate(fields) if i % HELD_EVERY == 1]
+    for kind, read in _READERS.items():
+        fields = list(read(data, kind))
+        kept = [one for one in fields if not is_held_out(kind, one.name)]
+        held[kind] = [one for one in fields if is_held_out(kind, one.name)]
         if kept:
-            groups.append(FieldGroup(name, kept, share, spread))
-        say(f"{name}: {len(kept)} fields to train on, {len(held[name])} held back")
-
-    take("hipsc_phase", _hipsc(data / "hipsc_phase"), 0.1, 0.3)
-    take("incubator_6well", _plate_imager(data / "incubator_6well"), 0.08, 0.25)
-    take("incubator_96well", _whole_wells(data / "incubator_96well"), 0.05, 0.2)
-    take("spread_cells_phase", _spread_cells(data / "spread_cells_phase"), 0.07, 0.35)
+            groups.append(FieldGroup(kind, kept, SHARES[kind], SCALE_SPREADS[kind]))
+        say(f"{kind}: {len(kept)} fields to train on, {len(held[kind])} held back")
     return groups, held
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        say(f"{folder}: not there; done without it")
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png", ".tiff"))
+def _labelled(data: Path, kind: str) -> Iterator[tuple[Path, NDArray[Any], NDArray[np.uint8]]]:
+    for path in images_of(data, kind):
+        labels = read_labels(data / kind / "labels" / f"{path.stem}.png")
+        yield path, read_image(path), labels
 
 
-def _hipsc(folder: Path) -> list[TrainingField]:
-    sizes = read_pixel_sizes(folder / "pixel_size_um.csv")
-    found = []
-    for path in pictures_in(folder / "images"):
-        labels = read_labels(folder / "labels" / f"{path.stem}.png")
-        one = LabelledImage(path.name, read_image(path), labels, sizes[path.name])
-        found.append(prepare(one, UM_PER_PIXEL, Normalisation()))
-    return found
+def _hipsc(data: Path, kind: str) -> Iterator[TrainingField]:
+    sizes = read_pixel_sizes(data / kind / PIXEL_SIZES)
+    for path, image, drawn in _labelled(data, kind):
+        labels = np.where(drawn == UNKNOWN, np.uint8(NOT_DIFFERENTIATED), drawn)
+        labels[burnt_in(drawn)] = UNKNOWN
+        yield _prepared(path.name, image, labels, sizes[path.name])
 
 
-def _plate_imager(folder: Path) -> list[TrainingField]:
-    found = []
-    for path in pictures_in(folder):
-        nothing = np.zeros(read_image(path).shape, dtype=np.uint8)
-        one = prepare(
-            LabelledImage(path.name, read_image(path), nothing, 1.0), UM_PER_PIXEL, Normalisation()
-        )
+def _passage(data: Path, kind: str) -> Iterator[TrainingField]:
+    sizes = read_pixel_sizes(data / kind / PIXEL_SIZES)
+    for path, image, draft in _labelled(data, kind):
+        labels = sure_of(draft, sizes[path.name], grown="_D1_" not in path.name)
+        yield _prepared(path.name, image, labels, sizes[path.name])
+
+
+def sure_of(draft: NDArray[np.uint8], pixel_size_um: float, *, grown: bool) -> NDArray[np.uint8]:
+    """What a drafted label map of a healthy culture is believed in.
+
+    draft : (H, W) uint8, 0, 1 and 255
+    grown : colonies have closed, so that small holes are rather what the draft missed
+    Returns (H, W) uint8: also 254 along borders and in such holes; 255 in the burnt-in bar.
+    """
+    cells = _well_inside(draft == CellClass.UNDIFFERENTIATED, SURE_CELLS_UM / pixel_size_um)
+    empty = _well_inside(draft == CellClass.BACKGROUND, SURE_BACKGROUND_UM / pixel_size_um)
+    if grown:
+        _, parts, numbers, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8))
+        small = numbers[:, cv2.CC_STAT_AREA] * pixel_size_um**2 < LEAST_GAP_UM2
+        empty &= ~small[parts]
+    labels = np.full(draft.shape, NOT_DIFFERENTIATED, dtype=np.uint8)
+    labels[empty] = CellClass.BACKGROUND
+    labels[cells] = CellClass.UNDIFFERENTIATED
+    labels[burnt_in(draft)] = UNKNOWN
+    return labels
+
+
+def _well_inside(mask: NDArray[np.bool_], distance_px: float) -> NDArray[np.bool_]:
+    """Pixels of the mask at least so far from what is not of it; the image's edge is no border."""
+    if mask.all():
+        return mask.copy()
+    away = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away > distance_px)
+
+
+def _plate_imager(data: Path, kind: str) -> Iterator[TrainingField]:
+    for path in images_of(data, kind):
+        image = read_image(path)
+        nothing = np.zeros(image.shape, dtype=np.uint8)
+        one = _prepared(path.name, image, nothing, 1.0)
         flat = cast(NDArray[np.float32], one.flat)
-        found.append(TrainingField(path.name, flat, local_contrast_labels(flat, UM_PER_PIXEL)))
-    return found
+        labels = local_contrast_labels(flat, UM_PER_PIXEL)
+        labels[labels == UNKNOWN] = NOT_DIFFERENTIATED
+        yield TrainingField(path.name, flat, labels)
 
 
-def _whole_wells(folder: Path) -> list[TrainingField]:
-    found = []
-    for path in pictures_in(folder):
+def _whole_wells(data: Path, kind: str) -> Iterator[TrainingField]:
+    for path in images_of(data, kind):
         image = read_image(path)
         inside, diameter = well_of(image)
         size = WELL_DIAMETER_UM / diameter
         height, width = (round(n * size / UM_PER_PIXEL / 8) * 8 for n in image.shape)
         levels, share = at_working_scale(image, (height, width), inside)
         flat = normalise(levels, share, UM_PER_PIXEL, Normalisation())
-        # The wall's shadow looks as rough as cells do: a strip along it is nobody's.
-        strip = round(WALL_UM / UM_PER_PIXEL)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * strip + 1, 2 * strip + 1))
-        wide = (np.asarray(share, dtype=np.float32) > 0.5).astype(np.uint8)
-        well = np.asarray(cv2.erode(wide, disc, borderValue=0) > 0)
+        wide = np.asarray(share, dtype=np.float32) > 0.5
+        # The wall's shadow looks as rough as cells do: along it nobody says whether cells are.
+        well = _well_inside(np.asarray(wide), WALL_UM / UM_PER_PIXEL)
         labels = local_contrast_labels(flat, UM_PER_PIXEL, inside=well)
-        found.append(TrainingField(path.name, flat, labels))
-    return found
+        labels[wide & (labels == UNKNOWN)] = NOT_DIFFERENTIATED
+        yield TrainingField(path.name, flat, labels)
 
 
-def _spread_cells(folder: Path) -> list[TrainingField]:
-    found = []
-    for path in pictures_in(folder / "images"):
-        cells = read_labels(folder / "labels" / f"{path.stem}.png") > 0
-        # Single cells are outlined here; in a culture the gaps between neighbours belong to
-        # their region, and what lies near a lone cell is nobody's.
-        near = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 18) > 0.3
-        far = ~(cv2.dilate(cells.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0)
-        labels = np.full(cells.shape, UNKNOWN, dtype=np.uint8)
-        labels[far] = CellClass.BACKGROUND
-        labels[near | cells] = CellClass.DIFFERENTIATED
-        one = LabelledImage(path.name, read_image(path), labels, SPREAD_CELLS_PIXEL_SIZE_UM)
-        found.append(prepare(one, UM_PER_PIXEL, Normalisation()))
-    return found
+def _spread_cells(data: Path, kind: str) -> Iterator[TrainingField]:
+    for path, image, drawn in _labelled(data, kind):
+        labels = as_regions(drawn > 0, SPREAD_CELLS_PIXEL_SIZE_UM)
+        yield _prepared(path.name, image, labels, SPREAD_CELLS_PIXEL_SIZE_UM)
 
 
-def labelled_pictures(folder: Path) -> list[LabelledImage]:
-    return read_folder(folder) if folder.is_dir() else []
+def as_regions(cells: NDArray[np.bool_], pixel_size_um: float) -> NDArray[np.uint8]:
+    """Regions of differentiated cells from outlines of single ones.
+
+    In a culture the narrow gaps between neighbours belong to their region; a strip along a cell is
+    nobody's; all else is background.
+    """
+    sigma, strip = GAP_UM / pixel_size_um, AROUND_CELL_UM / pixel_size_um
+    near = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), sigma) > GAP_SHARE
+    labels = np.full(cells.shape, UNKNOWN, dtype=np.uint8)
+    labels[_well_inside(~cells, strip)] = CellClass.BACKGROUND
+    labels[near | cells] = CellClass.DIFFERENTIATED
+    return labels
 
 
-def held_names(real: Path) -> dict[str, set[str]]:
-    kinds = ("hipsc_phase", "incubator_6well", "incubator_96well", "spread_cells_phase")
-    held = {}
-    for kind in kinds:
-        folder = real / kind / "images" if (real / kind / "images").is_dir() else real / kind
-        held[kind] = {p.name for i, p in enumerate(pictures_in(folder)) if i % HELD_EVERY == 1}
-    return held
+def _prepared(
+    name: str, image: NDArray[Any], labels: NDArray[np.uint8], pixel_size_um: float
+) -> TrainingField:
+    one = LabelledImage(name, image, labels, pixel_size_um)
+    return prepare(one, UM_PER_PIXEL, Normalisation())
+
+
+_READERS: Final[Mapping[str, Callable[[Path, str], Iterator[TrainingField]]]] = {
+    HIPSC: _hipsc,
+    PASSAGE: _passage,
+    SIX_WELL: _plate_imager,
+    WHOLE_WELLS: _whole_wells,
+    SPREAD: _spread_cells,
+}

@@ -3,14 +3,15 @@
     python -m model.starter --out model/weights/starter --minutes 60 --real DATA
 
 It learns from simulated fields (`model.simulation`), whose truth is exact, and, where the folder is
-given, from real fields that may be used for it: hiPSC phase contrast with labels, single spread
-cells (as differentiated-like cells), and a plate imager's brightfield fields whose labels are made
-here by a local-contrast threshold. Some of each are held back for measuring; the model card names
-them.
+given, from real fields that may be used for it: hiPSC phase contrast with labels, healthy cultures
+after a passage, single spread cells (as differentiated-like cells), and a plate imager's
+brightfield fields whose labels are made here by a local-contrast threshold. Whole lines, plates and
+sequences are held back for measuring (`model.starter.held_out`); the model card names them.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,37 +22,31 @@ import numpy as np
 import torch
 
 from model.checkpoint import Manifest, Model, load_model, save_model
-from model.classes import UNKNOWN, CellClass
-from model.dataset import LabelledImage, prepare
+from model.classes import CellClass
+from model.dataset import LabelledImage, TrainingField, prepare
 from model.evaluate import evaluate
-from model.labelled_files import read_image
-from model.metrics import differentiated_fraction
+from model.metrics import Confusion, confusion, fraction_error
 from model.network import PmfCNN, PmfCNNConfig, multiply_adds_per_pixel
 from model.pmf_segmenter import PmfSegmenter
-from model.preprocessing import Normalisation
-from model.segmentation import Segmenter
+from model.preprocessing import Normalisation, bend
+from model.segmentation import Segmenter, label_map
 from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 from model.starter.card import card, short
-from model.starter.local_contrast import reference_labels, well_of
+from model.starter.measuring import scores_of, table_of
 from model.starter.progress import say, tell
-from model.starter.real_fields import held_names, labelled_pictures, pictures_in, real_groups
-from model.starter.settings import (
-    IPS_FIELDS_PIXEL_SIZE_UM,
-    STARTER_CONFIG,
-    STARTER_SETTINGS,
-    UM_PER_PIXEL,
-    WELL_DIAMETER_UM,
-)
+from model.starter.real_fields import real_groups
+from model.starter.settings import SHARES, STARTER_CONFIG, STARTER_SETTINGS, UM_PER_PIXEL
 from model.starter.training_fields import (
     EMPTY_DISHES,
-    EMPTY_SHARE,
     TESTED_SEEDS,
     empty_dishes,
     simulated_fields,
+    simulation_version,
 )
 from model.train import FieldGroup, TrainingSettings, fit, held_out_score, steps_in
 
 NOISE_PICTURES: Final = 40
+VALIDATION_FIELDS: Final = 40
 FIRST_VALIDATION_SEED: Final = 6000
 """Those from here on are for choosing while training; those before are for the final scores."""
 
@@ -86,7 +81,7 @@ def make_starter(
     fields = simulated_fields(count, work, jobs)
     groups, held = real_groups(real) if real else ([], {})
     names = {group.name: [one.name for one in group.fields] for group in groups}
-    groups.append(FieldGroup("empty", empty_dishes(), EMPTY_SHARE, 0.1))
+    groups.append(FieldGroup("empty", empty_dishes(), SHARES["empty"], 0.1))
     share = 1.0 - sum(group.share for group in groups)
     groups.append(FieldGroup("simulated", fields, share))
     torch.manual_seed(seed)
@@ -95,19 +90,8 @@ def make_starter(
     say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP per megapixel at the working scale")
     if steps is None:
         steps = _steps(work / "steps", lambda: steps_in(minutes, network, groups, settings))
-    manifest = Manifest("starter", config, UM_PER_PIXEL)
-    tests = [
-        prepare(simulated(FIRST_VALIDATION_SEED + i), UM_PER_PIXEL, Normalisation())
-        for i in range(40)
-    ]
-
-    def validate(one: PmfCNN) -> float:
-        score = held_out_score(one, manifest, tests)
-        parts = {kind: held_out_score(one, manifest, some) for kind, some in held.items()}
-        told = " ".join(f"{kind}={value:.3f}" for kind, value in parts.items())
-        say(f"held out: simulated={score:.3f} {told}")
-        return score
-
+    shares = {group.name: round(group.share, 3) for group in groups}
+    run = json.dumps([simulation_version(), count, names, shares, settings.to_json(), started_from])
     trained = fit(
         network,
         groups,
@@ -116,21 +100,64 @@ def make_starter(
         seed=seed,
         work=work,
         progress=tell,
-        measure=validate,
+        measure=_validation(held),
+        run=run,
     )
     facts = {
         "simulated_fields": count,
         "first_simulation_seed": FIRST_TRAINING_SEED,
         "real": names,
         "empty_dishes": EMPTY_DISHES,
+        "simulation": simulation_version(),
         "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
-        "shares": {group.name: round(group.share, 3) for group in groups},
+        "shares": shares,
         "steps": steps,
         "seed": seed,
         "settings": settings.to_json(),
         "layers_from": started_from,
     }
     return publish(out, trained, facts, real)
+
+
+def _validation(held: Mapping[str, Sequence[TrainingField]]) -> Callable[[PmfCNN], float]:
+    """Score on simulated fields that is kept while training; real kinds are told beside it."""
+    manifest = Manifest("starter", STARTER_CONFIG, UM_PER_PIXEL)
+    drawn = [
+        prepare(simulated(FIRST_VALIDATION_SEED + i), UM_PER_PIXEL, Normalisation())
+        for i in range(VALIDATION_FIELDS)
+    ]
+
+    def validate(network: PmfCNN) -> float:
+        own = replace(manifest, network=network.config)
+        score = held_out_score(network, own, drawn)
+        say(f"held out: simulated: mean Jaccard {score:.3f}")
+        for kind, some in held.items():
+            if some:
+                say(f"held out: {kind}: {_told(network, own, some)}")
+        return score
+
+    return validate
+
+
+def _told(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) -> str:
+    """Jaccard by class, and how wrong the differentiated fraction is, on prepared fields."""
+    segmenter = PmfSegmenter(Model(network, manifest))
+    counts = np.zeros((len(CellClass), len(CellClass)), dtype=np.int64)
+    errors = []
+    for one in held:
+        flat = bend(np.asarray(one.flat, dtype=np.float32))
+        shape = (one.labels.shape[0], one.labels.shape[1])
+        labels = label_map(segmenter.probabilities(flat), shape)
+        counts += confusion(one.labels, labels).counts
+        errors.append(fraction_error(one.labels, labels))
+    known = [error for error in errors if error is not None]
+    pooled = Confusion(counts)
+    by_class = ", ".join(
+        f"{c.name.lower()} {pooled.jaccard[int(c)]:.3f}" for c in CellClass if counts[int(c)].any()
+    )
+    if not known:
+        return by_class
+    return f"{by_class}; fraction wrong by {np.mean(known):.3f}, worst {max(known):.3f}"
 
 
 def take_layers(network: PmfCNN, base: Path) -> str:
@@ -150,7 +177,7 @@ def take_layers(network: PmfCNN, base: Path) -> str:
 def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | None) -> Manifest:
     """Calibrate and measure a trained network and write it with its card."""
     bare = Model(trained, Manifest("starter", trained.config, UM_PER_PIXEL))
-    validation = [simulated(FIRST_VALIDATION_SEED + i) for i in range(40)]
+    validation = [simulated(FIRST_VALIDATION_SEED + i) for i in range(VALIDATION_FIELDS)]
     temperature = best_temperature(bare, validation)
     bare = Model(trained, replace(bare.manifest, temperature=temperature))
     say(f"temperature {temperature}; measuring")
@@ -177,46 +204,8 @@ def measure(segmenter: Segmenter, real: Path | None) -> dict[str, Any]:
         drawn = evaluate(segmenter, (simulated(seed) for seed in seeds))
         scores[f"simulated, seeds {seeds[0]} to {seeds[-1]}"] = short(drawn)
     scores["white noise"] = noise_called_cells(segmenter)
-    if real is None:
-        return scores
-    held = held_names(real)
-    pictures = labelled_pictures(real / "hipsc_phase")
-    hipsc = [one for one in pictures if one.name in held["hipsc_phase"]]
-    if hipsc:
-        scores["hipsc_phase, held back"] = short(evaluate(segmenter, hipsc))
-    ips = labelled_pictures(real / "ips_fields")
-    if ips:
-        assumed = [replace(one, pixel_size_um=IPS_FIELDS_PIXEL_SIZE_UM) for one in ips]
-        scores["ips_fields, never trained on"] = short(evaluate(segmenter, assumed))
-    for kind, well in (("incubator_6well", False), ("incubator_96well", True)):
-        rows = []
-        for path in pictures_in(real / kind):
-            if path.name not in held[kind]:
-                continue
-            image = read_image(path)
-            inside, size = None, 1.0
-            if well:
-                inside, diameter = well_of(image)
-                size = WELL_DIAMETER_UM / diameter
-            found = segmenter.segment(image, size, inside=inside).labels
-            reference = reference_labels(image, size, inside)
-            known = (found != UNKNOWN) & (reference != UNKNOWN)
-            rows.append(
-                (
-                    differentiated_fraction(found) or 0.0,
-                    float((found[known] != 0).mean()),
-                    float((reference[known] != 0).mean()),
-                )
-            )
-        if rows:
-            table = np.array(rows)
-            scores[f"{kind}, held back"] = {
-                "images": len(rows),
-                "differentiated_fraction_mean": round(float(table[:, 0].mean()), 4),
-                "differentiated_fraction_worst": round(float(table[:, 0].max()), 4),
-                "confluence_error_mean": round(float(abs(table[:, 1] - table[:, 2]).mean()), 4),
-                "confluence_error_worst": round(float(abs(table[:, 1] - table[:, 2]).max()), 4),
-            }
+    if real is not None:
+        scores["real"] = table_of(scores_of(segmenter, real))
     return scores
 
 

@@ -1,7 +1,8 @@
-"""What the starter model is: its network, its scale, and how it learns."""
+"""What the starter model is: its network, its scale, and how and from what it learns."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from model.network import PmfCNNConfig
@@ -18,8 +19,16 @@ STARTER_CONFIG: Final = PmfCNNConfig(
     context_channels=128,
     view_channels=64,
 )
+SHARES: Final[Mapping[str, float]] = {
+    "hipsc_phase": 0.08,
+    "passage": 0.16,
+    "incubator_6well": 0.06,
+    "incubator_96well": 0.04,
+    "spread_cells_phase": 0.09,
+    "empty": 0.04,
+}
+"""Shares of the crops by kind of picture; the rest comes from simulated fields."""
 STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8)
-HELD_EVERY: Final = 4
 WELL_DIAMETER_UM: Final = 6400.0
 SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.8708
 """By the private tag 65326 of the source's raw TIFFs."""

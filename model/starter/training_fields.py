@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import math
 import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model import preprocessing, simulation
 from model.dataset import LabelledImage, TrainingField, prepare
 from model.preprocessing import Normalisation
 from model.simulation.labelled import FIELD_UM, FIRST_TRAINING_SEED, simulated
@@ -23,45 +26,82 @@ FIELD_PX: Final = round(FIELD_UM / UM_PER_PIXEL)
 TESTED_SEEDS: Final = (1000, 3000)
 """Where the two hundreds of simulated fields begin that the card's scores are of."""
 EMPTY_DISHES: Final = 64
-EMPTY_SHARE: Final = 0.05
+DISHES: Final = "incubator.py"
+"""In the simulation's folder, but of no influence on single fields."""
 
 
-def _simulate_into(job: tuple[int, Path, Path, int, int]) -> int:
-    place, flats, labels, seed, count = job
+@dataclass(frozen=True)
+class _Store:
+    """Simulated fields on disk, field after field, and a mark of each that is drawn.
+
+    version : of what draws them, in the files' names: fields of another simulation are never taken
+        for those of this one
+    """
+
+    folder: Path
+    count: int
+    version: str
+
+    def _map(self, ending: str, kind: type[np.generic], *shape: int) -> NDArray[Any]:
+        path = self.folder / f"simulated-{self.count}-{self.version}.{ending}"
+        length = self.count * math.prod(shape) * np.dtype(kind).itemsize
+        with path.open("ab") as file:
+            # A file that is lengthened holds zeros: nothing is marked as drawn.
+            file.truncate(length)
+        return np.memmap(path, kind, "r+", shape=(self.count, *shape))
+
+    def open(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Normalised grey levels (n, H, W) float16, labels (n, H, W) uint8, marks (n,) uint8."""
+        return (
+            self._map("f16", np.float16, FIELD_PX, FIELD_PX),
+            self._map("u8", np.uint8, FIELD_PX, FIELD_PX),
+            self._map("drawn", np.uint8),
+        )
+
+
+def simulation_version() -> str:
+    """Short hash over the sources that decide how a simulated field looks."""
+    digest = hashlib.sha256()
+    room = Path(simulation.__file__).parent
+    for path in (*sorted(room.glob("*.py")), Path(preprocessing.__file__)):
+        if path.name != DISHES:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _simulate_into(job: tuple[_Store, int, int]) -> int:
+    store, place, seed = job
     cv2.setNumThreads(1)
     one = prepare(simulated(seed), UM_PER_PIXEL, Normalisation())
-    shape = (count, FIELD_PX, FIELD_PX)
-    size = (FIELD_PX, FIELD_PX)
-    if one.labels.shape != size:
+    if one.labels.shape != (FIELD_PX, FIELD_PX):
         raise AssertionError(one.labels.shape)
-    flat_map = np.memmap(flats, np.float16, "r+", shape=shape)
-    label_map = np.memmap(labels, np.uint8, "r+", shape=shape)
-    flat_map[place] = np.clip(one.flat, -1000, 1000)
-    label_map[place] = one.labels
+    flats, labels, drawn = store.open()
+    flats[place] = np.clip(one.flat, -1000, 1000)
+    labels[place] = one.labels
+    drawn[place] = 1
     return place
 
 
 def simulated_fields(count: int, work: Path, jobs: int = 1) -> list[TrainingField]:
-    """Simulated fields for training, drawn once and then kept in the work folder."""
+    """Simulated fields for training, drawn once and then kept in the work folder.
+
+    Drawing that was cut off goes on where it stood.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    flats, labels = work / f"simulated-{count}.f16", work / f"simulated-{count}.u8"
-    done = work / f"simulated-{count}.done"
-    shape = (count, FIELD_PX, FIELD_PX)
-    if not done.exists():
-        np.memmap(flats, np.float16, "w+", shape=shape).flush()
-        np.memmap(labels, np.uint8, "w+", shape=shape).flush()
-        tasks = [(i, flats, labels, FIRST_TRAINING_SEED + i, count) for i in range(count)]
+    store = _Store(work, count, simulation_version())
+    flats, labels, drawn = store.open()
+    missing = np.flatnonzero(drawn == 0).tolist()
+    if missing:
+        say(f"{len(missing)} of {count} fields to simulate, version {store.version}")
+        tasks = [(store, place, FIRST_TRAINING_SEED + place) for place in missing]
         # Forking a process whose libraries hold threads is how programs come to hang.
         fresh = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=fresh) as workers:
-            for number in workers.map(_simulate_into, tasks, chunksize=8):
+            for number, _ in enumerate(workers.map(_simulate_into, tasks, chunksize=8)):
                 if number % 200 == 199:
-                    say(f"simulated {number + 1} of {count} fields")
-        done.touch()
-    flat_map = np.memmap(flats, np.float16, "r", shape=shape)
-    label_map = np.memmap(labels, np.uint8, "r", shape=shape)
+                    say(f"simulated {number + 1} of {len(missing)} fields")
     return [
-        TrainingField(f"simulated {FIRST_TRAINING_SEED + i}", flat_map[i], label_map[i])
+        TrainingField(f"simulated {FIRST_TRAINING_SEED + i}", flats[i], labels[i])
         for i in range(count)
     ]
 

@@ -19,13 +19,12 @@ from model.segmentation import Segmentation
 from model.starter.held_out import HELD_OUT, IPS, KINDS, group_of, is_held_out
 from model.starter.measuring import (
     as_text,
-    burnt_in,
-    images_of,
     real_fields,
     score_field,
     scores_of,
     table_of,
 )
+from model.starter.real_images import burnt_in, images_of
 from model.strips import Rows
 
 DATA = Path(os.environ.get("COLONYWATCH_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -220,7 +219,7 @@ def test_the_shipped_model_can_be_measured_by_the_command(tmp_path: Path) -> Non
         (["--measure", "model/weights/starter"], 2, "name it with --real"),
         (["--measure", "nowhere", "--real", "."], 1, "nowhere"),
         (["--measure", "model/weights/starter", "--real", "model"], 1, "no real fields in it"),
-        ([], 2, "one of the arguments --out --measure is required"),
+        ([], 2, "one of the arguments --out --draw --measure is required"),
     ],
 )
 def test_wrong_use_is_told(wanted: list[str], code: int, told: str) -> None:
