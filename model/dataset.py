@@ -114,9 +114,11 @@ def read_labelled(
     suffixes: Sequence[str] = IMAGE_SUFFIXES,
     least_classes: int = 2,
     sure: bool = False,
+    labels: Path | None = None,
 ) -> LabelledFolder:
     """All labelled images of a folder, and which images have no labels.
 
+    labels : folder of the labels where it is not labels/ (a second rater's, for example)
     read_picture : reader of the images; by default plain PNG, TIFF and JPEG without a pixel size
     pixel_size_um : of images for which neither their file nor the table says it
     suffixes : of the files in images/ that are images
@@ -127,7 +129,7 @@ def read_labelled(
         labels for one image, sizes that do not fit, unknown values or names, broken files, outlines
         outside the image, pixel sizes that contradict each other, too few classes in all.
     """
-    pictures, labels = _both_folders(folder)
+    pictures, labels = _both_folders(folder, labels)
     problems: list[str] = []
     drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
     seen = _by_stem(pictures, suffixes, problems)
@@ -155,7 +157,7 @@ def read_labelled(
     if not problems and not sure:
         _ask_about_labels(found, maps, pairs, labels)
     if not problems:
-        problems += _nothing_to_learn(found, folder, least_classes)
+        problems += _nothing_to_learn(found, folder, labels, least_classes)
     if problems:
         raise DataError(*problems)
     return LabelledFolder(
@@ -165,8 +167,8 @@ def read_labelled(
     )
 
 
-def _both_folders(folder: Path) -> tuple[Path, Path]:
-    pictures, labels = folder / "images", folder / "labels"
+def _both_folders(folder: Path, labels: Path | None) -> tuple[Path, Path]:
+    pictures, labels = folder / "images", labels or folder / "labels"
     missing = [
         f"{part}: no such folder; labelled data are a folder with images/ and labels/ in it"
         for part in (pictures, labels)
@@ -302,7 +304,7 @@ def _plain(path: Path) -> GreyImage:
 
 
 def _nothing_to_learn(
-    images: Iterable[LabelledImage], folder: Path, least_classes: int
+    images: Iterable[LabelledImage], folder: Path, labels: Path, least_classes: int
 ) -> list[str]:
     """Why nobody could learn to tell anything apart from these; empty where one could."""
     values: set[int] = set()
@@ -314,12 +316,12 @@ def _nothing_to_learn(
             empty.append(image.name)
     if not values and not empty:
         return [
-            f"{folder}: no label map in labels/; add <stem>.png, .tif, .geojson or .json for some "
-            "of the images",
-            *_passed_over(folder / "labels"),
+            f"{folder}: no label map in {labels.name}/; add <stem>.png, .tif, .geojson or .json "
+            "for some of the images",
+            *_passed_over(labels),
         ]
     problems = [
-        f"{folder}: every pixel of the labels of {name} is 255 (unknown); label some regions, or "
+        f"{labels}: every pixel of the labels of {name} is 255 (unknown); label some regions, or "
         "take these labels out"
         for name in empty
     ]

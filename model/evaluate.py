@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,15 @@ from model.metrics import (
     differentiated_fraction,
     fraction_error,
     has_fraction,
+    paired_bootstrap,
+    paired_bootstrap_of_jaccard,
     rank_correlation,
     reliability,
     true_fraction,
 )
 from model.predict import ModelError, Segmentation, Segmenter, load_segmenter
 from model.preprocessing import spread_evenly, to_grey
+from model.raters import RatedField, RaterAgreement, rated
 from model.scale import FindsScale, Setup, by_setup, estimate_scale, segment_as
 
 
@@ -96,6 +99,8 @@ class Evaluation:
 
     Pixels are pooled over the images; the interval is that of the mean Jaccard when images are
     drawn anew (95 %).
+
+    raters : where a second rater labelled some of the images: how far the two agree
     """
 
     model: str
@@ -103,6 +108,7 @@ class Evaluation:
     fields: tuple[FieldScore, ...]
     reliability: Reliability
     class_reliability: tuple[Reliability, ...]
+    raters: RaterAgreement | None = None
 
     @property
     def boundary(self) -> BoundaryMatches:
@@ -135,8 +141,11 @@ class Evaluation:
         errors = [one.fraction_error for one in self.fields if one.fraction_error is not None]
         return float(np.mean(errors)) if errors else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain values; what is undefined is null."""
+    def to_json(self, beside: Evaluation | None = None) -> dict[str, Any]:
+        """Everything as plain values; what is undefined is null.
+
+        beside : another model on the same images, to compare with
+        """
         pooled = self.confusion
         low, high = bootstrap_interval([one.confusion for one in self.fields])
         return {
@@ -162,21 +171,67 @@ class Evaluation:
                 "accuracy": [_number(v) for v in self.reliability.accuracy.tolist()],
                 "pixels": self.reliability.counts.tolist(),
             },
+            "compared": None if beside is None else self.ahead_of(beside),
+            "raters": None if self.raters is None else self.raters.to_json(),
             "fields": [one.to_json() for one in self.fields],
+        }
+
+    def ahead_of(self, other: Evaluation) -> dict[str, Any]:
+        """How far this model is ahead of another on the same images, as plain values.
+
+        Differences are paired by image, with 95 % intervals from drawing the images anew; the
+        fraction's is of its errors, so that ahead means nearer.
+        Raises ValueError where the two were measured on different images.
+        """
+        if [one.name for one in self.fields] != [one.name for one in other.fields]:
+            raise ValueError("two models can be compared on the same images only")
+        ours, theirs = ([one.confusion for one in some.fields] for some in (self, other))
+        jaccard, *of_jaccard = paired_bootstrap_of_jaccard(ours, theirs)
+        nearer, *of_nearer = paired_bootstrap(
+            [
+                math.nan
+                if ours.fraction_error is None or theirs.fraction_error is None
+                else theirs.fraction_error - ours.fraction_error
+                for ours, theirs in zip(self.fields, other.fields, strict=True)
+            ]
+        )
+        return {
+            "model": {"name": other.model, "sha256": other.model_sha256},
+            "mean_jaccard": _number(other.confusion.mean_jaccard),
+            "jaccard": _by_class(other.confusion.jaccard),
+            "mean_fraction_error": other.mean_fraction_error,
+            "mean_jaccard_ahead": _number(jaccard),
+            "mean_jaccard_ahead_interval": [_number(value) for value in of_jaccard],
+            "fraction_error_ahead": _number(nearer),
+            "fraction_error_ahead_interval": [_number(value) for value in of_nearer],
+            "fields": [
+                {
+                    "name": one.name,
+                    "pixel_error": _number(one.pixel_error),
+                    "differentiated_fraction": one.found_fraction,
+                }
+                for one in other.fields
+            ],
         }
 
 
 def evaluate(
-    segmenter: Segmenter, images: Iterable[LabelledImage], show: Show | None = None
+    segmenter: Segmenter,
+    images: Iterable[LabelledImage],
+    show: Show | None = None,
+    *,
+    second_rater: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Evaluation:
     """Segment labelled images and compare.
 
     images : of a sequence, those without a pixel size that were taken alike get one scale; of
         what comes one by one each is taken for itself
     show : is given each image with what was found in it and its score
+    second_rater : image's name -> label map (H, W) of a second rater, of some of the images
     Raises DataError where there is no image.
     """
     fields: list[FieldScore] = []
+    both: list[RatedField] = []
     reliable: Reliability | None = None
     by_class: tuple[Reliability, ...] = ()
     assumed = assumed_sizes(segmenter, images) if isinstance(images, Sequence) else {}
@@ -204,11 +259,18 @@ def evaluate(
             found.assumed_pixel_size_um,
         )
         fields.append(score)
+        if second_rater and one.name in second_rater:
+            both.append(rated(one.name, truth, second_rater[one.name], labels))
         if show is not None:
             show(one, found, score)
     if reliable is None:
         raise DataError("no image to measure on; give a folder with images/ and labels/")
-    return Evaluation(segmenter.name, segmenter.sha256, tuple(fields), reliable, by_class)
+    raters = None
+    if both:
+        rated_by_both = {one.name for one in both}
+        alone = tuple(one.name for one in fields if one.name not in rated_by_both)
+        raters = RaterAgreement(tuple(both), alone)
+    return Evaluation(segmenter.name, segmenter.sha256, tuple(fields), reliable, by_class, raters)
 
 
 def assumed_sizes(segmenter: Segmenter, images: Sequence[LabelledImage]) -> dict[int, float]:

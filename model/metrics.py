@@ -10,7 +10,7 @@ Counts of images can be added up, so a score of many images pools their pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any, Final
@@ -66,6 +66,28 @@ class Confusion:
         """(C,) share of the true area that was found; NaN where there is none."""
         hit, true, _ = self._parts()
         return _ratio(hit, true)
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa: how much of the agreement that chance would not give is there.
+
+        1 where the two maps are the same, 0 where they agree as often as maps of the same areas
+        laid at random; NaN where no other agreement was possible (one class in both, or nothing).
+        Source: Cohen, Educational and Psychological Measurement 20 (1960) 37-46.
+        """
+        return _kappa(self.counts)
+
+    @property
+    def kappa_by_class(self) -> NDArray[np.float64]:
+        """(C,) Cohen's kappa of each class against all others; NaN as in `kappa`."""
+        hit, true, said = self._parts()
+        total = self.counts.sum()
+        return np.array(
+            [
+                _kappa(np.array([[h, t - h], [s - h, total - t - s + h]]))
+                for h, t, s in zip(hit, true, said, strict=True)
+            ]
+        )
 
     def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         return np.diag(self.counts), self.counts.sum(axis=1), self.counts.sum(axis=0)
@@ -327,17 +349,27 @@ def _binned(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int
 
 
 def bootstrap_interval(
-    confusions: Sequence[Confusion], *, seed: int = 0, rounds: int = 1000, level: float = 0.95
+    confusions: Sequence[Confusion],
+    *,
+    measure: Callable[[Confusion], float] = lambda pooled: pooled.mean_jaccard,
+    seed: int = 0,
+    rounds: int = 1000,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """Interval of the pooled mean Jaccard when images are drawn anew with replacement."""
+    """Interval of a measure of the pooled pixels when images are drawn anew with replacement.
+
+    measure : of the counts of all images together; their mean Jaccard by default
+    """
     if not any(one.counts.any() for one in confusions):
         return float("nan"), float("nan")
     chance = np.random.default_rng(seed)
     stack = np.stack([one.counts for one in confusions])
     scores = [
-        Confusion(stack[chance.integers(0, len(stack), len(stack))].sum(axis=0)).mean_jaccard
+        measure(Confusion(stack[chance.integers(0, len(stack), len(stack))].sum(axis=0)))
         for _ in range(rounds)
     ]
+    if np.isnan(scores).all():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -423,3 +455,16 @@ def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
 def _mean(values: NDArray[np.float64]) -> float:
     there = values[~np.isnan(values)]
     return float(there.mean()) if there.size else float("nan")
+
+
+def _kappa(counts: NDArray[np.int64]) -> float:
+    # Products of pixel numbers pass 2^63.
+    shares = counts.astype(np.float64)
+    total = float(shares.sum())
+    if not total:
+        return float("nan")
+    shares /= total
+    by_chance = float(shares.sum(axis=1) @ shares.sum(axis=0))
+    if by_chance >= 1 - 1e-12:
+        return float("nan")
+    return float((np.trace(shares) - by_chance) / (1 - by_chance))

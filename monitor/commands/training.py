@@ -14,11 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from monitor.capture.formats.reading import read_picture
-from monitor.capture.formats.sidecars import read_beside
-from monitor.capture.names.patterns import parse_name
-from monitor.capture.pixel_size import pixel_size_of
-from monitor.capture.quality.round_well import find_round_well
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -34,14 +29,14 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.config import Config
-from monitor.errors import CaptureError, ModelRefusedError, MonitorError, UsageError
+from monitor.commands.labelled_fields import labelled_fields
+from monitor.commands.labelled_fields import second_rater as labels_of_second
+from monitor.errors import ModelRefusedError, MonitorError, UsageError
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_view
 
 if TYPE_CHECKING:
     from model.dataset import LabelledImage
     from model.evaluate import FieldScore
-    from model.labelled_files import GreyImage
     from model.predict import Segmentation
     from model.tuning.settings import TuningProgress
     from monitor.outlets.figures.evaluation import FieldImages
@@ -118,7 +113,7 @@ def train(
     configured = settings.segmentation.model
     if base is None and configured != "starter":
         base = Path(configured)
-    images = _labelled(data, settings, pixel_size_um, least_classes=2, sure=sure)
+    images = labelled_fields(data, settings, pixel_size_um, least_classes=2, sure=sure)
     try:
         with _progress() as show:
             manifest = fine_tune(
@@ -200,6 +195,24 @@ def evaluate(
             help="Write report.html (with images), report.json and fields.csv there.",
         ),
     ] = None,
+    second_rater: Annotated[
+        Path | None,
+        typer.Option(
+            "--second-rater",
+            metavar="FOLDER",
+            readable=False,
+            help="Another person's labels of the same images; default: DATA/labels_2 if it exists.",
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare",
+            metavar="MODEL",
+            readable=False,
+            help="Another model (or starter) to compare with, image by image.",
+        ),
+    ] = None,
     pixel_size_um: PixelSizeOption = None,
     sure: SureOption = False,
     as_json: JsonOption = False,
@@ -208,7 +221,10 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled fields, and write a report.
 
-    Example: colonywatch evaluate my-fields --model models/line-7 --out report
+    Labels of a second person tell how far a model can be measured at all: their agreement is
+    reported beside the model's.
+
+    Example: colonywatch evaluate my-fields --model models/line-7 --compare starter --out report
     """
     # Long by its options: Typer takes them from the signature.
     from model.evaluate import evaluate as measure
@@ -221,7 +237,11 @@ def evaluate(
     settings = open_config(config, state)
     chosen = settings.segmentation.model if model is None else str(model)
     segmenter = load_segmenter(chosen, settings.compute.threads)
-    images = _labelled(data, settings, pixel_size_um, least_classes=1, sure=sure)
+    other = None
+    if compare is not None:
+        other = load_segmenter(str(compare), settings.compute.threads)
+    images = labelled_fields(data, settings, pixel_size_um, least_classes=1, sure=sure)
+    second = labels_of_second(data, second_rater, settings, images, sure=sure)
     pictures: dict[str, FieldImages] = {}
 
     def keep(one: LabelledImage, found: Segmentation, score: FieldScore) -> None:
@@ -229,7 +249,8 @@ def evaluate(
         if folder is not None:
             pictures[one.name] = _pictures(one, found)
 
-    document = measure(segmenter, images, keep).to_json()
+    measured = measure(segmenter, images, keep, second_rater=second)
+    document = measured.to_json(None if other is None else measure(other, images))
     if folder is not None:
         try:
             page = write_report(folder, document, pictures)
@@ -245,6 +266,8 @@ def evaluate(
 
 
 def _show_scores(document: Mapping[str, Any]) -> None:
+    from monitor.outlets.figures.raters import PAIRS, comparison_in_words, raters_in_words
+
     low, high = document["mean_jaccard_interval"]
     table = Table("class", "Jaccard", "Dice", "precision", "recall")
     for name in document["jaccard"]:
@@ -262,6 +285,18 @@ def _show_scores(document: Mapping[str, Any]) -> None:
         f"{percent(document['mean_fraction_error'])}; expected calibration error "
         f"{document['expected_calibration_error']}"
     )
+    for line in comparison_in_words(document):
+        out.print(line)
+    if document["raters"] is None:
+        return
+    table = Table("over the same pixels", "mean Jaccard", *document["jaccard"], "Cohen's kappa")
+    for pair, words in PAIRS.items():
+        one = document["raters"][pair]
+        values = [one["mean_jaccard"], *one["jaccard"].values(), one["kappa"]]
+        table.add_row(words, *("–" if value is None else f"{value:.3f}" for value in values))
+    show_table(table)
+    for line in raters_in_words(document):
+        out.print(line)
 
 
 def _pictures(one: LabelledImage, found: Segmentation) -> FieldImages:
@@ -293,74 +328,6 @@ def _pictures(one: LabelledImage, found: Segmentation) -> FieldImages:
 
 
 # ------------------------------------------------------------------------------------- parts
-
-
-def _labelled(
-    data: Path, config: Config, pixel_size_um: float | None, *, least_classes: int, sure: bool
-) -> list[LabelledImage]:
-    """The folder's labelled images, read as captures are. Raises MonitorError."""
-    from model.dataset import read_labelled
-    from model.labelled_files import DataError, DoubtfulLabelsError
-
-    try:
-        found = read_labelled(
-            data,
-            read_picture=_reader(config),
-            pixel_size_um=pixel_size_um,
-            least_classes=least_classes,
-            sure=sure,
-        )
-    except DoubtfulLabelsError as problem:
-        raise MonitorError(
-            f"{problem}\nIf the labels are right as they are: --labels-are-right"
-        ) from problem
-    except DataError as problem:
-        raise MonitorError(str(problem)) from problem
-    for note in found.notes:
-        say(note)
-    if found.without_labels:
-        some = ", ".join(shown(name) for name in found.without_labels[:5])
-        more = len(found.without_labels) - 5
-        count = len(found.without_labels)
-        what = "1 image has" if count == 1 else f"{count} images have"
-        left = "is" if count == 1 else "are"
-        say(
-            f"{what} no labels and {left} left out: {some}"
-            + (f" and {more} more" if more > 0 else "")
-        )
-    unsized = [one.name for one in found.images if one.pixel_size_um is None]
-    if unsized:
-        say(
-            f"{len(unsized)} of {len(found.images)} images have no pixel size: one is "
-            "assumed. Better give it: --pixel-size-um, or pixel_size_um.csv beside images/ "
-            "(columns "
-            "file,pixel_size_um)"
-        )
-    return list(found.images)
-
-
-def _reader(config: Config) -> Callable[[Path], GreyImage]:
-    from model.labelled_files import DataError, GreyImage
-
-    def read(path: Path) -> GreyImage:
-        source = config.source_of(path.absolute()) or config.unlisted
-        try:
-            picture = read_picture(path, zone=source.zone, channel=source.channel)
-        except CaptureError as problem:
-            raise DataError(str(problem)) from problem
-        try:
-            named = parse_name(path.absolute(), source.names, source.zone, source.start)
-        except CaptureError:
-            named = None  # any name will do here
-        sidecar = None
-        if named is not None:
-            sidecar = read_beside(path.absolute(), named.pattern, source.zone, named.channel)
-        well = find_round_well(picture.pixels)
-        inside = None if well is None else well.inside(picture.pixels.shape)
-        size = pixel_size_of(picture, named=named, sidecar=sidecar, settings=source, well=well).um
-        return GreyImage(picture.pixels, size, inside)
-
-    return read
 
 
 @contextmanager

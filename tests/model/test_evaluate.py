@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,43 @@ def test_an_image_without_a_known_pixel_has_no_error() -> None:
     assert values["fields"][0]["pixel_error"] is None
     assert values["mean_jaccard"] is None
     assert values["mean_boundary_f_score"] is None
+
+
+def test_a_second_rater_is_reported_where_there_is_one() -> None:
+    images = [labelled("a"), labelled("b"), labelled("c")]
+    second = {"a": images[0].labels, "c": np.full((120, 140), 255, np.uint8)}
+    values = evaluate(untrained(), images, second_rater=second).to_json()
+    assert [one["name"] for one in values["raters"]["fields"]] == ["a", "c"]
+    assert values["raters"]["labelled_by_one_only"] == ["b"]
+    assert values["raters"]["between_raters"]["kappa"] == 1.0
+    assert (
+        values["raters"]["model_and_first"]["jaccard"]
+        == values["raters"]["model_and_second"]["jaccard"]
+        == values["fields"][0]["jaccard"]
+    )
+    assert evaluate(untrained(), images).to_json()["raters"] is None
+
+
+def test_two_models_are_compared_image_by_image() -> None:
+    images = [labelled("a"), labelled("b"), labelled("c")]
+    ours = evaluate(untrained(), images)
+    told = ours.to_json(evaluate(untrained(), images))["compared"]
+    assert told["mean_jaccard_ahead"] == 0
+    assert told["mean_jaccard_ahead_interval"] == [0, 0]
+    assert told["fraction_error_ahead"] == 0
+    assert told["model"]["name"] == "untrained"
+    assert ours.to_json()["compared"] is None
+    with pytest.raises(ValueError, match="the same images only"):
+        ours.ahead_of(evaluate(untrained(), images[:2]))
+
+
+def test_the_nearer_fraction_is_ahead() -> None:
+    """Differences of errors are turned round: less error is better."""
+    images = [labelled("a"), labelled("b"), labelled("c")]
+    images = [replace(one, labels=one.labels * np.uint8(2)) for one in images]
+    wrong = evaluate(untrained(), images)
+    right = replace(wrong, fields=tuple(replace(one, fraction_error=0.0) for one in wrong.fields))
+    assert wrong.fields[0].fraction_error
+    told = right.ahead_of(wrong)
+    assert told["fraction_error_ahead"] == pytest.approx(wrong.fields[0].fraction_error, abs=1e-4)
+    assert told["fraction_error_ahead_interval"][0] > 0

@@ -254,6 +254,45 @@ def test_a_reliability_diagram_has_confidence_and_accuracy_by_bin() -> None:
     assert np.isnan(found.accuracy[0])
 
 
+# ------------------------------------------------------------------- agreement beyond chance
+
+
+@pytest.mark.parametrize(
+    ("counts", "kappa"),
+    [
+        ([[20, 5, 0], [10, 15, 0], [0, 0, 0]], 0.4),  # 70 % agree, chance gives 50 %
+        ([[5, 0, 0], [0, 7, 0], [0, 0, 9]], 1.0),
+        ([[25, 25, 0], [25, 25, 0], [0, 0, 0]], 0.0),
+        ([[0, 9, 0], [9, 0, 0], [0, 0, 0]], -1.0),
+        ([[9, 0, 0], [0, 0, 0], [0, 0, 0]], None),  # nothing else was possible
+        ([[0, 0, 0], [0, 0, 0], [0, 0, 0]], None),
+    ],
+)
+def test_kappa_is_agreement_beyond_what_chance_gives(
+    counts: list[list[int]], kappa: float | None
+) -> None:
+    found = Confusion(np.array(counts)).kappa
+    assert np.isnan(found) if kappa is None else found == pytest.approx(kappa)
+
+
+def test_kappa_of_a_class_is_that_of_it_against_all_others() -> None:
+    found = Confusion(np.array([[20, 5, 0], [10, 15, 0], [0, 0, 50]])).kappa_by_class
+    assert found[2] == pytest.approx(1.0)
+    both = Confusion(np.array([[20, 5], [10, 65]])).kappa
+    assert found[0] == pytest.approx(both)
+
+
+def test_kappa_of_many_pixels_does_not_overflow() -> None:
+    large = np.array([[20, 5, 0], [10, 15, 0], [0, 0, 0]], np.int64) * 10**9
+    assert Confusion(large).kappa == pytest.approx(0.4)
+
+
+def test_the_interval_may_be_of_another_measure() -> None:
+    some = [Confusion(np.array([[20, n, 0], [n, 15, 0], [0, 0, 0]])) for n in range(8)]
+    low, high = bootstrap_interval(some, measure=lambda one: one.kappa)
+    assert low < Confusion(np.sum([one.counts for one in some], axis=0)).kappa < high
+
+
 # ------------------------------------------------------------------------------------ chance
 
 

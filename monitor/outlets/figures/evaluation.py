@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,19 @@ from typing import Any
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from monitor.host.atomic_files import write_whole
+from monitor.outlets.figures.raters import (
+    PAIRS,
+    comparison_in_words,
+    draw_raters,
+    raters_in_words,
+)
 from monitor.outlets.spreadsheets import as_csv, plain_cell
 
 HTML, JSON, CSV = "report.html", "report.json", "fields.csv"
@@ -103,6 +110,9 @@ def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldImages]
         document=document,
         classes=CLASSES,
         summary=summary(document),
+        pairs=PAIRS,
+        of_raters=raters_in_words(document),
+        raters=None if document["raters"] is None else _plot(draw_raters, document),
         shares=[[None if math.isnan(v) else v for v in row] for row in shares.tolist()],
         fields=fields,
         shown=[(one, _inline_all(pictures[one["name"]])) for one in shown],
@@ -112,6 +122,7 @@ def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldImages]
         uncertainty=_plot(_draw_uncertainty, document),
         number=_number,
         percent=_percent,
+        interval=_interval,
     )
 
 
@@ -137,6 +148,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
             f"Where it is more uncertain it is {often} (rank correlation over the images "
             f"{rank:.2f})."
         )
+    told += comparison_in_words(document)
     if images < _FEW_IMAGES:
         told.append(
             f"{images} images are few: judge by the images below, and label more before "
@@ -292,6 +304,14 @@ def _inline(data: bytes, kind: str) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(values: Sequence[float | None], told: Callable[[float | None], str]) -> Markup:
+    """In small print; nothing where there is none."""
+    low, high = values
+    if low is None or high is None:
+        return Markup()
+    return Markup("<small>{} to {}</small>").format(told(low), told(high))
 
 
 def _percent(value: float | None) -> str:

@@ -127,3 +127,95 @@ def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_pa
     answer = call("evaluate", tmp_path / "nowhere", "--model", model)
     assert answer.code == FAILED
     assert "no such folder" in answer.err
+
+
+# -------------------------------------------------------------------------------- two raters
+
+
+def second_labels(folder: Path, stem: str, labels: np.ndarray) -> Path:
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / f"{stem}.png"), labels)
+    return folder
+
+
+def other_labels() -> np.ndarray:
+    """As the first rater's of image a, but the border 20 pixels further right."""
+    labels = np.zeros((240, 240), np.uint8)
+    labels[:, 140:] = 1
+    return labels
+
+
+def test_a_second_raters_labels_are_found_and_reported(
+    lab: Path, model: Path, tmp_path: Path
+) -> None:
+    second_labels(lab / "labels_2", "a", other_labels())
+    report = tmp_path / "report"
+    answer = call("evaluate", lab, "--model", model, "--out", report, "--json")
+    assert answer.code == DONE, answer.err
+    found = answer.document["raters"]
+    assert found["images"] == 1
+    assert found["labelled_by_one_only"] == ["b.png"]
+    assert "labelled by the first rater only, and not compared: b.png" in answer.err
+    assert found["between_raters"]["confusion"][1] == [240 * 20, 240 * 100, 0]
+    assert found["between_raters"]["jaccard"]["undifferentiated"] == pytest.approx(100 / 120, 1e-4)
+    page = (report / "report.html").read_text()
+    assert "<h2>Two raters</h2>" in page
+    assert "model and second rater" in page
+    table = call("evaluate", lab, "--model", model)
+    assert "rater and rater" in table.out
+    assert "Two raters labelled 1 of these 2 images" in table.out
+
+
+def test_without_a_second_rater_none_is_reported(lab: Path, model: Path, tmp_path: Path) -> None:
+    answer = call("evaluate", lab, "--model", model, "--out", tmp_path / "report", "--json")
+    assert (answer.document["raters"], answer.document["compared"]) == (None, None)
+    assert "Two raters" not in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stem", "labels", "said"),
+    [
+        ("a", np.zeros((99, 240), np.uint8), "its image has 240 x 240"),
+        ("a", np.full((240, 240), 7, np.uint8), "holds the value(s) 7"),
+        ("a", np.full((240, 240), 255, np.uint8), "is 255 (unknown)"),
+        ("nobody", np.zeros((240, 240), np.uint8), "no image nobody.*"),
+        ("spare", other_labels(), "two raters can be compared on the same images only"),
+    ],
+    ids=["other shape", "other values", "all unknown", "no image", "no image in common"],
+)
+def test_labels_of_a_second_rater_that_cannot_be_used_are_told(
+    lab: Path, model: Path, stem: str, labels: np.ndarray, said: str
+) -> None:
+    """Which rater's is said too: the same file name is there twice."""
+    folder = second_labels(lab.parent / "hers", stem, labels)
+    answer = call("evaluate", lab, "--model", model, "--second-rater", folder)
+    assert answer.code == FAILED
+    assert said in answer.err
+    assert str(folder) in answer.err.replace("\n", "")
+
+
+def test_a_second_rater_that_is_none_is_told(lab: Path, model: Path) -> None:
+    answer = call("evaluate", lab, "--model", model, "--second-rater", lab / "nowhere")
+    assert answer.code == FAILED
+    assert "no such folder" in answer.err
+    answer = call("evaluate", lab, "--model", model, "--second-rater", lab / "pixel_size_um.csv")
+    assert answer.code == FAILED
+    assert "is a file" in answer.err
+    answer = call("evaluate", lab, "--model", model, "--second-rater", lab / "labels")
+    assert answer.code == MISUSED
+    assert "those of another person" in answer.err.replace("\n", " ")
+    (lab / "labels_2").mkdir()
+    answer = call("evaluate", lab, "--model", model)
+    assert answer.code == FAILED
+    assert "no label map in labels_2/" in answer.err
+
+
+def test_two_models_are_compared_on_the_same_images(lab: Path, model: Path, tmp_path: Path) -> None:
+    answer = call("evaluate", lab, "--model", model, "--compare", model, "--json")
+    assert answer.code == DONE, answer.err
+    assert answer.document["compared"]["mean_jaccard_ahead"] == 0
+    told = call("evaluate", lab, "--model", model, "--compare", model, "--out", tmp_path / "r")
+    assert "no difference that these images could show" in told.out.replace("\n", " ")
+    assert "Beside base" in (tmp_path / "r" / "report.html").read_text()
+    missing = call("evaluate", lab, "--model", model, "--compare", tmp_path / "none")
+    assert missing.code == FAILED
