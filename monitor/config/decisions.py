@@ -36,6 +36,10 @@ class DifferentiationConfig(_Section):
     mail_within_h : an alert on a scan of longer ago is put on record and not mailed; None = mailed
     discard_above : a dish of a higher share is past saving: that is said, and no removal plan is
         made; None = there is no such limit
+    fresh_for_h : for so long after a passage a dish counts as freshly passaged: single cells and
+        small clumps look differentiated, so no share is judged and no plan made; None = it is
+    passage_below : a confluence that falls to less than this share of what it was, with the cells
+        in smaller pieces, is taken for a passage; None = only one that a person tells of is
     """
 
     raise_above: Fraction = Field(default=0.10)
@@ -58,6 +62,8 @@ class DifferentiationConfig(_Section):
     cooldown_h: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 12.0
     mail_within_h: _Positive | None = 168.0
     discard_above: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=0.60)
+    fresh_for_h: Annotated[float, Field(gt=0, le=336)] | None = 48.0
+    passage_below: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=0.5)
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> Self:

@@ -17,8 +17,11 @@ class AlertKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad. What is critical goes out at any time, whatever holds other mails back."""
+    """How bad. What is critical goes out at any time, whatever holds other mails back; what is only
+    a notice asks for a look and alarms nobody.
+    """
 
+    NOTICE = "notice"
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -63,8 +66,12 @@ class AlertTopic(StrEnum):
     RISING = "rising-fast", AlertFamily.COURSE
     CONFLUENT = "confluence-reached", AlertFamily.COURSE
     GROWTH_STOPPED = "growth-stopped", AlertFamily.COURSE
+    # Scans would have called for an alert, were they sure.
+    PLEASE_LOOK = "please-look", AlertFamily.COURSE
     DOUBTFUL = "doubtful", AlertFamily.COURSE
     PAST_SAVING = "past-saving", AlertFamily.COURSE
+    # Its cells have become few and small, as after a passage that nobody has told of.
+    PASSAGE_SEEN = "passage-seen", AlertFamily.COURSE
     # The first scan for long: is it the same dish?
     OLD_SERIES = "old-series", AlertFamily.COURSE
     # A region that was picked is there all the same.

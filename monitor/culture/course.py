@@ -35,9 +35,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Stand(Standing):
-    """Where a dish stands after a scan. is_open : topics that are raised and not cleared"""
+    """Where a dish stands after a scan.
+
+    is_open : topics that are raised and not cleared
+    at_word : where it would stand were every scan taken at its word, while people are asked to look
+    looks_since : since when they are asked
+    passaged_at : of the last passage that the series shows
+    """
 
     is_open: frozenset[AlertTopic] = frozenset()
+    at_word: Standing | None = None
+    looks_since: datetime | None = None
+    passaged_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Course:
     undecided : the readings to decide, oldest first; the last one is the dish's newest
     known : the stand on record after each of `undecided`; None where it was never decided
     alerts : those that the course has put on record since the first of `undecided`, oldest first
+    passaged_at : of the passage that it came from, where a person has told of it
     """
 
     settled: tuple[Reading, ...]
@@ -56,3 +66,4 @@ class Course:
     undecided: tuple[Reading, ...]
     known: tuple[Stand | None, ...]
     alerts: tuple[Alert, ...] = ()
+    passaged_at: datetime | None = None

@@ -11,6 +11,7 @@ class DishStatus(StrEnum):
     """What the decisions say about a dish."""
 
     UNKNOWN = "unknown"  # nothing with cells was seen yet
+    FRESHLY_PASSAGED = "freshly-passaged"  # single cells look differentiated: not judged yet
     UNDIFFERENTIATED = "undifferentiated"
     ABOVE_LIMIT = "above-limit"  # the newest scan is; not enough scans agree yet
     DIFFERENTIATING = "differentiating"

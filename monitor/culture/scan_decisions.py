@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from monitor.culture.alerts import Alert, AlertKind, AlertTopic, NewAlert, Severity
 from monitor.culture.course import Course, Stand
@@ -70,6 +71,7 @@ class ScanDecision:
     stand : where the dish stands now; None = its course was not run
     stands : by number of the scan, after each that was decided
     kept, replaced : alerts of before that still hold, and those (their numbers) that do not
+    judged_from : until then the dish counts as freshly passaged; None = it was not
     """
 
     status: DishStatus
@@ -83,6 +85,7 @@ class ScanDecision:
     kept: tuple[KeptAlert, ...] = ()
     replaced: tuple[int, ...] = ()
     planned_by: Reading | None = None
+    judged_from: datetime | None = None
 
     @property
     def alert(self) -> AlertKind | None:

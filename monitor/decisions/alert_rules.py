@@ -1,9 +1,11 @@
 """What people are alerted to, a row a topic: its words, its limit and, where it follows from a
 dish's series alone, its rule.
 
-Not here is differentiation itself: status.py judges it, and mails tell it in numbers. What does not
-come is found by silence.py for all of its topics at once, since one cause makes one alert, and what
-is left of picked regions by decide.py; their words and limits are here all the same.
+Not here is differentiation itself: status.py judges it, and mails tell it in numbers. When people
+are asked to look is found by looks.py from the same judgement, a passage that nobody told of by
+passages.py; course.py puts both in their place. What does not come is found by silence.py for all
+of its topics at once, since one cause makes one alert, and what is left of picked regions by
+decide.py; their words and limits are here all the same.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertFamily, AlertKind, AlertTopic, Reading
+from monitor.culture import AlertFamily, AlertKind, AlertTopic, Reading, Severity
 from monitor.decisions.notices import (
     JUDGED_AGAIN,
     NOT_WATCHED,
@@ -38,6 +40,8 @@ class AlertRule:
     looks_back : the key beside its limit that says for how many hours of the series it asks
     unwatched : the sentence that ends it once the limit is taken out
     all_clear : the sentence that ends it, where its family is silence
+    is_calm : it asks for a look and alarms nobody
+    waits_when_fresh : not judged of a dish that was passaged a short time ago
     """
 
     begun: str
@@ -48,6 +52,8 @@ class AlertRule:
     looks_back: str = ""
     unwatched: str = ""
     all_clear: str = ""
+    is_calm: bool = False
+    waits_when_fresh: bool = False
 
     def limit_in(self, limits: DifferentiationConfig) -> float | None:
         """Its limit among a dish's own; None = it is not watched."""
@@ -66,6 +72,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         judge=rising,
         looks_back="trend_h",
         unwatched=NOT_WATCHED,
+        waits_when_fresh=True,
     ),
     AlertTopic.CONFLUENT: AlertRule(
         "confluent",
@@ -84,11 +91,22 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         judge=growth_stopped,
         looks_back="trend_h",
         unwatched="Growth is no longer watched.",
+        waits_when_fresh=True,
+    ),
+    AlertTopic.PLEASE_LOOK: AlertRule(
+        "please look",
+        "sure again",
+        "Look at the image below: are the cells outlined in orange really differentiated? If they "
+        "are, treat the dish as you would after an alert.",
+        limit="differentiation.raise_above",
+        is_calm=True,
+        waits_when_fresh=True,
     ),
     AlertTopic.DOUBTFUL: AlertRule(
         "cannot be judged",
         "can be judged again",
-        "Look at the dish and at the imager: focus, light, lid, condensation.",
+        "Look at the dish and at the imager: focus, light, lid, condensation. If the images are as "
+        "they should be, the model does not know them: colonywatch train teaches it.",
         limit="differentiation.doubtful_for_h",
         judge=doubtful,
         looks_back="doubtful_for_h",
@@ -102,6 +120,15 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         judge=past_saving,
         looks_back="votes_within_h",
         unwatched="Dishes past saving are no longer looked for.",
+        waits_when_fresh=True,
+    ),
+    AlertTopic.PASSAGE_SEEN: AlertRule(
+        "was it passaged?",
+        "judged as usual",
+        "If it was, say so: colonywatch dishes passage, with --at. If not, look at the image "
+        "below: the cells may have come off.",
+        limit="differentiation.passage_below",
+        is_calm=True,
     ),
     AlertTopic.OLD_SERIES: AlertRule(
         "is it the same dish?",
@@ -210,16 +237,19 @@ def judge_notices(
     open_topics: Collection[AlertTopic],
     readings: Sequence[Reading],
     limits: DifferentiationConfig,
+    *,
+    is_fresh: bool = False,
 ) -> tuple[Notice, ...]:
     """What the newest reading begins or ends.
 
     readings : one a scan, oldest first, the newest last
+    is_fresh : the dish was passaged a short time ago
     """
     if not readings:
         return ()
     found = []
     for topic, rule in ALERT_RULES.items():
-        if rule.judge is None:
+        if rule.judge is None or (is_fresh and rule.waits_when_fresh):
             continue
         is_open, limit = topic in open_topics, rule.limit_in(limits)
         if limit is not None:
@@ -229,6 +259,12 @@ def judge_notices(
         if change is not None:
             found.append(Notice(topic, *change))
     return tuple(found)
+
+
+def severity_of(topic: AlertTopic) -> Severity:
+    """How bad it is where nothing else says so."""
+    rule = ALERT_RULES.get(topic)
+    return Severity.NOTICE if rule is not None and rule.is_calm else Severity.WARNING
 
 
 def silence_words(topic: AlertTopic, *, is_over: bool) -> str | None:

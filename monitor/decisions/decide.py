@@ -28,15 +28,16 @@ from monitor.culture import (
     RemovalPlan,
     ScanDecision,
     ScanFacts,
-    Severity,
+    Stand,
 )
+from monitor.decisions.alert_rules import severity_of
 from monitor.decisions.course import Change, Run, Settled, run, settle, stand_after
 from monitor.decisions.evidence import Evidence
 from monitor.decisions.mailing import due_again, mailing, open_topics, told
 from monitor.decisions.recipients import reached
 from monitor.decisions.removal import plan_removal
 from monitor.decisions.silence import SILENCES
-from monitor.decisions.status import can_be_judged
+from monitor.decisions.status import can_be_judged, is_in_doubt, least_fraction
 from monitor.decisions.verification import give_up, verify_removal
 from monitor.errors import CalibrationError
 
@@ -97,10 +98,10 @@ def assess(
     if facts.course is None or facts.has_ended:
         return Assessment(facts, reading, is_late)
     found = run(facts.course, limits)
-    picked = facts.picked if not is_late and not reading.doubts else ()
+    picked = facts.picked if not is_late and not is_in_doubt(reading) else ()
     by = _planned_by(facts, found, limits, earlier_scans, is_late=is_late)
     asked = Asked(picked=picked)
-    if by is not None and _may_be_planned(facts, found, by, is_late=is_late):
+    if by is not None and _may_be_planned(facts, found, by, limits, is_late=is_late):
         series = [*facts.course.settled, *facts.course.undecided]
         history = facts.history if by is series[-1] else series[: series.index(by)]
         before = [one for one in history if one.at < by.at and can_be_judged(one, limits)]
@@ -135,11 +136,23 @@ def _planned_by(
     return judged[-1]
 
 
-def _may_be_planned(facts: ScanFacts, found: Run, by: Reading, *, is_late: bool) -> bool:
+def _may_be_planned(
+    facts: ScanFacts, found: Run, by: Reading, limits: DifferentiationConfig, *, is_late: bool
+) -> bool:
     assert facts.course is not None
     stand = stand_after(by, facts.course, found)
     wanted = stand.status is DishStatus.DIFFERENTIATING or (not is_late and bool(facts.picked))
-    return wanted and AlertTopic.PAST_SAVING not in stand.is_open
+    return wanted and _is_plannable(stand, by, limits)
+
+
+def _is_plannable(stand: Stand, by: Reading, limits: DifferentiationConfig) -> bool:
+    """Nothing is removed from a dish past saving, nor from one of single cells, nor by a scan whose
+    interval reaches down to the limit.
+    """
+    if stand.status is DishStatus.FRESHLY_PASSAGED or AlertTopic.PAST_SAVING in stand.is_open:
+        return False
+    is_bounded = by.doubt.interval is not None and by.doubt.calibrated
+    return not is_bounded or least_fraction(by) > limits.raise_above
 
 
 def decide(assessed: Assessment, evidence: Evidence, rules: Rules) -> ScanDecision:
@@ -169,6 +182,7 @@ def decide(assessed: Assessment, evidence: Evidence, rules: Rules) -> ScanDecisi
         stands=found.stands,
         kept=tuple(KeptAlert(alert.id, change.reading) for alert, change in settled.kept),
         replaced=tuple(alert.id for alert in settled.replaced),
+        judged_from=found.judged_from,
     )
 
 
@@ -256,8 +270,8 @@ def _planned(
     left = any(one.check in _STILL_TO_REMOVE for one in verdicts) or _partly(facts, verdicts)
     stand = stand_after(by, facts.course, found)
     plan = None
-    if (left or stand.status is DishStatus.DIFFERENTIATING) and (
-        AlertTopic.PAST_SAVING not in stand.is_open
+    if (left or stand.status is DishStatus.DIFFERENTIATING) and _is_plannable(
+        stand, by, rules.limits
     ):
         plan = _plan(by, evidence, rules)
     if assessed.is_late and _stands_already(evidence.on_record, plan):
@@ -342,7 +356,7 @@ def _corrections(settled: Settled, found: Run) -> list[NewAlert]:
         text = "Scans that came late show that this was not so: the earlier alert was unfounded."
         told.append(NewAlert(AlertKind.CLEARED, topic, text=text, role="again"))
     for topic in settled.too_early:
-        severity = Severity.WARNING
+        severity = severity_of(topic)
         if topic is AlertTopic.DIFFERENTIATION:
             severity = found.after.severity or severity
         text = "Scans that came late show that it was not over: the all-clear was too early."

@@ -18,7 +18,14 @@ from datetime import timedelta
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import AlertKind, Reading
-from monitor.decisions.status import can_be_judged, latest
+from monitor.decisions.looks import why
+from monitor.decisions.status import (
+    can_be_judged,
+    is_in_doubt,
+    latest,
+    least_fraction,
+    shown_fraction,
+)
 from monitor.decisions.trend import Forecast, Trend, forecast, trend
 
 # A passage takes most cells away; noise does not take a quarter.
@@ -79,7 +86,7 @@ def rising(
 def confluent(
     is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
 ) -> Change:
-    known = [one for one in readings if one.confluence is not None and not one.doubts]
+    known = [one for one in readings if one.confluence is not None and not is_in_doubt(one)]
     if not known or known[-1] is not readings[-1]:
         return None
     votes, needed = latest(known, limits)
@@ -99,9 +106,9 @@ def past_saving(
     if not known or known[-1] is not readings[-1]:
         return None
     votes, needed = latest(known, limits)
-    values = [one.differentiated_fraction or 0.0 for one in votes]
+    values = [shown_fraction(one) for one in votes]
     newest = f"{100 * values[-1]:.0f} %"
-    if not is_open and _agreed([value > limit for value in values], needed):
+    if not is_open and _agreed([least_fraction(one) > limit for one in votes], needed):
         return (
             AlertKind.RAISED,
             f"{newest} of the cells are differentiated: past saving. Discard the dish; no removal "
@@ -133,24 +140,23 @@ def doubtful(
     is_open: bool, readings: Sequence[Reading], limit: float, limits: DifferentiationConfig
 ) -> Change:
     newest = readings[-1]
-    if is_open and not newest.doubts:
+    if is_open and not is_in_doubt(newest):
         return AlertKind.CLEARED, JUDGED_AGAIN
-    if is_open or not newest.doubts:
+    if is_open or not is_in_doubt(newest):
         return None
     first = newest
     for reading in reversed(readings):
-        if not reading.doubts:
+        if not is_in_doubt(reading):
             break
         first = reading
     lasting = newest.at - first.at
     if lasting < timedelta(hours=limit):
         return None
-    why = ", ".join(newest.doubts)
     hours = lasting.total_seconds() / 3600
     return (
         AlertKind.RAISED,
-        f"No scan could be judged for {hours:.0f} h ({why}). While that lasts, nothing is said "
-        "about differentiation.",
+        f"No scan could be judged for {hours:.0f} h ({why(newest)}). While that lasts, nothing is "
+        "said about differentiation.",
     )
 
 

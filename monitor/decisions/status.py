@@ -29,15 +29,25 @@ class Judgement:
 
 
 def judge(
-    before: Standing, readings: Sequence[Reading], limits: DifferentiationConfig
+    before: Standing,
+    readings: Sequence[Reading],
+    limits: DifferentiationConfig,
+    *,
+    at_word: bool = False,
 ) -> Judgement:
     """Status after the newest reading; between two limits it stays as it was.
 
     readings : one a scan, oldest first, the newest last
+    at_word : what it would be if no reading were in doubt and each showed just its fraction
 
     Each step is taken where the newest reading and enough of those that are `considered` call for
     it. A step upwards is taken at the newest reading's word where the series surely rises to the
     limit: what debris or condensation does to two or three scans of a flat series is no rise.
+
+    A step upwards is taken at a reading that surely shows it, by the low end of its interval, where
+    others agree by their fractions. One downwards rests on fractions alone: an interval that
+    reaches above a limit is the usual thing in a healthy dish, and an alert that could not end
+    would be read by nobody.
 
     raised : above `raise_above`; worsened : above `critical_above` for the first time, or by
     `worse_by` above what was last reported; cleared : below `clear_below`. A dish that falls below
@@ -46,31 +56,27 @@ def judge(
     """
     # In one piece: the order of the steps is the rule.
     stays = Judgement(before.status, before.severity, None)
-    if not readings or not can_be_judged(readings[-1], limits):
+    fit = [one for one in readings if counts(one, limits, at_word=at_word)]
+    if not fit or fit[-1] is not readings[-1]:
         return stays
-    votes_of, needed = considered(readings, limits)
+    votes_of, needed = latest(fit, limits)
+    shown = shown_fraction if at_word else least_fraction
 
-    def agreed(holds: Callable[[float], bool], since: datetime | None = None) -> bool:
-        votes = [
-            holds(reading.differentiated_fraction or 0.0)
-            for reading in votes_of
-            if since is None or reading.at > since
-        ]
+    def agreed(holds: Callable[[Reading], bool], since: datetime | None = None) -> bool:
+        votes = [holds(one) for one in votes_of if since is None or one.at > since]
         return bool(votes) and votes[-1] and sum(votes) >= needed
 
     def passed(limit: float) -> bool:
-        if agreed(lambda fraction: fraction > limit):
-            return True
-        newest = readings[-1].differentiated_fraction or 0.0
-        return newest > limit and _rises_to(limit, readings, limits)
+        return shown(readings[-1]) > limit and (
+            agreed(lambda one: shown_fraction(one) > limit) or _rises_to(limit, fit, limits)
+        )
 
     is_differentiating = before.status is DishStatus.DIFFERENTIATING
-    if is_differentiating and agreed(lambda fraction: fraction < limits.clear_below):
+    if is_differentiating and agreed(lambda one: shown_fraction(one) < limits.clear_below):
         return Judgement(DishStatus.UNDIFFERENTIATED, None, AlertKind.CLEARED)
     is_above = passed(limits.raise_above)
     if not is_differentiating and not is_above:
-        newest = readings[-1].differentiated_fraction or 0.0
-        is_waited_for = newest > limits.raise_above
+        is_waited_for = shown_fraction(readings[-1]) > limits.raise_above
         status = DishStatus.ABOVE_LIMIT if is_waited_for else DishStatus.UNDIFFERENTIATED
         return Judgement(status, None, None)
 
@@ -78,7 +84,7 @@ def judge(
     severity = before.severity if is_differentiating else None
     if critical is not None and passed(critical):
         severity = Severity.CRITICAL
-    elif severity is None or agreed(lambda fraction: fraction < limits.critical_clear_below):
+    elif severity is None or agreed(lambda one: shown_fraction(one) < limits.critical_clear_below):
         severity = Severity.WARNING
     if not is_differentiating:
         return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.RAISED)
@@ -87,7 +93,8 @@ def judge(
     risen = (
         reported is not None
         and step is not None
-        and agreed(lambda fraction: fraction >= reported + step, since=before.reported_at)
+        and shown(readings[-1]) >= reported
+        and agreed(lambda one: shown_fraction(one) >= reported + step, since=before.reported_at)
     )
     worsened = newly_critical or risen
     return Judgement(DishStatus.DIFFERENTIATING, severity, AlertKind.WORSENED if worsened else None)
@@ -123,15 +130,17 @@ def latest(readings: Sequence[Reading], limits: DifferentiationConfig) -> tuple[
     return list(readings[-recent:]), -(-limits.scans_needed * recent // limits.scans_considered)
 
 
-def _rises_to(limit: float, readings: Sequence[Reading], limits: DifferentiationConfig) -> bool:
-    """Does the series surely rise, is its robust level near `limit`, and will it soon pass it?"""
+def _rises_to(limit: float, fit: Sequence[Reading], limits: DifferentiationConfig) -> bool:
+    """Does the series surely rise, is its robust level near `limit`, and will it soon pass it?
+
+    fit : the readings that count
+    """
     if limits.trend_h is None:
         return False
-    fit = [reading for reading in readings if can_be_judged(reading, limits)]
     spanned = (fit[-1].at - fit[-RISE_SCANS:][0].at) / timedelta(hours=1)
     found = trend(
         [reading.at for reading in fit],
-        [reading.differentiated_fraction or 0.0 for reading in fit],
+        [shown_fraction(reading) for reading in fit],
         window_h=min(limits.trend_h, max(limits.rise_h, spanned)),
     )
     return (
@@ -142,11 +151,44 @@ def _rises_to(limit: float, readings: Sequence[Reading], limits: Differentiation
     )
 
 
+# --- what a reading is worth ----------------------------------------------------------------------
+
+
+def counts(reading: Reading, limits: DifferentiationConfig, *, at_word: bool) -> bool:
+    return can_be_read(reading, limits) if at_word else can_be_judged(reading, limits)
+
+
 def can_be_judged(reading: Reading, limits: DifferentiationConfig) -> bool:
-    """Is there enough to go by? A fraction of a handful of cells says nothing."""
+    """Is there enough to go by? A fraction of a handful of cells says nothing, nor does one that
+    the model or the check of the image doubts.
+    """
+    return can_be_read(reading, limits) and not is_in_doubt(reading)
+
+
+def can_be_read(reading: Reading, limits: DifferentiationConfig) -> bool:
+    """Is there a fraction, of enough cells?"""
     return (
         reading.differentiated_fraction is not None
         and reading.confluence is not None
         and reading.confluence >= limits.min_confluence
-        and not reading.doubts
     )
+
+
+def is_in_doubt(reading: Reading) -> bool:
+    """By its images, their dates, or the model's own word."""
+    return bool(reading.in_doubt)
+
+
+def shown_fraction(reading: Reading) -> float:
+    return reading.differentiated_fraction or 0.0
+
+
+def least_fraction(reading: Reading) -> float:
+    """What a reading surely shows: the low end of its interval. One that is not calibrated holds
+    for nothing, so that there the fraction itself counts: a lab whose images are new to the model
+    gets its alerts all the same.
+    """
+    fraction, doubt = shown_fraction(reading), reading.doubt
+    if doubt.interval is None or not doubt.calibrated:
+        return fraction
+    return min(fraction, doubt.interval[0])

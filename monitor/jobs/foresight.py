@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from monitor.config import Config
 from monitor.culture import Basis, PickedPlan, Reading, ScanField, place_of
-from monitor.decisions.status import can_be_judged
+from monitor.decisions.status import can_be_judged, is_in_doubt
 from monitor.record.store import Store
 from monitor.scans.assembly import AssembledScan
 
@@ -29,7 +29,7 @@ class Foresight:
             return None
         reading = Reading(id=0, dish=dish, scan_id=scan_id, version=0, **vars(scan.reading))
         self._coming.setdefault(dish, {})[scan_id] = (reading, scan.fields)
-        picked = () if reading.doubts else self._picked(dish)
+        picked = () if is_in_doubt(reading) else self._picked(dish)
         planned, earlier = self._planned(reading, scan.fields, label)
         if not picked and not planned:
             return None

@@ -14,6 +14,7 @@ from monitor.culture import DishStatus, RemovalPlan
 _LONGEST_NAME = 80
 STATUS_WORDS = {
     DishStatus.UNKNOWN: "nothing to judge yet",
+    DishStatus.FRESHLY_PASSAGED: "freshly passaged",
     DishStatus.UNDIFFERENTIATED: "undifferentiated",
     DishStatus.ABOVE_LIMIT: "above the limit, not yet confirmed",
     DishStatus.DIFFERENTIATING: "differentiating",

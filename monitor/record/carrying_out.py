@@ -44,7 +44,7 @@ def carry_out(
     if decision.replaces_plans:
         supersede_plans(session, dish, now, take_back)
     if decision.stand is not None:
-        dish.undecided_since = None
+        dish.undecided_since, dish.judged_from = None, decision.judged_from
         for scan_id, stand in decision.stands.items():
             # By its number: most often the scan that was just read, which is at hand.
             session.get_one(ScanRow, scan_id).stand = in_short(stand)
@@ -76,6 +76,9 @@ def _put_right(session: Session, decision: ScanDecision, now: datetime) -> None:
         if row.reading_id != kept.reading.id:
             row.reading_id, row.at = kept.reading.id, kept.reading.at
             row.fraction = kept.reading.differentiated_fraction
+        after = decision.stands.get(kept.reading.scan_id)
+        if after is not None:
+            row.status = after.status
     replaced = [session.get_one(AlertRow, id_) for id_ in decision.replaced]
     hold_waiting(session, replaced, HeldBack.OVERTAKEN, now)
     for row in replaced:

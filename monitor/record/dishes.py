@@ -30,7 +30,11 @@ from monitor.record.tables import (
 
 @dataclass(frozen=True)
 class DishSummary:
-    """A dish at a glance. label, passage, ended_at : as of `DishLine`"""
+    """A dish at a glance.
+
+    label, passage, ended_at : as of `DishLine`
+    judged_from : of a dish that is freshly passaged
+    """
 
     name: str
     source: str
@@ -43,6 +47,7 @@ class DishSummary:
     passage: int = 0
     ended_at: datetime | None = None
     parent: str | None = None
+    judged_from: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class DishRecord:
                         label=dish.label,
                         passage=dish.passage,
                         ended_at=dish.ended_at,
+                        judged_from=dish.judged_from,
                         parent=None
                         if dish.parent_id is None
                         else session.get_one(DishRow, dish.parent_id).name,

@@ -73,6 +73,7 @@ def withdraw(session: Session, scan: ScanRow, now: datetime, take_back: TakeBack
         newest.dirty, newest.last_taken_at = True, now
         return
     dish.status, dish.status_since, dish.severity = DishStatus.UNKNOWN, now, None
+    dish.judged_from = None
     dish.last_new_at, dish.repeats = None, 0
     session.execute(
         update(AlertRow)

@@ -81,6 +81,7 @@ class DishOverview:
     series : the last scans, oldest first
     overlay : of the field with the most differentiated cells
     label, passage, ended_at : as of `DishLine`
+    judged_from : of a dish that is freshly passaged
     """
 
     name: str
@@ -93,6 +94,7 @@ class DishOverview:
     last: Reading | None
     series: tuple[SeriesPoint, ...]
     overlay: str | None
+    judged_from: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -344,4 +346,5 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
             for at, fraction, doubts, doubt in reversed(rows)
         ),
         overlay=overlay,
+        judged_from=dish.judged_from,
     )

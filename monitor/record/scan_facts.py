@@ -174,6 +174,7 @@ def with_course(
         undecided=readings[first:],
         known=tuple(stand_of(one.stand) for one in series[first:]),
         alerts=tuple(alert_of(row, dish.name) for row in alerts),
+        passaged_at=dish.began_at if dish.passage else None,
     )
     if series[-1].scan_id == scan.id:
         return replace(facts, course=course, history=readings[:-1][-LOOK_BACK:])

@@ -24,7 +24,7 @@ from monitor.jobs.deliver import deliver_due
 from tests.monitor.facts import NOW, hours, measure, measurement, minutes, place, read
 
 RAISED, WORSENED, CLEARED = AlertKind
-WARNING, CRITICAL = Severity
+_, WARNING, CRITICAL = Severity
 GATHER = timedelta(minutes=1)
 
 

@@ -36,6 +36,8 @@ class DishRow(Base):
     status: Mapped[str] = mapped_column(String(20), default="unknown")
     status_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     severity: Mapped[str | None] = mapped_column(String(20))
+    # Of a dish that is freshly passaged: from when on the usual rules judge it.
+    judged_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # The last scan that showed something else than the one before, and how many did not since.
     last_new_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     repeats: Mapped[int] = mapped_column(default=0, server_default="0")

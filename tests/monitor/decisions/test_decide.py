@@ -15,6 +15,8 @@ from monitor.culture import (
     AlertTopic,
     Course,
     DishStatus,
+    Doubt,
+    DoubtReason,
     LatestScan,
     Reading,
     ScanFacts,
@@ -120,6 +122,80 @@ def test_what_was_picked_is_looked_at_unless_the_scan_is_in_doubt():
         newest = reading(2, 0.01, doubts=doubts)
         known = facts(reading(1, 0.01), newest, picked=(plan,))
         assert assess(known, newest, LIMITS, earlier_scans=1).asked.picked == picked
+
+
+def between(number: int, fraction: float, low: float, *, calibrated: bool = True) -> Reading:
+    doubt = Doubt((), (low, 1.0), "ips 4x", calibrated)
+    return reading(number, fraction, doubt=doubt)
+
+
+STRANGE = Doubt((DoubtReason.UNFAMILIAR,))
+NO_PLAN = {
+    "the newest scan is in doubt": [*series(0.3, 0.3), reading(3, 0.3, doubt=STRANGE)],
+    "its interval reaches below the limit": [*series(0.3, 0.3), between(3, 0.3, 0.05)],
+    "its interval ends at the limit": [*series(0.3, 0.3), between(3, 0.3, 0.10)],
+    "all scans are in doubt": [reading(number, 0.9, doubt=STRANGE) for number in (1, 2, 3)],
+}
+A_PLAN = {
+    "its interval clears the limit": [*series(0.3, 0.3), between(3, 0.3, 0.11)],
+    "its interval is not calibrated": [*series(0.3, 0.3), between(3, 0.3, 0.0, calibrated=False)],
+    "nothing is known of its doubt": [*series(0.3, 0.3, 0.3)],
+}
+
+
+@pytest.mark.parametrize("case", [*NO_PLAN, *A_PLAN])
+def test_no_plan_is_made_from_what_is_not_sure(tmp_path, case):
+    """Nor is one for what the picker left, which no sure scan shows."""
+    readings = (NO_PLAN | A_PLAN)[case]
+    for picked in ((), (removal_plan(),)):
+        known = facts(*readings, picked=picked)
+        assessed = assess(known, readings[-1], LIMITS, earlier_scans=1)
+        assert (assessed.asked.planned_by is not None) == (case in A_PLAN)
+    decision = decide(assessed, Evidence(plan=PlanEvidence([], [])), rules(tmp_path))
+    assert decision.plan is None
+
+
+def test_hits_are_not_laid_by_scans_in_doubt():
+    readings = (*series(0.3, 0.3), reading(3, 0.3, doubt=STRANGE), reading(4, 0.3))
+    asked = assess(facts(*readings), readings[-1], LIMITS, earlier_scans=2).asked
+    assert [one.id for one in asked.earlier] == [2, 1]
+
+
+def test_what_was_picked_is_not_called_gone_by_a_scan_in_doubt():
+    newest = reading(2, 0.01, doubt=STRANGE)
+    known = facts(reading(1, 0.3), newest, picked=(removal_plan(),))
+    assert assess(known, newest, LIMITS, earlier_scans=1).asked.picked == ()
+
+
+def test_a_plan_of_before_stays_while_scans_are_in_doubt_and_ends_with_the_next_sure_one(tmp_path):
+    """It aims at where the cells were when they were last surely seen, and expires by itself."""
+    for case, ends in (("the newest scan is in doubt", False), ("its interval ends at the limit",
+                                                                True)):  # fmt: skip
+        readings = NO_PLAN[case]
+        assessed = assess(facts(*readings), readings[-1], LIMITS, earlier_scans=1)
+        assert decide(assessed, Evidence(), rules(tmp_path)).replaces_plans is ends
+
+
+def test_a_dish_that_is_freshly_passaged_gets_no_alert_and_no_plan_and_says_till_when(tmp_path):
+    readings = series(0.9, 0.9, 0.9)
+    course = Course((), Stand(), readings, (None,) * 3, passaged_at=readings[0].at)
+    known = facts(*readings, course=course)
+    assessed = assess(known, readings[-1], LIMITS, earlier_scans=1)
+    decision = decide(assessed, Evidence(), rules(tmp_path))
+    assert decision.status is DishStatus.FRESHLY_PASSAGED
+    assert (decision.alerts, decision.plan) == ((), None)
+    assert decision.judged_from == readings[0].at + timedelta(hours=48)
+
+
+def test_a_request_to_look_goes_to_who_gets_warnings_and_to_nobody_else(tmp_path):
+    readings = NO_PLAN["all scans are in doubt"]
+    assessed = assess(facts(*readings), readings[-1], LIMITS, earlier_scans=1)
+    people = [
+        RecipientConfig(address="a@lab.org"),
+        RecipientConfig(address="b@lab.org", from_severity="critical"),
+    ]
+    (asked,) = decide(assessed, Evidence(), rules(tmp_path, recipients=people)).alerts
+    assert (asked.topic, asked.mail_to) == (AlertTopic.PLEASE_LOOK, ("a@lab.org",))
 
 
 def test_a_scan_that_came_late_is_decided_on_as_the_newest_one():

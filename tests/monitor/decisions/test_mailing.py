@@ -11,7 +11,7 @@ from monitor.decisions.mailing import MailHistory, Mailing, mailing
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 RAISED, WORSENED, CLEARED = AlertKind
-WARNING, CRITICAL = Severity
+_, WARNING, CRITICAL = Severity
 
 
 def hours(count):

@@ -16,9 +16,9 @@ START = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
 LIMITS = DifferentiationConfig(scans_needed=2, scans_considered=3)
 THREE_OF_FOUR = DifferentiationConfig()
 ONE_OF_ONE = DifferentiationConfig(scans_needed=1, scans_considered=1)
-UNKNOWN, UNDIFFERENTIATED, ABOVE_LIMIT, DIFFERENTIATING = DishStatus
+UNKNOWN, _, UNDIFFERENTIATED, ABOVE_LIMIT, DIFFERENTIATING = DishStatus
 RAISED, WORSENED, CLEARED = AlertKind
-WARNING, CRITICAL = Severity
+_, WARNING, CRITICAL = Severity
 HIGH, MIDDLE, LOW = 0.2, 0.07, 0.01
 
 

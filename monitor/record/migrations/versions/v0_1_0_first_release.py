@@ -63,6 +63,7 @@ def upgrade() -> None:
     sa.Column('status', sa.String(length=20), nullable=False),
     sa.Column('status_since', monitor.record.tables.column_types.UtcDateTime(), nullable=True),
     sa.Column('severity', sa.String(length=20), nullable=True),
+    sa.Column('judged_from', monitor.record.tables.column_types.UtcDateTime(), nullable=True),
     sa.Column('last_new_at', monitor.record.tables.column_types.UtcDateTime(), nullable=True),
     sa.Column('repeats', sa.Integer(), server_default='0', nullable=False),
     sa.Column('zone', sa.String(length=64), nullable=True),
