@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from monitor.culture import Alert, AlertKind, PlanStatus, Reading, RemovalPlan, Severity
+from monitor.culture.doubt_words import IN_DOUBT, calibration_words, named_interval
 from monitor.decisions.alert_rules import ALERT_RULES, notice_words
 from monitor.decisions.status import considered
 from monitor.outlets.mail.stories import AlertStory, Links, SilenceStory
@@ -56,6 +57,7 @@ def silence_facts(story: SilenceStory) -> dict[str, Any]:
         "steps": steps,
         "rows": [],
         "doubts": [],
+        "trust": "",
         "plan": None,
         "overlay_id": None,
         "overlay_missing": False,
@@ -89,7 +91,8 @@ def alert_facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) ->
         "colour": _TEST_COLOUR if story.test else _COLOURS[alert.kind],
         "reason": _reason(story),
         "rows": _rows(story, reading, fraction),
-        "doubts": [clean(doubt) for doubt in reading.doubts] if reading else [],
+        "doubts": [clean(why) for why in reading.why_in_doubt] if reading else [],
+        "trust": _trust(reading, fraction),
         "steps": _steps(story, pictured=pictured),
         "plan": None if story.plan is None else _plan_facts(story.plan, zone),
         "overlay_id": overlay_id,
@@ -158,9 +161,13 @@ def _rows(
     if reading is None:
         return rows
     rows.append(("Scanned", local(reading.at, story.zone)))
-    cells = "no cells" if fraction is None else f"{percent(fraction)} of the cells"
+    within = _interval(reading, fraction)
+    amount = f"{percent(fraction)} ({within})" if within else percent(fraction)
+    cells = "no cells" if fraction is None else f"{amount} of the cells"
     area = square_mm(reading.differentiated_um2)
     rows.append(("Differentiated", f"{cells} ({area})" if area else cells))
+    if within and (calibration := calibration_words(reading.doubt)):
+        rows.append(("Interval", f"{calibration}: it is the model's own estimate"))
     confluence = "unknown" if reading.confluence is None else percent(reading.confluence)
     rows.append(("Confluence", confluence))
     rows.append(
@@ -172,9 +179,25 @@ def _rows(
     )
     if reading.pixel_size_um is None:
         rows.append(("Pixel size", "unknown; areas cannot be given"))
-    if reading.look_at_it:
+    if reading.look_at_it and not reading.doubt.in_doubt:
         rows.append(("Network", "unsure here: look at the image before you act"))
     return rows
+
+
+def _interval(reading: Reading, fraction: float | None) -> str | None:
+    """The interval of what is told; None where that is not of this reading, or there is none."""
+    return named_interval(reading.doubt) if fraction == reading.differentiated_fraction else None
+
+
+def _trust(reading: Reading | None, fraction: float | None) -> str:
+    """How far the number may be trusted, in a line; empty where nothing is known of it."""
+    if reading is None:
+        return ""
+    told = [_interval(reading, fraction)]
+    if reading.in_doubt:
+        told.append(f"{IN_DOUBT}: {clean(', '.join(reading.why_in_doubt))}")
+    text = "; ".join(one for one in told if one)
+    return text[:1].upper() + text[1:]
 
 
 def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:

@@ -85,12 +85,12 @@ def compose_short(stories: Sequence[Story]) -> tuple[str, str]:
     for card in cards[:_MOST_SHOWN]:
         if len(cards) > 1:
             lines.append(f"{card['where']}: {card['plain_headline']}")
-        lines.append(card["reason"])
+        lines += [card["reason"], card["trust"]]
         if card["act"] or card["look"]:
             lines.append(card["act"] or card["look"])
     if len(cards) > _MOST_SHOWN:
         lines.append(f"and {len(cards) - _MOST_SHOWN} more")
-    return str(subject), "\n".join(lines)
+    return str(subject), "\n".join(line for line in lines if line)
 
 
 def _rank(story: Story) -> tuple[int, float, str]:

@@ -22,6 +22,13 @@ from monitor.culture import (
     RemovalPlan,
     Severity,
 )
+from monitor.culture.doubt_words import (
+    IN_DOUBT,
+    calibration_words,
+    interval_words,
+    named_interval,
+    reason_words,
+)
 from monitor.decisions.alert_rules import silence_words, words_of
 from monitor.outlets.figures.series import plot_story
 from monitor.outlets.mail.envelope import MailImage, mail_of
@@ -246,7 +253,11 @@ def _card(dish: DishDay, zone: ZoneInfo) -> dict[str, Any]:
         "amount": _amount(dish),
         "change": change(dish.series, _DAY),
         "colour": _dish_colour(dish),
-        "lines": [*_life(dish, zone), *(f"Note: {clean(note)}" for note in dish.notes)],
+        "lines": [
+            *_trust(dish),
+            *_life(dish, zone),
+            *(f"Note: {clean(note)}" for note in dish.notes),
+        ],
         "plot_id": None,
         "plot_alt": f"Series of {where_of(dish.name)}",
         "page": dish.page,
@@ -256,8 +267,37 @@ def _card(dish: DishDay, zone: ZoneInfo) -> dict[str, Any]:
 def _amount(dish: DishDay) -> str:
     if not dish.series:
         return "not scanned yet"
-    fraction = dish.series[-1].differentiated_fraction
-    return "no cells" if fraction is None else f"{percent(fraction)} differentiated"
+    last = dish.series[-1]
+    if last.differentiated_fraction is None:
+        return "no cells"
+    told = f"{percent(last.differentiated_fraction)} differentiated"
+    within = named_interval(last.doubt)
+    return f"{told} ({within})" if within else told
+
+
+def _amount_cell(dish: DishDay) -> str:
+    """The same for the table of all dishes: as short as can be."""
+    last = dish.series[-1] if dish.series else None
+    if last is None or last.differentiated_fraction is None:
+        return _amount(dish)
+    within = interval_words(last.doubt)
+    told = percent(last.differentiated_fraction) + (f" ({within})" if within else "")
+    return f"{told}, {IN_DOUBT}" if last.is_doubtful else told
+
+
+def _trust(dish: DishDay) -> list[str]:
+    """Why the newest scan is in doubt, and what its interval is worth."""
+    if not dish.series:
+        return []
+    last = dish.series[-1]
+    lines = []
+    if last.is_doubtful:
+        why = ", ".join((*last.doubts, *reason_words(last.doubt)))
+        lines.append(f"The last scan is in doubt: {clean(why)}.")
+    calibration = calibration_words(last.doubt)
+    if calibration is not None:
+        lines.append(f"Its interval is {calibration}.")
+    return lines
 
 
 def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
@@ -354,7 +394,7 @@ def _source(source: SourceDay, story: DigestStory) -> str:
 def _row(dish: DishDay) -> dict[str, Any]:
     return {
         "where": where_of(dish.name),
-        "amount": _amount(dish).removesuffix(" differentiated"),
+        "amount": _amount_cell(dish),
         "change": (change(dish.series, _DAY) or "–").split(" in ")[0],
         "confluence": "–" if dish.confluence is None else percent(dish.confluence),
         "scans": dish.scans,

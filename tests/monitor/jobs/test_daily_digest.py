@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, parse_config
-from monitor.culture import AlertKind, AlertTopic, DishStatus, NewAlert, ScanDecision, Severity
+from monitor.culture import (
+    AlertKind,
+    AlertTopic,
+    DishStatus,
+    Doubt,
+    DoubtReason,
+    NewAlert,
+    ScanDecision,
+    Severity,
+)
 from monitor.errors import ConfigError
 from monitor.jobs.daily_digest import digest_for, write_due_digest
 from monitor.jobs.deliver import deliver_due
@@ -327,3 +336,30 @@ def test_who_reads_none_any_more_gets_none_and_holds_up_nobody(store, config, tm
 def test_a_time_that_is_none_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="time of day"):
         configured(tmp_path, "digest: {at: noon}")
+
+
+def test_it_says_how_far_the_last_number_of_a_dish_may_be_trusted(store, config):
+    write_due_digest(config, store, BEFORE)
+    sure = Doubt((), (0.2, 0.31), "ips 4x", calibrated=True)
+    strange = Doubt((DoubtReason.UNFAMILIAR,), (0.04, 0.62))
+    scan(store, 1, dish="P1/A1", doubt=sure)
+    scan(store, 1, dish="P1/A2", doubt=sure)
+    scan(store, 2, dish="P1/A2", doubt=strange)
+    scan(store, 1, dish="P1/A3")
+    assert write_due_digest(config, store, AFTER)
+    mail = delivered(store, config, AFTER)
+    for kind in ("plain", "html"):
+        text = text_of(mail, kind)
+        why = "The last scan is in doubt: unlike the images the model has learnt from."
+        assert text.count(why) == 1
+        assert text.count("Its interval is not calibrated for this kind of image.") == 1
+        assert text.count("1 of 2 scans in doubt.") == 1
+        assert text.count("25 % differentiated (90 % interval 4 to 62 %)") == 1
+    rows = text_of(mail).split("All dishes")[1].splitlines()
+    told = {row.split("  ")[0]: row.split("  ")[1:] for row in rows if row[:1] == "A"}
+    amounts = {where: next(one.strip() for one in cells if one) for where, cells in told.items()}
+    assert amounts == {
+        "A1 of P1": "25 % (20 to 31 %)",
+        "A2 of P1": "25 % (4 to 62 %), in doubt",
+        "A3 of P1": "25 %",
+    }

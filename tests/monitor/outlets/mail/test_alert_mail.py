@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.config import DifferentiationConfig, EmailConfig
-from monitor.culture import AlertKind, AlertTopic, PlanStatus, Severity
+from monitor.culture import AlertKind, AlertTopic, Doubt, DoubtReason, PlanStatus, Severity
 from monitor.errors import OutletError
 from monitor.outlets.figures.plan import draw_plan
-from monitor.outlets.mail.alert_mail import compose
+from monitor.outlets.mail.alert_mail import compose, compose_short
 from monitor.outlets.mail.smtp import send
 from monitor.outlets.mail.stories import AlertStory
 from tests.monitor.outlets.plans import PLAN
@@ -281,6 +281,64 @@ def test_doubts_and_an_unknown_pixel_size_are_said():
     said = text_of(composed(readings=(doubtful,)))
     assert "out of focus in 3 fields" in said
     assert "unknown; areas cannot be given" in said
+
+
+SURE = Doubt((), (0.801, 0.982), "ips 4x", calibrated=True)
+OWN = Doubt((), (0.801, 0.982), "ips 4x", calibrated=False)
+STRANGE = Doubt((DoubtReason.UNFAMILIAR, DoubtReason.DISAGREEMENT), (0.801, 0.982))
+
+
+@pytest.mark.parametrize("doubt", [SURE, OWN, STRANGE])
+def test_a_number_stands_with_its_interval(doubt):
+    message = composed(readings=(reading(0, 0.94, doubt=doubt),))
+    for said in (text_of(message), html_of(message)):
+        assert "94 % (90 % interval 80 to 99 %) of the cells (5 mm²)" in said
+        assert ("not calibrated for this kind of image" in said) is (doubt is not SURE)
+        assert ("In doubt" in said) is (doubt is STRANGE)
+
+
+def test_why_the_network_is_in_doubt_is_said_once_and_in_words():
+    message = composed(readings=(reading(0, 0.94, doubt=STRANGE, uncertainty=0.6),))
+    for said in (text_of(message), html_of(message)):
+        assert said.count("unlike the images the model has learnt from") == 1
+        assert said.count("the model contradicts itself on this image") == 1
+        assert "unsure here" not in said
+
+
+def test_of_a_doubt_that_the_model_cannot_tell_a_mail_says_nothing():
+    message = composed(readings=(reading(0, 0.94),))
+    for said in (text_of(message), html_of(message)):
+        assert "94 % of the cells (5 mm²)" in said
+        for word in ("interval", "alibrated", "doubt"):
+            assert word not in said
+
+
+def test_an_interval_of_another_reading_does_not_stand_beside_the_alerts_number():
+    """Scans may have come since the alert was raised."""
+    readings = (reading(0, 0.5, doubt=SURE), reading(1, 0.94, doubt=SURE))
+    older = replace(alert(readings[:1]), fraction=0.5)
+    message = composed(readings=readings, alert=older)
+    assert "50 % of the cells" in text_of(message)
+    assert "interval" not in text_of(message)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "line"),
+    [
+        (Doubt(), None),
+        (SURE, "90 % interval 80 to 99 %"),
+        (
+            STRANGE,
+            "90 % interval 80 to 99 %; in doubt: unlike the images the model has learnt from, "
+            "the model contradicts itself on this image",
+        ),
+        (Doubt((DoubtReason.UNCLEAR,)), "In doubt: cells cannot be told apart here"),
+    ],
+)
+def test_a_chat_says_in_one_line_how_far_the_number_may_be_trusted(doubt, line):
+    _, text = compose_short([story(readings=(reading(0, 0.94, doubt=doubt),))])
+    _, plain = compose_short([story(readings=(reading(0, 0.94),))])
+    assert text.splitlines() == [*plain.splitlines(), *([line] if line else [])]
 
 
 @pytest.mark.parametrize(("uncertainty", "said"), [(0.34, False), (0.35, True)])
