@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from model.classes import CellClass
+from model.simulation.debris import Debris, draw_debris
 from model.simulation.drawing import (
     CLEARANCE_UM,
     GAP_UM,
     FloatImage,
     Layout,
     Mask,
+    Seeding,
     Tissue,
     blurred,
     chance,
@@ -57,11 +59,12 @@ class Culture:
     cobble_um: float
     cobble_share: float
     clumps: float
-    dead_per_mm2: float
-    dead_on_cells: float
-    dead_um: float
+    centre_blur_um: float
+    centre_tone: float
+    plateau: float
     debris_per_mm2: float
     matrix: float
+    debris: Debris
 
 
 def draw_culture(rng: np.random.Generator) -> Culture:
@@ -75,12 +78,12 @@ def draw_culture(rng: np.random.Generator) -> Culture:
         packed_streaks=float(rng.choice([0.0, 0.5, 1.0])) * rng.uniform(0.3, 1.0),
         packed_texture=log_uniform(rng, 0.45, 2.4),
         packed_weave=rng.uniform(0.2, 0.7) if chance(rng, 0.35) else 0.0,
-        packed_unevenness=rng.uniform(0.0, 0.4),
+        packed_unevenness=rng.uniform(0.0, 0.4) if chance(rng, 0.8) else rng.uniform(0.4, 0.8),
         packed_rim=chance(rng, 0.35),
         soft_um=log_uniform(rng, 0.4, 2.6),
         nucleus=rng.uniform(-0.2, 0.7),
         granularity=rng.uniform(0.0, 1.2),
-        centre_fading=rng.uniform(0.0, 0.55) if chance(rng, 0.6) else 0.0,
+        centre_fading=rng.uniform(0.0, 0.8) if chance(rng, 0.6) else 0.0,
         spread_length_um=length,
         spread_width_um=float(np.clip(length * rng.uniform(0.2, 0.7), 9.0, 42.0)),
         spread_cover=log_uniform(rng, 0.55, 2.0),
@@ -92,11 +95,12 @@ def draw_culture(rng: np.random.Generator) -> Culture:
         cobble_um=max(log_uniform(rng, 20, 50), 2.1 * packed),
         cobble_share=float(rng.choice([0.0, 0.0, 0.0, 0.3, 0.6, 1.0])),
         clumps=rng.uniform(0.2, 0.9) if chance(rng, 0.3) else 0.0,
-        dead_per_mm2=log_uniform(rng, 2, 260),
-        dead_on_cells=log_uniform(rng, 0.7, 4),
-        dead_um=log_uniform(rng, 3.2, 7.5),
+        centre_blur_um=log_uniform(rng, 1.5, 8) if chance(rng, 0.3) else 0.0,
+        centre_tone=rng.normal(0, 0.9) if chance(rng, 0.35) else 0.0,
+        plateau=log_uniform(rng, 0.5, 4) if chance(rng, 0.35) else 0.0,
         debris_per_mm2=log_uniform(rng, 20, 3000),
         matrix=log_uniform(rng, 0.01, 0.15),
+        debris=draw_debris(rng),
     )
 
 
@@ -174,8 +178,8 @@ def _pack(
 
 def _packed_cells(
     rng: np.random.Generator, layout: Layout, culture: Culture, pixel_size_um: float, turn: float
-) -> tuple[Mask, FloatImage]:
-    """(where, thickness) of the undifferentiated cells."""
+) -> tuple[Mask, FloatImage, FloatImage]:
+    """(where, thickness, tone) of the packed undifferentiated cells."""
     shape = (layout.colony.shape[0], layout.colony.shape[1])
     packing = _pack(rng, shape, culture.packed_um / pixel_size_um, culture.packed_warp, turn)
     spread = culture.packed_height_spread
@@ -204,11 +208,23 @@ def _packed_cells(
     patchy = smooth_noise(rng, shape, 55 / pixel_size_um)
     texture = 0.8 + (texture - 0.8) * np.exp(culture.packed_unevenness * np.clip(patchy, -2, 2))
     thickness = 0.8 + culture.packed_texture * (texture - 0.8)
+    depth = distance_to(~where) * np.float32(pixel_size_um / 60)
+    if culture.centre_blur_um > 0:
+        # A thick middle lies out of focus.
+        soft = blurred(thickness, culture.centre_blur_um / pixel_size_um)
+        thickness += (soft - thickness) * (1 - np.exp(-np.minimum(depth, 8)))
     if culture.centre_fading > 0:
-        depth = distance_to(~where) * np.float32(pixel_size_um / 60)
         fade = culture.centre_fading * (1 - np.exp(-np.minimum(depth, 8))) * (1 + 0.3 * slow)
         thickness = thickness * (1 - np.clip(fade, 0, 0.85)) + np.clip(fade, 0, 0.85) * 0.8
-    return where, np.where(where, thickness, np.float32(0)).astype(np.float32)
+    # A colony that stands up from the dish has a bright border, whatever its cells look like.
+    thickness += np.float32(culture.plateau) * (1 - np.exp(-np.minimum(depth * 6, 8)))
+    tone = np.float32(culture.centre_tone) * (1 - np.exp(-np.minimum(depth, 8))) * (1 + 0.3 * slow)
+    none = np.float32(0)
+    return (
+        where,
+        np.where(where, thickness, none).astype(np.float32),
+        np.where(where, tone, none).astype(np.float32),
+    )
 
 
 def _spread_outlines(
@@ -308,16 +324,76 @@ def _spread_cells(
     return region, where, thickness.astype(np.float32)
 
 
+def _seeded_cells(
+    rng: np.random.Generator, seeding: Seeding, shape: tuple[int, int], pixel_size_um: float
+) -> tuple[Mask, FloatImage]:
+    """(where, thickness) of healthy cells that a passage left singly and in loose clumps."""
+    area_mm2 = shape[0] * shape[1] * (pixel_size_um * 1e-3) ** 2
+    count = min(int(rng.poisson(seeding.attached_per_mm2 * area_mm2)), 1200)
+    which = np.zeros(shape, np.float32)
+    if count == 0:
+        return which > 0, which
+    places = rng.uniform(0, 1, (count, 2)) * np.array(shape)
+    leaders = rng.integers(0, max(1, round(count / seeding.clump_cells)), count)
+    spread_px = 0.42 * seeding.length_um * math.sqrt(seeding.clump_cells) / pixel_size_um
+    gathered = rng.random(count) < seeding.gathered
+    near = places[leaders] + rng.normal(0, 0.7 * spread_px, (count, 2))
+    places = np.where(gathered[:, None], near, places)
+    width_um = seeding.length_um * rng.uniform(0.35, 0.8)
+    outlines = _spread_outlines(
+        rng, count, seeding.length_um / pixel_size_um, width_um / pixel_size_um
+    )
+    angle = rng.uniform(0, np.pi, (count, 1))
+    turned = np.stack(
+        [
+            outlines[:, :, 0] * np.cos(angle) + outlines[:, :, 1] * np.sin(angle) + places[:, :1],
+            outlines[:, :, 1] * np.cos(angle) - outlines[:, :, 0] * np.sin(angle) + places[:, 1:],
+        ],
+        2,
+    )
+    for index, points in enumerate(np.rint(turned[:, :, ::-1] * 16).astype(np.int32)):
+        cv2.fillPoly(which, [points], float(index + 1), shift=4)
+    where: Mask = which > 0
+    edge = np.zeros(shape, bool)
+    edge[:, 1:] |= which[:, 1:] != which[:, :-1]
+    edge[1:, :] |= which[1:, :] != which[:-1, :]
+    inward = distance_to(edge | ~where) * np.float32(pixel_size_um)
+    height = np.exp(0.35 * rng.standard_normal(count + 1)).astype(np.float32)
+    grain = smooth_noise(rng, shape, max(1.0, 2.5 / pixel_size_um))
+    body = 1 - np.exp(-inward / np.float32(rng.uniform(1.2, 3.5)))
+    rim = np.exp(-inward / 1.5) * np.float32(rng.uniform(-0.3, 0.5))
+    thickness = (body + rim) * height[which.astype(np.int32)] * (1 + 0.35 * grain)
+    thickness *= np.float32(log_uniform(rng, 0.7, 2.2)) * where
+    return where, thickness.astype(np.float32)
+
+
 def grown(
     rng: np.random.Generator, layout: Layout, culture: Culture, pixel_size_um: float, turn: float
 ) -> Tissue:
-    packed, packed_thickness = _packed_cells(rng, layout, culture, pixel_size_um, turn)
+    shape = (layout.colony.shape[0], layout.colony.shape[1])
+    if layout.seeding is not None:
+        # Young clumps are of large cells that stand out one by one.
+        larger = culture.packed_um * rng.uniform(1.0, 1.6)
+        culture = replace(culture, packed_um=larger, packed_rim=True, centre_fading=0.0)
+    packed, thickness, tone = _packed_cells(rng, layout, culture, pixel_size_um, turn)
+    labels = np.zeros(shape, np.uint8)
+    labels[packed] = CellClass.UNDIFFERENTIATED
+    if layout.seeding is not None:
+        single, single_thickness = _seeded_cells(rng, layout.seeding, shape, pixel_size_um)
+        thickness = np.where(single, single_thickness, thickness)
+        clump = closed(single | packed, 6 / pixel_size_um)
+        labels[distance_to(clump) <= 0.7 * CLEARANCE_UM / pixel_size_um] = (
+            CellClass.UNDIFFERENTIATED
+        )
+    if layout.region.any() and layout.region.max() < 1:
+        # What lies singly and is small is a fresh cell; the spread one that lies singly is large.
+        length = max(culture.spread_length_um, float(rng.uniform(50, 100)))
+        culture = replace(culture, spread_length_um=length)
     region, spread, spread_thickness = _spread_cells(rng, layout, culture, pixel_size_um, turn)
     # A spread cell that reaches over a colony's rim hides it; gaps do not.
     region &= spread | ~packed
-    labels = np.zeros(layout.colony.shape, np.uint8)
-    labels[packed] = CellClass.UNDIFFERENTIATED
     labels[region] = CellClass.DIFFERENTIATED
-    thickness = np.where(spread, spread_thickness, packed_thickness)
-    thickness = blurred(thickness, culture.soft_um / pixel_size_um)
-    return Tissue(thickness.astype(np.float32), labels)
+    thickness = np.where(spread, spread_thickness, thickness)
+    thickness = blurred(thickness.astype(np.float32), culture.soft_um / pixel_size_um)
+    tone = blurred(np.where(spread, np.float32(0), tone).astype(np.float32), 6 / pixel_size_um)
+    return Tissue(thickness, labels, tone, layout.seeding)

@@ -23,16 +23,34 @@ outlines them."""
 CLEARANCE_UM: Final = 3.0
 
 
+@dataclass(frozen=True)
+class Seeding:
+    """A day after a passage: healthy cells that lie singly and in small clumps. Lengths in um.
+
+    attached_per_mm2 : cells that have spread out a little
+    gathered : share of these that lie against others
+    rounded_per_mm2 : cells that are still round, or round again to divide
+    """
+
+    attached_per_mm2: float
+    gathered: float
+    clump_cells: float
+    length_um: float
+    rounded_per_mm2: float
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """Where what grows, as masks of the picture.
 
     colony : (H, W) bool, packed cells
     region : (H, W) float32 in 0..1, the density of spread cells
+    seeding : what a passage left; None where the culture is older than that
     """
 
     colony: Mask
     region: FloatImage
+    seeding: Seeding | None = None
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -131,10 +149,17 @@ def noise_patch(
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """Optical thickness (packed cell = 1) and the label map drawn from the same cells."""
+    """Optical thickness (packed cell = 1) and the label map drawn from the same cells.
+
+    tone : (H, W) float32, how much brighter or darker it looks, in units of the cells' contrast;
+        None where nothing does
+    seeding : as in the layout
+    """
 
     thickness: FloatImage
     labels: Labels
+    tone: FloatImage | None = None
+    seeding: Seeding | None = None
 
 
 def root_mean_square(signal: FloatImage) -> float:

@@ -12,7 +12,7 @@ uneven light, noise and storage follow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from model.classes import CellClass
 from model.simulation.cells import draw_culture, grown
+from model.simulation.debris import after_passage
 from model.simulation.drawing import MODALITIES, PIXEL_SIZE_RANGE_UM, Labels, Modality, log_uniform
 from model.simulation.layout import draw_layout
 from model.simulation.optics import draw_optics, photograph
@@ -112,6 +113,8 @@ def simulate_field(
     optics = draw_optics(rng, kind)
     culture = draw_culture(rng)
     layout = draw_layout(rng, shape, size)
+    if layout.seeding is not None:
+        culture = replace(culture, debris=after_passage(culture.debris))
     tissue = grown(rng, layout, culture, size, 0.0)
     image, labels = photograph(rng, rng, tissue, culture, optics, size)
     return SimulatedField(image, labels, size, kind, seed)

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 
 from model.simulation.cells import Culture, draw_culture, grown
+from model.simulation.debris import calm_debris
 from model.simulation.drawing import (
     Layout,
     Modality,
@@ -229,11 +230,12 @@ def _calm_culture(rng: np.random.Generator) -> Culture:
         spread_height=rng.uniform(0.7, 1.0),
         cobble_share=0.0,
         clumps=rng.uniform(0.0, 0.5),
-        dead_per_mm2=log_uniform(rng, 15, 70),
-        dead_on_cells=rng.uniform(0.8, 1.6),
-        dead_um=rng.uniform(4.5, 6),
+        centre_blur_um=0.0,
+        centre_tone=0.0,
+        plateau=0.0,
         debris_per_mm2=log_uniform(rng, 60, 300),
         matrix=rng.uniform(0.02, 0.06),
+        debris=calm_debris(rng),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -14,6 +14,7 @@ from model.simulation.drawing import (
     FloatImage,
     Layout,
     Mask,
+    Seeding,
     chance,
     distance_to,
     filled,
@@ -110,8 +111,14 @@ def _differentiate(
     shape = (colony.shape[0], colony.shape[1])
     density = np.zeros(shape, np.float32)
     size = math.sqrt(shape[0] * shape[1])
-    kind = rng.choice(["part", "part", "whole", "rim", "rim", "loose"])
-    if kind == "part":
+    kind = rng.choice(["part", "part", "whole", "rim", "rim", "loose", "within", "within"])
+    if kind == "within":
+        # It begins inside a compact colony: small islands whose cells loosen and flatten.
+        scale = log_uniform(rng, 40, 220) / pixel_size_um
+        islands = noise_patch(rng, shape, scale, rng.uniform(0.08, 0.45))
+        inside = distance_to(~colony) > rng.uniform(5, 40) / pixel_size_um
+        density[opened(islands & inside, 12 / pixel_size_um)] = 1.0
+    elif kind == "part":
         patch = noise_patch(rng, shape, size * rng.uniform(0.15, 0.5), rng.uniform(0.2, 0.7))
         reach = log_uniform(rng, 10, 200) / pixel_size_um
         density[patch & (distance_to(colony) < reach)] = 1.0
@@ -139,14 +146,45 @@ def _differentiate(
     return opened(left, rng.uniform(8, 22) / pixel_size_um), density
 
 
+def _passaged(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um: float) -> Layout:
+    """Small clumps and single cells, evenly strewn: what every dish looks like after a passage."""
+    area_mm2 = shape[0] * shape[1] * (pixel_size_um * 1e-3) ** 2
+    typical = log_uniform(rng, 12, 75)
+    outlines = []
+    if chance(rng, 0.7):
+        cover = log_uniform(rng, 0.01, 0.3)
+        count = int(np.clip(cover * area_mm2 / (math.pi * (typical * 1.2e-3) ** 2), 1, 700))
+        spikes = rng.uniform(2, 16)
+        for _ in range(count):
+            radius = typical * float(np.exp(rng.normal(0, 0.45)))
+            one = draw_colony_shape(rng, rough=rng.uniform(0.4, 1.2), typical_um=radius)
+            one = replace(one, spikes_um=min(spikes, 0.6 * radius) * float(rng.uniform(0.3, 1.3)))
+            centre = (
+                rng.uniform(-0.03, 1.03) * shape[0] * pixel_size_um,
+                rng.uniform(-0.03, 1.03) * shape[1] * pixel_size_um,
+            )
+            outlines.append(one.outline(centre, radius) / pixel_size_um)
+    rounded_only = chance(rng, 0.12)
+    seeding = Seeding(
+        attached_per_mm2=0.0 if rounded_only else log_uniform(rng, 8, 220),
+        gathered=rng.uniform(0.0, 0.85),
+        clump_cells=log_uniform(rng, 2, 14),
+        length_um=log_uniform(rng, 18, 85),
+        rounded_per_mm2=log_uniform(rng, 40 if rounded_only else 4, 400),
+    )
+    colony = filled(shape, outlines) if outlines and not rounded_only else np.zeros(shape, bool)
+    return Layout(colony, np.zeros(shape, np.float32), seeding)
+
+
 def draw_layout(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um: float) -> Layout:
     kinds = {
         "empty": 0.05,
         "inside": 0.07,
-        "spread": 0.16,
-        "confluent": 0.12,
-        "healthy": 0.24,
-        "turning": 0.36,
+        "spread": 0.13,
+        "confluent": 0.1,
+        "healthy": 0.21,
+        "passaged": 0.12,
+        "turning": 0.32,
     }
     kind = rng.choice(list(kinds), p=list(kinds.values()))
     nothing = np.zeros(shape, bool)
@@ -162,6 +200,8 @@ def draw_layout(rng: np.random.Generator, shape: tuple[int, int], pixel_size_um:
         patch |= share == 1.0
         density = patch.astype(np.float32) * (1.0 if chance(rng, 0.7) else rng.uniform(0.25, 1))
         return Layout(nothing, density.astype(np.float32))
+    if kind == "passaged":
+        return _passaged(rng, shape, pixel_size_um)
     if kind == "confluent":
         patch = noise_patch(rng, shape, size * rng.uniform(0.2, 0.6), rng.uniform(0.25, 0.75))
         return Layout(~patch, patch.astype(np.float32))

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.simulation.burnt_in import burn_in
 from model.simulation.cells import Culture
+from model.simulation.debris import debris_over
 from model.simulation.drawing import (
     FloatImage,
     Labels,
@@ -39,6 +40,9 @@ class Optics:
     sign: float
     saturation: float
     stretch: float
+    relief: float
+    relief_angle: float
+    defocus_um: float
     contrast: float
     background: float
     shading: float
@@ -73,6 +77,9 @@ def draw_optics(rng: np.random.Generator, modality: Modality) -> Optics:
         sign=-1.0 if chance(rng, 0.06 if phase else 0.15) else 1.0,
         saturation=log_uniform(rng, 1.5, 8),
         stretch=log_uniform(rng, 1.3, 4) if chance(rng, 0.12) else 1.0,
+        relief=log_uniform(rng, 0.5, 3) if chance(rng, 0.08) else 0.0,
+        relief_angle=rng.uniform(0, 2 * np.pi),
+        defocus_um=log_uniform(rng, 1.5, 6) if chance(rng, 0.1) else 0.0,
         contrast=contrast,
         background=rng.uniform(60, 200) if phase else rng.uniform(70, 215),
         shading=rng.uniform(0, 1.0) ** 2 * min(contrast * 1.6, 0.3),
@@ -133,55 +140,13 @@ def _transmit(thickness: FloatImage, optics: Optics, pixel_size_um: float) -> Fl
     far = blurred(thickness, coarse_px)
     signal = optics.fine * (near - thickness) + optics.coarse * (far - thickness)
     signal -= optics.absorption * near
+    if optics.relief:
+        # Oblique light and differential interference show slopes: bright on one side, dark on
+        # the other.
+        down, along = np.gradient(near)
+        slope = math.cos(optics.relief_angle) * along + math.sin(optics.relief_angle) * down
+        signal += optics.relief * slope * np.float32(fine_px)
     return (optics.sign * signal).astype(np.float32)
-
-
-def _dead_cells(
-    rng: np.random.Generator,
-    tissue: Tissue,
-    culture: Culture,
-    optics: Optics,
-    pixel_size_um: float,
-) -> FloatImage:
-    """Signal of rounded, floating cells, single and in clumps, over everything."""
-    shape = (tissue.labels.shape[0], tissue.labels.shape[1])
-    signal = np.zeros(shape, np.float32)
-    area_mm2 = shape[0] * shape[1] * pixel_size_um**2 * 1e-6
-    expected = culture.dead_per_mm2 * area_mm2 * max(1.0, culture.dead_on_cells)
-    count = min(int(rng.poisson(expected)), 1500)
-    rows, columns = rng.uniform(0, shape[0], count), rng.uniform(0, shape[1], count)
-    if count > 6:
-        # Debris gathers: part of the cells move close to another one.
-        followers = rng.random(count) < rng.uniform(0, 0.6)
-        leaders = rng.integers(0, max(1, count // 4), count)
-        step = 2.2 * culture.dead_um / pixel_size_um
-        rows = np.where(followers, rows[leaders] + rng.normal(0, step, count), rows)
-        columns = np.where(followers, columns[leaders] + rng.normal(0, step, count), columns)
-    rows, columns = np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1)
-    on_cells = tissue.labels[rows.astype(int), columns.astype(int)] > 0
-    weight = np.where(on_cells, culture.dead_on_cells, 1.0) / max(1.0, culture.dead_on_cells)
-    kept = rng.random(count) < weight
-    radius = culture.dead_um * np.exp(rng.normal(0, 0.22, count)) / pixel_size_um
-    radius *= np.where(rng.random(count) < 0.01, rng.uniform(1.5, 3.5, count), 1.0)
-    strength = np.exp(rng.normal(0, 0.3, count))
-    phase = optics.modality == "phase"
-    bright = rng.random(count) < (0.9 if phase else 0.12)
-    core = rng.uniform(1.5, 5.0) if phase else rng.uniform(1.2, 4.0)
-    ring, halo = rng.uniform(0.3, 2.0), rng.uniform(0.2, 1.5)
-    pupil = rng.uniform(0, 1.3) * core
-    for i in np.flatnonzero(kept):
-        reach = int(2.6 * radius[i]) + 2
-        row, column = int(rows[i]), int(columns[i])
-        top, left = max(0, row - reach), max(0, column - reach)
-        bottom, right = min(shape[0], row + reach + 1), min(shape[1], column + reach + 1)
-        down = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(rows[i])
-        along = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(columns[i])
-        u = np.sqrt(down * down + along * along) / np.float32(radius[i])
-        profile = core * np.exp(-(u**4)) - ring * np.exp(-(((u - 1.25) / 0.25) ** 2))
-        profile += halo * np.exp(-(((u - 1.75) / 0.35) ** 2))
-        profile -= pupil * np.exp(-((u / 0.4) ** 2))
-        signal[top:bottom, left:right] += (1 if bright[i] else -1) * strength[i] * profile
-    return signal
 
 
 def _light(rng: np.random.Generator, shape: tuple[int, int], optics: Optics) -> FloatImage:
@@ -283,9 +248,15 @@ def photograph(
     seen *= np.float32(min(1.0, 0.45 * faintest / max(root_mean_square(seen), 1e-6)))
     limit = np.float32(optics.saturation)
     signal = np.tanh((signal + seen) / np.float32(strength) / limit) * limit
-    signal += _dead_cells(passing, tissue, culture, optics, pixel_size_um)
+    if tissue.tone is not None:
+        signal += tissue.tone
+    floating, covered = debris_over(
+        passing, tissue, culture.debris, pixel_size_um, bright=optics.modality == "phase"
+    )
+    signal += floating
+    labels[covered] = NOT_DIFFERENTIATED
     signal += _blemishes(steady, shape, optics, pixel_size_um)
-    signal = blurred(signal, optics.blur_px)
+    signal = blurred(signal, optics.blur_px + optics.defocus_um / pixel_size_um)
 
     light = _light(steady, shape, optics)
     grain = passing.standard_normal(shape, dtype=np.float32)
