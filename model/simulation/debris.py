@@ -143,7 +143,7 @@ def debris_over(
         spots = np.zeros(shape, bool)
         spots[rows[living].astype(int), columns[living].astype(int)] = True
         free = tissue.labels == 0
-        covered |= (distance_to(spots) <= 9 / pixel_size_um) & free
+        covered |= (distance_to(spots) <= 11 / pixel_size_um) & free
     if debris.pieces_per_mm2 > 0:
         pieces = _pieces(rng, shape, debris, pixel_size_um)
         if pieces.any():

@@ -11,7 +11,7 @@ import ome_types
 import pytest
 import tifffile
 
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.simulation.drawing import PIXEL_SIZE_RANGE_UM
 from model.simulation.fields import label_fractions, simulate_field
 from model.simulation.incubator import (
@@ -72,7 +72,7 @@ def test_a_field_has_the_promised_form(seed: int) -> None:
     assert field.image.shape == field.labels.shape == (96, 130)
     assert field.image.dtype in (np.uint8, np.uint16)
     assert field.labels.dtype == np.uint8
-    assert set(np.unique(field.labels)) <= {*CellClass, UNKNOWN}
+    assert set(np.unique(field.labels)) <= {*CellClass, NOT_DIFFERENTIATED, UNKNOWN}
     assert field.modality in ("phase", "brightfield")
     assert PIXEL_SIZE_RANGE_UM[0] <= field.pixel_size_um <= PIXEL_SIZE_RANGE_UM[1]
     assert field.seed == seed
