@@ -13,6 +13,7 @@ fine grids cost next to nothing.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
@@ -158,8 +159,15 @@ class PmfCNN(nn.Module):
         units.append(unit(view, config.context_channels, 1))
         self.context = nn.Sequential(*units)  # (B, context, h, w)
 
+        # Where cells are finer than the stride, a place speaks for several of them.
+        self.parts = {
+            r: max(1, config.stride_px // config.windows.cell_px(r)) for r in config.grids
+        }
         self.local_heads = nn.ModuleDict(
-            {str(r): nn.Conv2d(wide, config.classes, 1) for r in config.grids}
+            {
+                str(r): nn.Conv2d(wide, parts * parts * config.classes, 1)
+                for r, parts in self.parts.items()
+            }
         )
         self.context_heads = nn.ModuleDict(
             {
@@ -175,16 +183,11 @@ class PmfCNN(nn.Module):
     def place_of_cell(self, grid: int) -> list[int]:
         """For each row of the grid: which of a window's rows of local features lies nearest."""
         cell = self.config.windows.cell_px(grid)
-        return [
-            min(
-                max(
-                    round(((i + 0.5) * cell - self.local_reach_px / 2) / self.config.stride_px),
-                    0,
-                ),
-                self.local_side - 1,
-            )
+        nearest = (
+            math.floor(((i + 0.5) * cell - self.local_reach_px / 2) / self.config.stride_px + 0.5)
             for i in range(grid)
-        ]
+        )
+        return [min(max(place, 0), self.local_side - 1) for place in nearest]
 
     def forward(self, image: Tensor, grids: tuple[int, ...] | None = None) -> dict[int, Tensor]:
         """Logits of the cells.
@@ -200,14 +203,30 @@ class PmfCNN(nn.Module):
         for grid in grids or self.config.grids:
             whole = self.context_heads[str(grid)](context)  # (B, r * r * C, h, w)
             whole = whole.reshape(batch, grid * grid, self.config.classes, rows, columns)
-            here = self.local_heads[str(grid)](local)  # (B, C, h + n - 1, w + n - 1)
-            place = self.place_of_cell(grid)
-            shifted = [
-                here[:, :, y : y + rows, x : x + columns]
-                for y, x in itertools.product(place, place)
-            ]
-            logits[grid] = whole + torch.stack(shifted, dim=1)
+            here = self.local_heads[str(grid)](local)
+            logits[grid] = whole + self._at_cells(here, grid, rows, columns)
         return logits
+
+    def _at_cells(self, here: Tensor, grid: int, rows: int, columns: int) -> Tensor:
+        """What stands where each cell of each window lies: (B, r * r, C, h, w).
+
+        here : (B, parts * parts * C, h + n - 1, w + n - 1)
+        """
+        parts, classes = self.parts[grid], self.config.classes
+        batch, _, height, width = here.shape
+        # Finer parts lie between the places: (B, C, height * parts, width * parts).
+        here = here.view(batch, parts, parts, classes, height, width).permute(0, 3, 4, 1, 5, 2)
+        here = here.reshape(batch, classes, height * parts, width * parts)
+        place = torch.tensor(self.place_of_cell(grid), device=here.device)
+        part = torch.arange(grid, device=here.device) % parts
+
+        def along(number: int) -> Tensor:
+            windows = torch.arange(number, device=here.device)
+            return ((place[:, None] + windows) * parts + part[:, None]).reshape(-1)
+
+        here = here.index_select(2, along(rows)).index_select(3, along(columns))
+        cells = here.view(batch, classes, grid, rows, grid, columns).permute(0, 2, 4, 1, 3, 5)
+        return cells.reshape(batch, grid * grid, classes, rows, columns)
 
     def folded(self) -> PmfCNN:
         """A copy for inference: normalisation folded in, channels last, no gradients."""
@@ -241,6 +260,7 @@ class VotingNetwork(nn.Module):
             for grid in config.voting_grids
         }
         self._places = {grid: network.place_of_cell(grid) for grid in config.voting_grids}
+        self._parts = {grid: network.parts[grid] for grid in config.voting_grids}
         self.local_heads, self.context_heads = nn.ModuleDict(), nn.ModuleDict()
         for grid, cells in self.cells.items():
             local = cast(nn.Conv2d, twin.local_heads[str(grid)])
@@ -275,10 +295,12 @@ class VotingNetwork(nn.Module):
             count = len(cells) ** 2
             logits = self.context_heads[str(grid)](context).contiguous()
             logits = logits.view(batch, self.config.classes, count, rows, columns)
+            parts = self._parts[grid]
             here = self.local_heads[str(grid)](local).contiguous()
-            places = [self._places[grid][cell] for cell in cells]
-            for cell, (y, x) in enumerate(itertools.product(places, places)):
-                logits[:, :, cell] += here[:, :, y : y + rows, x : x + columns]
+            here = here.view(batch, parts, parts, self.config.classes, *here.shape[-2:])
+            places = [(self._places[grid][cell], cell % parts) for cell in cells]
+            for cell, ((y, down), (x, along)) in enumerate(itertools.product(places, places)):
+                logits[:, :, cell] += here[:, down, along, :, y : y + rows, x : x + columns]
             pmfs[grid] = torch.softmax(logits, dim=1).transpose(1, 2)
         return pmfs
 

@@ -53,10 +53,11 @@ class Windows:
                 raise ValueError(
                     f"{self}: a {grid} x {grid} grid does not divide {self.size_px} pixels"
                 )
-            if self.stride_px > self.size_px // grid:
+            cell = self.size_px // grid
+            if self.stride_px > self.size_px or (self.stride_px > cell and self.stride_px % cell):
                 raise ValueError(
                     f"{self}: at stride {self.stride_px} the cells of the {grid} x {grid} grid "
-                    "leave gaps; the stride may be at most a cell's side"
+                    "leave gaps; the stride may be at most a cell's side, or a multiple of it"
                 )
 
     def cell_px(self, grid: int) -> int:

@@ -137,7 +137,11 @@ def label_map(
     shape: tuple[int, int],
     inside: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """The most probable class of each pixel; 255 where ``inside`` is False.
+    """The class of each pixel: background where that is likelier than cells of either kind, else
+    the likelier kind; 255 where ``inside`` is False.
+
+    The most probable of three would lose small cells of whose kind a model is unsure: their two
+    kinds share what speaks against background.
 
     probabilities : (C, h, w) float32, spread evenly over the image
     shape : (H, W) of the image
@@ -158,12 +162,14 @@ def label_rows(
     for first, last in in_strips(bottom - top, shape[1], _STRIP_PIXELS):
         first, last = first + top, last + top
         strip = spread_evenly(probabilities, shape, first, last)
-        best, winner = strip[0], labels[first - top : last - top]
-        winner[:] = 0
-        for value in range(1, strip.shape[0]):
+        winner = labels[first - top : last - top]
+        best = strip[1]
+        winner[:] = 1
+        for value in range(2, strip.shape[0]):
             # Later classes are higher numbers.
             np.maximum(winner, (strip[value] > best) * np.uint8(value), out=winner)
             np.maximum(best, strip[value], out=best)
+        winner *= strip[0] < 0.5
         if inside is not None:
             np.putmask(winner, ~inside.rows(first, last), UNKNOWN)
     return labels
@@ -185,7 +191,7 @@ def uncertainty_of(probabilities: NDArray[np.float32], inside: Rows | None) -> f
         counted = np.ones(entropy.shape, dtype=bool)
         if inside is not None:
             counted = resample_rows(inside, shape, top, bottom) >= 0.5
-        cells = counted & (strip.argmax(axis=0) != CellClass.BACKGROUND)
+        cells = counted & (strip[CellClass.BACKGROUND] < 0.5)
         for index, area in enumerate((cells, counted)):
             sums[index] += entropy[area].sum(dtype=np.float64)
             numbers[index] += np.count_nonzero(area)

@@ -43,6 +43,7 @@ class Culture:
     packed_texture: float
     packed_weave: float
     packed_unevenness: float
+    packed_quiet: float
     packed_rim: bool
     soft_um: float
     nucleus: float
@@ -79,6 +80,7 @@ def draw_culture(rng: np.random.Generator) -> Culture:
         packed_texture=log_uniform(rng, 0.45, 2.4),
         packed_weave=rng.uniform(0.2, 0.7) if chance(rng, 0.35) else 0.0,
         packed_unevenness=rng.uniform(0.0, 0.4) if chance(rng, 0.8) else rng.uniform(0.4, 0.8),
+        packed_quiet=rng.uniform(0.2, 0.75) if chance(rng, 0.35) else 0.0,
         packed_rim=chance(rng, 0.35),
         soft_um=log_uniform(rng, 0.4, 2.6),
         nucleus=rng.uniform(-0.2, 0.7),
@@ -207,6 +209,10 @@ def _packed_cells(
             texture += 0.35 * culture.packed_weave * smooth_noise(rng, shape, fine, factor)
     patchy = smooth_noise(rng, shape, 55 / pixel_size_um)
     texture = 0.8 + (texture - 0.8) * np.exp(culture.packed_unevenness * np.clip(patchy, -2, 2))
+    if culture.packed_quiet > 0:
+        # Where cells are densest there is least to see of them.
+        dense = np.clip(2 * smooth_noise(rng, shape, 170 / pixel_size_um) + 0.4, 0, 1)
+        texture = 0.8 + (texture - 0.8) * (1 - culture.packed_quiet * dense)
     thickness = 0.8 + culture.packed_texture * (texture - 0.8)
     depth = distance_to(~where) * np.float32(pixel_size_um / 60)
     if culture.centre_blur_um > 0:
@@ -382,9 +388,7 @@ def grown(
         single, single_thickness = _seeded_cells(rng, layout.seeding, shape, pixel_size_um)
         thickness = np.where(single, single_thickness, thickness)
         clump = closed(single | packed, 6 / pixel_size_um)
-        labels[distance_to(clump) <= 0.7 * CLEARANCE_UM / pixel_size_um] = (
-            CellClass.UNDIFFERENTIATED
-        )
+        labels[distance_to(clump) <= CLEARANCE_UM / pixel_size_um] = CellClass.UNDIFFERENTIATED
     if layout.region.any() and layout.region.max() < 1:
         # What lies singly and is small is a fresh cell; the spread one that lies singly is large.
         length = max(culture.spread_length_um, float(rng.uniform(50, 100)))

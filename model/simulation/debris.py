@@ -14,8 +14,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.simulation.drawing import (
     FloatImage,
+    Labels,
     Mask,
     Tissue,
     blurred,
@@ -41,7 +43,7 @@ class Debris:
     carpet_share : share of the image that a carpet of dead cells covers, `carpet_per_mm2` of them
     above : share of the cells that float above the focus
     pigmented : share of the cells that are dark, in phase contrast too
-    pieces_per_mm2 : pieces of tissue with a bright border
+    pieces_per_mm2 : pieces of tissue with a bright border: they float, and are not of the culture
     """
 
     dead_per_mm2: float
@@ -71,8 +73,8 @@ def draw_debris(rng: np.random.Generator) -> Debris:
         carpet_per_mm2=log_uniform(rng, 800, 5000),
         above=rng.uniform(0.0, 0.7) if chance(rng, 0.5) else 0.0,
         pigmented=rng.uniform(0.1, 1.0) if chance(rng, 0.08) else 0.05,
-        pieces_per_mm2=log_uniform(rng, 0.7, 12) if chance(rng, 0.15) else 0.0,
-        piece_um=log_uniform(rng, 14, 60),
+        pieces_per_mm2=log_uniform(rng, 1, 14) if chance(rng, 0.22) else 0.0,
+        piece_um=log_uniform(rng, 13, 80),
     )
 
 
@@ -101,16 +103,17 @@ def calm_debris(rng: np.random.Generator) -> Debris:
 
 def debris_over(
     rng: np.random.Generator, tissue: Tissue, debris: Debris, pixel_size_um: float, *, bright: bool
-) -> tuple[FloatImage, Mask]:
-    """Signal of all that lies over a tissue, and where nobody can tell what is below it.
+) -> tuple[FloatImage, Labels]:
+    """Signal of all that lies over a tissue, and what it makes of the labels.
 
     bright : dead cells shine, as in phase contrast
-    Returns (H, W) float32 in units of the cells' contrast, and (H, W) bool: pieces of tissue and
-    round cells of a fresh passage, which are background or healthy, and never differentiated.
+    Returns (H, W) float32 in units of the cells' contrast, and (H, W) uint8: `NOT_DIFFERENTIATED`
+    at the round cells of a fresh passage and along the borders of pieces, `CellClass.BACKGROUND`
+    on pieces, `UNKNOWN` where the tissue's own labels hold.
     """
     shape = (tissue.labels.shape[0], tissue.labels.shape[1])
     signal = np.zeros(shape, np.float32)
-    covered = np.zeros(shape, bool)
+    said = np.full(shape, UNKNOWN, np.uint8)
     rows, columns = _places(rng, tissue, debris, pixel_size_um)
     round_ones = 0
     if tissue.seeding is not None:
@@ -143,13 +146,14 @@ def debris_over(
         spots = np.zeros(shape, bool)
         spots[rows[living].astype(int), columns[living].astype(int)] = True
         free = tissue.labels == 0
-        covered |= (distance_to(spots) <= 11 / pixel_size_um) & free
+        said[(distance_to(spots) <= 11 / pixel_size_um) & free] = NOT_DIFFERENTIATED
     if debris.pieces_per_mm2 > 0:
         pieces = _pieces(rng, shape, debris, pixel_size_um)
         if pieces.any():
             signal = _with_pieces(rng, signal, pieces, pixel_size_um, bright=bright)
-            covered |= distance_to(pieces) <= 8 / pixel_size_um
-    return signal, covered
+            said[distance_to(pieces) <= 8 / pixel_size_um] = NOT_DIFFERENTIATED
+            said[distance_to(~pieces) > 4 / pixel_size_um] = CellClass.BACKGROUND
+    return signal, said
 
 
 def _places(
@@ -170,6 +174,10 @@ def _places(
     if debris.carpet_share > 0:
         size = math.sqrt(shape[0] * shape[1])
         patch = noise_patch(rng, shape, size * rng.uniform(0.1, 0.4), debris.carpet_share)
+        if chance(rng, 0.5):
+            # What differentiates sheds cells, and they stay where they came off.
+            turned = tissue.labels == CellClass.DIFFERENTIATED
+            patch = patch | turned if chance(rng, 0.5) else turned
         more = min(int(rng.poisson(debris.carpet_per_mm2 * area_mm2)), MOST_CELLS)
         carpet = rng.uniform(0, 1, (more, 2)) * np.array(shape)
         inside = patch[carpet[:, 0].astype(int), carpet[:, 1].astype(int)]

@@ -222,6 +222,7 @@ def _calm_culture(rng: np.random.Generator) -> Culture:
         granularity=rng.uniform(0.1, 0.5),
         packed_weave=rng.uniform(0.0, 0.2),
         packed_unevenness=rng.uniform(0.1, 0.25),
+        packed_quiet=0.0,
         packed_rim=False,
         soft_um=rng.uniform(0.6, 1.2),
         spread_length_um=rng.uniform(50, 75),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
+from model.classes import UNKNOWN, CellClass
 from model.simulation.burnt_in import burn_in
 from model.simulation.cells import Culture
 from model.simulation.debris import debris_over
@@ -250,11 +250,11 @@ def photograph(
     signal = np.tanh((signal + seen) / np.float32(strength) / limit) * limit
     if tissue.tone is not None:
         signal += tissue.tone
-    floating, covered = debris_over(
+    floating, said = debris_over(
         passing, tissue, culture.debris, pixel_size_um, bright=optics.modality == "phase"
     )
     signal += floating
-    labels[covered] = NOT_DIFFERENTIATED
+    labels = np.where(said == UNKNOWN, labels, said)
     signal += _blemishes(steady, shape, optics, pixel_size_um)
     signal = blurred(signal, optics.blur_px + optics.defocus_um / pixel_size_um)
 
