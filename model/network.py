@@ -13,7 +13,6 @@ fine grids cost next to nothing.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
@@ -184,7 +183,7 @@ class PmfCNN(nn.Module):
         """For each row of the grid: which of a window's rows of local features lies nearest."""
         cell = self.config.windows.cell_px(grid)
         nearest = (
-            math.floor(((i + 0.5) * cell - self.local_reach_px / 2) / self.config.stride_px + 0.5)
+            round(((i + 0.5) * cell - self.local_reach_px / 2) / self.config.stride_px)
             for i in range(grid)
         )
         return [min(max(place, 0), self.local_side - 1) for place in nearest]
