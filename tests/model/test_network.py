@@ -32,6 +32,13 @@ CONFIGS = {
         context_channels=6,
         view_channels=4,
     ),
+    "window 64, cells finer than the stride": PmfCNNConfig(
+        grids=(1, 8, 16, 32),
+        voting_grids=(16,),
+        vote_margin_px=24,
+        widths=(4, 6, 8),
+        context_channels=8,
+    ),  # fmt: skip
     "window 48, stride 4": PmfCNNConfig(
         window_px=48,
         stride_px=4,

@@ -27,6 +27,7 @@ SHAPES = [
     Windows(24, 4, (1, 2, 3)),
     Windows(24, 6, (2, 4)),
     Windows(12, 3, (1, 2, 4)),
+    Windows(16, 8, (1, 4, 8)),
 ]
 windows_strategy = st.sampled_from(SHAPES)
 seeds = st.integers(0, 2**31)
@@ -250,8 +251,14 @@ def test_a_margin_keeps_the_outer_cells_from_voting() -> None:
 
 @pytest.mark.parametrize(
     ("size", "stride", "grids"),
-    [(16, 4, (3,)), (16, 8, (4,)), (0, 1, (1,)), (16, 4, ())],
-    ids=["grid does not divide", "gaps between cells", "no window", "no grid"],
+    [(16, 4, (3,)), (24, 8, (4,)), (8, 16, (1,)), (0, 1, (1,)), (16, 4, ())],
+    ids=[
+        "grid does not divide",
+        "gaps between cells",
+        "gaps between windows",
+        "no window",
+        "no grid",
+    ],
 )
 def test_windows_that_cannot_be_cut_are_refused(
     size: int, stride: int, grids: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What simulated dishes hold: dead cells that are nobody's, fresh passages, islands of loosening."""
+"""What simulated dishes hold: dead cells, fresh passages, islands of loosening."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.classes import NOT_DIFFERENTIATED, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.simulation.cells import draw_culture, grown
 from model.simulation.debris import Debris, after_passage, calm_debris, debris_over, draw_debris
 from model.simulation.drawing import Layout, Seeding, Tissue
@@ -54,54 +54,53 @@ def test_dead_cells_are_as_many_as_was_asked() -> None:
 
 
 def test_dead_cells_leave_the_truth_as_it_is() -> None:
-    _, covered = debris_over(
+    _, said = debris_over(
         np.random.default_rng(4), bare_tissue(), debris(dead_per_mm2=2000.0), PX_UM, bright=True
     )
-    assert not covered.any()
+    assert (said == UNKNOWN).all()
 
 
 def test_a_carpet_of_dead_cells_covers_a_part_of_the_image() -> None:
     carpet = debris(carpet_share=0.3, carpet_per_mm2=4000.0)
-    signal, covered = debris_over(
-        np.random.default_rng(7), bare_tissue(), carpet, PX_UM, bright=True
-    )
+    signal, said = debris_over(np.random.default_rng(7), bare_tissue(), carpet, PX_UM, bright=True)
     near = cv2.blur(np.abs(signal), (21, 21)) > 0.3
     assert 0.15 < near.mean() < 0.55
-    assert not covered.any()
+    assert (said == UNKNOWN).all()
 
 
-def test_pieces_of_tissue_are_never_differentiated_and_nobody_says_what_else() -> None:
+def test_pieces_of_tissue_are_no_part_of_the_culture() -> None:
     tissue = bare_tissue(int(CellClass.DIFFERENTIATED))
-    signal, covered = debris_over(
+    signal, said = debris_over(
         np.random.default_rng(7),
         tissue,
         debris(pieces_per_mm2=25.0, piece_um=40.0),
         PX_UM,
         bright=True,
     )
-    assert 0.02 < covered.mean() < 0.9
-    assert np.abs(signal[covered]).mean() > 5 * np.abs(signal[~covered]).mean()
+    pieces = said == CellClass.BACKGROUND
+    assert 0.02 < pieces.mean() < 0.9
+    assert np.abs(signal[pieces]).mean() > 3 * np.abs(signal[said == UNKNOWN]).mean()
     culture = replace(
         draw_culture(np.random.default_rng(1)), debris=debris(pieces_per_mm2=25.0, piece_um=40.0)
     )
     optics = replace(draw_optics(np.random.default_rng(2), "phase"), well=False, bar=False)
     chance = np.random.default_rng(7)
     _, labels = photograph(np.random.default_rng(3), chance, tissue, culture, optics, PX_UM)
-    assert set(np.unique(labels)) == {CellClass.DIFFERENTIATED, NOT_DIFFERENTIATED}
+    assert set(np.unique(labels)) == {0, CellClass.DIFFERENTIATED, NOT_DIFFERENTIATED}
 
 
 def test_round_cells_of_a_fresh_passage_are_not_differentiated_and_nobody_says_what_else() -> None:
     seeding = Seeding(0.0, 0.0, 3.0, 30.0, rounded_per_mm2=200.0)
-    signal, covered = debris_over(
+    signal, said = debris_over(
         np.random.default_rng(7), bare_tissue(0, seeding), debris(), PX_UM, bright=True
     )
     assert spots(signal) > 10
-    assert covered[signal > 1.0].mean() > 0.9
+    assert (said[signal > 1.0] == NOT_DIFFERENTIATED).mean() > 0.9
     # A round cell that lies on cells is one of them.
     _, on_cells = debris_over(
         np.random.default_rng(7), bare_tissue(1, seeding), debris(), PX_UM, bright=True
     )
-    assert not on_cells.any()
+    assert (on_cells == UNKNOWN).all()
 
 
 def test_fresh_single_cells_and_small_clumps_are_undifferentiated() -> None:
