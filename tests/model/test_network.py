@@ -38,7 +38,7 @@ CONFIGS = {
         vote_margin_px=24,
         widths=(4, 6, 8),
         context_channels=8,
-    ),  # fmt: skip
+    ),
     "window 48, stride 4": PmfCNNConfig(
         window_px=48,
         stride_px=4,
