@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -251,4 +251,4 @@ def _with_pieces(
     middle = rng.normal(0, 0.8) + rng.uniform(0.6, 2.0) * speckle
     inside = border * np.exp(-inward / np.float32(rng.uniform(3, 9))) + middle
     outside = border * np.exp(-outward / np.float32(rng.uniform(3, 9)))
-    return np.where(pieces, inside, signal + outside).astype(np.float32)
+    return cast(FloatImage, np.where(pieces, inside, signal + outside).astype(np.float32))

@@ -28,7 +28,7 @@ SHARES: Final[Mapping[str, float]] = {
     "empty": 0.04,
 }
 """Shares of the crops by kind of picture; the rest comes from simulated fields."""
-STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8)
+STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8, average_over_steps=1500)
 WELL_DIAMETER_UM: Final = 6400.0
 SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.8708
 """By the private tag 65326 of the source's raw TIFFs."""
