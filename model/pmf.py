@@ -108,21 +108,15 @@ def _cell_shares(
     positions : of the windows, (h, w)
     """
     step, jump = windows.stride_px // block_px, windows.cell_px(grid) // block_px
-    shares = functional.avg_pool2d(blocks, jump, 1) if jump > 1 else blocks
-    last_row, last_column = ((number - 1) * step + 1 for number in positions)
-    return torch.stack(
-        [
-            shares[
-                :,
-                :,
-                i * jump : i * jump + last_row : step,
-                j * jump : j * jump + last_column : step,
-            ]
-            for i in range(grid)
-            for j in range(grid)
-        ],
-        dim=1,
+    shares = (functional.avg_pool2d(blocks, jump, 1) if jump > 1 else blocks).contiguous()
+    batch, values = shares.shape[:2]
+    image, value, row, column = shares.stride()
+    # Cells and windows are steps over the same blocks: views, copied once.
+    cells = shares.as_strided(
+        (batch, grid, grid, values, *positions),
+        (image, jump * row, jump * column, value, step * row, step * column),
     )
+    return cells.reshape(batch, grid * grid, values, *positions)
 
 
 def _positions(labels: Tensor, windows: Windows) -> tuple[int, int]:
