@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,10 +45,25 @@ from model.starter.training_fields import (
 )
 from model.train import FieldGroup, TrainingSettings, fit, held_out_score, steps_in
 
-NOISE_PICTURES: Final = 40
-VALIDATION_FIELDS: Final = 40
 FIRST_VALIDATION_SEED: Final = 6000
 """Those from here on are for choosing while training; those before are for the final scores."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """On how many pictures the starter is measured.
+
+    validated : simulated fields, while training and to choose the temperature
+    tested : simulated fields from each of `TESTED_SEEDS` on
+    noise : pictures of white noise
+    """
+
+    validated: int = 40
+    tested: int = 100
+    noise: int = 40
+
+
+USUAL_EXTENT: Final = Extent()
 
 
 def _steps(note: Path, fitting: Callable[[], int]) -> int:
@@ -71,8 +86,14 @@ def make_starter(
     config: PmfCNNConfig | None = None,
     settings: TrainingSettings | None = None,
     base: Path | None = None,
+    extent: Extent = USUAL_EXTENT,
 ) -> Manifest:
     """Train the starter model and write it to a folder. Long by what its manifest tells.
+
+    minutes : of training, drawing and measuring left out, if no number of steps is given
+    real : folder of real fields, a folder each kind (`model.starter.held_out`)
+    work : folder in which the simulated fields and the state of the training are kept
+    count : simulated fields
 
     base : model whose layers are taken over where name and size fit; the others begin at random
     """
@@ -100,7 +121,7 @@ def make_starter(
         seed=seed,
         work=work,
         progress=tell,
-        measure=_validation(held),
+        measure=_validation(held, extent.validated),
         run=run,
     )
     facts = {
@@ -116,15 +137,17 @@ def make_starter(
         "settings": settings.to_json(),
         "layers_from": started_from,
     }
-    return publish(out, trained, facts, real)
+    return publish(out, trained, facts, real, extent)
 
 
-def _validation(held: Mapping[str, Sequence[TrainingField]]) -> Callable[[PmfCNN], float]:
+def _validation(
+    held: Mapping[str, Sequence[TrainingField]], fields: int
+) -> Callable[[PmfCNN], float]:
     """Score on simulated fields that is kept while training; real kinds are told beside it."""
     manifest = Manifest("starter", STARTER_CONFIG, UM_PER_PIXEL)
     drawn = [
         prepare(simulated(FIRST_VALIDATION_SEED + i), UM_PER_PIXEL, Normalisation())
-        for i in range(VALIDATION_FIELDS)
+        for i in range(fields)
     ]
 
     def validate(network: PmfCNN) -> float:
@@ -174,14 +197,20 @@ def take_layers(network: PmfCNN, base: Path) -> str:
     return start.manifest.sha256
 
 
-def publish(out: Path, trained: PmfCNN, facts: Mapping[str, Any], real: Path | None) -> Manifest:
+def publish(
+    out: Path,
+    trained: PmfCNN,
+    facts: Mapping[str, Any],
+    real: Path | None,
+    extent: Extent = USUAL_EXTENT,
+) -> Manifest:
     """Calibrate and measure a trained network and write it with its card."""
     bare = Model(trained, Manifest("starter", trained.config, UM_PER_PIXEL))
-    validation = [simulated(FIRST_VALIDATION_SEED + i) for i in range(VALIDATION_FIELDS)]
+    validation = [simulated(FIRST_VALIDATION_SEED + i) for i in range(extent.validated)]
     temperature = best_temperature(bare, validation)
     bare = Model(trained, replace(bare.manifest, temperature=temperature))
     say(f"temperature {temperature}; measuring")
-    scores = measure(PmfSegmenter(bare), real)
+    scores = measure(PmfSegmenter(bare), real, extent)
     manifest = replace(bare.manifest, training=facts, scores=scores)
     return save_model(out, Model(trained, manifest), card(manifest))
 
@@ -196,23 +225,25 @@ def best_temperature(model: Model, fields: Sequence[LabelledImage]) -> float:
     return min(errors, key=lambda temperature: errors[temperature])
 
 
-def measure(segmenter: Segmenter, real: Path | None) -> dict[str, Any]:
+def measure(
+    segmenter: Segmenter, real: Path | None, extent: Extent = USUAL_EXTENT
+) -> dict[str, Any]:
     """The scores that stand in the manifest and on the card."""
     scores: dict[str, Any] = {}
     for first in TESTED_SEEDS:
-        seeds = range(first, first + 100)
+        seeds = range(first, first + extent.tested)
         drawn = evaluate(segmenter, (simulated(seed) for seed in seeds))
         scores[f"simulated, seeds {seeds[0]} to {seeds[-1]}"] = short(drawn)
-    scores["white noise"] = noise_called_cells(segmenter)
+    scores["white noise"] = noise_called_cells(segmenter, extent.noise)
     if real is not None:
         scores["real"] = table_of(scores_of(segmenter, real))
     return scores
 
 
-def noise_called_cells(segmenter: Segmenter) -> dict[str, Any]:
+def noise_called_cells(segmenter: Segmenter, pictures: int) -> dict[str, Any]:
     """How much of pictures of white noise, at 0.7 to 4 um/px, is called cells."""
     shares = []
-    for number in range(NOISE_PICTURES):
+    for number in range(pictures):
         chance = np.random.default_rng([number, 5])
         size = math.exp(chance.uniform(math.log(0.7), math.log(4.0)))
         grain = np.clip(128 + 3 * chance.normal(0, 1, (600, 600)), 0, 255).astype(np.uint8)

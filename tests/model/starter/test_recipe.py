@@ -1,0 +1,74 @@
+"""The recipe of the starter from end to end, on a network and a number of fields that are small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model.checkpoint import Manifest
+from model.network import PmfCNNConfig
+from model.pmf_segmenter import PmfSegmenter
+from model.starter.measuring import scores_of, table_of
+from model.starter.recipe import Extent, make_starter
+from model.train import TrainingSettings
+
+SMALL = PmfCNNConfig(widths=(8, 8, 12), context_channels=12)
+QUICK = TrainingSettings(crop_px=72, batch=2, learning_rate=5e-3)
+
+
+def real_data(data: Path) -> None:
+    """One kind of real fields: two lines, one of them held out by name."""
+    chance = np.random.default_rng(0)
+    folder = data / "passage"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for stem in ("aics-34-1_D1_4x", "aics-63-1_D1_4x"):
+        labels = np.zeros((240, 260), np.uint8)
+        labels[:, 130:] = 1
+        image = (
+            128 + chance.normal(0, 1, labels.shape) + labels * chance.normal(0, 20, labels.shape)
+        )
+        cv2.imwrite(str(folder / "images" / f"{stem}.png"), image.astype(np.uint8))
+        cv2.imwrite(str(folder / "labels" / f"{stem}.png"), labels)
+    (folder / "pixel_size_um.csv").write_text(
+        "file,pixel_size_um\naics-34-1_D1_4x.png,3.6\naics-63-1_D1_4x.png,3.6\n"
+    )
+
+
+def made(out: Path, work: Path, data: Path) -> Manifest:
+    return make_starter(
+        out,
+        minutes=1,
+        steps=3,
+        real=data,
+        work=work,
+        count=2,
+        config=SMALL,
+        settings=QUICK,
+        extent=Extent(validated=1, tested=1, noise=2),
+    )
+
+
+def test_a_starter_comes_with_its_card_its_held_out_lines_and_the_same_scores_as_the_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one test, since all of it is of one run; a second run goes on to the same weights."""
+    data, work, out = tmp_path / "data", tmp_path / "work", tmp_path / "starter"
+    real_data(data)
+    manifest = made(out, work, data)
+    told = capsys.readouterr().err
+    assert "held out: passage: background" in told
+    assert "fraction wrong by" in told
+    assert manifest.training["held_back"]["passage"] == ["aics-63-1_D1_4x.png"]
+    assert manifest.training["real"]["passage"] == ["aics-34-1_D1_4x.png"]
+    row = manifest.scores["real"]["passage"]
+    assert row["fields"] == 1
+    assert table_of(scores_of(PmfSegmenter.load(out), data))["passage"] == row
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert "| passage " in card
+    assert "aics-63-1_D1_4x.png" in card
+    assert "None were measured" not in card
+    assert made(tmp_path / "again", work, data).sha256 == manifest.sha256
