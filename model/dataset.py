@@ -4,6 +4,7 @@ images/<stem>.png|tif|tiff|jpg|jpeg    grey or colour, 8 or 16 bit
 labels/<stem>.png|tif|tiff             class indices: 0, 1, 2, and 255 for unknown
 labels/<stem>.geojson                  QuPath's annotations (`model.annotations`)
 labels/<stem>.json                     labelme's shapes, or GeoJSON
+whole_images.csv                       optional: file,says (`model.whole_images`)
 pixel_size_um.csv                      optional: file,pixel_size_um
 classes.csv                            optional: what the names of annotations mean: name,class
 """
@@ -11,6 +12,7 @@ classes.csv                            optional: what the names of annotations m
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +29,7 @@ from model.annotations import (
     read_annotations,
     read_class_names,
 )
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.label_meaning import MapFacts, facts_of, questions
 from model.labelled_files import (
     MAP_SUFFIXES,
@@ -40,6 +42,7 @@ from model.labelled_files import (
     read_labels,
 )
 from model.preprocessing import Normalisation, at_working_scale, normalise, working_shape
+from model.whole_images import WHOLE_IMAGES, Says, filled, read_whole_images, unknown_files
 
 IMAGE_SUFFIXES: Final = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 PIXEL_SIZES: Final = "pixel_size_um.csv"
@@ -62,7 +65,7 @@ class LabelledImage:
     """An image and its label map.
 
     image : (H, W), any real dtype
-    labels : (H, W) uint8, classes or 255
+    labels : (H, W) uint8, classes, 254 (not differentiated) or 255
     pixel_size_um : None where unknown
     inside : (H, W) bool, False outside the vessel; None where all is inside
     """
@@ -118,7 +121,8 @@ def read_labelled(
 ) -> LabelledFolder:
     """All labelled images of a folder, and which images have no labels.
 
-    labels : folder of the labels where it is not labels/ (a second rater's, for example)
+    labels : folder of the labels where it is not labels/ (a second rater's, for example); what is
+        said of whole images is then left aside
     read_picture : reader of the images; by default plain PNG, TIFF and JPEG without a pixel size
     pixel_size_um : of images for which neither their file nor the table says it
     suffixes : of the files in images/ that are images
@@ -127,31 +131,32 @@ def read_labelled(
     Raises DoubtfulLabelsError where that is not said and they look strange; DataError with
         everything that is wrong: folders missing, nothing labelled, a label without an image, two
         labels for one image, sizes that do not fit, unknown values or names, broken files, outlines
-        outside the image, pixel sizes that contradict each other, too few classes in all.
+        outside the image, pixel sizes that contradict each other, too few classes in all; what is
+        said of a whole image in other words, of no image, or against its labels.
     """
-    pictures, labels = _both_folders(folder, labels)
     problems: list[str] = []
+    said = {} if labels else _said(folder, problems)
+    pictures, labels = _both_folders(folder, labels, needed=not (folder / WHOLE_IMAGES).exists())
     drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
     seen = _by_stem(pictures, suffixes, problems)
     pairs = _paired(drawn, seen, pictures, problems)
+    names_seen = [path.name for path in seen.values()]
+    problems += unknown_files(folder / WHOLE_IMAGES, said, names_seen)
     sizes, names = _tables(folder, problems)
     found: list[LabelledImage] = []
     maps: list[MapFacts] = []
-    for picture, path in sorted(pairs.items()):
+    told_of = [path for path in seen.values() if path in pairs or path.name in said]
+    for picture in sorted(told_of):
+        read, whole = read_picture or _plain, said.get(picture.name)
         try:
-            one, facts = _one_labelled(picture, path, read_picture or _plain, names)
+            one, facts = _one_labelled(picture, pairs.get(picture), read, names, whole)
         except DataError as error:
             problems += error.problems
             continue
         maps += facts
-        size, stated = sizes.get(picture.name), one.pixel_size_um
-        if size and stated and abs(size / stated - 1) > SIZES_AGREE:
-            problems.append(
-                f"{picture}: {stated:g} um/px by the file or its name, {size:g} by "
-                f"{PIXEL_SIZES}; correct the one that is wrong"
-            )
-        found.append(replace(one, pixel_size_um=size or stated or pixel_size_um))
-    strange = sorted(set(sizes) - {path.name for path in seen.values()})
+        size = _size_of(picture, one.pixel_size_um, sizes.get(picture.name), problems)
+        found.append(replace(one, pixel_size_um=size or pixel_size_um))
+    strange = sorted(set(sizes) - set(names_seen))
     if strange and any(one.pixel_size_um is None for one in found):
         problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
     if not problems and not sure:
@@ -162,16 +167,43 @@ def read_labelled(
         raise DataError(*problems)
     return LabelledFolder(
         tuple(found),
-        tuple(p.name for p in seen.values() if p not in pairs),
-        tuple(_passed_over(labels)),
+        tuple(p.name for p in seen.values() if p not in told_of),
+        (*_passed_over(labels), *_notes(said)),
     )
 
 
-def _both_folders(folder: Path, labels: Path | None) -> tuple[Path, Path]:
+def _size_of(
+    picture: Path, stated: float | None, listed: float | None, problems: list[str]
+) -> float | None:
+    """The pixel size of an image by the table, else by itself; that they differ is a problem."""
+    if listed and stated and abs(listed / stated - 1) > SIZES_AGREE:
+        problems.append(
+            f"{picture}: {stated:g} um/px by the file or its name, {listed:g} by "
+            f"{PIXEL_SIZES}; correct the one that is wrong"
+        )
+    return listed or stated
+
+
+def _said(folder: Path, problems: list[str]) -> dict[str, Says]:
+    try:
+        return read_whole_images(folder / WHOLE_IMAGES)
+    except DataError as error:
+        problems += error.problems
+        return {}
+
+
+def _notes(said: Mapping[str, Says]) -> list[str]:
+    counts = Counter(said.values())
+    told = ", ".join(f"'{one!s}' of {counts[one]}" for one in Says if counts[one])
+    return [f"{WHOLE_IMAGES}: of whole images: {told}"] if told else []
+
+
+def _both_folders(folder: Path, labels: Path | None, *, needed: bool) -> tuple[Path, Path]:
+    """Of the images and of the labels. needed : is there nothing without labels?"""
     pictures, labels = folder / "images", labels or folder / "labels"
     missing = [
         f"{part}: no such folder; labelled data are a folder with images/ and labels/ in it"
-        for part in (pictures, labels)
+        for part in ((pictures, labels) if needed else (pictures,))
         if not part.is_dir()
     ]
     if missing:
@@ -219,12 +251,26 @@ def _paired(
 
 
 def _one_labelled(
-    picture: Path, path: Path, read_picture: ReadGrey, names: ClassNames
+    picture: Path,
+    path: Path | None,
+    read_picture: ReadGrey,
+    names: ClassNames,
+    says: Says | None,
 ) -> tuple[LabelledImage, list[MapFacts]]:
-    """An image with its labels, and what a label map looks like. Raises DataError."""
+    """An image with its labels, and what a label map looks like. Raises DataError.
+
+    path : of the labels; None where only something is said of the whole image
+    """
     read = read_picture(picture)
-    label = _labels(path, read.grey.shape, names)
-    facts = [facts_of(path.name, label, read.grey)] if _is_map(path) else []
+    label, facts = None, list[MapFacts]()
+    if path is not None:
+        label = _labels(path, read.grey.shape, names)
+        if _is_map(path):
+            facts.append(facts_of(path.name, label, read.grey))
+    if says is not None:
+        label = filled(label, (read.grey.shape[0], read.grey.shape[1]), says, path or picture)
+    if label is None:
+        raise AssertionError(f"{picture}: nothing is said of it")
     if read.inside is not None:
         label[~read.inside] = UNKNOWN
     return LabelledImage(picture.name, read.grey, label, read.pixel_size_um, read.inside), facts
@@ -263,7 +309,9 @@ def _of_another_program(stem: str, seen: Mapping[str, Path]) -> str:
 
 def _passed_over(labels: Path) -> list[str]:
     """Files beside the labels that are none, though they may have been meant."""
-    found = []
+    found: list[str] = []
+    if not labels.is_dir():
+        return found
     for path in sorted(labels.iterdir()):
         kind = path.suffix.lower()
         if path.name.startswith(".") or not path.is_file():
@@ -287,6 +335,8 @@ def _labels(path: Path, image_shape: tuple[int, ...], names: ClassNames) -> NDAr
 def _by_stem(folder: Path, suffixes: Sequence[str], problems: list[str]) -> dict[str, Path]:
     """Files by stem; hidden ones (as editors and macOS leave them) are none."""
     found: dict[str, Path] = {}
+    if not folder.is_dir():
+        return found
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
@@ -325,11 +375,16 @@ def _nothing_to_learn(
         "take these labels out"
         for name in empty
     ]
-    if 0 < len(values) < least_classes:
-        only = CellClass(values.pop()).name.lower()
+    classes = sorted(CellClass(value).name.lower() for value in values - {NOT_DIFFERENTIATED})
+    if values and len(classes) < least_classes and least_classes > 1:
+        what = (
+            f"all labelled pixels are {classes[0]}"
+            if classes
+            else f"{WHOLE_IMAGES} alone does not show what cells are"
+        )
         problems.append(
-            f"{folder}: all labelled pixels are {only}; label at least two classes, else there is "
-            "nothing to tell apart (in outlines: background too, or say that all is labelled)"
+            f"{folder}: {what}; label at least two classes, else there is nothing to tell apart "
+            "(in outlines: background too, or say that all is labelled)"
         )
     return problems
 

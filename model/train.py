@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.checkpoint import Manifest, Model
-from model.classes import UNKNOWN, CellClass
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.dataset import TrainingField
 from model.metrics import Confusion, confusion
 from model.network import PmfCNN
@@ -94,7 +94,8 @@ class Progress:
 
 
 Spots: TypeAlias = Sequence[Sequence[tuple[int, NDArray[np.int32]]]]
-"""For each class that occurs: numbers of the fields that have it, and pixels (n, 2) of it there."""
+"""For each class that occurs (and for what is only known not to be differentiated): numbers of the
+fields that have it, and pixels (n, 2) of it there."""
 
 _SPOTS_A_FIELD: Final = 4096
 
@@ -117,10 +118,10 @@ def balanced_group(name: str, fields: Sequence[TrainingField], share: float) -> 
     """A group whose crops show each class equally often, and each field that has the class.
 
     A lab's few fields seldom hold the classes in the shares of its dishes; what is rare in them
-    must not be taken for rare.
+    must not be taken for rare. What is only known not to be differentiated has its turn as well.
     """
     spots: list[list[tuple[int, NDArray[np.int32]]]] = []
-    for value in CellClass:
+    for value in (*CellClass, NOT_DIFFERENTIATED):
         here: list[tuple[int, NDArray[np.int32]]] = []
         for number, one in enumerate(fields):
             places = np.argwhere(one.labels == int(value)).astype(np.int32)
