@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
-from model.dataset import PIXEL_SIZES, read_pixel_sizes
+from model.dataset import PIXEL_SIZES, LabelledImage, read_pixel_sizes
+from model.evaluate import assumed_sizes
 from model.labelled_files import DataError, read_image, read_labels
 from model.metrics import Confusion, confusion, differentiated_fraction
+from model.scale import segment_as
 from model.segmentation import Segmenter
 from model.starter.held_out import (
     HIPSC,
@@ -129,9 +131,20 @@ def _of_plate_imager(kind: str, name: str, image: NDArray[Any]) -> RealField:
     return RealField(kind, name, image, labels, imaged, size, inside, healthy=True)
 
 
-def score_field(segmenter: Segmenter, one: RealField, rows: tuple[str, ...] = ()) -> FieldScore:
-    """Segment a field and hold it against what is known of it."""
-    segmented = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
+def score_field(
+    segmenter: Segmenter,
+    one: RealField,
+    rows: tuple[str, ...] = (),
+    assumed_um: float | None = None,
+) -> FieldScore:
+    """Segment a field and hold it against what is known of it.
+
+    assumed_um : um/px to read a field at that has no pixel size; None leaves it to the segmenter
+    """
+    if assumed_um is None:
+        segmented = segmenter.segment(one.image, one.pixel_size_um, inside=one.inside)
+    else:
+        segmented = segment_as(segmenter, one.image, assumed_um, one.inside)
     found, truth = segmented.labels, one.labels
     known = (truth != UNKNOWN) & (found != UNKNOWN)
     cells = known & (truth != CellClass.BACKGROUND)
@@ -161,18 +174,26 @@ def scores_of(
     """A model on the real fields that are held out, kind by kind.
 
     every : all fields, also those that the starter learns from
-    withheld : each kind a second time without its pixel size (`ips_fields` always)
+    withheld : each kind a second time without its pixel size (`ips_fields` always); those that
+        were taken alike are then read at one that is estimated over all of them
     Raises DataError.
     """
-    found = []
+    found: list[FieldScore] = []
+
+    def score(one: RealField, rows: tuple[str, ...], assumed: float | None = None) -> None:
+        found.append(score_field(segmenter, one, rows, assumed))
+        tell(found[-1])
+
     for kind in kinds:
+        blind: list[RealField] = []
         for one in real_fields(data, kind, every=every):
-            found.append(score_field(segmenter, one, _rows_of(one)))
-            tell(found[-1])
+            score(one, _rows_of(one))
             if withheld or kind == IPS:
-                blind = replace(one, pixel_size_um=None)
-                found.append(score_field(segmenter, blind, (f"{kind}, pixel size withheld",)))
-                tell(found[-1])
+                blind.append(replace(one, pixel_size_um=None))
+        unsized = [LabelledImage(o.name, o.image, o.labels, None, o.inside) for o in blind]
+        sizes = assumed_sizes(segmenter, unsized)
+        for number, one in enumerate(blind):
+            score(one, (f"{kind}, pixel size withheld",), sizes.get(number))
     return found
 
 

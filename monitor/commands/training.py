@@ -245,7 +245,7 @@ def evaluate(
     pictures: dict[str, FieldImages] = {}
 
     def keep(one: LabelledImage, found: Segmentation, score: FieldScore) -> None:
-        say(f"{one.name}: {percent(score.pixel_error)} of the known pixels wrong")
+        say(f"{one.name}: {_told_of(score)}")
         if folder is not None:
             pictures[one.name] = _pictures(one, found)
 
@@ -265,6 +265,12 @@ def evaluate(
     _show_scores(document)
 
 
+def _told_of(score: FieldScore) -> str:
+    if score.confusion.counts.any() or score.true_fraction is None:
+        return f"{percent(score.pixel_error)} of the known pixels wrong"
+    return f"differentiated {percent(score.found_fraction)}, by its label nothing is"
+
+
 def _show_scores(document: Mapping[str, Any]) -> None:
     from monitor.outlets.figures.raters import PAIRS, comparison_in_words, raters_in_words
 
@@ -279,12 +285,17 @@ def _show_scores(document: Mapping[str, Any]) -> None:
             ),
         )
     show_table(table)
-    out.print(
-        f"{document['images']} images; mean Jaccard {document['mean_jaccard']} (95 % interval "
-        f"{low} to {high}); mean error of the differentiated fraction "
-        f"{percent(document['mean_fraction_error'])}; expected calibration error "
-        f"{document['expected_calibration_error']}"
+    fraction = "mean error of the differentiated fraction " + percent(
+        document["mean_fraction_error"]
     )
+    if document["mean_jaccard"] is None:
+        out.print(f"{document['images']} images, no pixel of a known class; {fraction}")
+    else:
+        out.print(
+            f"{document['images']} images; mean Jaccard {document['mean_jaccard']} (95 % interval "
+            f"{low} to {high}); {fraction}; expected calibration error "
+            f"{document['expected_calibration_error']}"
+        )
     for line in comparison_in_words(document):
         out.print(line)
     if document["raters"] is None:
@@ -300,6 +311,7 @@ def _show_scores(document: Mapping[str, Any]) -> None:
 
 
 def _pictures(one: LabelledImage, found: Segmentation) -> FieldImages:
+    from model.classes import UNKNOWN, has_class
     from monitor.outlets.figures.evaluation import FieldImages, draw_differences
 
     size = found.pixel_size_um or found.assumed_pixel_size_um
@@ -311,7 +323,7 @@ def _pictures(one: LabelledImage, found: Segmentation) -> FieldImages:
             max_side=PICTURE_SIDE_PX,
             assumed=found.pixel_size_um is None,
         )
-        for labels in (one.labels, found.labels)
+        for labels in (np.where(has_class(one.labels), one.labels, UNKNOWN), found.labels)
     ]
     bare = field_of_view(
         draw_overlay(

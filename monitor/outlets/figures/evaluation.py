@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass, has_class
 from monitor.host.atomic_files import write_whole
 from monitor.outlets.figures.raters import (
     PAIRS,
@@ -53,12 +54,14 @@ def draw_differences(
     """Where found and labelled classes differ, in the colour of what was found; the rest pale.
 
     overlay : (h, w, 3) uint8 BGR, the field's picture at any size
-    truth, labels : (H, W) uint8; 255 is neither right nor wrong
+    truth, labels : (H, W) uint8; 255 is neither right nor wrong. Where it is only labelled that
+        nothing is differentiated, what is called so is wrong, and all else neither
     """
     size = (overlay.shape[1], overlay.shape[0])
     true, said = (cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) for one in (truth, labels))
     picture = (overlay * 0.35 + 255 * 0.65).astype(np.uint8)
-    known = (true != 255) & (said != 255)
+    known = has_class(true) & (said != UNKNOWN)
+    known |= (true == NOT_DIFFERENTIATED) & (said == CellClass.DIFFERENTIATED)
     for value, name in enumerate(CLASSES):
         red, green, blue = bytes.fromhex(_COLOURS[name][1:])
         picture[known & (true != said) & (said == value)] = (blue, green, red)
@@ -91,12 +94,15 @@ def fields_csv(fields: Sequence[Mapping[str, Any]]) -> str:
     return as_csv(rows)
 
 
+def _how_wrong(one: Mapping[str, Any]) -> float:
+    """Of a field: its wrong pixels, else how wrong its fraction is; -1 where neither is known."""
+    known = (one["pixel_error"], one["fraction_error"])
+    return next((float(error) for error in known if error is not None), -1.0)
+
+
 def report_html(document: Mapping[str, Any], pictures: Mapping[str, FieldImages]) -> str:
     """The report as one self-contained page; the worst fields come first."""
-    fields = sorted(
-        document["fields"],
-        key=lambda one: -(-1.0 if one["pixel_error"] is None else one["pixel_error"]),
-    )
+    fields = sorted(document["fields"], key=_how_wrong, reverse=True)
     page = Environment(
         loader=PackageLoader("monitor.outlets"),
         autoescape=select_autoescape(("html.j2",)),
@@ -130,7 +136,12 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     """What the numbers say, in sentences for someone who knows cells and not networks."""
     images, mean = document["images"], document["mean_jaccard"]
     if mean is None:
-        return ["No pixel of these images has a known class, so nothing could be measured."]
+        fractions = _on_fractions(document)
+        what = "only the differentiated fraction" if fractions else "nothing"
+        return [
+            f"No pixel of these images has a known class, so {what} could be measured.",
+            *fractions,
+        ]
     low, high = document["mean_jaccard_interval"]
     spread = f"; between {low:.0%} and {high:.0%} for other images like these" if images > 1 else ""
     told = [

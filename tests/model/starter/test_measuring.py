@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.labelled_files import DataError
+from model.scale import CANDIDATE_SIZES_UM, ScaleEvidence
 from model.segmentation import Segmentation
 from model.starter.held_out import HELD_OUT, IPS, KINDS, group_of, is_held_out
 from model.starter.measuring import (
@@ -226,3 +227,25 @@ def test_wrong_use_is_told(wanted: list[str], code: int, told: str) -> None:
     done = starter(*wanted)
     assert (done.returncode, done.stdout) == (code, "")
     assert told in done.stderr
+
+
+class OfOneScale(ByGrey):
+    """Finds every image likeliest at 0.9 um/px; knows nothing else of scales."""
+
+    assumed_pixel_size_um = None
+
+    def scale_evidence(
+        self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
+    ) -> ScaleEvidence:
+        doubts = tuple(0.5 if size == 0.9 else 0.9 for size in CANDIDATE_SIZES_UM)
+        return ScaleEvidence(doubts, 200.0, None)
+
+
+def test_a_withheld_pixel_size_is_estimated_over_the_fields_that_were_taken_alike(
+    tmp_path: Path,
+) -> None:
+    passage(tmp_path)
+    sizes = table_of(scores_of(OfOneScale(), tmp_path, withheld=True))
+    assumed = sizes["passage, pixel size withheld"]["assumed_pixel_sizes_um"]
+    assert len(assumed) == 2
+    assert assumed == pytest.approx([0.9, 0.9], rel=0.15)

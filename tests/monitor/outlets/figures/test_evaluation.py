@@ -131,3 +131,31 @@ def test_differences_are_drawn_in_the_colour_of_what_was_found() -> None:
     assert picture[5, 2].tolist() == [0x00, 0x5E, 0xD5]
     assert picture[5, 10].tolist() == [200, 200, 200]
     assert picture[5, 18].tolist() == [215, 215, 215]
+
+
+def test_where_only_differentiated_is_ruled_out_nothing_else_is_wrong() -> None:
+    truth, said = np.full((10, 10), 254, np.uint8), np.zeros((10, 10), np.uint8)
+    said[:, :3] = 2
+    said[:, 3:6] = 1
+    picture = draw_differences(np.full((20, 20, 3), 100, np.uint8), truth, said)
+    assert picture[5, 2].tolist() == [0x00, 0x5E, 0xD5]
+    assert picture[5, 8].tolist() == [215, 215, 215]
+    assert picture[5, 18].tolist() == [215, 215, 215]
+
+
+def test_images_that_are_labelled_as_a_whole_are_reported_by_their_fraction(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    segmenter = PmfSegmenter(Model(PmfCNN(SMALL).eval(), Manifest("untrained", SMALL, 2.5)))
+    found = evaluate(segmenter, [labelled("whole.png", (254, 254))])
+    document = found.to_json()
+    wrong = found.fields[0].fraction_error
+    assert wrong is not None
+    first = summary(document)[0]
+    assert "only the differentiated fraction could be measured" in first
+    assert "whole.png" in write_report(tmp_path, document, {}).read_text()
+    document["fields"].insert(0, document["fields"][0] | {"name": "right.png"})
+    document["fields"][0]["fraction_error"] = 0.0
+    document["fields"][1]["fraction_error"] = 0.5
+    page = write_report(tmp_path, document, {}).read_text()
+    table = page[page.index("Field by field") :]
+    assert table.index("whole.png") < table.index("right.png")
