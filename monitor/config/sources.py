@@ -136,6 +136,8 @@ class SourceSettings(_Section):
         "projection": that of the stack, and no plane of it
     objective : a calibration for another one is refused
     binning : camera pixels a side that are joined into one pixel of a capture
+    feeder_layer : the colonies grow on feeder cells: spread cells count as differentiated only
+        inside a colony
     """
 
     names: str = Field(default="auto", min_length=1)
@@ -153,6 +155,7 @@ class SourceSettings(_Section):
     scan_quiet_s: Annotated[float, Field(ge=0)] = 20.0
     channel: str | None = None
     plane: Annotated[int, Field(ge=1)] | Literal["projection"] = 1
+    feeder_layer: bool = False
 
     @field_validator("experiment_start", mode="before")
     @classmethod

@@ -39,6 +39,7 @@ from monitor.segmentation.colonies import (
     measure_areas,
 )
 from monitor.segmentation.components import Components
+from monitor.segmentation.feeder_layer import without_feeder_layer
 from monitor.segmentation.label_maps import encode_label_map
 from monitor.segmentation.overlay import draw_overlay
 
@@ -57,6 +58,7 @@ class MeasuredImage:
 
     labels : (H, W) uint8 CellClass values, 255 outside the vessel
     components : the connected components that colonies and regions are taken from
+    on_feeders : spread cells outside colonies were taken for a feeder layer
     overlay : encoded image with outlines, scale bar and legend
     overlay_width_px : its width; it is drawn at this share of the label map's width
     label_map : encoded label map; `label_maps.label_map_suffix` says as what
@@ -73,6 +75,7 @@ class MeasuredImage:
     overlay: bytes
     overlay_width_px: int
     label_map: bytes
+    on_feeders: bool = False
 
     @property
     def doubt(self) -> Doubt:
@@ -80,6 +83,9 @@ class MeasuredImage:
         has no cells.
         """
         found = self.segmentation.doubt
+        if self.on_feeders:
+            # What the interval is of counts the layer's cells, and no model was measured on one.
+            return Doubt(reasons=tuple(DoubtReason(reason.value) for reason in found.reasons))
         return Doubt(
             reasons=tuple(DoubtReason(reason.value) for reason in found.reasons),
             interval=found.interval if self.areas.cells_px else None,
@@ -138,6 +144,8 @@ def measure_image(
         # The model never saw a whole window of it; what it says there is a guess.
         quality = replace(quality, doubts=(*quality.doubts, "too-small"))
     labels = segmentation.labels
+    if settings.feeder_layer:
+        labels = without_feeder_layer(labels, size)
     with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
         areas = measure_areas(labels)
         drawn = beside_us.submit(_draw, image, labels, size, areas, style)
@@ -156,6 +164,7 @@ def measure_image(
         overlay=overlay,
         overlay_width_px=overlay_width_px,
         label_map=label_map,
+        on_feeders=settings.feeder_layer,
     )
 
 

@@ -36,9 +36,10 @@ class StandInSegmenter:
     name, sha256, window_um = "stand-in", "0" * 64, 240.0
 
     def segment(self, pixels, pixel_size_um, *, inside=None):
-        even = np.full((3, 4, 4), 1 / 3, np.float32)
+        unsure = np.full((3, 4, 4), 0.25, np.float32)
+        unsure[0] = 0.5
         mask = None if inside is None else as_rows(inside)
-        return Segmentation(even, pixels.shape, mask, pixel_size_um, None, 0.0)
+        return Segmentation(unsure, pixels.shape, mask, pixel_size_um, None, 0.0)
 
 
 def picture(pixels=None, size=None) -> Image:
@@ -84,6 +85,26 @@ def test_the_order_of_trust_for_the_pixel_size(option, metadata, beside, name, s
     )
     assert (found.pixel_size.known_um, found.pixel_size.source) == expected
     assert not found.pixel_size.assumed
+
+
+class Lawn(StandInSegmenter):
+    """Sees spread cells from edge to edge, and gives an interval for their share."""
+
+    def segment(self, pixels, pixel_size_um, *, inside=None):
+        found = super().segment(pixels, pixel_size_um, inside=inside)
+        found.probabilities[:] = np.array([0.1, 0.2, 0.7], np.float32)[:, None, None]
+        reasons = (DoubtReason.UNFAMILIAR,)
+        return replace(found, doubt=Doubt(reasons, (0.9, 1.0), "spread cells", True))
+
+
+def test_on_a_feeder_layer_spread_cells_outside_colonies_are_background():
+    plain = measured_image(picture(size=2.0), segmenter=Lawn())
+    assert plain.areas.differentiated_px == plain.areas.cells_px > 0
+    assert plain.doubt.interval == (0.9, 1.0)
+    layer = measured_image(picture(size=2.0), SourceSettings(feeder_layer=True), segmenter=Lawn())
+    assert layer.areas.cells_px == 0
+    # No model was measured on a layer; what speaks against the image still does.
+    assert layer.doubt == culture.Doubt(reasons=(culture.DoubtReason.UNFAMILIAR,))
 
 
 def test_a_side_car_of_unequal_sides_is_refused_unless_somebody_says_the_pixel_size():
