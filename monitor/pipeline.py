@@ -37,6 +37,8 @@ class Pipeline:
 
     patient : a capture that cannot be read and is still young may be half written, and waits;
         an impatient pipeline (one that ends) says so at once
+    roots : folders that were given to a command; captures below one that belong to no source have
+        one scale, where nothing says their pixel size
     """
 
     def __init__(
@@ -48,10 +50,13 @@ class Pipeline:
         owner: str,
         clock: Clock = utc_now,
         patient: bool = True,
+        roots: Sequence[Path] = (),
     ) -> None:
         self.owner = owner
         self._intake = Intake(config, store, clock, patient=patient)
-        self._measuring = Measuring(config, store, worker, self._intake, clock, owner=owner)
+        self._measuring = Measuring(
+            config, store, worker, self._intake, clock, owner=owner, roots=roots
+        )
         self._reader = ScanReader(config, store, clock)
 
     # --- capture -------------------------------------------------------------------------------
@@ -101,6 +106,13 @@ class Pipeline:
     def forgotten(self) -> deque[Path]:
         """Files that were known, never held a byte and are gone; for who remembers them."""
         return self._measuring.forgotten
+
+    @property
+    def reopened(self) -> set[int]:
+        """Recorded captures that wait to be measured again, since their scale has changed; for who
+        ends before their turn comes by itself.
+        """
+        return self._measuring.reopened
 
     @property
     def left_out_late(self) -> deque[tuple[Path, str, str]]:

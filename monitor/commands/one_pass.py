@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 from monitor.commands.common import err, out, percent, say, settle_sources, shown
 from monitor.commands.rate import Rate, show_rate
@@ -30,9 +31,16 @@ BEAT_EVERY_S = 10.0
 
 @contextmanager
 def one_pass(
-    config: Config, store: Store, quiet: bool, kind: str = "process"
+    config: Config,
+    store: Store,
+    quiet: bool,
+    kind: str = "process",
+    roots: Sequence[Path] = (),
 ) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
-    """The pipeline with its worker, signed in at the record for as long as it is used."""
+    """The pipeline with its worker, signed in at the record for as long as it is used.
+
+    roots : as of `Pipeline`
+    """
     now = utc_now()
     for text in settle_sources(store, config, now):
         say(text)
@@ -44,7 +52,7 @@ def one_pass(
     beating.start()
     try:
         with show_rate(err, quiet=quiet) as rate:
-            pipeline = Pipeline(config, store, worker, owner=owner, patient=False)
+            pipeline = Pipeline(config, store, worker, owner=owner, patient=False, roots=roots)
             for sentence in pipeline.put_zones_right():
                 say(sentence)
             yield pipeline, worker, rate

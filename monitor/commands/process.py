@@ -32,6 +32,7 @@ from monitor.commands.common import (
 from monitor.commands.one_pass import AHEAD, IN_WORK, one_pass, read_scans_of, show_dishes
 from monitor.config import Config
 from monitor.culture import UNLISTED, Capture, CaptureState
+from monitor.culture.scales import OF_A_SCALE
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
 from monitor.jobs.measure import InWork
@@ -84,7 +85,8 @@ def process(
         files = list(_expand(paths, settings, tally))
         if not as_json:
             _say_presets(files, settings)
-        with one_pass(settings, store, as_json) as (pipeline, worker, rate):
+        roots = [path.absolute() for path in paths if path.is_dir()]
+        with one_pass(settings, store, as_json, roots=roots) as (pipeline, worker, rate):
             counted = rate.count(len(files), "segmenting")
             unknown = list(_look_over(files, store, tally))
             counted.skip(tally.known)
@@ -98,7 +100,8 @@ def process(
                 _measure(wanted, pipeline, worker, store, counted.advance)
                 tally.left_out.update(why for _, _, why in pipeline.left_out_late)
                 pipeline.left_out_late.clear()
-            read_scans_of(pipeline, store, tally.all, rate)
+            measured_again = _at_their_scale(pipeline, worker, store)
+            read_scans_of(pipeline, store, tally.all | measured_again, rate)
         _report(store, settings, tally, as_json=as_json)
         nothing = _why_nothing(store, tally)
     if nothing is not None:
@@ -263,6 +266,20 @@ def _measure(
         if again is None or time.monotonic() - idle_since > WAITED_FOR_S:
             return
         time.sleep(min(max((again - utc_now()).total_seconds(), 0.05), FIRST_RETRY_S))
+
+
+def _at_their_scale(pipeline: Pipeline, worker: SegmentationWorker, store: Store) -> set[int]:
+    """Measure again what was measured before more images said more of their scale. Returns it."""
+    done: set[int] = set()
+    # Each image moves the scale at most once, so that this ends by itself.
+    for _ in range(OF_A_SCALE):
+        again = set(pipeline.reopened)
+        if not again:
+            break
+        pipeline.reopened.clear()
+        _measure(again, pipeline, worker, store, lambda: None)
+        done |= again
+    return done
 
 
 _TAKEN = (CaptureState.RECORDED, CaptureState.MEASURED, CaptureState.WAITING, CaptureState.WORKING)

@@ -53,9 +53,11 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
                         _measure_again({one.id}, pipeline, store, again.why, lambda: None)
                 if not scans:
                     break
+            _at_their_scale(again, pipeline, store, config, dish)
             not_measured = store.again.not_measured(again.ids, sha256, settings_of)
             held = {one.id for one in not_measured}
             anew = {file.id for file in described_anew(config, store, dish=dish)}
+            anew |= set(_not_at_their_scale(store, config, dish))
             not_measured += store.captures.find((anew & again.ids) - held)
             again.left_out = [one for one in not_measured if one.reason == LEFT_OUT]
             again.missed = [one for one in not_measured if one.reason != LEFT_OUT]
@@ -63,6 +65,24 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
         _report_again(store, again, as_json=as_json)
     if again.missed:
         raise typer.Exit(1)
+
+
+def _not_at_their_scale(store: Store, config: Config, dish: str | None) -> list[int]:
+    settings_of = _settings_of(config)
+    known = {one.source for one in store.dishes.dishes() if settings_of(one.source) is not None}
+    return store.scales.outdated(dish=dish, sources=known)
+
+
+def _at_their_scale(
+    again: _Again, pipeline: Pipeline, store: Store, config: Config, dish: str | None
+) -> None:
+    """What was measured at what is not the scale of its source's images any more."""
+    for _ in range(ROUNDS):
+        ids = set(_not_at_their_scale(store, config, dish))
+        if not ids:
+            return
+        again.ids |= ids
+        _measure_again(ids, pipeline, store, again.why, lambda: None)
 
 
 @dataclass

@@ -30,6 +30,7 @@ from monitor.culture.measurements import (
     NOTHING_SAID,
     Aim,
     AimPoint,
+    AtScale,
     Colony,
     Doubt,
     DoubtReason,
@@ -56,6 +57,7 @@ from monitor.culture.removal import (
     RemovalPlan,
     Target,
 )
+from monitor.culture.scales import AssumedScale, ScaleEvidence, ScaleInUse, ScaleState
 from monitor.culture.scan_decisions import (
     Asked,
     Basis,
@@ -104,6 +106,8 @@ __all__ = [
     "AlertTopic",
     "Annotation",
     "Asked",
+    "AssumedScale",
+    "AtScale",
     "Basis",
     "Calibration",
     "CalibrationKind",
@@ -147,6 +151,9 @@ __all__ = [
     "RemovalCheck",
     "RemovalPlan",
     "Ring",
+    "ScaleEvidence",
+    "ScaleInUse",
+    "ScaleState",
     "ScanColony",
     "ScanDecision",
     "ScanFacts",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from monitor.culture.captures import StagePosition
+from monitor.culture.scales import ScaleEvidence
 
 Ring = tuple[tuple[float, float], ...]
 """A closed line by its points, (row, column); the last one is not the first one again."""
@@ -246,6 +247,20 @@ NOTHING_SAID: Final = Doubt()
 
 
 @dataclass(frozen=True)
+class AtScale:
+    """How a capture was measured whose pixel size nothing says.
+
+    magnification : as in "10x", where its name says it; else empty
+    evidence : what it says of its own scale, where it was asked
+    is_check : it was asked whether a settled scale is right
+    """
+
+    magnification: str = ""
+    evidence: ScaleEvidence | None = None
+    is_check: bool = False
+
+
+@dataclass(frozen=True)
 class FieldMeasurement:
     """Everything that one capture says once it is segmented.
 
@@ -258,6 +273,8 @@ class FieldMeasurement:
     fingerprint : hash of the decoded pixels; the same picture under new bytes has the same
     in_transmitted_light : whether name, file or sidecar say so
     beside : hash of what stood of the picture in files beside it; empty where nothing did
+    at_scale : where the pixel size is that of the source's scale; None where it is known, or where
+        the model goes by one of its own
     doubts : what is wrong with the image itself
     doubt : how far the network's reading of it may be trusted
     """
@@ -286,6 +303,7 @@ class FieldMeasurement:
     beside: str = ""
     in_transmitted_light: bool = False
     doubt: Doubt = Doubt()
+    at_scale: AtScale | None = None
 
     @property
     def pixel_size_um(self) -> float | None:

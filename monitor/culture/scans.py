@@ -124,6 +124,7 @@ class ColonyMap:
 class Summary:
     """What the fields of one scan add up to. Areas are None where a pixel size is missing.
 
+    assumed_pixel_size_um : what was taken for it then, by the most images; None where it is known
     doubts : what is wrong with its images or their dates
     doubt : how far the network's reading of them may be trusted
     """
@@ -143,6 +144,7 @@ class Summary:
     imaged_share: float | None = None
     colony_um2: float | None = None
     doubt: Doubt = NOTHING_SAID
+    assumed_pixel_size_um: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,7 @@ class Reading:
     joined : how the fields were put together
     imaged_share : imaged area / area of the vessel; None where one of them is not known
     colony_um2 : median area of a colony
+    assumed_pixel_size_um : what was taken for the pixel size where it is not known
     doubts : what is wrong with its images or their dates
     doubt : how far the network's reading of them may be trusted, joined over the fields
     """
@@ -197,6 +200,7 @@ class Reading:
     imaged_share: float | None = None
     colony_um2: float | None = None
     doubt: Doubt = NOTHING_SAID
+    assumed_pixel_size_um: float | None = None
 
     @property
     def in_doubt(self) -> bool | None:

@@ -17,8 +17,10 @@ from monitor.culture import UNLISTED, Capture, FieldMeasurement, NamedParts
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.host.clock import Clock
 from monitor.host.log_text import doubt_text, number_text
+from monitor.jobs.settle_scales import settle_scales
 from monitor.jobs.take_in import Intake
 from monitor.jobs.watch_silence import tell_of_equal_pictures
+from monitor.record.capture_states import is_again
 from monitor.record.scan_places import NewMeasurement, ScanPlace
 from monitor.record.store import Store
 from monitor.segmentation.request import FieldRequest
@@ -46,7 +48,7 @@ class InWork:
 class Measuring:
     """owner : the name under which captures are claimed
 
-    forgotten, left_out_late : as of `Pipeline`
+    roots, forgotten, left_out_late, reopened : as of `Pipeline`
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Measuring:
         clock: Clock,
         *,
         owner: str,
+        roots: Sequence[Path] = (),
     ) -> None:
         self._config = config
         self._store = store
@@ -65,10 +68,12 @@ class Measuring:
         self._intake = intake
         self._clock = clock
         self._owner = owner
+        self._roots = sorted(roots, key=lambda root: -len(root.parts))
         self._looks: dict[str, deque[ImageStats]] = {}
         self._claimed: deque[Capture] = deque()
         self.forgotten: deque[Path] = deque(maxlen=10_000)
         self.left_out_late: deque[tuple[Path, str, str]] = deque()
+        self.reopened: set[int] = set()
 
     def start_due(
         self, limit: int, *, only: Collection[int] | None = None, ahead: int = 0
@@ -111,6 +116,7 @@ class Measuring:
                 settings_sha256=settings_sha256(self._config, settings),
                 state_folder=self._config.record.folder,
                 removal=self._config.decisions.removal,
+                scales=self._store.scales.in_use(capture, named.dish),
             )
             future = self._worker.submit(request)
             started.append(InWork(capture, named, future))
@@ -149,6 +155,18 @@ class Measuring:
             for scan, measured in zip(scans, answers, strict=True)
         ):
             self.tell_of_equal_pictures()
+        self.reopened.update(
+            settle_scales(
+                self._store,
+                [
+                    (work.capture.id, work.capture.source, measured)
+                    for work, measured in zip(works, answers, strict=True)
+                    if measured is not None
+                ],
+                self._clock(),
+                reopens=not is_again(self._owner),
+            )
+        )
         for work, measured in zip(works, answers, strict=True):
             if measured is not None:
                 log.info(
@@ -205,6 +223,9 @@ class Measuring:
             key=work.named.scan,
             gap_s=self._config.settings_of(work.capture.source).scan_gap_s,
             ahead_s=60 * self._config.decisions.clock.ahead_min,
+            root=next(
+                (root for root in self._roots if work.capture.path.is_relative_to(root)), None
+            ),
         )
 
     def _compared(self, measured: FieldMeasurement, source: str) -> FieldMeasurement:

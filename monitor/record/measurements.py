@@ -43,11 +43,11 @@ def doubts_on_date(capture: CaptureRow) -> tuple[str, ...]:
     return (DATED_LONG_AGO if capture.acquired_at < _OLDEST else DATED_AHEAD,)
 
 
-def _pixel_size(known_um: float | None, detail: dict[str, Any]) -> PixelSize:
-    if known_um is None:
-        return PixelSize().or_assumed(detail["assumed_pixel_size_um"])
-    source = detail["pixel_size_from"]
-    return PixelSize(known_um, None if source is None else PixelSizeSource(source))
+def _pixel_size(row: MeasurementRow) -> PixelSize:
+    if row.pixel_size_um is None:
+        return PixelSize().or_assumed(row.assumed_um or None)
+    source = row.detail["pixel_size_from"]
+    return PixelSize(row.pixel_size_um, None if source is None else PixelSizeSource(source))
 
 
 def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement:
@@ -90,7 +90,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         settings_sha256=row.analysis.settings_sha256,
         acquired_at=capture.acquired_at or row.created_at,
         acquired_at_from=detail["acquired_at_from"],
-        pixel_size=_pixel_size(row.pixel_size_um, detail),
+        pixel_size=_pixel_size(row),
         stage=stage,
         overlay=detail.get("overlay"),
         label_map=detail.get("label_map"),
@@ -112,6 +112,7 @@ def store_measurement(
     analysis = analysis_of(
         session, measured.model_sha256, measured.settings_sha256, measured.model_name
     )
+    assumed_um = measured.pixel_size.assumed_um or 0.0
     row = None
     if again:
         row = session.scalar(
@@ -119,6 +120,7 @@ def store_measurement(
                 MeasurementRow.capture_id == capture_id,
                 MeasurementRow.analysis_id == analysis.id,
                 MeasurementRow.beside == measured.beside,
+                MeasurementRow.assumed_um == assumed_um,
             )
         )
     if row is not None:
@@ -133,7 +135,6 @@ def store_measurement(
         "regions": [_short(vars(region)) for region in measured.regions],
         "acquired_at_from": measured.acquired_at_from,
         "pixel_size_from": None if source is None else source.value,
-        "assumed_pixel_size_um": measured.pixel_size.assumed_um,
         "quality": measured.quality,
         "doubts": measured.doubts,
         "took_s": round(measured.took_s, 3),
@@ -160,6 +161,7 @@ def store_measurement(
             stage_z_um=stage.z_um if stage else None,
             uncertainty=measured.uncertainty,
             beside=measured.beside,
+            assumed_um=assumed_um,
             detail=detail,
             created_at=now,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session, joinedload
@@ -17,6 +18,7 @@ from monitor.record.leaving import EQUAL_PICTURES, SET_ASIDE, leave_scan
 from monitor.record.lookup import line_for_capture
 from monitor.record.measurements import is_misdated, store_measurement
 from monitor.record.plan_moves import TakeBack
+from monitor.record.scales import note_scale
 from monitor.record.sightings import digest_of, is_overwritten
 from monitor.record.tables import CaptureRow, DishRow, ScanRow
 
@@ -31,12 +33,14 @@ class ScanPlace:
     named : what its name says
     gap_s : fields of one scan without a key are at most so far apart
     ahead_s : dated so much after it was first seen, a capture is misdated; None = never
+    root : of one that belongs to no source, the folder that was given to the command
     """
 
     named: FieldIdentity
     key: str | None
     gap_s: float
     ahead_s: float | None = None
+    root: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,7 @@ def put_on_record(
     row.field, row.channel = place.named.field, place.named.channel
     row.plane, row.projection = place.named.plane, place.named.projection
     row.reason = row.message = row.claimed_by = row.next_try_at = None
+    note_scale(session, row, measured, place.named.dish, place.root, now)
     store_measurement(session, row.id, measured, now, again=was_measured)
     same = twins.setdefault(row.fingerprint, []) if row.fingerprint is not None else []
     elsewhere = [one for one in same if one is not row and _shows_another(session, one, dish)]

@@ -146,4 +146,5 @@ def reading_of(
         imaged_share=row.imaged_share,
         colony_um2=row.colony_um2,
         doubt=doubt_of(row.doubt),
+        assumed_pixel_size_um=row.assumed_pixel_size_um,
     )

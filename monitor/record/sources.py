@@ -21,6 +21,7 @@ from monitor.record.tables import (
     CaptureRow,
     DishRow,
     OutboxRow,
+    ScaleRow,
     ScanRow,
     SourceRow,
 )
@@ -149,7 +150,8 @@ def _take_over(session: Session, old: str, new: str, now: datetime) -> None:
     for line in lines:
         _put_before(session, line, new, now)
     for column in (
-        DishRow.source, CaptureRow.source, AlertRow.source, CalibrationRow.source, OutboxRow.about,
+        DishRow.source, CaptureRow.source, AlertRow.source, CalibrationRow.source, ScaleRow.source,
+        OutboxRow.about,
     ):  # fmt: skip
         session.execute(update(column.class_).where(column == old).values({column: new}))
     row = session.get(SourceRow, old)

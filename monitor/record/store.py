@@ -23,6 +23,7 @@ from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import PlanRecord
 from monitor.record.processes import Processes
 from monitor.record.remeasuring import AgainRecord
+from monitor.record.scales import ScaleRecord
 from monitor.record.scans import ScanRecord
 from monitor.record.sources import SourceRecord
 from monitor.record.timelines import TimelineRecord
@@ -61,6 +62,7 @@ class Store:
         self.zones = ZoneRecord(self.database, take_back=take_back)
         self.lines = LineRecord(self.database, take_back=take_back)
         self.sources = SourceRecord(self.database)
+        self.scales = ScaleRecord(self.database)
         self.timelines = TimelineRecord(self.database)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, mode
 
 from monitor.culture import FieldAreas, FieldMeasurement, FieldsJoined, ScanColony, Summary
 from monitor.scans.doubt import Part, doubt_of_scan
@@ -76,7 +76,14 @@ def sum_up(
         imaged_share=min(1.0, share) if share and share <= _VESSEL_TOLERANCE else None,
         colony_um2=median(sizes_um2) if sizes_um2 else None,
         doubt=doubt_of_scan(trust, fraction),
+        assumed_pixel_size_um=None if calibrated else _assumed(fields),
     )
+
+
+def _assumed(fields: Sequence[FieldMeasurement]) -> float | None:
+    """What was taken for the pixel size of the most fields."""
+    assumed = [one.pixel_size.assumed_um for one in fields if one.pixel_size.assumed_um is not None]
+    return mode(assumed) if assumed else None
 
 
 def _uncertainty(fields: Sequence[FieldMeasurement], parts: Sequence[float]) -> float:

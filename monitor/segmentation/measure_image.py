@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.classes import CellClass
 from model.predict import Segmentation, Segmenter
+from model.scale import segment_as
 from model.strips import Rows, as_rows
 from monitor.capture.formats.image import Image
 from monitor.capture.formats.metadata import Said
@@ -22,6 +23,7 @@ from monitor.capture.quality.image_quality import Quality, judge
 from monitor.capture.quality.round_well import RoundWell, find_round_well
 from monitor.config import SourceSettings
 from monitor.culture import (
+    AtScale,
     Colony,
     Doubt,
     DoubtReason,
@@ -29,8 +31,10 @@ from monitor.culture import (
     NamedParts,
     PixelSize,
     Region,
+    ScaleInUse,
 )
 from monitor.errors import CaptureError
+from monitor.segmentation.assumed_scale import assume_scale
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
     Sampler,
@@ -62,6 +66,7 @@ class MeasuredImage:
     overlay : encoded image with outlines, scale bar and legend
     overlay_width_px : its width; it is drawn at this share of the label map's width
     label_map : encoded label map; `label_maps.label_map_suffix` says as what
+    at_scale : as of `FieldMeasurement`
     """
 
     segmentation: Segmentation
@@ -76,6 +81,7 @@ class MeasuredImage:
     overlay_width_px: int
     label_map: bytes
     on_feeders: bool = False
+    at_scale: AtScale | None = None
 
     @property
     def doubt(self) -> Doubt:
@@ -117,11 +123,14 @@ def measure_image(
     shown: str,
     style: OverlayStyle,
     override_um: float | None = None,
+    scales: Sequence[ScaleInUse] = (),
 ) -> MeasuredImage:
     """Judge and segment an image, measure what it shows, and draw it.
 
     named, sidecar, override_um : as for `pixel_size_of`
-    shown : the image's name, for messages
+    shown : the name of the image's file, for messages; where it names the objective, its scale
+        is that of other images with the same
+    scales : of its source, for an image of which nothing says the pixel size
     Raises CaptureError where the image is not fit to be judged.
     """
     if sidecar is not None and override_um is None:
@@ -138,7 +147,13 @@ def measure_image(
         well=well,
         override_um=override_um,
     )
-    segmentation = segmenter.segment(image.pixels, size.um, inside=inside)
+    assumed = None
+    if size.um is None:
+        assumed = assume_scale(segmenter, image.pixels, inside, name=shown, scales=scales)
+    if assumed is None:
+        segmentation = segmenter.segment(image.pixels, size.um, inside=inside)
+    else:
+        segmentation = segment_as(segmenter, image.pixels, assumed.um, inside)
     size = size.or_assumed(segmentation.assumed_pixel_size_um)
     if min(shape) * (size.um or 0) < segmenter.window_um:
         # The model never saw a whole window of it; what it says there is a guess.
@@ -165,6 +180,7 @@ def measure_image(
         overlay_width_px=overlay_width_px,
         label_map=label_map,
         on_feeders=settings.feeder_layer,
+        at_scale=None if assumed is None else assumed.at_scale,
     )
 
 

@@ -87,6 +87,7 @@ def _measure(
         settings=settings,
         shown=shown_name(request.path),
         style=OverlayStyle(title, OVERLAY_SIDE_PX, encode_jpeg),
+        scales=request.scales,
     )
     stem = _stem(request, acquired_at)
     overlay = f"overlays/{stem}.jpg"
@@ -124,6 +125,7 @@ def _measure(
         beside=beside_hash(sidecar, picture.beside),
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
         doubt=found.doubt,
+        at_scale=found.at_scale,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import FieldMeasurement, NamedParts, StagePosition
+from monitor.culture import FieldMeasurement, NamedParts, ScaleInUse, StagePosition
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class FieldRequest:
     """All that the measuring of one capture depends on. Crosses to the worker process.
 
     sha256 : the bytes that were claimed; other bytes are not measured in their name
+    scales : of its source, for a capture of which nothing says the pixel size
     """
 
     path: Path
@@ -32,3 +33,4 @@ class FieldRequest:
     settings_sha256: str
     state_folder: Path
     removal: RemovalConfig = field(default_factory=RemovalConfig)
+    scales: tuple[ScaleInUse, ...] = ()

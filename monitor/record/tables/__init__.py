@@ -13,6 +13,7 @@ from monitor.record.tables.dishes import AnnotationRow, DishRow, SourceRow
 from monitor.record.tables.outbox import DigestRow, OutboxRow, new_mail_id
 from monitor.record.tables.plans import CalibrationRow, PickLogRow, RegionFateRow, RemovalPlanRow
 from monitor.record.tables.programs import AuditRow, ProcessRow, RecordRow
+from monitor.record.tables.scales import ScaleEvidenceRow, ScaleRow
 from monitor.record.tables.scans import (
     AlertRow,
     ReadingColoniesRow,
@@ -43,6 +44,8 @@ __all__ = [
     "RecordRow",
     "RegionFateRow",
     "RemovalPlanRow",
+    "ScaleEvidenceRow",
+    "ScaleRow",
     "ScanRow",
     "SourceRow",
     "halves_of",

@@ -57,6 +57,13 @@ class CaptureRow(Base):
             sqlite_where=text("state <> 'recorded'"),
             postgresql_where=text("state <> 'recorded'"),
         ),
+        # Few sources have captures without a pixel size.
+        Index(
+            "ix_capture_scale_id",
+            "scale_id",
+            sqlite_where=text("scale_id IS NOT NULL"),
+            postgresql_where=text("scale_id IS NOT NULL"),
+        ),
         # Which other dishes show the very same picture?
         Index("ix_capture_fingerprint", "fingerprint"),
     )
@@ -95,6 +102,10 @@ class CaptureRow(Base):
     # it from all others.
     fingerprint: Mapped[str | None] = mapped_column(Digest(8))
     scan_id: Mapped[int | None] = mapped_column(ForeignKey("scan.id"), index=True)
+    # Where nothing says its pixel size: the scale that it is measured at, and which um/px that
+    # was when it was measured last.
+    scale_id: Mapped[int | None] = mapped_column(ForeignKey("scale.id"))
+    assumed_um: Mapped[float | None]
 
     folder: Mapped[FolderRow] = relationship()
 
@@ -150,7 +161,7 @@ class MeasurementRow(Base):
     """What one capture says under one model and one set of settings, with what stood beside it."""
 
     __tablename__ = "measurement"
-    __table_args__ = (UniqueConstraint("capture_id", "analysis_id", "beside"),)
+    __table_args__ = (UniqueConstraint("capture_id", "analysis_id", "beside", "assumed_um"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     capture_id: Mapped[int] = mapped_column(ForeignKey("capture.id"))
@@ -166,6 +177,8 @@ class MeasurementRow(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     # What sidecars and companions said of it, as a hash; empty where there were none.
     beside: Mapped[str] = mapped_column(Digest(8), default="")
+    # um/px that was assumed; 0 where the pixel size is known.
+    assumed_um: Mapped[float] = mapped_column(default=0.0)
     # Last: the rest is read without its pages.
     detail: Mapped[dict[str, Any]] = mapped_column(EncodedDetail)
 

@@ -93,6 +93,8 @@ class ReadingRow(Base):
     colony_um2: Mapped[float | None]
     # How far the network may be trusted (`doubt_documents`); NULL: its model says nothing of it.
     doubt: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # What was taken for the pixel size where nothing says it.
+    assumed_pixel_size_um: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     analysis: Mapped[AnalysisRow] = relationship()

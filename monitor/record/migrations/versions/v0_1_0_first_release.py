@@ -181,6 +181,24 @@ def upgrade() -> None:
     op.create_index('ix_scan_dish_id_first_at', 'scan', ['dish_id', 'first_at'], unique=False)
     op.create_index('ix_scan_without_reading', 'scan', ['dish_id'], unique=False, sqlite_where=sa.text('reading_id IS NULL'), postgresql_where=sa.text('reading_id IS NULL'))
     op.create_index('uq_scan_dish_id_key', 'scan', ['dish_id', 'key'], unique=True, sqlite_where=sa.text('key IS NOT NULL'), postgresql_where=sa.text('key IS NOT NULL'))
+    op.create_table('scale',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('source', sa.String(length=100), nullable=False),
+    sa.Column('place', monitor.record.tables.column_types.FilePath(), nullable=True),
+    sa.Column('magnification', sa.String(length=20), nullable=False),
+    sa.Column('rows', sa.Integer(), nullable=False),
+    sa.Column('columns', sa.Integer(), nullable=False),
+    sa.Column('um', sa.Double(), nullable=False),
+    sa.Column('low_um', sa.Double(), nullable=False),
+    sa.Column('high_um', sa.Double(), nullable=False),
+    sa.Column('state', sa.String(length=10), nullable=False),
+    sa.Column('since', monitor.record.tables.column_types.UtcDateTime(), nullable=False),
+    sa.Column('set_by', monitor.record.tables.column_types.AnyText(), nullable=True),
+    sa.Column('looks_like_um', sa.Double(), nullable=True),
+    sa.CheckConstraint("state IN ('open', 'settled', 'set')", name=op.f('ck_scale_state')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_scale'))
+    )
+    op.create_index(op.f('ix_scale_source'), 'scale', ['source'], unique=False)
     op.create_table('capture',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('sha256_head', monitor.record.tables.column_types.Digest(length=16), nullable=True),
@@ -208,12 +226,16 @@ def upgrade() -> None:
     sa.Column('is_misdated', sa.Boolean(), server_default=sa.text('0'), nullable=False),
     sa.Column('fingerprint', monitor.record.tables.column_types.Digest(length=8), nullable=True),
     sa.Column('scan_id', sa.Integer(), nullable=True),
+    sa.Column('scale_id', sa.Integer(), nullable=True),
+    sa.Column('assumed_um', sa.Double(), nullable=True),
     sa.CheckConstraint("state IN ('waiting', 'working', 'measured', 'recorded', 'unreadable')", name=op.f('ck_capture_state')),
     sa.ForeignKeyConstraint(['folder_id'], ['folder.id'], name=op.f('fk_capture_folder_id')),
+    sa.ForeignKeyConstraint(['scale_id'], ['scale.id'], name=op.f('fk_capture_scale_id')),
     sa.ForeignKeyConstraint(['scan_id'], ['scan.id'], name=op.f('fk_capture_scan_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_capture'))
     )
     op.create_index('ix_capture_fingerprint', 'capture', ['fingerprint'], unique=False)
+    op.create_index('ix_capture_scale_id', 'capture', ['scale_id'], unique=False, sqlite_where=sa.text('scale_id IS NOT NULL'), postgresql_where=sa.text('scale_id IS NOT NULL'))
     op.create_index(op.f('ix_capture_scan_id'), 'capture', ['scan_id'], unique=False)
     op.create_index(op.f('ix_capture_sha256_head'), 'capture', ['sha256_head'], unique=False)
     op.create_index('ix_capture_state_next_try_at', 'capture', ['state', 'next_try_at'], unique=False, sqlite_where=sa.text("state <> 'recorded'"), postgresql_where=sa.text("state <> 'recorded'"))
@@ -238,6 +260,7 @@ def upgrade() -> None:
     sa.Column('imaged_share', sa.Double(), nullable=True),
     sa.Column('colony_um2', sa.Double(), nullable=True),
     sa.Column('doubt', sa.JSON(none_as_null=True), nullable=True),
+    sa.Column('assumed_pixel_size_um', sa.Double(), nullable=True),
     sa.Column('created_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.ForeignKeyConstraint(['analysis_id'], ['analysis.id'], name=op.f('fk_reading_analysis_id')),
     sa.ForeignKeyConstraint(['dish_id'], ['dish.id'], name=op.f('fk_reading_dish_id')),
@@ -271,6 +294,17 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_alert'))
     )
     op.create_index(op.f('ix_alert_dish_id'), 'alert', ['dish_id'], unique=False)
+    op.create_table('scale_evidence',
+    sa.Column('scale_id', sa.Integer(), nullable=False),
+    sa.Column('capture_id', sa.Integer(), nullable=False),
+    sa.Column('dish', monitor.record.tables.column_types.AnyText(), nullable=False),
+    sa.Column('at', monitor.record.tables.column_types.UtcDateTime(), nullable=False),
+    sa.Column('is_check', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('detail', sa.JSON(), nullable=False),
+    sa.ForeignKeyConstraint(['capture_id'], ['capture.id'], name=op.f('fk_scale_evidence_capture_id')),
+    sa.ForeignKeyConstraint(['scale_id'], ['scale.id'], name=op.f('fk_scale_evidence_scale_id')),
+    sa.PrimaryKeyConstraint('scale_id', 'capture_id', name=op.f('pk_scale_evidence'))
+    )
     op.create_table('measurement',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('capture_id', sa.Integer(), nullable=False),
@@ -285,11 +319,12 @@ def upgrade() -> None:
     sa.Column('uncertainty', sa.Double(), nullable=False),
     sa.Column('created_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.Column('beside', monitor.record.tables.column_types.Digest(length=8), nullable=False),
+    sa.Column('assumed_um', sa.Double(), nullable=False),
     sa.Column('detail', monitor.record.tables.column_types.EncodedDetail(), nullable=False),
     sa.ForeignKeyConstraint(['analysis_id'], ['analysis.id'], name=op.f('fk_measurement_analysis_id')),
     sa.ForeignKeyConstraint(['capture_id'], ['capture.id'], name=op.f('fk_measurement_capture_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_measurement')),
-    sa.UniqueConstraint('capture_id', 'analysis_id', 'beside', name=op.f('uq_measurement_capture_id_analysis_id_beside'))
+    sa.UniqueConstraint('capture_id', 'analysis_id', 'beside', 'assumed_um', name=op.f('uq_measurement_capture_id_analysis_id_beside_assumed_um'))
     )
     op.create_table('reading_colonies',
     sa.Column('reading_id', sa.Integer(), nullable=False),
