@@ -72,6 +72,11 @@ COMMANDS = (
         "Fit a calibration from taught points, check it, and record it.",
     ),
     Entry(
+        "scale",
+        "scale:scale",
+        "The scale at which captures without a pixel size are read: list, set, estimate anew.",
+    ),
+    Entry(
         "sila",
         "sila:sila",
         "Serve dish states and removal plans to SiLA 2 clients until SIGTERM or Ctrl-C.",

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from monitor.capture.formats.sidecars import read_beside
 from monitor.capture.naming import name_capture
+from monitor.capture.pixel_size import pixel_size_of
+from monitor.capture.quality.round_well import find_round_well
 from monitor.capture.watching import list_captures, watch_kind
 from monitor.commands.common import (
     ConfigOption,
@@ -29,7 +35,7 @@ from monitor.commands.common import (
     say,
     shown,
 )
-from monitor.config import Config, find_config
+from monitor.config import Config, SourceConfig, find_config
 from monitor.config.on_this_machine import missing_here
 from monitor.config.problems import STAND_IN
 from monitor.culture import CalibrationKind
@@ -40,6 +46,8 @@ from monitor.stage.calibration import calibration_to_use
 FREE_BYTES_WANTED = 2 * 2**30
 FULL_MAIL_BYTES = 2_000_000
 EXAMPLE = "config.default.yaml"
+# Files of a source that are looked through.
+_LOOKED_AT = 200
 
 
 def check_config(
@@ -135,6 +143,7 @@ def doctor(
         _sources,
         _silence,
         _calibrations,
+        _scales,
         _inotify,
         _mail,
         _channels,
@@ -231,13 +240,13 @@ def _sources(config: Config) -> list[Finding]:
         kind, why = watch_kind(source.path, source.watch)
         files = list(list_captures(source.path))
         fitting = 0
-        for file in files[:200]:
+        for file in files[:_LOOKED_AT]:
             try:
                 name_capture(file, source.names, source.zone, source.start)
                 fitting += 1
             except CaptureError:
                 pass
-        looked = min(len(files), 200)
+        looked = min(len(files), _LOOKED_AT)
         found.append(
             Finding(
                 what,
@@ -286,6 +295,73 @@ def _calibrations(config: Config) -> list[Finding]:
                     text = "no calibration: no removal plans from it (colonywatch calibrate)"
                     found.append(Finding(what, None, text))
     return found
+
+
+def _scales(config: Config) -> list[Finding]:
+    """What is taken for pixel sizes that nothing says: a person should say them."""
+    numbers = {source.name: number for number, source in enumerate(config.sources)}
+    with open_store(config) as store:
+        found = [one for one in store.scales.all() if one.source in numbers]
+    return [
+        Finding(
+            f"source {one.source}",
+            None,
+            f"images of {one.setup} come without a pixel size; {one.um:.3g} um/px is assumed, "
+            f"{one.grounds}. No areas and no removal plans until "
+            f"sources[{numbers[one.source]}].pixel_size_um says it"
+            + (
+                ""
+                if one.looks_like_um is None
+                else f"; later images look like {one.looks_like_um:.3g}"
+            ),
+        )
+        for one in found
+    ] + _without_pixel_size(config, {one.source for one in found})
+
+
+def _without_pixel_size(config: Config, told: Collection[str]) -> list[Finding]:
+    """Sources whose newest image says no pixel size, before anything of them is on record."""
+    found = []
+    for number, source in enumerate(config.sources):
+        if source.name in told or source.pixel_size_um is not None or not source.path.is_dir():
+            continue
+        some = islice(list_captures(source.path), _LOOKED_AT)
+        newest = max(some, key=_written, default=None)
+        if newest is not None and _says_no_size(newest, source):
+            found.append(
+                Finding(
+                    f"source {source.name}",
+                    None,
+                    f"{shown(newest.name)} says no pixel size, nor does its name: one will be "
+                    "assumed, without areas and removal plans; set "
+                    f"sources[{number}].pixel_size_um",
+                )
+            )
+    return found
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _says_no_size(path: Path, source: SourceConfig) -> bool:
+    """Whether neither the image nor its name nor a file beside it says the pixel size; False for
+    what cannot be read, which is told elsewhere.
+    """
+    from monitor.capture.formats.reading import open_picture
+
+    try:
+        with closing(open_picture(path, zone=source.zone, channel=source.channel)) as picture:
+            named = name_capture(path, source.names, source.zone, source.start)
+            sidecar = read_beside(path, named.pattern, source.zone, named.channel)
+            well = find_round_well(picture.pixels) if source.well_diameter_mm else None
+            size = pixel_size_of(picture, named=named, sidecar=sidecar, settings=source, well=well)
+            return size.um is None
+    except (CaptureError, OSError):
+        return False
 
 
 def _inotify(config: Config) -> list[Finding]:
