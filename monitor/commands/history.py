@@ -133,12 +133,24 @@ def history(
         return
     if target is None and form is HistoryFormat.TABLE:
         show_table(_history_table(story))
+        _say_assumed(story.readings)
     elif target is None and form is HistoryFormat.JSON:
         print_json(_history_document(story))
     elif target is None and form is HistoryFormat.PNG and sys.stdout.isatty():
         raise UsageError("a plot cannot be shown in a terminal; add --out FILE.png")
     else:
         _write_out(_content_of(story, form, settings, csv_form), target)
+
+
+def _say_assumed(readings: Sequence[Reading]) -> None:
+    """Of what the pixel size is not known: at which it was read."""
+    sizes = {size for one in readings if (size := one.assumed_pixel_size_um) is not None}
+    shown_sizes = " and ".join(f"{size:.3g}" for size in sorted(sizes))
+    if shown_sizes:
+        say(
+            f"pixel size not known, {shown_sizes} um/px assumed: no areas. colonywatch scale says "
+            "why; the source's pixel_size_um sets it"
+        )
 
 
 def _content_of(
@@ -261,6 +273,7 @@ def as_document(reading: Reading) -> dict[str, Any]:
         "model_sha256": reading.model_sha256,
         "settings_sha256": reading.settings_sha256,
         "pixel_size_um": reading.pixel_size_um,
+        "assumed_pixel_size_um": reading.assumed_pixel_size_um,
         **_doubt_document(reading),
     }
 

@@ -88,6 +88,8 @@ class AlertTopic(StrEnum):
     MODEL_REFUSED = "model-refused", AlertFamily.SILENCE
     WORKER_STUCK = "worker-stuck", AlertFamily.SILENCE
     CLOCK_JUMPED = "clock-jumped", AlertFamily.SILENCE
+    # Captures without a pixel size look as if they were of another scale by now.
+    SCALE_OFF = "scale-off", AlertFamily.SILENCE
     # Dates of captures against when they arrive.
     IMAGER_CLOCK = "imager-clock", AlertFamily.SILENCE
 

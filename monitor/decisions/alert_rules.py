@@ -214,6 +214,13 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
         limit="clock.ahead_min",
         all_clear="Captures are dated as they arrive again.",
     ),
+    AlertTopic.SCALE_OFF: AlertRule(
+        "images look as if taken at another scale",
+        "the scale fits the images again",
+        "Was the objective or the camera changed? Set the source's pixel_size_um, or say what the "
+        "scale is: colonywatch scale",
+        all_clear="The assumed scale fits what the images show, or somebody has set it.",
+    ),
     AlertTopic.CLOCK_JUMPED: AlertRule(
         "the clock jumped",
         "the clock runs evenly",

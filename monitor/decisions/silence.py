@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.config import SilenceConfig
-from monitor.culture import Alert, AlertFamily, AlertTopic, EqualImage, Severity
+from monitor.culture import Alert, AlertFamily, AlertTopic, AssumedScale, EqualImage, Severity
 from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.decisions.clock import off_text
 
@@ -113,13 +113,15 @@ def what_is_wrong(
     limits: SilenceConfig,
     open_now: Collection[AlertKey],
     equal: Sequence[EqualImage] = (),
+    scales: Sequence[AssumedScale] = (),
 ) -> tuple[SilenceAlert, ...]:
     """Everything that is wrong at this moment.
 
     open_now : what was wrong when last looked; some of it ends later than it begins
     equal : captures that show what captures of other dishes show
+    scales : what is taken for pixel sizes that nothing says
     """
-    found: list[SilenceAlert] = list(equal_picture_alerts(equal))
+    found: list[SilenceAlert] = [*equal_picture_alerts(equal), *scale_alerts(scales)]
     for source in sources:
         found += _clock_alerts(source, open_now)
         own = [dish for dish in dishes if dish.source == source.name]
@@ -187,6 +189,28 @@ def equal_picture_alerts(equal: Sequence[EqualImage]) -> tuple[SilenceAlert, ...
                 else f"Equal images: at {_at(begun)} source {source} wrote for {listed} the very "
                 "same image that came for another dish. It cannot show both, so neither has a "
                 "reading from it. Is the camera or the stage stuck, or was a file copied?",
+                source=source,
+            )
+        )
+    return tuple(found)
+
+
+def scale_alerts(scales: Sequence[AssumedScale]) -> tuple[SilenceAlert, ...]:
+    """One alert for each source whose images contradict the scale that they are read at."""
+    found = []
+    for source in sorted({one.source for one in scales if one.looks_like_um is not None}):
+        own = [one for one in scales if one.source == source and one.looks_like_um is not None]
+        listed = "; ".join(
+            f"images of {one.setup} are read at {one.um:.2g} um/px and look like "
+            f"{one.looks_like_um:.2g}"
+            for one in own
+        )
+        found.append(
+            SilenceAlert(
+                AlertTopic.SCALE_OFF,
+                f"No pixel size is known for source {source}, and the one that is assumed may be "
+                f"wrong: {listed}. Fractions at a wrong scale are wrong. Nothing is changed until "
+                "somebody says what is right.",
                 source=source,
             )
         )

@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from monitor.config import Config
-from monitor.culture import Alert, AlertKind, AlertTopic, EqualImage, HeldBack, NewAlert
+from monitor.culture import (
+    Alert,
+    AlertKind,
+    AlertTopic,
+    AssumedScale,
+    EqualImage,
+    HeldBack,
+    NewAlert,
+)
 from monitor.decisions.clock import KEPT, Arrival, clock_off
 from monitor.decisions.mailing import due_again, mailing, told
 from monitor.decisions.recipients import channels_to, mail_to, not_before
@@ -137,6 +145,7 @@ class SilenceWatch:
             self._config.decisions.silence,
             {key_of(alert) for alert in open_now},
             _equal_pictures(self._config, self._store, now),
+            self._scales(),
         )
         begun, over = changes(open_now, wrong)
         written = [
@@ -150,6 +159,10 @@ class SilenceWatch:
                 if self._worker == worker:
                     self._worker = _Worker(answered=True)
         return written
+
+    def _scales(self) -> list[AssumedScale]:
+        configured = {source.name for source in self._config.sources}
+        return [one for one in self._store.scales.all() if one.source in configured]
 
     def _compare_clocks(self, now: datetime) -> None:
         limit = self._config.decisions.silence.clock_jump_s

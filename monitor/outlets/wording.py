@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from monitor.culture import DishStatus, RemovalPlan
+from monitor.culture import DishStatus, Reading, RemovalPlan
 
 _LONGEST_NAME = 80
 STATUS_WORDS = {
@@ -97,6 +97,15 @@ def square_mm(area_um2: float | None) -> str:
         return ""
     area_mm2 = area_um2 / 1e6
     return f"{area_mm2:.1f} mm²" if area_mm2 >= 9.95 else f"{area_mm2:.2g} mm²"
+
+
+def pixel_size_words(reading: Reading) -> str | None:
+    """The pixel size that a reading rests on, and whether it is known; None where there is none."""
+    if reading.pixel_size_um is not None:
+        return f"{reading.pixel_size_um:.3g} µm/px"
+    if reading.assumed_pixel_size_um is not None:
+        return f"about {reading.assumed_pixel_size_um:.2g} µm/px, assumed; areas cannot be given"
+    return None
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -43,6 +43,7 @@ from monitor.outlets.wording import (
     counted,
     local,
     percent,
+    pixel_size_words,
     removal_area,
     shown_name,
     square_mm,
@@ -406,6 +407,7 @@ def _facts_of(
             ("Confluence", "unknown" if last.confluence is None else percent(last.confluence)),
             ("Differentiated area", square_mm(last.differentiated_um2) or "unknown"),
             ("Seen in", _seen_in(last)),
+            ("Pixel size", pixel_size_words(last) or "unknown"),
         ]
         if last.imaged_share is not None:
             facts.append(("Share of the vessel that was imaged", percent(last.imaged_share)))

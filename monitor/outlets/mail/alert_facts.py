@@ -17,6 +17,7 @@ from monitor.outlets.wording import (
     counted,
     local,
     percent,
+    pixel_size_words,
     removal_area,
     shown_name,
     square_mm,
@@ -178,7 +179,7 @@ def _rows(
         )
     )
     if reading.pixel_size_um is None:
-        rows.append(("Pixel size", "unknown; areas cannot be given"))
+        rows.append(("Pixel size", pixel_size_words(reading) or "unknown; areas cannot be given"))
     if reading.look_at_it and not reading.doubt.in_doubt:
         rows.append(("Network", "unsure here: look at the image before you act"))
     return rows
