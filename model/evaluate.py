@@ -42,7 +42,8 @@ from model.metrics import (
 from model.predict import ModelError, Segmentation, Segmenter, load_segmenter
 from model.preprocessing import spread_evenly, to_grey
 from model.raters import RatedField, RaterAgreement, rated
-from model.scale import FindsScale, Setup, by_setup, estimate_scale, segment_as
+from model.scale import FindsScale, estimate_scale, segment_as
+from model.setups import Setup, by_setup
 
 
 @dataclass(frozen=True, eq=False)

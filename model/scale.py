@@ -10,10 +10,8 @@ network cannot tell. How far this is off: `python -m tools.bench.pixel_size`.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -43,8 +41,6 @@ KEPT_WITHIN: Final = 1.15
 """An estimate that moves by less is as good as the one before, which is kept."""
 ENOUGH: Final = 5
 """Images that a steady estimate rests on at least."""
-SAME_SIDES: Final = 0.1
-"""Sides of images of one setup differ by no more than this share."""
 
 
 @dataclass(frozen=True)
@@ -185,54 +181,3 @@ def segment_as(
     """`Segmenter.segment` at a pixel size that is assumed, and is said to be."""
     found = segmenter.segment(image, assumed_um, inside=inside)
     return replace(found, pixel_size_um=None, assumed_pixel_size_um=assumed_um)
-
-
-# --- which images belong together ---------------------------------------------------------------
-
-_MAGNIFICATION: Final = re.compile(
-    r"(?<![0-9A-Za-z.])0*([1-9][0-9]{0,2}(?:\.[0-9]{1,2})?)[xX](?![0-9A-Za-z])"
-)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What can be told of how an image was taken. Images of one setup have one scale.
-
-    magnification : as in "10x", where the name says it; else empty
-    shape : (rows, columns)
-    """
-
-    magnification: str
-    shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, name: str, shape: tuple[int, ...]) -> Setup:
-        """name : of the image's file, with or without its ending"""
-        return cls(magnification_in(name), (shape[0], shape[1]))
-
-    def is_like(self, other: Setup) -> bool:
-        """Whether both may well be of one setup: sides that differ by little were only cut."""
-        return self.magnification == other.magnification and all(
-            abs(one - another) <= SAME_SIDES * max(one, another)
-            for one, another in zip(self.shape, other.shape, strict=True)
-        )
-
-
-def magnification_in(name: str) -> str:
-    """The objective that a file's name says ("D1_10x.jpg": "10x"); empty where it says none, or
-    several that differ."""
-    found = {f"{float(text):g}x" for text in _MAGNIFICATION.findall(PurePath(name).name)}
-    return found.pop() if len(found) == 1 else ""
-
-
-def by_setup(setups: Iterable[Setup]) -> list[list[int]]:
-    """Numbers of the images of each setup, by the first of them."""
-    found: list[tuple[Setup, list[int]]] = []
-    for number, setup in enumerate(setups):
-        for first, held in found:
-            if setup.is_like(first):
-                held.append(number)
-                break
-        else:
-            found.append((setup, [number]))
-    return [held for _, held in found]

@@ -11,11 +11,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from model import scale as estimating
 from monitor.culture import AssumedScale, FieldMeasurement, ScaleEvidence, ScaleState
 from monitor.culture.scales import DISHES, OF_A_SCALE
 from monitor.record.store import Store
+
+if TYPE_CHECKING:
+    from model.scale import ScaleEstimate
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +56,18 @@ def settle_scales(
 
 
 def _estimate(store: Store, scale: AssumedScale, now: datetime, *, reopens: bool) -> list[int]:
+    from model.scale import kept_or_new
+
     evidence = store.scales.evidence(scale.id)
     if not evidence:
         return []
     found = _pooled(evidence)
-    um = estimating.kept_or_new(scale.um, found)
+    um = kept_or_new(scale.um, found)
     settled = found.images >= OF_A_SCALE or (found.is_steady and scale.dishes >= DISHES)
-    change = store.scales.estimate(scale.id, um, found, settled=settled, now=now, reopens=reopens)
+    between_um = found.low_um, found.high_um
+    change = store.scales.estimate(
+        scale.id, um, between_um=between_um, settled=settled, now=now, reopens=reopens
+    )
     if change is None:
         return []
     log.warning(
@@ -85,7 +93,9 @@ def _check(store: Store, scale: AssumedScale) -> None:
         store.scales.checked(scale.id, looks_like)
 
 
-def _pooled(evidence: Sequence[ScaleEvidence]) -> estimating.ScaleEstimate:
-    return estimating.estimate_scale(
-        [estimating.ScaleEvidence(one.doubts, one.side_px, one.grain_px) for one in evidence]
+def _pooled(evidence: Sequence[ScaleEvidence]) -> ScaleEstimate:
+    from model import scale
+
+    return scale.estimate_scale(
+        [scale.ScaleEvidence(one.doubts, one.side_px, one.grain_px) for one in evidence]
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from model.scale import ScaleEstimate, Setup
+from model.setups import Setup
 from monitor.culture import (
     UNLISTED,
     AssumedScale,
@@ -95,23 +95,27 @@ class ScaleRecord:
         self,
         scale_id: int,
         um: float,
-        found: ScaleEstimate,
         *,
+        between_um: tuple[float, float],
         settled: bool,
         now: datetime,
         reopens: bool = True,
     ) -> ScaleChange | None:
-        """What the images say by now, where nobody has said otherwise. None: nothing changed."""
+        """What the images say by now, where nobody has said otherwise. None: nothing changed.
+
+        between_um : how far the estimate moves where any one image is left out
+        """
         with self._database.writing(durable=False) as session:
             row = session.get(ScaleRow, scale_id)
             if row is None or row.state != ScaleState.OPEN:
                 return None
-            row.low_um, row.high_um = found.low_um, found.high_um
+            row.low_um, row.high_um = between_um
             if settled:
                 row.state = ScaleState.SETTLED
             if not settled and row.um == um:
                 return None
-            note = f"{um:g} um/px for {_setup(row)}, estimated from {found.images} images"
+            images = _scale_of(session, row).images
+            note = f"{um:g} um/px for {_setup(row)}, estimated from {images} images"
             what = "scale settled" if settled else "scale estimated"
             return _change(session, row, um, now, "colonywatch", what, note, reopens=reopens)
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from model import scale
 from model.predict import Segmenter
-from model.scale import FindsScale, Setup, estimate_scale, kept_or_new
+from model.scale import FindsScale, estimate_scale, kept_or_new
+from model.setups import Setup
 from model.strips import Rows, as_rows
 from monitor.culture import AtScale, ScaleEvidence, ScaleInUse
 

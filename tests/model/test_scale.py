@@ -18,13 +18,11 @@ from model.scale import (
     USUAL_GRAIN_UM,
     ScaleEstimate,
     ScaleEvidence,
-    Setup,
-    by_setup,
     estimate_scale,
     grain_px,
     kept_or_new,
-    magnification_in,
 )
+from model.setups import Setup, by_setup, magnification_in
 
 SIDE_PX = 900.0
 

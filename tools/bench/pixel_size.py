@@ -22,7 +22,8 @@ import numpy as np
 
 from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import to_grey
-from model.scale import ScaleEstimate, ScaleEvidence, Setup, by_setup, estimate_scale
+from model.scale import ScaleEstimate, ScaleEvidence, estimate_scale
+from model.setups import Setup, by_setup
 from model.starter.held_out import HIPSC, IPS, PASSAGE, SPREAD
 from model.starter.measuring import RealField, real_fields, score_field
 
