@@ -8,8 +8,9 @@ the starter learnt from, are mixed in, so that nothing is forgotten.
 How good that is cannot be asked of the fields that were learnt from. So fields take turns at being
 held out (`folds_of`): for each turn a network is trained on the others and asked about those held
 out. What was said about all of them together gives the score, the share of the new weights that is
-best mixed with the old ones, and the temperature. Then one network is trained on all fields: that
-is the model. Where no share of new weights helps, nothing is written.
+best mixed with the old ones, and the temperature. One network is trained on all fields: that is
+the model, if it harms no other kind of dish (`model.tuning.guard`); else a smaller share of it is
+tried. Where no share of new weights helps without harm, nothing is written: the old model stays.
 
 Everything is kept in a folder beside the model until it is done, so that a run that was cut off
 goes on. Chance depends on the seed alone: the same fields, seed and steps give the same model, cut
@@ -31,7 +32,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -46,12 +47,18 @@ from model.predict import STARTER
 from model.scale import estimate_scale
 from model.train import FieldGroup, Progress, balanced_group, fit, steps_in
 from model.tuning.card import card
-from model.tuning.choice import Choice, choose, mixed, score_of
+from model.tuning.choice import Choice, choose, mixture
 from model.tuning.folds import folds_of
+from model.tuning.guard import Guard, Kind
+from model.tuning.held import score_of
+from model.tuning.kinds import simulated_kinds, without
 from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress, TuningSettings
 
 WORK: Final = ".training"
 """Folder within the model's, for what a run needs to go on."""
+Kinds: TypeAlias = Mapping[str, Sequence[LabelledImage]]
+"""Labelled images by the kind of picture that they are."""
+
 FEWEST_STEPS: Final = 20
 REPORT_EVERY_S: Final = 2.0
 KEEP_EVERY_S: Final = 20.0
@@ -69,6 +76,7 @@ def train(
     settings: TuningSettings = USUAL_SETTINGS,
     progress: Callable[[TuningProgress], None] | None = None,
     rehearsal: Callable[[int], Sequence[LabelledImage]] | None = None,
+    kinds: Callable[[], Kinds] | None = None,
 ) -> Manifest:
     """Fine-tune a model on labelled images and write it to a folder.
 
@@ -78,7 +86,9 @@ def train(
     steps : of each turn instead, so that a run can be repeated exactly
     threads : for arithmetic in this process; None leaves it to the library
     rehearsal : so many fields of the kinds learnt before; simulated ones by default
-    Raises DataError, ModelError, or NoGainError where nothing is written since it did not help.
+    kinds : fields of other kinds that must not come out worse; simulated ones by default
+    Raises DataError, ModelError, or NoGainError where nothing is written since it did not help, or
+        harmed another kind.
     """
     # Long by all that a manifest tells of a training; the order of the steps is the method.
     started = time.monotonic()
@@ -106,6 +116,7 @@ def train(
         _prepared(one, start.manifest, None)
         for one in (rehearsal or _simulated)(settings.rehearsal_fields)
     ]
+    guard = _guard(start, labelled, (kinds or simulated_kinds)())
     folds = folds_of(fields, settings, start.network.config.window_px)
     groups = partial(_groups, practice=practice, settings=settings)
     steps = _steps(work, steps, minutes, started, start, groups(fields), settings, len(folds))
@@ -117,16 +128,26 @@ def train(
     ]
     whole = turning.tune(len(folds), "all fields", fields, ())
     tell(TuningProgress("choosing", in_all, in_all, elapsed_s=time.monotonic() - started))
-    proved = len(fields) >= settings.least_images
-    choice = choose(start, folds, turns, 1.0 if proved else settings.most_unproved_share)
+    proved = len(fields) >= settings.least_proving_images
+    choice = choose(
+        start,
+        folds,
+        turns,
+        whole,
+        guard,
+        most_share=1.0 if proved else settings.most_unproved_share,
+        error_may_rise=settings.fraction_error_may_rise,
+    )
     training = {
         "from": {"name": start.manifest.name, "sha256": start.manifest.sha256},
         "images": [_facts(one) for one in labelled],
         "steps": steps,
         "turns": len(folds),
+        "held_out": "halves" if any(fold.of_halves for fold in folds) else "whole images",
         "seed": seed,
         "settings": settings.to_json(),
         "share_of_new_weights": choice.share,
+        "kinds_harmed_by_share_of_new_weights": choice.harmed,
         "assumed_pixel_size_um": assumed,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -209,9 +230,7 @@ def _save(
     is_measured: bool,
 ) -> Manifest:
     """The chosen mixture of old and new weights, with its card."""
-    tuned = PmfCNN(start.network.config)
-    tuned.load_state_dict(mixed(start.network.state_dict(), whole.state_dict(), choice.share))
-    tuned.eval()
+    tuned = mixture(start, whole, choice.share)
     made = replace(
         start.manifest,
         name=out.name,
@@ -219,7 +238,10 @@ def _save(
         assumed_pixel_size_um=training["assumed_pixel_size_um"]
         or start.manifest.assumed_pixel_size_um,
         training=training,
-        scores={"held out in turns": choice.scores} if is_measured else {},
+        scores={
+            **({"held out in turns": choice.scores} if is_measured else {}),
+            **({"other kinds": choice.kinds} if choice.kinds else {}),
+        },
     )
     return save_model(out, Model(tuned, made), card(made))
 
@@ -249,6 +271,20 @@ def assume_pixel_size(start: Model, labelled: Sequence[LabelledImage]) -> float 
 def _prepared(one: LabelledImage, manifest: Manifest, assumed: float | None) -> TrainingField:
     stride = manifest.network.stride_px
     return prepare(one, manifest.um_per_pixel, manifest.normalisation, stride, assumed)
+
+
+def _guard(start: Model, labelled: Sequence[LabelledImage], kinds: Kinds) -> Guard:
+    """Without what is learnt from. Images of a kind that say no pixel size get one together."""
+    prepared = []
+    manifest = start.manifest
+    seen: dict[int, TrainingField] = {}
+    for name, some in without(kinds, labelled).items():
+        assumed = assume_pixel_size(start, some)
+        for one in some:
+            if id(one) not in seen:
+                seen[id(one)] = _prepared(one, manifest, assumed)
+        prepared.append(Kind(name, tuple(seen[id(one)] for one in some)))
+    return Guard(start, prepared)
 
 
 def _simulated(number: int) -> Sequence[LabelledImage]:

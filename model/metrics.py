@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -24,6 +24,9 @@ from model.pmf import CLASSES
 
 BINS: Final = 15
 """Of a reliability diagram."""
+
+Difference: TypeAlias = tuple[float, float, float]
+"""Of two methods on the same images, with its interval: difference, low, high."""
 
 TOLERANCE_SHARE: Final = 0.02
 """Of the image's diagonal: how far an outline may be off and still count as found."""
@@ -380,7 +383,7 @@ def paired_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[float, float, float]:
+) -> Difference:
     """Mean difference of two methods on the same images, and its interval.
 
     differences : one number an image; NaN (undefined there) is left out
@@ -404,8 +407,31 @@ def paired_bootstrap_of_jaccard(
     resamples: int = 2_000,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[float, float, float]:
+) -> Difference:
     """How far the first method's pooled mean Jaccard is ahead, and its interval.
+
+    As `paired_bootstrap_of`.
+    """
+    return paired_bootstrap_of(
+        lambda pooled: pooled.mean_jaccard,
+        first,
+        second,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
+
+
+def paired_bootstrap_of(
+    measure: Callable[[Confusion], float],
+    first: Sequence[Confusion],
+    second: Sequence[Confusion],
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """How far the first method is ahead by a measure of the pooled pixels, and its interval.
 
     first, second : confusions of the same images in the same order
     Returns difference, low, high, as `paired_bootstrap`; each draw pools the same images for both.
@@ -416,14 +442,15 @@ def paired_bootstrap_of_jaccard(
     if not first:
         return float("nan"), float("nan"), float("nan")
     ours, theirs = (np.stack([one.counts for one in some]) for some in (first, second))
-    whole = Confusion(ours.sum(axis=0)).mean_jaccard - Confusion(theirs.sum(axis=0)).mean_jaccard
+    whole = measure(Confusion(ours.sum(axis=0))) - measure(Confusion(theirs.sum(axis=0)))
     if len(first) < 2:
         return whole, float("nan"), float("nan")
     ahead = [
-        Confusion(ours[some].sum(axis=0)).mean_jaccard
-        - Confusion(theirs[some].sum(axis=0)).mean_jaccard
+        measure(Confusion(ours[some].sum(axis=0))) - measure(Confusion(theirs[some].sum(axis=0)))
         for some in _draws(len(ours), resamples, seed)
     ]
+    if np.isnan(ahead).all():
+        return whole, float("nan"), float("nan")
     low, high = np.nanquantile(ahead, [(1 - level) / 2, (1 + level) / 2])
     return whole, float(low), float(high)
 

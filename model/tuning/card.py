@@ -44,10 +44,10 @@ def card(manifest: Manifest) -> str:
             "Not measured: the images were too few and too small to hold any part out. Measure it "
             "with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
         )
-        return "\n".join(told)
+        return "\n".join(told + _other_kinds(manifest))
     kind = (
         "Whole images were held out in turns"
-        if len(training["images"]) >= training["settings"]["least_images"]
+        if training["held_out"] == "whole images"
         else "Halves of the images were held out in turns (neighbours of what was learnt from: "
         "expect less on new dishes)"
     )
@@ -64,7 +64,35 @@ def card(manifest: Manifest) -> str:
         "Measure "
         "it with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
     )
-    return "\n".join(told)
+    return "\n".join(told + _other_kinds(manifest))
+
+
+def _other_kinds(manifest: Manifest) -> list[str]:
+    """What became of kinds of images that were not learnt from."""
+    kinds = manifest.scores.get("other kinds")
+    if not kinds:
+        return []
+    told = [
+        "## Other kinds of images\n",
+        "None of them may come out worse, or less of the new weights is taken. Jaccard is the mean "
+        "of the classes that a kind has. Simulated fields stand for kinds of which there is no "
+        "image here: on real ones of another microscope, measure it.\n",
+        "| kind | fields | mean Jaccard before | after | fraction error before | after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in kinds.items():
+        values = (
+            one["mean_jaccard_before"],
+            one["mean_jaccard"],
+            one["mean_fraction_error_before"],
+            one["mean_fraction_error"],
+        )
+        shown = " | ".join("-" if value is None else f"{value:.3f}" for value in values)
+        told.append(f"| {name} | {one['fields']} | {shown} |")
+    harmed = manifest.training["kinds_harmed_by_share_of_new_weights"]
+    for share, kinds_harmed in harmed.items():
+        told.append(f"\n{float(share):.0%} of the new weights: worse on {'; '.join(kinds_harmed)}.")
+    return [*told, ""]
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:

@@ -14,10 +14,14 @@ from model.tuning.settings import TuningSettings
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """What one turn learns from and what it holds out."""
+    """What one turn learns from and what it holds out.
+
+    of_halves : halves of the images learnt from are held out, not images
+    """
 
     learn: tuple[TrainingField, ...]
     held: tuple[TrainingField, ...]
+    of_halves: bool = False
 
 
 def folds_of(
@@ -29,18 +33,35 @@ def folds_of(
     windows reach over it. A turn must leave at least two classes to learn; none at all remain
     where images are too few and too small.
     """
-    folds: list[Fold] = []
-    if len(fields) >= settings.least_images:
-        count = min(len(fields), settings.most_folds)
-        for turn in range(count):
-            held = tuple(one for i, one in enumerate(fields) if i % count == turn)
-            learn = tuple(one for i, one in enumerate(fields) if i % count != turn)
-            folds.append(Fold(learn, held))
-    elif all(max(one.labels.shape) >= 3 * window_px for one in fields):
-        for side in (0, 1):
-            pairs = [_halves(one, side, window_px // 2) for one in fields]
-            folds.append(Fold(tuple(a for a, _ in pairs), tuple(b for _, b in pairs)))
-    return [fold for fold in folds if len(_classes(fold.learn)) > 1 and _classes(fold.held)]
+    whole = [fold for fold in _of_images(fields, settings) if _can_be_learnt(fold)]
+    return whole or [fold for fold in _of_halves(fields, window_px) if _can_be_learnt(fold)]
+
+
+def _of_images(fields: Sequence[TrainingField], settings: TuningSettings) -> list[Fold]:
+    if len(fields) < settings.least_images:
+        return []
+    count = min(len(fields), settings.most_folds)
+    return [
+        Fold(
+            tuple(one for i, one in enumerate(fields) if i % count != turn),
+            tuple(one for i, one in enumerate(fields) if i % count == turn),
+        )
+        for turn in range(count)
+    ]
+
+
+def _of_halves(fields: Sequence[TrainingField], window_px: int) -> list[Fold]:
+    if not all(max(one.labels.shape) >= 3 * window_px for one in fields):
+        return []
+    folds = []
+    for side in (0, 1):
+        pairs = [_halves(one, side, window_px // 2) for one in fields]
+        folds.append(Fold(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), of_halves=True))
+    return folds
+
+
+def _can_be_learnt(fold: Fold) -> bool:
+    return len(_classes(fold.learn)) > 1 and bool(_classes(fold.held))
 
 
 def _classes(fields: Sequence[TrainingField]) -> set[int]:

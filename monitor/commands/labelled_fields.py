@@ -123,6 +123,22 @@ def second_rater(
     return {name: second[name] for name in sorted(both)}
 
 
+def guarding_fields(folders: Sequence[Path], config: Config) -> dict[str, Sequence[LabelledImage]]:
+    """Labelled images of other kinds, by the names of their folders. Raises MonitorError."""
+    from model.labelled_files import DataError
+    from model.tuning.kinds import given_kinds
+
+    found: dict[str, Sequence[LabelledImage]] = {}
+    for folder in folders:
+        try:
+            kinds = given_kinds(folder, _reader(config))
+        except DataError as problem:
+            raise MonitorError(f"--guard: {problem}") from problem
+        for name, images in kinds.items():
+            found[name if name not in found else str(folder / name)] = images
+    return found
+
+
 def _reader(config: Config) -> Callable[[Path], GreyImage]:
     from model.labelled_files import DataError, GreyImage
 

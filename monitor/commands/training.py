@@ -29,7 +29,7 @@ from monitor.commands.common import (
     show_table,
     shown,
 )
-from monitor.commands.labelled_fields import labelled_fields
+from monitor.commands.labelled_fields import guarding_fields, labelled_fields
 from monitor.commands.labelled_fields import second_rater as labels_of_second
 from monitor.errors import ModelRefusedError, MonitorError, UsageError
 from monitor.segmentation.overlay import draw_overlay, encode_jpeg, field_of_view
@@ -86,6 +86,16 @@ def train(
             "--steps", min=1, max=100_000, help="Of each turn, instead of --minutes: repeatable."
         ),
     ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--guard",
+            metavar="FOLDER",
+            readable=False,
+            help="Labelled fields of other kinds, not learnt from, that must not come out worse; "
+            "beside simulated ones. May be repeated.",
+        ),
+    ] = None,
     pixel_size_um: PixelSizeOption = None,
     sure: SureOption = False,
     as_json: JsonOption = False,
@@ -96,7 +106,8 @@ def train(
 
     Labels are index maps (0 background, 1 undifferentiated, 2 differentiated, 255 unknown), QuPath
     GeoJSON or labelme JSON. A run that was stopped resumes when it is started again. If learning
-    did not help on what was held out, nothing is written, and the exit code is 1.
+    did not help on what was held out, or harmed other kinds of images, nothing is written, and the
+    exit code is 1.
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
@@ -104,6 +115,7 @@ def train(
     from model.finetune import train as fine_tune
     from model.labelled_files import DataError
     from model.manifest import ModelError
+    from model.tuning.kinds import simulated_kinds
     from model.tuning.settings import NoGainError
 
     begin_logging()
@@ -114,6 +126,7 @@ def train(
     if base is None and configured != "starter":
         base = Path(configured)
     images = labelled_fields(data, settings, pixel_size_um, least_classes=2, sure=sure)
+    guards = guarding_fields(others or [], settings)
     try:
         with _progress() as show:
             manifest = fine_tune(
@@ -125,12 +138,13 @@ def train(
                 seed=seed,
                 threads=settings.compute.threads,
                 progress=show,
+                kinds=lambda: {**simulated_kinds(), **guards},
             )
     except NoGainError as problem:
         if as_json:
             scores = {"held out in turns": problem.scores}
             document = {"model": None, "helped": False, "from": problem.training["from"]}
-            document |= {"training": problem.training, "scores": scores}
+            document |= {"training": problem.training, "scores": scores, "harmed": problem.harmed}
             print_json(document | {"error": str(problem), "exit_code": 1})
             say_error(str(problem))
             raise typer.Exit(1) from problem
@@ -150,6 +164,9 @@ def train(
         print_json(document)
         return
     _tell_scores(manifest.scores.get("held out in turns"))
+    _tell_kinds(manifest.scores.get("other kinds", {}))
+    for share, harmed in manifest.training["kinds_harmed_by_share_of_new_weights"].items():
+        say(f"{float(share):.0%} of the new weights was not taken: worse on {'; '.join(harmed)}")
     say(
         f"model {manifest.name} {manifest.sha256[:12]} written to {target}, its card beside it. "
         f"Use it with segmentation.model: {target}; measure it first on fields that were not used "
@@ -158,7 +175,7 @@ def train(
 
 
 def _tell_scores(scores: Any, *, helped: bool = True) -> None:
-    if scores is None:
+    if not scores:
         say(
             "the images are too few and too small to hold any part out: how good it is, is not "
             "known"
@@ -173,6 +190,22 @@ def _tell_scores(scores: Any, *, helped: bool = True) -> None:
     show_table(table)
     told = ", ".join(f"{float(share):.0%} {score:.3f}" for share, score in by_share.items())
     say(f"mean Jaccard by the share of new weights mixed in: {told}")
+
+
+def _tell_kinds(kinds: Mapping[str, Any]) -> None:
+    if not kinds:
+        return
+    table = Table("other kinds, not learnt from", "fields", "mean Jaccard", "fraction error")
+    for name, one in kinds.items():
+        changes = (
+            " to ".join(
+                "–" if one[f"{measure}{when}"] is None else f"{one[f'{measure}{when}']:.3f}"
+                for when in ("_before", "")
+            )
+            for measure in ("mean_jaccard", "mean_fraction_error")
+        )
+        table.add_row(name, str(one["fields"]), *changes)
+    show_table(table)
 
 
 def evaluate(

@@ -1,7 +1,9 @@
 """What fine-tuning on a lab's own few fields gives: writes docs/fine-tuning.md.
 
 Each labelled field is held out in turn; `colonywatch train` learns from the others, as a lab would,
-and both models are asked about the field that neither has seen.
+and both models are asked about the field that neither has seen. Then it learns from all of them;
+where that makes a model, it is held against the starter on the real fields of every kind on the
+starter's card, of which `train` itself sees none.
 
     python -m tools.bench.finetuning --minutes 10
 """
@@ -30,6 +32,7 @@ from model.finetune import train
 from model.metrics import Confusion
 from model.pmf_segmenter import PmfSegmenter
 from model.predict import STARTER
+from model.starter.measuring import scores_of, table_of
 from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress
 
 ROOT = Path(__file__).parents[2]
@@ -74,24 +77,56 @@ def turn(images: list[LabelledImage], held: int, minutes: float, seed: int, work
     )
 
 
-def by_share(
-    images: list[LabelledImage], minutes: float, work: Path, *, halves: bool
-) -> dict[str, float]:
-    """Learn from all fields: the mean Jaccard on what was held out in turns, by the share of the
-    new weights. halves : hold out halves of each field, else whole fields
+@dataclass(frozen=True)
+class OfAll:
+    """What learning from all fields gave.
+
+    by_share : mean Jaccard on what was held out in turns, by the share of the new weights
+    model : its folder; None where nothing was written, for the reason that is said
     """
+
+    by_share: dict[str, float]
+    model: Path | None
+    said: str
+
+
+def learnt_from_all(
+    images: list[LabelledImage], minutes: float, work: Path, *, halves: bool
+) -> OfAll:
+    """Learn from all fields. halves : hold out halves of each field, else whole fields"""
     settings = USUAL_SETTINGS
     if halves:
         settings = replace(settings, least_images=len(images) + 1, most_unproved_share=1.0)
     what = "halves held out" if halves else "whole fields held out"
     out = work / what.replace(" ", "-")
+    by_share = "mean_jaccard_by_share_of_new_weights"
     try:
         made = train(images, out, minutes=minutes, settings=settings, progress=tell(what))
-        held_out = made.scores["held out in turns"]
     except NoGainError as kept:
-        held_out = kept.scores
-    scores: dict[str, float] = held_out["mean_jaccard_by_share_of_new_weights"]
-    return scores
+        return OfAll(kept.scores[by_share], None, f"`train` says: *{kept}.*")
+    share = float(made.training["share_of_new_weights"])
+    told = f"`train` takes {share:.0%} of the new weights."
+    return OfAll(made.scores["held out in turns"][by_share], out, told)
+
+
+def on_the_cards_kinds(model: Path) -> str:
+    """A table: the starter and a model on real fields of each kind that were never learnt from."""
+    tables = [
+        table_of(scores_of(PmfSegmenter(load_model(one)), DATA.parent)) for one in (STARTER, model)
+    ]
+    lines = [
+        "| real fields, never learnt from | fields | mean Jaccard, starter | fine-tuned | "
+        "fraction error, starter | fine-tuned |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, before in tables[0].items():
+        after = tables[1][kind]
+        values = [
+            one[key] for key in ("mean_jaccard", "fraction_error_mean") for one in (before, after)
+        ]
+        shown = " | ".join("-" if value is None else f"{value:.3f}" for value in values)
+        lines.append(f"| {kind} | {before['fields']} | {shown} |")
+    return "\n".join(lines)
 
 
 def measured(model: Path, one: LabelledImage) -> Evaluation:
@@ -127,8 +162,10 @@ def _threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
-def page(turns: list[Turn], held: dict[str, dict[str, float]], minutes: float) -> str:
-    """The document. held : what was held out -> `by_share`"""
+def page(
+    turns: list[Turn], held: dict[str, dict[str, float]], said: str, kinds: str, minutes: float
+) -> str:
+    """The document. held : what was held out -> mean Jaccard by share of the new weights"""
     shares = list(next(iter(held.values())))
     learnt = [
         "| held out | " + " | ".join(f"{float(share):.0%}" for share in shares) + " |",
@@ -158,6 +195,8 @@ def page(turns: list[Turn], held: dict[str, dict[str, float]], minutes: float) -
     return (
         text.replace("@TABLE@", "\n".join(lines))
         .replace("@BY_SHARE@", "\n".join(learnt))
+        .replace("@SAID@", said)
+        .replace("@KINDS@", kinds)
         .replace("@SEEDS@", str(len(turns) // seeds))
         .replace("@MINUTES@", f"{minutes:g}")
         .replace("@TOOK@", f"{max(one.wall_s for one in turns) / 60:.1f}")
@@ -187,12 +226,16 @@ def main() -> int:
             for held in range(len(images))
         ]
         by_what = {
-            what: by_share(images, chosen.minutes, work, halves=halves)
+            what: learnt_from_all(images, chosen.minutes, work, halves=halves)
             for what, halves in (("whole fields", False), ("halves of each field", True))
         }
+        whole = by_what["whole fields"]
+        kinds = on_the_cards_kinds(whole.model) if whole.model else ""
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    chosen.out.write_text(page(turns, by_what, chosen.minutes), encoding="utf-8")
+    held = {what: one.by_share for what, one in by_what.items()}
+    text = page(turns, held, whole.said, kinds, chosen.minutes)
+    chosen.out.write_text(text, encoding="utf-8")
     if chosen.json:
         rows = [
             {"held": one.held, "starter": one.starter.to_json(), "tuned": one.tuned.to_json()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,7 @@ def test_a_model_is_trained_and_measured(
     lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
     out = tmp_path / "tuned"
     answer = call("train", lab, "--out", out, "--from", model, "--steps", "5", "--json")
     assert answer.code == DONE, answer.err
@@ -85,13 +87,15 @@ def test_training_that_does_not_help_writes_nothing_and_says_so(
     others, and what is learnt from them is wrong for it.
     """
     monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     blank = tmp_path / "blank"
     save_model(blank, Model(PmfCNN(LARGER), Manifest("blank", LARGER, 2.5)), "")
     base = tmp_path / "base"
     fields = [two_textures(seed, 208) for seed in range(3)]
-    fine_tune(fields[:2], base, base=blank, steps=50, seed=1, settings=QUICK, rehearsal=practised)
+    options = {"settings": QUICK, "rehearsal": practised, "kinds": dict}
+    fine_tune(fields[:2], base, base=blank, steps=50, seed=1, **options)  # type: ignore[arg-type]
     before = {path.name: path.read_bytes() for path in base.iterdir()}
     data = tmp_path / "lab"
     for part in ("images", "labels"):
@@ -127,6 +131,35 @@ def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_pa
     answer = call("evaluate", tmp_path / "nowhere", "--model", model)
     assert answer.code == FAILED
     assert "no such folder" in answer.err
+
+
+def test_fields_given_as_a_guard_are_measured_and_told(
+    lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a kind by the name of its folder; what is learnt from is none."""
+    monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
+    shutil.copytree(lab, tmp_path / "other-days")
+    image = cv2.imread(str(lab / "images" / "a.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(tmp_path / "other-days" / "images" / "a.png"), image[::-1])
+    words = ("train", lab, "--out", tmp_path / "tuned", "--from", model, "--steps", "5")
+    answer = call(*words, "--guard", tmp_path / "other-days", "--guard", lab, "--json")
+    told = answer.document["scores"]["other kinds"]
+    assert {kind: one["fields"] for kind, one in told.items()} == {"other-days": 1}
+    assert "| other-days | 1 |" in (tmp_path / "tuned" / "card.md").read_text()
+
+
+def test_a_guard_that_is_none_is_told(lab: Path, model: Path, tmp_path: Path) -> None:
+    words = ("train", lab, "--out", tmp_path / "tuned", "--from", model, "--steps", "2", "--guard")
+    for folder, said in (
+        (tmp_path / "nowhere", "no such folder"),
+        (lab / "images", "no labelled fields there"),
+    ):
+        answer = call(*words, folder)
+        assert answer.code == FAILED
+        assert "--guard" in answer.err
+        assert said in answer.err
+        assert not (tmp_path / "tuned").exists()
 
 
 # -------------------------------------------------------------------------------- two raters
