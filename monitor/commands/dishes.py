@@ -27,6 +27,7 @@ from monitor.commands.common import (
 from monitor.commands.history import as_document, interval_cell
 from monitor.config import Config
 from monitor.culture import DishLine, Reading
+from monitor.decisions.passages import fresh_until
 from monitor.errors import UsageError
 from monitor.host.clock import utc_now
 from monitor.outlets.wording import STATUS_WORDS
@@ -95,6 +96,7 @@ def _document(dish: DishSummary) -> dict[str, object]:
         "source": dish.source,
         "status": str(dish.status),
         "passage": dish.passage,
+        "judged_from": None if dish.judged_from is None else dish.judged_from.isoformat(),
         "parent": dish.parent,
         "ended_at": None if dish.ended_at is None else dish.ended_at.isoformat(),
         "scans": dish.scans,
@@ -123,7 +125,7 @@ def _table(dishes: list[DishSummary]) -> Table:
         last = dish.last
         row = [
             cell(dish.name),
-            STATUS_WORDS[dish.status],
+            _status(dish),
             str(dish.scans),
             f"{last.at:%Y-%m-%d %H:%M}{_doubts(last)}" if last else "–",
             percent(last.differentiated_fraction) if last else "–",
@@ -136,6 +138,13 @@ def _table(dishes: list[DishSummary]) -> Table:
             row.append(f"{dish.ended_at:%Y-%m-%d %H:%M}" if dish.ended_at else "–")
         table.add_row(*row)
     return table
+
+
+def _status(dish: DishSummary) -> str:
+    words = STATUS_WORDS[dish.status]
+    if dish.judged_from is None:
+        return words
+    return f"{words}, judged from {dish.judged_from:%Y-%m-%d %H:%M}"
 
 
 def _doubts(last: Reading) -> str:
@@ -206,6 +215,9 @@ def passage(
 ) -> None:
     """The cells were passaged: the dish ends, and one or more linked dishes begin.
 
+    These count as freshly passaged for some time (fresh_for_h, 48 h): single cells look
+    differentiated, so their share raises no alert and no removal plan is made.
+
     Captures count by when they were taken: late ones from before still belong to the old dish.
 
     Example: colonywatch dishes passage 3500003816/A1 --to 3500004711/A1 --to 3500004711/A2
@@ -225,6 +237,14 @@ def passage(
         f"{shown(done.parent.name)} ended at {when:%Y-%m-%d %H:%M} UTC; from it: {names} "
         f"(passage {done.children[0].passage})"
     )
+    for child in done.children:
+        limits = settings.decisions.limits_for(child.name, child.source, child.label)
+        usual_from = fresh_until(when, limits)
+        if usual_from is not None:
+            say(
+                f"{shown(child.name)} counts as freshly passaged: its differentiated share is "
+                f"judged from {usual_from:%Y-%m-%d %H:%M} UTC on"
+            )
 
 
 @app.command()

@@ -64,6 +64,11 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
         "last_captures": {
             dish.name: dish.last_capture_at.isoformat() for dish in dishes if dish.last_capture_at
         },
+        "freshly_passaged": {
+            dish.name: dish.judged_from.isoformat()
+            for dish in dishes
+            if dish.judged_from is not None and dish.ended_at is None
+        },
         "alerts_open": len(store.alerts.alerts(open_only=True)),
         "outbox_pending": outbox.pending,
         "outbox_failed": outbox.failed,
@@ -203,6 +208,8 @@ def _show_status(document: dict[str, Any]) -> None:
         f"open alerts: {document['alerts_open']}; messages waiting: {document['outbox_pending']}, "
         f"given up: {document['outbox_failed']}"
     )
+    for name, judged_from in document["freshly_passaged"].items():
+        say(f"{shown(name)}: freshly passaged, its share is judged from {judged_from} on")
     for message in document["undelivered"]:
         say(f"undelivered {message['channel']} {message['subject']}: {message['last_error']}")
     if len(document["troubled"]) > TROUBLED_SHOWN:

@@ -125,8 +125,7 @@ ALERT_RULES: Mapping[AlertTopic, AlertRule] = {
     AlertTopic.PASSAGE_SEEN: AlertRule(
         "was it passaged?",
         "judged as usual",
-        "If it was, say so: colonywatch dishes passage, with --at. If not, look at the image "
-        "below: the cells may have come off.",
+        "Look at the image below. If nobody passaged the dish, its cells may have come off.",
         limit="differentiation.passage_below",
         is_calm=True,
     ),

@@ -164,6 +164,7 @@ def _dish_days(
                     for note in store.lines.annotations(one.name)
                     if since < note.at <= until
                 ),
+                judged_from=one.judged_from,
                 page=None if url is None else dish_page(url, one.name),
             )
         )

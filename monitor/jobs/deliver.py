@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor.config import Config
-from monitor.culture import LIVE_PLANS, Alert, Message, RemovalPlan, Severity
+from monitor.culture import LIVE_PLANS, Alert, DishStatus, Message, RemovalPlan, Severity
 from monitor.decisions.recipients import mail_to
 from monitor.decisions.silence import SILENCES
 from monitor.errors import OutletError
@@ -263,9 +263,8 @@ def _push(message: Message, store: Store, config: Config, now: datetime, *, is_t
         for one in (message, *message.shares)
     ]
     title, text = compose_short(stories)
-    worst = Severity.WARNING
-    if any(one.alert.severity is Severity.CRITICAL for one in stories):
-        worst = Severity.CRITICAL
+    found = {one.alert.severity for one in stories}
+    worst = next(one for one in reversed(Severity) if one in found)
     return push(channel, title, text, severity=worst, timeout_s=config.outlets.email.timeout_s)
 
 
@@ -288,7 +287,9 @@ def _story(
         if alert.topic in SILENCES:
             return SilenceStory(alert, config.zone_of(alert.source), links=links, test=is_trial)
         told = store.timelines.of(alert.dish, since=alert.at - TOLD, until=alert.at)
-        overlay, source, plan = None, "", None
+        overlay, source, plan, judged_from = None, "", None, None
+        if alert.status is DishStatus.FRESHLY_PASSAGED:
+            judged_from = store.dishes.judged_from(alert.dish)
         if alert.reading_id is not None:
             fields = store.scans.scan_fields(alert.reading_id)
             if fields:
@@ -308,6 +309,7 @@ def _story(
         links=links,
         test=is_trial,
         plan_picture=_drawn(plan, store, config) if drawn else None,
+        judged_from=judged_from,
     )
 
 

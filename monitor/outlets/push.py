@@ -30,9 +30,11 @@ def push(
     service, url = service_of(channel)
     import apprise
 
-    kind = apprise.NotifyType.FAILURE if severity is Severity.CRITICAL else (
-        apprise.NotifyType.WARNING
-    )  # fmt: skip
+    kind = {
+        Severity.NOTICE: apprise.NotifyType.INFO,
+        Severity.WARNING: apprise.NotifyType.WARNING,
+        Severity.CRITICAL: apprise.NotifyType.FAILURE,
+    }[severity]
     result = service.notify(
         body=text,
         title=title,

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from monitor.culture import DishStatus, Reading, RemovalPlan
+from monitor.culture import AlertTopic, DishStatus, Reading, RemovalPlan
+from monitor.decisions.alert_rules import notice_words
 
 _LONGEST_NAME = 80
 STATUS_WORDS = {
@@ -28,6 +29,23 @@ class _Point(Protocol):
 
     @property
     def differentiated_fraction(self) -> float | None: ...
+
+
+def notice_headline(topic: AlertTopic, fraction: float | None, *, is_over: bool) -> str | None:
+    """What a notice on a dish is about, with the share where that belongs to it; None for others"""
+    words = notice_words(topic, is_over=is_over)
+    if words is None or fraction is None or words.endswith("?"):
+        return words
+    if topic is AlertTopic.PLEASE_LOOK and not is_over:
+        return f"{words}, reads {percent(fraction)} differentiated"
+    return f"{words}, {percent(fraction)} differentiated"
+
+
+def judged_from(moment: datetime | None, zone: ZoneInfo) -> str | None:
+    """Of a dish that is freshly passaged, what people are told; None of any other."""
+    if moment is None:
+        return None
+    return f"freshly passaged: judged from {local(moment, zone)} on"
 
 
 def change(readings: Sequence[_Point], over: timedelta = _COMPARE_WITH) -> str | None:

@@ -76,6 +76,11 @@ class DishRecord:
             newest = newest_reading(session, row)
             return None if newest is None else newest.at
 
+    def judged_from(self, dish: str) -> datetime | None:
+        """Till when it counts as freshly passaged; None = it does not. Raises UsageError."""
+        with self._database.reading() as session:
+            return dish_called(session, dish).judged_from
+
     def history(
         self,
         dish: str,

@@ -106,6 +106,7 @@ class DishCounts:
     differentiating: int
     above_limit: int
     undifferentiated: int
+    freshly_passaged: int = 0
 
 
 class Overviews:
@@ -126,6 +127,7 @@ class Overviews:
             differentiating=sum(row[2] for row in worse if row[1] != Severity.CRITICAL),
             above_limit=sum(row[2] for row in rows if row[0] == DishStatus.ABOVE_LIMIT),
             undifferentiated=sum(row[2] for row in rows if row[0] == DishStatus.UNDIFFERENTIATED),
+            freshly_passaged=sum(row[2] for row in rows if row[0] == DishStatus.FRESHLY_PASSAGED),
         )
 
     def dishes(

@@ -56,7 +56,7 @@ FEW = settings(
 
 
 @contextmanager
-def new_line(fresh_database, now):
+def new_line(fresh_database, now, limits=LIMITS):
     with tempfile.TemporaryDirectory() as folder:
         captures, state = Path(folder, "captures"), Path(folder, "state")
         captures.mkdir()
@@ -71,7 +71,7 @@ def new_line(fresh_database, now):
         config = Config(
             sources=(source,),
             record=RecordConfig(folder=state),
-            decisions=DecisionsConfig(differentiation=LIMITS, removal=AT_ITS_WORD),
+            decisions=DecisionsConfig(differentiation=limits, removal=AT_ITS_WORD),
             outlets=OutletsConfig(email=EmailConfig(gather_s=0)),
         )
         clock, worker = Clock(now), StandInWorker()

@@ -31,7 +31,7 @@ from monitor.culture.doubt_words import (
     named_interval,
     reason_words,
 )
-from monitor.decisions.alert_rules import notice_words, silence_words, words_of
+from monitor.decisions.alert_rules import silence_words, words_of
 from monitor.outlets.answer_links import AnswerLinks, dish_page
 from monitor.outlets.dashboard.pictures import series_line
 from monitor.outlets.wording import (
@@ -41,7 +41,9 @@ from monitor.outlets.wording import (
     change,
     clean,
     counted,
+    judged_from,
     local,
+    notice_headline,
     percent,
     pixel_size_words,
     removal_area,
@@ -115,7 +117,7 @@ class Facts:
             "title": where_of(name),
             "name": name,
             "dish": self._card(overview, alerts, now - timedelta(days=LINE_DAYS), now),
-            "facts": _facts_of(line, last, zone, now),
+            "facts": _facts_of(line, last, zone, now, overview.judged_from),
             "doubts": [] if last is None else [clean(why) for why in last.why_in_doubt],
             "has_intervals": any(one.doubt.interval for one in readings),
             "ranges": [(key, _range_name(days)) for key, days in RANGES.items()],
@@ -316,8 +318,8 @@ def headline(alert: Alert) -> str:
     if (words := silence_words(alert.topic, is_over=is_over)) is not None:
         return words
     amount = "no cells" if alert.fraction is None else f"{percent(alert.fraction)} differentiated"
-    if (words := notice_words(alert.topic, is_over=is_over)) is not None:
-        return words if alert.fraction is None else f"{words}, {amount}"
+    if (words := notice_headline(alert.topic, alert.fraction, is_over=is_over)) is not None:
+        return words
     if is_over:
         return f"back to {amount}"
     if alert.severity is Severity.CRITICAL:
@@ -330,6 +332,7 @@ _STATUS = {
     "warning": STATUS_WORDS[DishStatus.DIFFERENTIATING],
     "above": STATUS_WORDS[DishStatus.ABOVE_LIMIT],
     "fine": STATUS_WORDS[DishStatus.UNDIFFERENTIATED],
+    "fresh": STATUS_WORDS[DishStatus.FRESHLY_PASSAGED],
     "unknown": STATUS_WORDS[DishStatus.UNKNOWN],
     "ended": "ended",
 }
@@ -342,13 +345,15 @@ def _kind(one: DishOverview) -> str:
         return "critical" if one.severity is Severity.CRITICAL else "warning"
     if one.status is DishStatus.ABOVE_LIMIT:
         return "above"
+    if one.status is DishStatus.FRESHLY_PASSAGED:
+        return "fresh"
     return "fine" if one.status is DishStatus.UNDIFFERENTIATED else "unknown"
 
 
 def _alert_kind(alert: Alert) -> str:
     if alert.closed_at is not None:
         return "ended"
-    return "critical" if alert.severity is Severity.CRITICAL else "warning"
+    return "asked" if alert.severity is Severity.NOTICE else str(alert.severity)
 
 
 def _words_for(topic: AlertTopic) -> str:
@@ -397,7 +402,11 @@ def _hours(hours: int) -> str:
 
 
 def _facts_of(
-    line: DishLine, last: Reading | None, zone: ZoneInfo, now: datetime
+    line: DishLine,
+    last: Reading | None,
+    zone: ZoneInfo,
+    now: datetime,
+    usual_from: datetime | None = None,
 ) -> list[tuple[str, str]]:
     """What stands beside a dish's picture, as (name, text)."""
     facts: list[tuple[str, str]] = []
@@ -414,6 +423,8 @@ def _facts_of(
     facts.append(("Source", clean(line.source)))
     if line.parent is not None:
         facts.append(("Passage", f"{line.passage}, from {shown_name(line.parent)}"))
+    if (fresh := judged_from(usual_from, zone)) is not None:
+        facts.append(("Share", fresh))
     if line.ended_at is not None:
         facts.append(("Ended", local(line.ended_at, zone)))
     return facts

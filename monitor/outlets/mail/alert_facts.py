@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from monitor.culture import Alert, AlertKind, PlanStatus, Reading, RemovalPlan, Severity
+from monitor.culture import Alert, AlertKind, AlertTopic, PlanStatus, Reading, RemovalPlan, Severity
 from monitor.culture.doubt_words import IN_DOUBT, calibration_words, named_interval
-from monitor.decisions.alert_rules import ALERT_RULES, notice_words
+from monitor.decisions.alert_rules import ALERT_RULES
 from monitor.decisions.status import considered
 from monitor.outlets.mail.stories import AlertStory, Links, SilenceStory
 from monitor.outlets.wording import (
     change,
     clean,
     counted,
+    judged_from,
     local,
+    notice_headline,
     percent,
     pixel_size_words,
     removal_area,
@@ -29,6 +32,7 @@ _COLOURS = {
     AlertKind.WORSENED: "#b91c1c",
     AlertKind.CLEARED: "#15803d",
 }
+_CALM_COLOUR = "#1d4ed8"
 _TEST_COLOUR = "#475569"
 Step = tuple[str, str | None, str | None]  # sentence, command, address
 
@@ -89,7 +93,7 @@ def alert_facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) ->
         "headline": headline[:1].upper() + headline[1:],
         "plain_headline": headline,
         "change": moved,
-        "colour": _TEST_COLOUR if story.test else _COLOURS[alert.kind],
+        "colour": _TEST_COLOUR if story.test else _colour(alert),
         "reason": _reason(story),
         "rows": _rows(story, reading, fraction),
         "doubts": [clean(why) for why in reading.why_in_doubt] if reading else [],
@@ -110,12 +114,17 @@ def alert_facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) ->
     }
 
 
+def _colour(alert: Alert) -> str:
+    is_calm = alert.severity is Severity.NOTICE and alert.kind is not AlertKind.CLEARED
+    return _CALM_COLOUR if is_calm else _COLOURS[alert.kind]
+
+
 def _headline(story: AlertStory, fraction: float | None) -> str:
     alert = story.alert
     amount = "no cells to judge" if fraction is None else f"{percent(fraction)} differentiated"
-    word = notice_words(alert.topic, is_over=alert.kind is AlertKind.CLEARED)
+    word = notice_headline(alert.topic, fraction, is_over=alert.kind is AlertKind.CLEARED)
     if word is not None:
-        return word if fraction is None else f"{word}, {amount}"
+        return word
     if alert.severity is Severity.CRITICAL and alert.kind is not AlertKind.CLEARED:
         amount = f"critical, {amount}"
     return {
@@ -162,6 +171,8 @@ def _rows(
     if reading is None:
         return rows
     rows.append(("Scanned", local(reading.at, story.zone)))
+    if fresh := judged_from(story.judged_from, story.zone):
+        rows.append(("Passage", fresh))
     within = _interval(reading, fraction)
     amount = f"{percent(fraction)} ({within})" if within else percent(fraction)
     cells = "no cells" if fraction is None else f"{amount} of the cells"
@@ -220,7 +231,7 @@ def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
         step = ALERT_RULES[story.alert.topic].next_step
         if not pictured:
             step = step.replace("the image below", "its picture")
-        return [(step, None, None), history, *answers]
+        return [(step, None, None), *_passage(story), history, *answers]
     which = "the image below"
     if not pictured:
         which = "the dish's image" if story.overlay is None else clean(str(story.overlay))
@@ -249,6 +260,21 @@ def _steps(story: AlertStory, *, pictured: bool) -> list[Step]:
     if kind is AlertKind.WORSENED:
         steps.append(("Consider whether the dish is worth keeping.", None, None))
     return [*steps, *answers, *([history] if links else [])]
+
+
+def _passage(story: AlertStory) -> list[Step]:
+    """How to say that a dish was passaged, at the time from which it looks so."""
+    fresh_for_h = story.limits.fresh_for_h
+    if (
+        story.alert.topic is not AlertTopic.PASSAGE_SEEN
+        or story.judged_from is None
+        or fresh_for_h is None
+    ):
+        return []
+    at = (story.judged_from - timedelta(hours=fresh_for_h)).astimezone(story.zone)
+    name = shlex.quote(clean(story.alert.dish))
+    command = f"colonywatch dishes passage {name} --at {at.isoformat(timespec='seconds')}"
+    return [("If it was passaged, say so:", command, None)]
 
 
 def _ways_to_answer(alert: Alert, links: Links | None) -> list[Step]:

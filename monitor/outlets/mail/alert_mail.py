@@ -66,7 +66,7 @@ def compose(
         recipients=recipients,
         message_id=message_id,
         earlier=earlier,
-        urgent=any(one.alert.kind is not AlertKind.CLEARED and not one.test for one in ordered),
+        urgent=any(_is_urgent(one) for one in ordered),
         text_alone=compose_short(stories)[1] if size is MailSize.SHORT else None,
     )
 
@@ -93,10 +93,17 @@ def compose_short(stories: Sequence[Story]) -> tuple[str, str]:
     return str(subject), "\n".join(line for line in lines if line)
 
 
+def _is_urgent(story: Story) -> bool:
+    alert = story.alert
+    is_calm = alert.severity is Severity.NOTICE
+    return not (is_calm or story.test or alert.kind is AlertKind.CLEARED)
+
+
 def _rank(story: Story) -> tuple[int, float, str]:
     """Worst first."""
     alert = story.alert
-    place = 2 if alert.kind is AlertKind.CLEARED else 0 if alert.severity == "critical" else 1
+    places = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.NOTICE: 2}
+    place = 3 if alert.kind is AlertKind.CLEARED else places[alert.severity]
     return place, -(alert.fraction or 0.0), alert.about
 
 

@@ -39,6 +39,7 @@ from monitor.outlets.wording import (
     change,
     clean,
     counted,
+    judged_from,
     percent,
     removal_area,
     shown_name,
@@ -60,6 +61,7 @@ class DishDay:
     scans, doubtful : of that time; last_at : of its newest scan
     alerts : written in that time, oldest first; open : that still hold
     told : what its plot shows; None = there is none
+    judged_from : of a dish that is freshly passaged
     page : on the dashboard
     """
 
@@ -78,6 +80,7 @@ class DishDay:
     notes: tuple[str, ...] = ()
     told: DishTimeline | None = None
     page: str | None = None
+    judged_from: datetime | None = None
 
     @property
     def needs_a_look(self) -> bool:
@@ -85,7 +88,8 @@ class DishDay:
 
     @property
     def has_news(self) -> bool:
-        return self.needs_a_look or bool(self.alerts) or bool(self.notes) or self.doubtful > 0
+        told = self.alerts or self.notes or self.judged_from is not None
+        return self.needs_a_look or bool(told) or self.doubtful > 0
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,8 @@ def _trust(dish: DishDay) -> list[str]:
 
 def _life(dish: DishDay, zone: ZoneInfo) -> list[str]:
     """What happened to a dish, a sentence each topic, however often it came and went."""
-    lines = []
+    fresh = judged_from(dish.judged_from, zone)
+    lines = [] if fresh is None else [f"{fresh[:1].upper()}{fresh[1:]}."]
     topics = dict.fromkeys(one.topic for one in (*dish.alerts, *dish.open))
     for topic in topics:
         alerts = [one for one in dish.alerts if one.topic is topic]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -66,6 +67,7 @@ class AlertStory:
     links : None = no dashboard is to be reached; commands are given instead
     test : marked in the subject and at the top, so that nobody runs
     plan_picture : the plan drawn, as PNG
+    judged_from : of a dish that was freshly passaged then
     told : what else the plot shows of that time: annotations, unreadable captures, the line
     """
 
@@ -80,6 +82,7 @@ class AlertStory:
     test: bool = False
     plan_picture: bytes | None = None
     told: DishTimeline | None = None
+    judged_from: datetime | None = None
 
 
 @dataclass(frozen=True)
