@@ -140,13 +140,12 @@ def read_labelled(
     drawn = _by_stem(labels, (*MAP_SUFFIXES, *OUTLINE_SUFFIXES), problems)
     seen = _by_stem(pictures, suffixes, problems)
     pairs = _paired(drawn, seen, pictures, problems)
-    names_seen = [path.name for path in seen.values()]
-    problems += unknown_files(folder / WHOLE_IMAGES, said, names_seen)
+    problems += unknown_files(folder / WHOLE_IMAGES, said, seen)
     sizes, names = _tables(folder, problems)
     found: list[LabelledImage] = []
     maps: list[MapFacts] = []
-    told_of = [path for path in seen.values() if path in pairs or path.name in said]
-    for picture in sorted(told_of):
+    told_of = sorted(path for path in seen.values() if path in pairs or path.name in said)
+    for picture in told_of:
         read, whole = read_picture or _plain, said.get(picture.name)
         try:
             one, facts = _one_labelled(picture, pairs.get(picture), read, names, whole)
@@ -156,7 +155,7 @@ def read_labelled(
         maps += facts
         size = _size_of(picture, one.pixel_size_um, sizes.get(picture.name), problems)
         found.append(replace(one, pixel_size_um=size or pixel_size_um))
-    strange = sorted(set(sizes) - set(names_seen))
+    strange = sorted(set(sizes) - {path.name for path in seen.values()})
     if strange and any(one.pixel_size_um is None for one in found):
         problems += [f"{folder / PIXEL_SIZES}: no image {name} in {pictures}" for name in strange]
     if not problems and not sure:

@@ -12,7 +12,7 @@ their labels leave unknown.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -84,13 +84,13 @@ def read_whole_images(path: Path) -> dict[str, Says]:
     return said
 
 
-def unknown_files(path: Path, said: Mapping[str, Says], images: Iterable[str]) -> list[str]:
+def unknown_files(path: Path, said: Mapping[str, Says], images: Mapping[str, Path]) -> list[str]:
     """What to tell of names in the table that no image has.
 
-    images : names of the image files
+    images : image files by their stems
     """
-    names = set(images)
-    stems = {Path(name).stem: name for name in names}
+    names = {image.name for image in images.values()}
+    stems = {stem: image.name for stem, image in images.items()}
     problems = []
     for name in said:
         if name in names:
