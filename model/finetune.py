@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 from model.checkpoint import Manifest, Model, load_model, save_model
-from model.classes import CellClass, has_class
+from model.classes import NOT_DIFFERENTIATED, CellClass, has_class
 from model.dataset import LabelledImage, TrainingField, prepare, read_labelled
 from model.manifest import MANIFEST, ModelError
 from model.network import PmfCNN
@@ -48,7 +48,7 @@ from model.scale import estimate_scale
 from model.train import FieldGroup, Progress, balanced_group, fit, steps_in
 from model.tuning.card import card
 from model.tuning.choice import Choice, choose, mixture
-from model.tuning.folds import folds_of
+from model.tuning.folds import folds_of, outlined
 from model.tuning.guard import Guard, Kind
 from model.tuning.held import score_of
 from model.tuning.kinds import simulated_kinds, without
@@ -128,7 +128,7 @@ def train(
     ]
     whole = turning.tune(len(folds), "all fields", fields, ())
     tell(TuningProgress("choosing", in_all, in_all, elapsed_s=time.monotonic() - started))
-    proved = len(fields) >= settings.least_proving_images
+    proved = len(outlined(fields)) >= settings.least_proving_images
     choice = choose(
         start,
         folds,
@@ -317,6 +317,7 @@ def _facts(one: LabelledImage) -> dict[str, Any]:
         "shape": list(one.labels.shape),
         "pixel_size_um": one.pixel_size_um,
         "labelled_share": round(float(has_class(one.labels).mean()), 4),
+        "not_differentiated_share": round(float((one.labels == NOT_DIFFERENTIATED).mean()), 4),
         "shares": {
             c.name.lower(): round(np.count_nonzero(one.labels == int(c)) / known, 4)
             for c in CellClass

@@ -13,7 +13,7 @@ def card(manifest: Manifest) -> str:
     """The model card as Markdown."""
     training, scores = manifest.training, manifest.scores.get("held out in turns")
     images = "\n".join(
-        f"| {one['name']} | {one['pixel_size_um'] or 'not stated'} | {one['labelled_share']:.0%} | "
+        f"| {one['name']} | {one['pixel_size_um'] or 'not stated'} | {_labelled(one)} | "
         + " | ".join(f"{share:.0%}" for share in one["shares"].values())
         + " |"
         for one in training["images"]
@@ -93,6 +93,13 @@ def _other_kinds(manifest: Manifest) -> list[str]:
     for share, kinds_harmed in harmed.items():
         told.append(f"\n{float(share):.0%} of the new weights: worse on {'; '.join(kinds_harmed)}.")
     return [*told, ""]
+
+
+def _labelled(one: Mapping[str, Any]) -> str:
+    """How much of an image has labels, and of how much only differentiated cells are ruled out."""
+    told = f"{one['labelled_share']:.0%}"
+    ruled_out = one["not_differentiated_share"]
+    return f"{told}, {ruled_out:.0%} not differentiated" if ruled_out else told
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:

@@ -31,33 +31,48 @@ def folds_of(
 
     Between halves a band as wide as half a window is neither learnt from nor measured on, since
     windows reach over it. A turn must leave at least two classes to learn; none at all remain
-    where images are too few and too small.
+    where images are too few and too small. Images of which no pixel has a class, but something is
+    said as a whole, take turns beside the outlined ones.
     """
     whole = [fold for fold in _of_images(fields, settings) if _can_be_learnt(fold)]
     return whole or [fold for fold in _of_halves(fields, window_px) if _can_be_learnt(fold)]
 
 
 def _of_images(fields: Sequence[TrainingField], settings: TuningSettings) -> list[Fold]:
-    if len(fields) < settings.least_images:
+    drawn, said = outlined(fields), _not_outlined(fields)
+    if len(drawn) < settings.least_images:
         return []
-    count = min(len(fields), settings.most_folds)
+    count = min(len(drawn), settings.most_folds)
+    turns = [(i % count, one) for some in (drawn, said) for i, one in enumerate(some)]
     return [
         Fold(
-            tuple(one for i, one in enumerate(fields) if i % count != turn),
-            tuple(one for i, one in enumerate(fields) if i % count == turn),
+            tuple(one for turn, one in turns if turn != number),
+            tuple(one for turn, one in turns if turn == number),
         )
-        for turn in range(count)
+        for number in range(count)
     ]
 
 
 def _of_halves(fields: Sequence[TrainingField], window_px: int) -> list[Fold]:
-    if not all(max(one.labels.shape) >= 3 * window_px for one in fields):
+    drawn, said = outlined(fields), _not_outlined(fields)
+    if not all(max(one.labels.shape) >= 3 * window_px for one in drawn):
         return []
     folds = []
     for side in (0, 1):
-        pairs = [_halves(one, side, window_px // 2) for one in fields]
-        folds.append(Fold(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), of_halves=True))
+        pairs = [_halves(one, side, window_px // 2) for one in drawn]
+        learn = (*(a for a, _ in pairs), *said[1 - side :: 2])
+        held = (*(b for _, b in pairs), *said[side::2])
+        folds.append(Fold(learn, held, of_halves=True))
     return folds
+
+
+def outlined(fields: Sequence[TrainingField]) -> list[TrainingField]:
+    """Those of which some pixels have a class."""
+    return [one for one in fields if _classes([one])]
+
+
+def _not_outlined(fields: Sequence[TrainingField]) -> list[TrainingField]:
+    return [one for one in fields if not _classes([one])]
 
 
 def _can_be_learnt(fold: Fold) -> bool:

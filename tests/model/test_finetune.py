@@ -320,6 +320,44 @@ def test_two_images_are_held_out_whole() -> None:
     assert not any(fold.of_halves for fold in folds)
 
 
+def test_images_labelled_as_a_whole_take_turns_beside_the_outlined_ones() -> None:
+    """Each turn holds out some of both, and two outlined images to learn from remain."""
+    fields = [field(f"said {i}", (100, 100), 254) for i in range(5)]
+    fields[2:2] = [field(f"drawn {i}", (100, 100), 0, 1, 2) for i in range(3)]
+    folds = folds_of(fields, USUAL_SETTINGS, 64)
+    assert [sorted(one.name for one in fold.held) for fold in folds] == [
+        ["drawn 0", "said 0", "said 3"],
+        ["drawn 1", "said 1", "said 4"],
+        ["drawn 2", "said 2"],
+    ]
+    assert all(len(fold.learn) + len(fold.held) == len(fields) for fold in folds)
+    assert not any(fold.of_halves for fold in folds)
+
+
+def test_images_labelled_as_a_whole_do_not_make_up_for_outlined_ones() -> None:
+    """With one outlined image its halves are held out, however many others there are and however
+    small."""
+    said = [field(f"said {i}", (70, 70), 254) for i in range(3)]
+    folds = folds_of([field("drawn", (150, 300), 0, 1, 0, 1), *said], USUAL_SETTINGS, 64)
+    assert all(fold.of_halves for fold in folds)
+    assert [[one.name for one in fold.held] for fold in folds] == [
+        ["drawn", "said 0", "said 2"],
+        ["drawn", "said 1"],
+    ]
+
+
+def test_the_card_says_of_which_images_differentiated_cells_are_ruled_out(
+    base: Path, tmp_path: Path
+) -> None:
+    whole = two_textures(9)
+    whole = replace(whole, name="whole.png", labels=np.full_like(whole.labels, 254))
+    manifest = tuned(tmp_path / "tuned", base, [two_textures(0), two_textures(1), whole])
+    assert [one["not_differentiated_share"] for one in manifest.training["images"]] == [0, 0, 1]
+    assert manifest.training["turns"] == 2
+    card = (tmp_path / "tuned" / "card.md").read_text()
+    assert "| whole.png | 2.5 | 0%, 100% not differentiated | 0% | 0% | 0% |" in card
+
+
 def test_halves_are_held_out_where_no_image_alone_can_be_learnt_from() -> None:
     fields = [field("a", (300, 300), 1), field("b", (300, 300), 0)]
     assert folds_of(fields, USUAL_SETTINGS, 64) != []
