@@ -152,7 +152,10 @@ def test_images_that_are_labelled_as_a_whole_are_reported_by_their_fraction(tmp_
     assert wrong is not None
     first = summary(document)[0]
     assert "only the differentiated fraction could be measured" in first
-    assert "whole.png" in write_report(tmp_path, document, {}).read_text()
+    dot = cv2.imencode(".jpg", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    shown = {"whole.png": FieldImages(dot, dot, dot)}
+    page = write_report(tmp_path, document, shown).read_text()
+    assert "<h3>whole.png: differentiated 0.0 % labelled" in page
     document["fields"].insert(0, document["fields"][0] | {"name": "right.png"})
     document["fields"][0]["fraction_error"] = 0.0
     document["fields"][1]["fraction_error"] = 0.5
