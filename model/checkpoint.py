@@ -3,6 +3,7 @@
     weights.safetensors   the numbers; never a pickle, since a pickle runs code when read
     manifest.json         sizes, classes, um/px, normalisation, data, scores, hash, canary
     card.md               what a person should know before trusting it
+    doubt.safetensors     where the model can tell: what it learnt from, for `model.doubt`
 
 A manifest may say anything, with its hash right: its sizes are held against limits, and the head of
 the weights' file against them, before anything is built or read by them. Whoever loads a model then
@@ -30,6 +31,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model.classes import CellClass
+from model.doubt.features import vector_length
+from model.doubt.judge import Judge
+from model.doubt.stored import DOUBT, judge_of, packed
 from model.manifest import CARD, MANIFEST, PMF_CNN, ModelError, kind_of, read_json
 from model.network import PmfCNN, PmfCNNConfig
 from model.preprocessing import NORMALISATION, Normalisation, bend, normalise
@@ -56,6 +60,8 @@ class Manifest:
     assumed_pixel_size_um : of images for which none is known; None: found image by image
     training : data, settings and seeds that it was made from
     scores : what was measured, each with the data that it was measured on
+    doubt : what `model.doubt` needs beside its file, and that file's hash; None: the model cannot
+        tell how far it may be trusted
     weights_sha256, canary : checked at each loading
     """
 
@@ -67,6 +73,7 @@ class Manifest:
     assumed_pixel_size_um: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    doubt: Mapping[str, Any] | None = None
     weights_sha256: str = ""
     canary: tuple[float, ...] = ()
 
@@ -83,6 +90,8 @@ class Manifest:
         }
         if self.assumed_pixel_size_um is not None:
             values["assumed_pixel_size_um"] = self.assumed_pixel_size_um
+        if self.doubt is not None:
+            values["doubt"] = dict(self.doubt)
         return values
 
     @property
@@ -105,10 +114,11 @@ class Manifest:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its manifest."""
+    """A network with its manifest, and where there is one, what tells how far it may be trusted."""
 
     network: PmfCNN
     manifest: Manifest
+    judge: Judge | None = None
 
 
 SMALLEST_CANARY_PX: Final = 96
@@ -162,12 +172,18 @@ def save_model(folder: Path, model: Model, card: str) -> Manifest:
         network=network.config,
         weights_sha256=hashlib.sha256(content).hexdigest(),
     )
-    manifest = replace(manifest, canary=run_canary(network, manifest))
+    files = {WEIGHTS: content, CARD: card.encode()}
+    doubt = None
+    if model.judge is not None:
+        files[DOUBT], doubt = packed(model.judge)
+    manifest = replace(manifest, doubt=doubt, canary=run_canary(network, manifest))
     text = json.dumps({"kind": PMF_CNN, **manifest.to_json()}, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
-        for name, data in ((WEIGHTS, content), (CARD, card.encode()), (MANIFEST, text.encode())):
+        if model.judge is None:
+            (folder / DOUBT).unlink(missing_ok=True)
+        for name, data in {**files, MANIFEST: text.encode()}.items():
             part = folder / f".{name}.part"
             part.write_bytes(data)
             part.replace(folder / name)
@@ -215,6 +231,7 @@ def read_manifest(folder: Path) -> Manifest:
             assumed_pixel_size_um=None if assumed is None else float(assumed),
             training=dict(values.get("training", {})),
             scores=dict(values.get("scores", {})),
+            doubt=None if values.get("doubt") is None else dict(values["doubt"]),
             weights_sha256=str(values["weights_sha256"]),
             canary=tuple(float(value) for value in values["canary"]),
         )
@@ -410,9 +427,26 @@ def load_model(folder: Path) -> Model:
             f"copy the model folder again from its source ({str(error).splitlines()[0]})"
         ) from error
     network.eval()
-    model = Model(network, manifest)
+    judge = None if manifest.doubt is None else _judge(folder, manifest, network)
+    model = Model(network, manifest, judge)
     check_canary(model, folder)
     return model
+
+
+def _judge(folder: Path, manifest: Manifest, network: PmfCNN) -> Judge:
+    """Raises ModelError where the file is missing or not what the manifest says."""
+    try:
+        return judge_of(manifest.doubt or {}, folder / DOUBT, vector_length(network.seen_channels))
+    except OSError as error:
+        raise ModelError(
+            f"{folder / DOUBT}: cannot be read ({error.strerror}); by {MANIFEST} the model has it: "
+            "copy the model folder again from its source"
+        ) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / DOUBT}: does not fit {MANIFEST} ({error}); "
+            "copy the model folder again from its source"
+        ) from error
 
 
 def check_canary(model: Model, folder: Path) -> None:

@@ -179,6 +179,12 @@ class PmfCNN(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is None and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
+    @property
+    def seen_channels(self) -> tuple[int, ...]:
+        """Channels of what `VotingNetwork` gives as seen, layer by layer."""
+        units = (cast(nn.Sequential, unit) for unit in self.context)
+        return tuple(cast(nn.Conv2d, unit[0]).out_channels for unit in units)
+
     def place_of_cell(self, grid: int) -> list[int]:
         """For each row of the grid: which of a window's rows of local features lies nearest."""
         cell = self.config.windows.cell_px(grid)
@@ -280,15 +286,25 @@ class VotingNetwork(nn.Module):
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
+    def forward(self, image: Tensor, seen: list[Tensor] | None = None) -> dict[int, Tensor]:
         """Pmfs of the voting cells.
 
         image : (B, 1, H, W) float32, normalised
+        seen : to be filled with what the layers of `context` say in the middle of each window,
+            each (B, channels, h, w)
         Returns grid -> (B, v * v, C, h, w) for the v voting rows and columns of the grid.
         """
         local = self._local_features(image)  # (B, wide, h + n - 1, w + n - 1)
-        context = self.context(local)  # (B, context, h, w)
+        context, layers = local, list[Tensor]()
+        for unit in self.context:
+            context = unit(context)  # the last one: (B, context, h, w)
+            if seen is not None:
+                layers.append(context)
         batch, _, rows, columns = context.shape
+        if seen is not None:
+            for layer in layers:
+                top, left = (layer.shape[2] - rows) // 2, (layer.shape[3] - columns) // 2
+                seen.append(layer[:, :, top : top + rows, left : left + columns])
         pmfs: dict[int, Tensor] = {}
         for grid, cells in self.cells.items():
             count = len(cells) ** 2

@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import Model, load_model, read_manifest
+from model.doubt.features import Vector, WindowPool
+from model.doubt.reading import MapReading, reading_of
 from model.manifest import ModelSummary
 from model.network import VotingNetwork
 from model.pmf import vote_counts, votes
 from model.predict import STARTER
-from model.preprocessing import PreparedImage, to_grey, working_shape
+from model.preprocessing import PreparedImage, resample_rows, to_grey, working_shape
 from model.scale import CANDIDATE_SIZES_UM, ScaleEvidence, estimate_scale, grain_px
-from model.segmentation import COUNTED_BLOCKS, Segmentation, entropy_of, uncertainty_of
+from model.segmentation import COUNTED_BLOCKS, Doubt, Segmentation, entropy_of, uncertainty_of
 from model.strips import Rows, as_rows, in_strips
 
 TILE_PX: Final = 1152
@@ -38,6 +40,7 @@ class PmfSegmenter:
         self.assumed_pixel_size_um = model.manifest.assumed_pixel_size_um
         self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
         self.network = VotingNetwork(model.network, model.manifest.temperature)
+        self._judge = model.judge
         self._tile_px = tile_px
 
     @classmethod
@@ -79,7 +82,11 @@ class PmfSegmenter:
             raise ValueError(f"the mask is {mask.shape}, the image {shape}: they must be equal")
         assumed = self.assume_pixel_size(source, mask) if pixel_size_um is None else None
         size = pixel_size_um or assumed or self.um_per_pixel
-        probabilities = self.probabilities(self._prepared(source, size, mask))
+        pool = None if self._judge is None else WindowPool()
+        probabilities = self.probabilities(self._prepared(source, size, mask), pool, mask)
+        doubt = Doubt()
+        if self._judge is not None and pool is not None:
+            doubt = self._judge.doubt_of(pool.vector(), reading_of(probabilities, mask))
         return Segmentation(
             probabilities=probabilities,
             shape=shape,
@@ -87,7 +94,27 @@ class PmfSegmenter:
             pixel_size_um=pixel_size_um,
             assumed_pixel_size_um=assumed,
             uncertainty=uncertainty_of(probabilities, mask),
+            doubt=doubt,
         )
+
+    def look_at(
+        self,
+        image: NDArray[Any],
+        pixel_size_um: float,
+        inside: NDArray[np.bool_] | None = None,
+    ) -> tuple[Vector | None, MapReading]:
+        """What its doubt is judged by: how an image looks to the layers, and how it was read."""
+        source = as_rows(to_grey(image))
+        mask = None if inside is None else as_rows(inside)
+        return self.look_at_prepared(self._prepared(source, pixel_size_um, mask), mask)
+
+    def look_at_prepared(
+        self, flat: NDArray[np.float32] | Rows, inside: Rows | None = None
+    ) -> tuple[Vector | None, MapReading]:
+        """The same of an image at the working scale (see `probabilities`)."""
+        pool = WindowPool()
+        found = self.probabilities(flat, pool, inside)
+        return pool.vector(), reading_of(found, inside)
 
     def assume_pixel_size(
         self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
@@ -134,10 +161,17 @@ class PmfSegmenter:
         working = working_shape((grey.shape[0], grey.shape[1]), size_um, self.um_per_pixel, stride)
         return PreparedImage(grey, working, self.um_per_pixel, self.manifest.normalisation, inside)
 
-    def probabilities(self, flat: NDArray[np.float32] | Rows) -> NDArray[np.float32]:
+    def probabilities(
+        self,
+        flat: NDArray[np.float32] | Rows,
+        pool: WindowPool | None = None,
+        inside: Rows | None = None,
+    ) -> NDArray[np.float32]:
         """Mean votes for the blocks of a prepared image, tile by tile.
 
         flat : (H, W) float32 at the working scale, sides multiples of the stride
+        pool : takes up what the layers say of the windows
+        inside : of the image, False outside the vessel; for the pool alone
         Returns (3, H / block, W / block) float32, sum 1.
 
         Each window is run once, in the one tile that it belongs to, and the tiles' votes are added
@@ -158,7 +192,11 @@ class PmfSegmenter:
             for left, more_columns in _evenly(columns, windows.positions(self._tile_px)):
                 start = left * stride
                 pixels = band[:, start : start + windows.covered_px(more_columns)]
-                part = self._votes(np.ascontiguousarray(pixels))
+                counted = None
+                if pool is not None and inside is not None:
+                    places = (top, left, more_rows, more_columns)
+                    counted = _middles_inside(inside, source.shape, stride, places)
+                part = self._votes(np.ascontiguousarray(pixels), pool, counted)
                 place = (
                     slice(first // block, first // block + part.shape[1]),
                     slice(start // block, start // block + part.shape[2]),
@@ -182,11 +220,19 @@ class PmfSegmenter:
             )
         return mean
 
-    def _votes(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _votes(
+        self,
+        pixels: NDArray[np.float32],
+        pool: WindowPool | None,
+        counted: NDArray[np.bool_] | None,
+    ) -> NDArray[np.float32]:
         """Sum (C, h, w) of the votes of all windows of a tile."""
         config = self.manifest.network
+        seen: list[torch.Tensor] | None = None if pool is None else []
         with torch.inference_mode():
-            pmfs = self.network(torch.from_numpy(pixels)[None, None])
+            pmfs = self.network(torch.from_numpy(pixels)[None, None], seen)
+            if pool is not None and seen is not None:
+                pool.add(seen, counted)
             return votes(pmfs, config.windows, config.vote_margin_px)[0][0].numpy()
 
 
@@ -206,6 +252,23 @@ def _evenly(positions: int, most: int) -> list[tuple[int, int]]:
     tiles = -(-positions // max(1, most))
     edges = [positions * tile // tiles for tile in range(tiles + 1)]
     return [(first, last - first) for first, last in pairwise(edges)]
+
+
+def _middles_inside(
+    inside: Rows, working: tuple[int, int], stride: int, places: tuple[int, int, int, int]
+) -> NDArray[np.bool_]:
+    """(rows, columns): do the middles of a tile's windows lie inside the vessel?
+
+    working : shape of the prepared image
+    places : first row and column of the windows, and how many
+    """
+    top, left, rows, columns = places
+    blocks = (working[0] // stride, working[1] // stride)
+    # The border is half a window wide, so that window n has its middle where block n begins.
+    down = np.minimum(np.arange(top, top + rows), blocks[0] - 1)
+    across = np.minimum(np.arange(left, left + columns), blocks[1] - 1)
+    shares = resample_rows(inside, blocks, int(down[0]), int(down[-1]) + 1)
+    return np.asarray(shares[np.ix_(down - down[0], across)] >= 0.5)
 
 
 def _reflected(image: Rows, border: int, top: int, bottom: int) -> NDArray[np.float32]:

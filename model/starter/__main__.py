@@ -2,6 +2,7 @@
 
 python -m model.starter --out FOLDER --real DATA
 python -m model.starter --measure FOLDER --real DATA [--all]
+python -m model.starter --calibrate FOLDER --real DATA
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from model.labelled_files import DataError
 from model.manifest import ModelError
 from model.pmf_segmenter import PmfSegmenter
+from model.starter.doubting import calibrate
 from model.starter.held_out import KINDS
 from model.starter.measuring import FieldScore, as_text, scores_of, table_of
 from model.starter.progress import say
@@ -39,6 +41,12 @@ def main() -> None:
     what.add_argument(
         "--measure", type=Path, metavar="FOLDER", help="measure the model there on the real fields"
     )
+    what.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FOLDER",
+        help="fit anew what tells how far the model there may be trusted",
+    )
     parser.add_argument("--all", action="store_true", help="measure on what was learnt from too")
     parser.add_argument(
         "--withheld", action="store_true", help="measure a second time without the pixel sizes"
@@ -58,6 +66,8 @@ def main() -> None:
     wanted = parser.parse_args()
     if wanted.measure and not (wanted.real and wanted.real.is_dir()):
         parser.error("no folder of real fields to measure on; name it with --real")
+    if wanted.calibrate and wanted.real and not wanted.real.is_dir():
+        parser.error(f"{wanted.real}: is not a folder; name one with --real, or leave it out")
     torch.set_num_threads(wanted.threads)
     cv2.setNumThreads(1)
     try:
@@ -66,6 +76,10 @@ def main() -> None:
             return
         if wanted.measure:
             _measure(wanted)
+            return
+        if wanted.calibrate:
+            manifest = calibrate(wanted.calibrate, wanted.real)
+            say(f"{wanted.calibrate}: {manifest.sha256[:12]}")
             return
         manifest = make_starter(
             wanted.out,

@@ -32,6 +32,7 @@ from model.preprocessing import Normalisation, bend
 from model.segmentation import Segmenter, label_map
 from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 from model.starter.card import card, short
+from model.starter.doubting import doubting_of, with_section
 from model.starter.measuring import scores_of, table_of
 from model.starter.progress import say, tell
 from model.starter.real_fields import real_groups
@@ -56,11 +57,15 @@ class Extent:
     validated : simulated fields, while training and to choose the temperature
     tested : simulated fields from each of `TESTED_SEEDS` on
     noise : pictures of white noise
+    known, judged : simulated fields that the model is told to know, and others that say how far it
+        may be trusted
     """
 
     validated: int = 40
     tested: int = 100
     noise: int = 40
+    known: int = 240
+    judged: int = 200
 
 
 USUAL_EXTENT: Final = Extent()
@@ -211,8 +216,12 @@ def publish(
     bare = Model(trained, replace(bare.manifest, temperature=temperature))
     say(f"temperature {temperature}; measuring")
     scores = measure(PmfSegmenter(bare), real, extent)
+    say("how far it may be trusted")
+    doubting = doubting_of(bare, real, extent.known, extent.judged)
+    scores["doubt"] = doubting.table
     manifest = replace(bare.manifest, training=facts, scores=scores)
-    return save_model(out, Model(trained, manifest), card(manifest))
+    text = with_section(card(manifest), doubting.table)
+    return save_model(out, Model(trained, manifest, doubting.judge), text)
 
 
 def best_temperature(model: Model, fields: Sequence[LabelledImage]) -> float:

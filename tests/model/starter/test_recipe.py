@@ -48,7 +48,7 @@ def made(out: Path, work: Path, data: Path) -> Manifest:
         count=2,
         config=SMALL,
         settings=QUICK,
-        extent=Extent(validated=1, tested=1, noise=2),
+        extent=Extent(validated=1, tested=1, noise=2, known=3, judged=2),
     )
 
 
