@@ -33,6 +33,7 @@ from monitor.culture import (
     Region,
     ScaleInUse,
 )
+from monitor.culture.doubt_words import reason_words
 from monitor.errors import CaptureError
 from monitor.segmentation.assumed_scale import assume_scale
 from monitor.segmentation.colonies import (
@@ -45,7 +46,7 @@ from monitor.segmentation.colonies import (
 from monitor.segmentation.components import Components
 from monitor.segmentation.feeder_layer import without_feeder_layer
 from monitor.segmentation.label_maps import encode_label_map
-from monitor.segmentation.overlay import draw_overlay
+from monitor.segmentation.overlay import Trust, draw_overlay
 
 MIN_REGION_UM2 = 1_000.0
 # The same where no pixel size is known: what those areas are at 2 um/px.
@@ -88,12 +89,12 @@ class MeasuredImage:
         """How far the network's reading may be trusted; without an interval where the label map
         has no cells.
         """
-        found = self.segmentation.doubt
+        found, reasons = self.segmentation.doubt, _reasons(self.segmentation)
         if self.on_feeders:
             # What the interval is of counts the layer's cells, and no model was measured on one.
-            return Doubt(reasons=tuple(DoubtReason(reason.value) for reason in found.reasons))
+            return Doubt(reasons)
         return Doubt(
-            reasons=tuple(DoubtReason(reason.value) for reason in found.reasons),
+            reasons=reasons,
             interval=found.interval if self.areas.cells_px else None,
             kind=found.kind,
             calibrated=found.calibrated,
@@ -163,7 +164,11 @@ def measure_image(
         labels = without_feeder_layer(labels, size)
     with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
         areas = measure_areas(labels)
-        drawn = beside_us.submit(_draw, image, labels, size, areas, style)
+        trust = Trust(
+            segmentation.probabilities.max(axis=0),
+            (*quality.doubts, *reason_words(Doubt(_reasons(segmentation)))),
+        )
+        drawn = beside_us.submit(_draw, image, labels, size, areas, style, trust)
         components = Components(labels)
         colonies, regions = _found(segmentation, components, size.known_um)
         overlay, overlay_width_px, label_map = drawn.result()
@@ -182,6 +187,10 @@ def measure_image(
         on_feeders=settings.feeder_layer,
         at_scale=None if assumed is None else assumed.at_scale,
     )
+
+
+def _reasons(segmentation: Segmentation) -> tuple[DoubtReason, ...]:
+    return tuple(DoubtReason(reason.value) for reason in segmentation.doubt.reasons)
 
 
 def _well_of(image: Image, named: NamedParts | None, shown: str) -> RoundWell | None:
@@ -253,6 +262,7 @@ def _draw(
     size: PixelSize,
     areas: FieldAreas,
     style: OverlayStyle,
+    trust: Trust,
 ) -> tuple[bytes, int, bytes]:
     """Overlay, its width, label map; what goes into a file, encoded."""
     overlay = draw_overlay(
@@ -263,5 +273,6 @@ def _draw(
         max_side=style.max_side_px,
         assumed=size.known_um is None,
         areas=areas,
+        trust=trust,
     )
     return style.encode(overlay), overlay.shape[1], encode_label_map(labels)

@@ -1,41 +1,61 @@
 """Draw what the segmentation saw over the capture, so that a person can judge it at a glance.
 
 The capture is stretched by local contrast, since brightfield colonies often differ from bare
-plastic by a few grey levels only. Nothing is written over the cells but thin outlines, a light tint
-and the scale bar: title and legend stand in strips above and below the picture.
+plastic by a few grey levels only. Nothing is written over the cells but thin outlines, a light
+tint, stripes where the classes are uncertain, and the scale bar: title, legend and what is in doubt
+stand in strips above and below the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from model.classes import UNKNOWN, CellClass
 from model.preprocessing import shrunk, spread_evenly
 from model.strips import Rows, WholeImage, in_strips
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
+from monitor.segmentation.overlay_strips import (
+    DIFFERENTIATED_BGR,
+    UNCERTAIN_BGR,
+    UNDIFFERENTIATED_BGR,
+    Pixels,
+    doubt_strip,
+    is_striped,
+    legend_strip,
+    letter_size,
+    letters,
+    title_height,
+    title_strip,
+    write,
+)
 
-Pixels = NDArray[np.uint8]
-_Colour = tuple[int, int, int]  # blue, green, red
+__all__ = [
+    "DIFFERENTIATED_BGR",
+    "UNCERTAIN_BELOW",
+    "UNCERTAIN_BGR",
+    "UNDIFFERENTIATED_BGR",
+    "Trust",
+    "draw_overlay",
+    "encode_jpeg",
+    "encode_labels",
+    "encode_png",
+    "field_of_view",
+    "stretch_contrast",
+]
 
-# Sky blue and vermillion of Okabe and Ito's palette: told apart with every kind of colour vision,
-# and in grey too.
-UNDIFFERENTIATED_BGR: _Colour = (0xE9, 0xB4, 0x56)
-DIFFERENTIATED_BGR: _Colour = (0x00, 0x5E, 0xD5)
-_PAPER: _Colour = (0x24, 0x1C, 0x16)
-_INK: _Colour = (0xF4, 0xF0, 0xEC)
+UNCERTAIN_BELOW: Final = 2 / 3
+"""Where no class is twice as probable as the others together, the overlay marks the place."""
 
 _TINT = {CellClass.UNDIFFERENTIATED: 0.13, CellClass.DIFFERENTIATED: 0.28}
 _OUTSIDE_VESSEL = 0.35
+_STRIPE = 0.75
 # Levels of grey from -8 to 8 times the usual scatter; the arc tangent's soft ends keep some drawing
 # in what is very dark or very bright.
 _LEVELS = 1024
@@ -47,6 +67,19 @@ _SAMPLED_SIDE = 256
 _STRIP_PIXELS = 131_072
 
 
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """How far a segmentation may be trusted, as far as an overlay shows it.
+
+    certainty : (h, w) float32, probability of the most probable class, spread evenly over the
+        image; None = it is not known where it is uncertain
+    in_doubt : why the image as a whole is in doubt, in words
+    """
+
+    certainty: NDArray[np.float32] | None = None
+    in_doubt: tuple[str, ...] = ()
+
+
 def draw_overlay(
     pixels: NDArray[Any] | Rows,
     labels: NDArray[np.uint8],
@@ -56,6 +89,7 @@ def draw_overlay(
     max_side: int | None = None,
     assumed: bool = False,
     areas: FieldAreas | None = None,
+    trust: Trust | None = None,
 ) -> Pixels:
     """Capture, outlines of both classes, scale bar, legend.
 
@@ -66,6 +100,7 @@ def draw_overlay(
         enlarged, so that text fits
     assumed : the pixel size is a guess, and the scale bar says so
     areas : of the label map, where they were measured already
+    trust : None = nothing is said of it
     Returns (h, w, 3) uint8, BGR.
 
     Raises ValueError where capture and label map differ in shape.
@@ -87,14 +122,18 @@ def draw_overlay(
             rows, columns = (max(1, round(length * zoom)) for length in labels.shape)
             grey = shrunk(pixels, (rows, columns))
         levels = _Levels(grey, classes != UNKNOWN)
-    picture = _coloured(levels, classes)
+    trust = trust or Trust()
+    picture, uncertain = _coloured(levels, classes, trust.certainty)
 
-    size = max(13, round(picture.shape[1] / 42))
+    width = picture.shape[1]
     _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
-                    assumed=assumed, size=size)  # fmt: skip
-    strips = [picture, _legend(areas, picture.shape[1], size)]
+                    assumed=assumed, size=letter_size(width))  # fmt: skip
+    strips = [picture]
     if title:
-        strips.insert(0, _title(title, picture.shape[1], size))
+        strips.insert(0, title_strip(title, width))
+    if trust.in_doubt:
+        strips.append(doubt_strip(trust.in_doubt, width))
+    strips.append(legend_strip(areas, width, uncertain=uncertain))
     return np.concatenate(strips)
 
 
@@ -262,18 +301,43 @@ def _resized(image: NDArray[Any], zoom: float, how: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=how))
 
 
-def _coloured(levels: Rows, classes: NDArray[np.uint8]) -> Pixels:
-    """Tints and outlines: each pixel's colour is looked up by what is there and its grey level."""
-    what = cv2.LUT(classes, _WHAT)
+def _coloured(
+    levels: Rows, classes: NDArray[np.uint8], certainty: NDArray[np.float32] | None
+) -> tuple[Pixels, float]:
+    """Tints, outlines and stripes: each pixel's colour is looked up by what is there and its grey
+    level. With the picture, the share of its imaged area that is uncertain.
+    """
+    what = np.asarray(cv2.LUT(classes, _WHAT), np.uint8)
     for outlined in (_OF_CELLS, _OF_DIFFERENTIATED):
         what = np.maximum(what, _rim(np.asarray(cv2.LUT(classes, outlined), np.uint8)))
     picture = np.empty((*classes.shape, 3), np.uint8)
+    uncertain = 0
     for top, bottom in in_strips(classes.shape[0], classes.shape[1], _STRIP_PIXELS):
+        if certainty is not None:
+            uncertain += _stripe(what[top:bottom], certainty, classes.shape, top)
         index = what[top:bottom].astype(np.uint16) * np.uint16(_LEVELS)
         index += levels.rows(top, bottom)
         found = _COLOURS.take(index).view(np.uint8).reshape(*index.shape, 4)
         cv2.cvtColor(found, cv2.COLOR_BGRA2BGR, dst=picture[top:bottom])
-    return picture
+    imaged = np.count_nonzero(what != _OUTSIDE)
+    return picture, uncertain / imaged if imaged else 0.0
+
+
+def _stripe(
+    what: NDArray[np.uint8], certainty: NDArray[np.float32], shape: tuple[int, ...], top: int
+) -> int:
+    """Lay stripes where the classes are uncertain, outlines aside. Returns how many pixels are.
+
+    what : rows from `top` on of a picture of `shape`, changed
+    """
+    rows, columns = what.shape
+    # Not the planes of the classes are spread, then compared: a border between two classes would be
+    # uncertain however sure both sides are.
+    sure = spread_evenly(certainty[None], shape, top, top + rows)[0]
+    uncertain = (sure < UNCERTAIN_BELOW) & (what != _OUTSIDE)
+    stripes = is_striped(rows, columns, top=top, size=letter_size(columns))
+    what[uncertain & stripes & (what < _OUTSIDE)] = _STRIPED
+    return int(np.count_nonzero(uncertain))
 
 
 def _rim(solid: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -285,7 +349,7 @@ def _rim(solid: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 # What a pixel shows besides the classes, whose own values come first.
-_OUTSIDE, _RIM_OF_CELLS, _RIM_OF_DIFFERENTIATED = 3, 4, 5
+_OUTSIDE, _RIM_OF_CELLS, _RIM_OF_DIFFERENTIATED, _STRIPED = 3, 4, 5, 6
 
 
 def _by_class(undifferentiated: int, differentiated: int, unknown: int = 0) -> NDArray[np.uint8]:
@@ -304,7 +368,7 @@ _OF_DIFFERENTIATED = _by_class(0, _RIM_OF_DIFFERENTIATED)
 
 def _colours() -> NDArray[np.uint32]:
     """Blue, green, red and nothing in four bytes, by what is there and level."""
-    table = np.zeros((6, _LEVELS, 4), np.uint8)
+    table = np.zeros((7, _LEVELS, 4), np.uint8)
     for what, share, colour in (
         (CellClass.BACKGROUND, 0.0, (0, 0, 0)),
         (CellClass.UNDIFFERENTIATED, _TINT[CellClass.UNDIFFERENTIATED], UNDIFFERENTIATED_BGR),
@@ -312,6 +376,7 @@ def _colours() -> NDArray[np.uint32]:
         (_OUTSIDE, 1 - _OUTSIDE_VESSEL, (0, 0, 0)),
         (_RIM_OF_CELLS, 1.0, UNDIFFERENTIATED_BGR),
         (_RIM_OF_DIFFERENTIATED, 1.0, DIFFERENTIATED_BGR),
+        (_STRIPED, _STRIPE, UNCERTAIN_BGR),
     ):
         levels = _SOFT[:, None] * (1 - share) + np.array(colour) * share
         table[what, :, :3] = levels.round()
@@ -333,7 +398,7 @@ def _draw_scale_bar(
         if assumed:
             text = f"about {text} (pixel size assumed)"
     bar = max(1, round(length / step))
-    font = _font(size)
+    font = letters(size)
     left, top, right, bottom = font.getbbox(text)
     width, height = max(bar, round(right - left)), round(bottom - top)
     pad = size // 2
@@ -346,98 +411,13 @@ def _draw_scale_bar(
     box[:] = (box * 0.35).astype(np.uint8)
     start = (box_columns - bar) // 2
     box[box_rows - pad - thickness : box_rows - pad, start : start + bar] = (255, 255, 255)
-    _write(box, text, (box_columns / 2, pad), font, anchor="mt")
+    write(box, text, (box_columns / 2, pad), font, anchor="mt")
 
 
 def _round_length(longest: float) -> float:
     """The longest of 1, 2, 5, 10, 20, ... that is not above `longest`."""
     power = 10.0 ** np.floor(np.log10(longest))
     return float(max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9)))
-
-
-def _title(text: str, width: int, size: int) -> Pixels:
-    font = _font(size)
-    text = " ".join(text.split())
-    room = width - size
-    while len(text) > 1 and font.getlength(text) > room:
-        text = text[:-2].rstrip() + "…"
-    strip = _strip(width, round(size * 1.9))
-    _write(strip, text, (size / 2, strip.shape[0] / 2), font, anchor="lm")
-    return strip
-
-
-def _legend(areas: FieldAreas, width: int, size: int) -> Pixels:
-    entries: list[tuple[str, _Colour | None]] = []
-    fraction = areas.differentiated_fraction
-    if fraction is None:
-        entries.append(("no cells found", None))
-    else:
-        entries += [
-            ("of cells:", None),
-            (f"undifferentiated {_percent(1 - fraction)}", UNDIFFERENTIATED_BGR),
-            (f"differentiated {_percent(fraction)}", DIFFERENTIATED_BGR),
-        ]
-    if areas.confluence is not None:
-        entries.append((f"confluence {_percent(areas.confluence)}", None))
-    font = _font(size)
-    lines: list[list[tuple[float, str, _Colour | None]]] = [[]]
-    x = size / 2
-    for text, colour in entries:
-        room = font.getlength(text) + (size * 1.4 if colour else 0)
-        if lines[-1] and x + room > width - size / 2:
-            lines.append([])
-            x = size / 2
-        lines[-1].append((x, text, colour))
-        x += room + size * 1.0
-    pitch = round(size * 1.7)
-    strip = _strip(width, pitch * len(lines) + round(size * 0.3))
-    for number, line in enumerate(lines):
-        middle = round(pitch * (number + 0.5) + size * 0.15)
-        for x, text, colour in line:
-            if colour is not None:
-                half = round(size * 0.42)
-                at = round(x)
-                strip[middle - half : middle + half, at : at + 2 * half] = colour
-                x += size * 1.4
-            _write(strip, text, (x, middle), font, anchor="lm")
-    return strip
-
-
-def _percent(fraction: float) -> str:
-    percent = fraction * 100
-    if 0 < percent < 0.1:
-        return "< 0.1 %"
-    if 99.9 < percent < 100:
-        return "> 99.9 %"
-    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
-
-
-def _strip(width: int, height: int) -> Pixels:
-    return np.full((height, width, 3), _PAPER, np.uint8)
-
-
-def _write(
-    target: Pixels,
-    text: str,
-    at: tuple[float, float],
-    font: ImageFont.FreeTypeFont,
-    *,
-    anchor: str,
-) -> None:
-    """Write into a small part of a picture. `at` is (x, y). OpenCV's own text knows no µ."""
-    image = Image.fromarray(target)
-    ImageDraw.Draw(image).text(at, text, fill=_INK, font=font, anchor=anchor)
-    target[:] = np.asarray(image)
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as it ships with matplotlib, which need not be imported for that."""
-    place = find_spec("matplotlib")
-    if place is None or place.origin is None:
-        raise RuntimeError("matplotlib is not installed; reinstall the package")
-    fonts = Path(place.origin).parent / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
 
 
 def field_of_view(overlay: Pixels, shape: tuple[int, int]) -> Pixels:
@@ -447,6 +427,6 @@ def field_of_view(overlay: Pixels, shape: tuple[int, int]) -> Pixels:
     shape : (rows, columns) of the capture
     """
     width = overlay.shape[1]
-    top = round(max(13, round(width / 42)) * 1.9)
+    top = title_height(width)
     height = round(shape[0] * width / shape[1])
     return overlay[top : top + height]

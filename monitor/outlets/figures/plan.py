@@ -30,6 +30,7 @@ _TARGET = "#ffd400"
 _COLONY = "#ff7bac"
 _REFUSED = "#e5e7eb"
 _SAFE = "#34d399"
+_UNCERTAIN = "#f0e442"
 _INK = "#1f2937"
 _PALE = "#6b7280"
 _MOST_FIELDS = 6
@@ -95,7 +96,7 @@ def draw_plan(plan: RemovalPlan, fields: Sequence[DrawnField]) -> bytes:
         )
         _draw_field(axes, plan, one)
     _write_head(figure, plan, size[1], len(wanted) - len(shown))
-    _write_key(figure, plan)
+    _write_key(figure, plan, has_overlay=any(one.picture is not None for one in shown))
     content = io.BytesIO()
     canvas.print_png(content)  # type: ignore[no-untyped-call]
     return content.getvalue()
@@ -123,7 +124,7 @@ def _write_head(figure: Figure, plan: RemovalPlan, height: float, not_shown: int
     )  # fmt: skip
 
 
-def _write_key(figure: Figure, plan: RemovalPlan) -> None:
+def _write_key(figure: Figure, plan: RemovalPlan, *, has_overlay: bool) -> None:
     handles: list[Line2D | Patch] = [
         Patch(facecolor="none", edgecolor=_TARGET, linewidth=2, label="region to remove")
     ]
@@ -151,6 +152,11 @@ def _write_key(figure: Figure, plan: RemovalPlan) -> None:
     if plan.refused:
         handles.append(
             Patch(facecolor="none", edgecolor=_REFUSED, hatch="///", linestyle=":", label="refused")
+        )
+    if has_overlay:
+        # As `segmentation.overlay` marks it.
+        handles.append(
+            Patch(facecolor=_PALE, edgecolor=_UNCERTAIN, hatch="////", lw=0, label="uncertain")
         )
     figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0.005, 0.005), ncols=2, frameon=True,

@@ -102,7 +102,7 @@ def alert_facts(story: AlertStory, *, overlay_id: str | None, pictured: bool) ->
         "plan": None if story.plan is None else _plan_facts(story.plan, zone),
         "overlay_id": overlay_id,
         "overlay_alt": f"Field of {where}: undifferentiated cells outlined in blue, "
-        "differentiated cells in orange",
+        "differentiated cells in orange, uncertain area striped",
         "plot_alt": f"Series of {where}: differentiated fraction and confluence over time, last "
         f"{percent(fraction)}",
         "model": reading.model_sha256[:12] if reading else "unknown",

@@ -8,13 +8,18 @@ import tifffile
 
 from monitor.segmentation.overlay import (
     DIFFERENTIATED_BGR,
+    UNCERTAIN_BELOW,
+    UNCERTAIN_BGR,
     UNDIFFERENTIATED_BGR,
+    Trust,
     draw_overlay,
     encode_jpeg,
     encode_labels,
     encode_png,
+    field_of_view,
     stretch_contrast,
 )
+from monitor.segmentation.overlay_strips import title_height
 
 
 def faint_field(rows=600, columns=800):
@@ -85,6 +90,106 @@ def test_outside_of_the_vessel_is_dimmed():
     labels[:, :150] = 255
     picture = draw_overlay(pixels, labels, pixel_size_um=1.0)
     assert picture[:500, :150].mean() < 0.5 * picture[:500, 150:250].mean()
+
+
+# --- what is uncertain, and what is in doubt ------------------------------------------------------
+
+
+def sure_but_for(part, coarse=(15, 20)):
+    """A map of a picture whose right half, or other part, is uncertain."""
+    certainty = np.full(coarse, 0.95, np.float32)
+    certainty[part] = 0.5
+    return certainty
+
+
+def yellow(picture):
+    """Where stripes run: blue far below green and red."""
+    blue, green, red = (picture[..., channel].astype(int) for channel in range(3))
+    return (green - blue > 60) & (red - blue > 60) & (abs(red - green) < 40)
+
+
+def test_stripes_mark_what_is_uncertain_and_nothing_else():
+    pixels, labels = faint_field()
+    plain = draw_overlay(pixels, labels, pixel_size_um=1.0)[:400]
+    marked = draw_overlay(
+        pixels, labels, pixel_size_um=1.0, trust=Trust(sure_but_for(np.s_[:, 10:]))
+    )[:400]
+    changed = (plain != marked).any(axis=2)
+    assert not changed[:, :380].any()
+    assert 0.1 < changed[:, 440:].mean() < 0.5
+    assert (yellow(marked) == changed)[changed].mean() > 0.9
+
+
+def test_stripes_leave_the_outlines_and_what_lies_outside_of_the_vessel():
+    pixels, labels = faint_field()
+    labels[:, 700:] = 255
+    everywhere = Trust(np.full((15, 20), 0.4, np.float32))
+    plain = draw_overlay(pixels, labels, pixel_size_um=1.0)
+    marked = draw_overlay(pixels, labels, pixel_size_um=1.0, trust=everywhere)
+    assert np.array_equal(plain[:400, 701:], marked[:400, 701:])
+    for colour in (DIFFERENTIATED_BGR, UNDIFFERENTIATED_BGR):
+        assert count(plain[:480], colour) == count(marked[:480], colour)
+
+
+def test_a_border_between_two_classes_of_which_both_are_sure_is_not_uncertain():
+    """Were the classes' own maps spread and then compared, each outline would get stripes."""
+    pixels, labels = faint_field()
+    sure = Trust(np.full((15, 20), 0.95, np.float32))
+    plain = draw_overlay(pixels, labels, pixel_size_um=1.0)
+    assert np.array_equal(plain, draw_overlay(pixels, labels, pixel_size_um=1.0, trust=sure))
+
+
+@pytest.mark.parametrize(("certainty", "is_marked"), [(0.66, True), (0.67, False)])
+def test_uncertain_is_where_no_class_is_twice_as_probable_as_the_others_together(
+    certainty, is_marked
+):
+    assert pytest.approx(2 / 3) == UNCERTAIN_BELOW
+    pixels, labels = faint_field()
+    trust = Trust(np.full((15, 20), certainty, np.float32))
+    marked = draw_overlay(pixels, labels, pixel_size_um=1.0, trust=trust)
+    assert yellow(marked[:400]).any() == is_marked
+
+
+def test_the_legend_explains_the_stripes_where_there_are_any():
+    pixels, labels = faint_field()
+    plain = draw_overlay(pixels, labels, pixel_size_um=1.0)
+    marked = draw_overlay(
+        pixels, labels, pixel_size_um=1.0, trust=Trust(sure_but_for(np.s_[:3, :3]))
+    )
+    assert count(plain[600:], UNCERTAIN_BGR) == 0
+    assert count(marked[600:], UNCERTAIN_BGR) > 20
+
+
+@pytest.mark.parametrize("max_side", [None, 300])
+@pytest.mark.parametrize("shape", [(600, 800), (60, 80), (1, 1), (3, 900)])
+def test_stripes_are_seen_at_any_size(shape, max_side):
+    pixels = np.arange(shape[0] * shape[1], dtype=np.uint16).reshape(shape)
+    labels = np.zeros(shape, np.uint8)
+    trust = Trust(np.full((2, 3), 0.4, np.float32), ("a reason that is long " * 5,))
+    picture = draw_overlay(pixels, labels, pixel_size_um=1.0, max_side=max_side, trust=trust)
+    assert yellow(picture).any()
+
+
+def test_why_an_image_is_in_doubt_stands_below_it_dark_on_light():
+    """So that it is no part of the legend, and the picture lies where it always does."""
+    pixels, labels = faint_field()
+    plain = draw_overlay(pixels, labels, pixel_size_um=1.0, title="dish-07")
+    one = draw_overlay(
+        pixels, labels, pixel_size_um=1.0, title="dish-07",
+        trust=Trust(in_doubt=("unlike the images the model has learnt from",)),
+    )  # fmt: skip
+    more = draw_overlay(
+        pixels, labels, pixel_size_um=1.0, title="dish-07",
+        trust=Trust(in_doubt=("unlike the images the model has learnt from",) * 4),
+    )  # fmt: skip
+    assert plain.shape[0] < one.shape[0] < more.shape[0]
+    assert np.array_equal(field_of_view(plain, labels.shape), field_of_view(one, labels.shape))
+    strip_rows = one.shape[0] - plain.shape[0]
+    legend_rows = plain.shape[0] - title_height(800) - 600
+    strip = one[-legend_rows - strip_rows : -legend_rows]
+    assert np.median(strip[..., 2]) > 200
+    assert (strip.max(axis=2) < 90).any()
+    assert np.array_equal(one[-legend_rows:], plain[-legend_rows:])
 
 
 def bar_length_px(picture):
