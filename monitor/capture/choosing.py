@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from monitor.capture.formats.first_look import channel_shown
 from monitor.capture.names.instruments import PROJECTION
@@ -70,9 +71,10 @@ class FieldChooser:
 
     def choose(self, path: Path, settings: SourceSettings) -> Choice:
         """Whether a file is the one to look at. Raises CaptureError as `name_capture` does."""
-        named = self.name(path, settings)
+        zone = settings.zone
+        named = self._named(path, settings, zone)
         channel, is_chosen = channel_shown(
-            path, named.pattern, named.channel, settings.zone, settings.channel
+            path, named.pattern, named.channel, zone, settings.channel
         )
         why = left_out(named, settings, channel)
         if why is None and not is_chosen:
@@ -90,7 +92,10 @@ class FieldChooser:
 
     def name(self, path: Path, settings: SourceSettings) -> NamedParts:
         """As `name_capture`; beside the planes of its stack a picture is its projection."""
-        named = name_capture(path, settings.names, settings.zone, settings.start)
+        return self._named(path, settings, settings.zone)
+
+    def _named(self, path: Path, settings: SourceSettings, zone: ZoneInfo) -> NamedParts:
+        named = name_capture(path, settings.names, zone, settings.start)
         is_plain = named.plane is None and named.projection is None
         if (
             named.pattern == "imagexpress"

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import tifffile
 
 from monitor.capture.formats.image import UnreadableError
-from monitor.capture.formats.ome_xml import Ome, OmeWell, is_ome
+from monitor.capture.formats.ome_xml import Ome, OmeWell, ome_of
 from monitor.capture.names.parts import bad_name, folders_of, shown_name, stem_of
 from monitor.capture.names.patterns import AUTO, check_dish, parse_name
 from monitor.culture import NamedParts
@@ -151,7 +151,7 @@ def _ome_of(path: Path) -> Ome | None:
         if tag is None or tag.count > _LONGEST_DESCRIPTION:
             return None
         description = str(tag.value or "")
-    return Ome(description, ZoneInfo("UTC"), path) if is_ome(description) else None
+    return ome_of(description, ZoneInfo("UTC"), path)
 
 
 def _without_waiting(name: str, flags: int) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from shapely import make_valid
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
@@ -89,14 +89,13 @@ class Place:
         assert pixel_size_um is not None
         assert isinstance(stage, StagePosition)
 
-        def on_stage(points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-            return image_to_stage(
-                points,
-                shape=measurement.shape,
-                pixel_size_um=pixel_size_um,
-                pixel_to_stage=calibration.pixel_to_stage,
-                centre=stage,
-            )
+        on_stage = partial(
+            image_to_stage,
+            shape=measurement.shape,
+            pixel_size_um=pixel_size_um,
+            pixel_to_stage=calibration.pixel_to_stage,
+            centre=stage,
+        )
 
         # Simplifying an outline can let it cross itself.
         holes = [on_stage(hole) for hole in aim.holes]

@@ -15,30 +15,38 @@ from monitor.stage.calibration import calibration_to_use
 log = logging.getLogger(__name__)
 
 
-def calibration_in_use(
-    kind: CalibrationKind, source: str, config: Config, store: Store, now: datetime
-) -> Calibration | None:
-    """None where there is none at all. Raises CalibrationError where it may not be used."""
-    on_record = store.calibrations.of(source, kind)
-    used = calibration_to_use(kind, source, config.settings_of(source), on_record, now)
-    if used is not None:
-        where = "the record" if used in on_record else "config.yaml"
-        log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
-    return used
+class CalibrationsNow:
+    """As they are at one moment: each source's are looked up once."""
 
+    def __init__(self, config: Config, store: Store, now: datetime) -> None:
+        self._config, self._store, self._now = config, store, now
+        self._known: dict[str, Calibrations] = {}
 
-def calibrations_in_use(source: str, config: Config, store: Store, now: datetime) -> Calibrations:
-    """Both that plans rest on, or why one of them may not be used."""
-    found: dict[CalibrationKind, Calibration | None] = {}
-    problems: dict[CalibrationKind, str] = {}
-    for kind in (CalibrationKind.CAMERA, CalibrationKind.PICKER):
-        try:
-            found[kind] = calibration_in_use(kind, source, config, store, now)
-        except CalibrationError as problem:
-            problems[kind] = str(problem)
-    return Calibrations(
-        camera=found.get(CalibrationKind.CAMERA),
-        picker=found.get(CalibrationKind.PICKER),
-        camera_problem=problems.get(CalibrationKind.CAMERA),
-        problem=next(iter(problems.values()), None),
-    )
+    def of(self, source: str) -> Calibrations:
+        """Both that plans rest on, or why one of them may not be used."""
+        known = self._known.get(source)
+        if known is None:
+            known = self._known[source] = self._look_up(source)
+        return known
+
+    def _look_up(self, source: str) -> Calibrations:
+        settings = self._config.settings_of(source)
+        on_record = self._store.calibrations.of(source)
+        found: dict[CalibrationKind, Calibration | None] = {}
+        problems: dict[CalibrationKind, str] = {}
+        for kind in (CalibrationKind.CAMERA, CalibrationKind.PICKER):
+            own = [one for one in on_record if one.kind is kind]
+            try:
+                found[kind] = used = calibration_to_use(kind, source, settings, own, self._now)
+            except CalibrationError as problem:
+                problems[kind] = str(problem)
+                continue
+            if used is not None:
+                where = "the record" if used in own else "config.yaml"
+                log.info("source=%s: %s calibration %s from %s", source, kind, used.id, where)
+        return Calibrations(
+            camera=found.get(CalibrationKind.CAMERA),
+            picker=found.get(CalibrationKind.PICKER),
+            camera_problem=problems.get(CalibrationKind.CAMERA),
+            problem=next(iter(problems.values()), None),
+        )

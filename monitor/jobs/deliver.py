@@ -83,10 +83,11 @@ def deliver_due(
             _not_delivered(message, store, fault, settings, clock())
             log.exception("%s %s: unexpected error", message.channel, _subjects(message))
         else:
-            store.outbox.delivered(message.id, where, clock())
+            now = clock()
+            store.outbox.delivered(message.id, where, now)
             log.info("%s %s delivered to %s", message.channel, _subjects(message), where)
             if message.channel not in _PICKER:
-                store.outbox.hurry([message.channel], clock())
+                store.outbox.hurry([message.channel], now)
             count += 1 + len(message.shares)
     return count
 
@@ -291,11 +292,8 @@ def _story(
         if alert.status is DishStatus.FRESHLY_PASSAGED:
             judged_from = store.dishes.judged_from(alert.dish)
         if alert.reading_id is not None:
-            fields = store.scans.scan_fields(alert.reading_id)
-            if fields:
-                source = fields[0].source
-                worst = fields[0].measurement.overlay
-                overlay = config.record.folder / worst if worst else None
+            source, worst = store.scans.overlay_of(alert.reading_id)
+            overlay = config.record.folder / worst if worst else None
             plan = store.plans.for_reading(alert.reading_id)
     return AlertStory(
         alert=alert,

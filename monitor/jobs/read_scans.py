@@ -15,7 +15,6 @@ from monitor.culture import (
     UNLISTED,
     Basis,
     Calibration,
-    CalibrationKind,
     Reading,
     ScanFacts,
     ScanField,
@@ -24,10 +23,10 @@ from monitor.culture import (
 from monitor.decisions.decide import Assessment, Rules, assess, decide
 from monitor.decisions.evidence import Calibrations, Evidence
 from monitor.decisions.recipients import not_before
-from monitor.errors import CalibrationError, MonitorError, RecordError
+from monitor.errors import MonitorError, RecordError
 from monitor.host.clock import Clock
 from monitor.host.log_text import doubt_text, number_text
-from monitor.jobs.calibration_in_use import calibration_in_use, calibrations_in_use
+from monitor.jobs.calibration_in_use import CalibrationsNow
 from monitor.jobs.foresight import Foresight
 from monitor.record.scans import OpenScan
 from monitor.record.store import Store
@@ -154,37 +153,36 @@ class ScanReader:
             if len(rest) > 1:
                 self._store.scans.fetch(rest)
             foresight = Foresight(self._config, self._store)
+            calibrations = CalibrationsNow(self._config, self._store, self._clock())
             while rest and sum(one.pixels for one in found) < READ_TOGETHER_PX:
                 some.append(rest.popleft())
-                found.append(self._assemble(some[-1]))
+                found.append(self._assemble(some[-1], calibrations))
                 basis = foresight.basis(some[-1], found[-1])
                 if basis is not None:
-                    self._look(basis, found[-1].fields[0].source)
+                    self._earlier.look(basis, calibrations.of(found[-1].fields[0].source))
         return found
 
-    def _assemble(self, scan_id: int) -> AssembledScan:
+    def _assemble(self, scan_id: int, calibrations: CalibrationsNow) -> AssembledScan:
         fields = self._store.scans.fields_of_scan(scan_id)
         if not fields:
             return AssembledScan(())
         settings = self._config.settings_of(fields[0].source)
-        return assemble(fields, settings, self._places(fields), self._config.record.folder)
+        camera = self._camera_of(fields, calibrations)
+        return assemble(fields, settings, camera, self._config.record.folder)
 
-    def _places(self, fields: Sequence[ScanField]) -> Calibration | None:
+    def _camera_of(
+        self, fields: Sequence[ScanField], calibrations: CalibrationsNow
+    ) -> Calibration | None:
         """The camera's calibration, where the stage's places of all fields are known."""
         if any(field.measurement.stage is None for field in fields):
             return None
         source = fields[0].source
-        try:
-            return calibration_in_use(
-                CalibrationKind.CAMERA, source, self._config, self._store, self._clock()
+        used = calibrations.of(source)
+        if used.camera_problem is not None:
+            log.info(
+                "source=%s: positions of fields are not known: %s", source, used.camera_problem
             )
-        except CalibrationError as problem:
-            log.info("source=%s: positions of fields are not known: %s", source, problem)
-            return None
-
-    def _look(self, basis: Basis, source: str) -> None:
-        used = calibrations_in_use(source, self._config, self._store, self._clock())
-        self._earlier.look(basis, used)
+        return used.camera
 
     # --- the transaction -----------------------------------------------------------------------
 
@@ -204,7 +202,8 @@ class ScanReader:
             except _FactsChangedError as changed:
                 last = changed
                 if changed.basis is None or changed.calibrations is None:
-                    assembled[changed.place] = self._assemble(scan_ids[changed.place])
+                    now = CalibrationsNow(self._config, self._store, self._clock())
+                    assembled[changed.place] = self._assemble(scan_ids[changed.place], now)
                 else:
                     self._earlier.look(changed.basis, changed.calibrations)
         raise last
@@ -222,7 +221,7 @@ class ScanReader:
             assessed = assess(
                 scan.facts, reading, rules.limits, earlier_scans=rules.removal.earlier_scans
             )
-            evidence = self._evidence(place, scan, assessed)
+            evidence = self._evidence(place, scan, assessed, now)
             return scan.carry_out(decide(assessed, evidence, rules))
 
     def _rules(self, facts: ScanFacts, reading: Reading, now: datetime) -> Rules:
@@ -241,13 +240,15 @@ class ScanReader:
             plan_id=_plan_id(reading, now),
         )
 
-    def _evidence(self, place: int, scan: OpenScan, assessed: Assessment) -> Evidence:
+    def _evidence(
+        self, place: int, scan: OpenScan, assessed: Assessment, now: datetime
+    ) -> Evidence:
         """What was seen before the transaction of what the decision asks for now."""
         if not assessed.asked:
             return Evidence(on_record=scan.basis(assessed.asked).on_record)
         basis = scan.basis(assessed.asked)
         source = assessed.facts.fields[0].source
-        used = calibrations_in_use(source, self._config, self._store, self._clock())
+        used = CalibrationsNow(self._config, self._store, now).of(source)
         if basis.picked and used.camera_problem is not None:
             log.warning(
                 "dish=%s: what was picked is not checked: %s", basis.dish, used.camera_problem

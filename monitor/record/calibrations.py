@@ -67,9 +67,9 @@ class CalibrationRecord:
             rows = session.scalars(_ALL)
             return [_calibration(row) for row in rows]
 
-    def of(self, source: str, kind: CalibrationKind) -> Sequence[Calibration]:
-        """Those of one source and kind, newest first."""
-        return [one for one in self.all() if one.source == source and one.kind is kind]
+    def of(self, source: str, kind: CalibrationKind | None = None) -> Sequence[Calibration]:
+        """Those of one source, newest first. kind : only such"""
+        return [one for one in self.all() if one.source == source and kind in (None, one.kind)]
 
 
 _ALL = select(CalibrationRow).order_by(CalibrationRow.made_at.desc(), CalibrationRow.id)

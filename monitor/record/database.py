@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from monitor.culture import Reading
 from monitor.errors import RecordError, RecordGoneError
 from monitor.record.in_place import (
-    InPlace,
+    NOW,
     existing,
     forget_note,
     leave_note,
@@ -44,6 +44,42 @@ class _Transaction:
     writes: bool
     durable: bool = False
     is_spoilt: bool = False
+
+
+class _InPlace:
+    """Whether the file of a SQLite record is still the one that a program has opened.
+
+    A program that has a file open does not notice that it was deleted or replaced: it goes on
+    writing to what nobody will ever see again. So each transaction looks at the file's name, before
+    and after.
+
+    path : of the record's file, which is there
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._identity = self._look()
+
+    def check(self) -> None:
+        """Raises RecordGoneError where another file, or none, is there by now."""
+        try:
+            identity = self._look()
+        except (FileNotFoundError, NotADirectoryError) as problem:
+            raise RecordGoneError(
+                f"{self.path}: the record is gone, deleted or moved away while in use. {NOW}"
+            ) from problem
+        except OSError as problem:
+            raise RecordGoneError(
+                f"{self.path}: the record cannot be seen any more ({problem.strerror}). {NOW}"
+            ) from problem
+        if identity != self._identity:
+            raise RecordGoneError(
+                f"{self.path}: another file has replaced the record while in use. {NOW}"
+            )
+
+    def _look(self) -> tuple[int, int]:
+        about = self.path.stat()
+        return about.st_dev, about.st_ino
 
 
 class Database:
@@ -95,7 +131,7 @@ class Database:
             self.engine: Engine = create_engine(self.url)
         except (NoSuchModuleError, ModuleNotFoundError) as problem:
             raise RecordError(f"{url}: no driver for this database is installed") from problem
-        self._in_place: InPlace | None = None
+        self._in_place: _InPlace | None = None
         self._follows = follows
         self._following = threading.Lock()
         if self.is_sqlite:
@@ -105,7 +141,7 @@ class Database:
             self._migrate()
             self.key = self._name_it()
         if file is not None:
-            self._in_place = InPlace(file)
+            self._in_place = _InPlace(file)
 
     @property
     def file(self) -> Path | None:
@@ -161,7 +197,7 @@ class Database:
             assert self._in_place is not None
             self.engine.dispose()
             self._readings = {}
-            self._in_place = InPlace(self._in_place.path)
+            self._in_place = _InPlace(self._in_place.path)
 
     @property
     def _where(self) -> str:

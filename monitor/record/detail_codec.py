@@ -24,6 +24,9 @@ from itertools import accumulate, pairwise
 from math import copysign
 from typing import Any
 
+from sqlalchemy import LargeBinary, TypeDecorator
+from sqlalchemy.engine import Dialect
+
 VERSION = 1
 # What skeletons of version 1 are made of, the most frequent last. Never to be changed: a new
 # dictionary is a new version.
@@ -62,6 +65,19 @@ _EXACT = 2**53
 _TOGETHER = 64
 # What numbers are above: the one before, another column; or there is one number only.
 _STEPS, _COLUMN, _SAME = 1, 2, 3
+
+
+class EncodedDetail(TypeDecorator[dict[str, Any]]):
+    """A column of JSON documents, each as bytes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else encode(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else decode(value)
 
 
 def encode(document: dict[str, Any]) -> bytes:

@@ -33,7 +33,11 @@ def folder_at(session: Session, path: Path) -> FolderRow:
 
 def known_folder(session: Session, path: Path) -> FolderRow | None:
     """The folder's row."""
-    return remembered(session, path, lambda: session.scalar(_FOLDER, {"path": path}))
+    known = remembered(session)
+    row: FolderRow | None = known.get(path)
+    if row is None:
+        row = known[path] = session.scalar(_FOLDER, {"path": path})
+    return row
 
 
 def file_at(session: Session, path: Path) -> FileRow | None:
@@ -79,7 +83,10 @@ def analysis_of(
 ) -> AnalysisRow:
     """The row of a model under one set of settings, made here if there was none."""
     what = {"model": model_sha256, "settings": settings_sha256, "name": model_name}
-    row = remembered(session, tuple(what.values()), lambda: session.scalar(_ANALYSIS, what))
+    known, key = remembered(session), tuple(what.values())
+    row: AnalysisRow | None = known.get(key)
+    if row is None:
+        row = known[key] = session.scalar(_ANALYSIS, what)
     if row is None:
         row = AnalysisRow(
             model_name=model_name, model_sha256=model_sha256, settings_sha256=settings_sha256

@@ -1,7 +1,5 @@
-"""Whether the file of a SQLite record is still the one that a program has opened.
-
-A program that has a file open does not notice that it was deleted or replaced: it goes on writing
-to what nobody will ever see again. So each transaction looks at the file's name, before and after.
+"""Where the file of a SQLite record is gone: the note beside its place, and whether what lies there
+now is the same record.
 """
 
 from __future__ import annotations
@@ -13,39 +11,11 @@ from urllib.parse import quote
 
 from monitor.errors import RecordGoneError
 
-_NOW = (
+# What now.
+NOW = (
     "Nothing is claimed or recorded until it is back: put it back where it was, or restore a "
     "backup with colonywatch restore FILE"
 )
-
-
-class InPlace:
-    """path : of the record's file, which is there"""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self._identity = self._look()
-
-    def check(self) -> None:
-        """Raises RecordGoneError where another file, or none, is there by now."""
-        try:
-            identity = self._look()
-        except (FileNotFoundError, NotADirectoryError) as problem:
-            raise RecordGoneError(
-                f"{self.path}: the record is gone, deleted or moved away while in use. {_NOW}"
-            ) from problem
-        except OSError as problem:
-            raise RecordGoneError(
-                f"{self.path}: the record cannot be seen any more ({problem.strerror}). {_NOW}"
-            ) from problem
-        if identity != self._identity:
-            raise RecordGoneError(
-                f"{self.path}: another file has replaced the record while in use. {_NOW}"
-            )
-
-    def _look(self) -> tuple[int, int]:
-        about = self.path.stat()
-        return about.st_dev, about.st_ino
 
 
 def leave_note(path: Path, text: str) -> None:
@@ -68,7 +38,7 @@ def refuse_to_begin_anew(path: Path) -> None:
     try:
         text = note.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
-        text = f"{path}: the record is gone. {_NOW}"
+        text = f"{path}: the record is gone. {NOW}"
     raise RecordGoneError(f"{text}. To begin a new, empty one instead, start the daemon again")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,17 +13,21 @@ from sqlalchemy.orm import Session
 from monitor.culture import (
     DATED_AHEAD,
     DATED_LONG_AGO,
+    Aim,
+    AimPoint,
     Colony,
     FieldAreas,
     FieldMeasurement,
     PixelSize,
     PixelSizeSource,
     Region,
+    Ring,
     StagePosition,
+    Targeting,
+    ToolKind,
 )
 from monitor.record.doubt_documents import doubt_document, doubt_of
 from monitor.record.files import analysis_of
-from monitor.record.plan_documents import aim_of, rings_of, targeting_of
 from monitor.record.tables import CaptureRow, MeasurementRow
 
 # Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
@@ -98,12 +103,38 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         doubts=(*detail["doubts"], *doubts_on_date(capture)),
         took_s=detail["took_s"],
         fingerprint=capture.fingerprint,
-        aims=tuple(aim_of(one) for one in detail.get("aims", ())),
+        aims=tuple(_aim_of(one) for one in detail.get("aims", ())),
         targeting=targeting_of(detail.get("aiming")),
         beside=row.beside,
         in_transmitted_light=detail.get("in_transmitted_light", False),
         doubt=doubt_of(detail.get("doubt")),
     )
+
+
+def _aim_of(detail: dict[str, Any]) -> Aim:
+    """An aim as it stands in a measurement's document."""
+    return Aim(
+        **{
+            **detail,
+            "polygon": points_of(detail["polygon"]),
+            "holes": rings_of(detail.get("holes", ())),
+            "points": tuple(AimPoint(**one) for one in detail["points"]),
+        }
+    )
+
+
+def targeting_of(detail: dict[str, Any] | None) -> Targeting | None:
+    return None if detail is None else Targeting(**{**detail, "kind": ToolKind(detail["kind"])})
+
+
+def rings_of(detail: Iterable[list[list[float]]]) -> tuple[Ring, ...]:
+    """Outlines as they stand in a document."""
+    return tuple(points_of(ring) for ring in detail)
+
+
+def points_of(detail: list[list[float]]) -> Ring:
+    """An outline as it stands in a document."""
+    return tuple((row, column) for row, column in detail)
 
 
 def store_measurement(

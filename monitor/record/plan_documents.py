@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from monitor.culture import (
-    Aim,
-    AimPoint,
     Grounds,
     Handover,
     Hit,
@@ -17,11 +15,9 @@ from monitor.culture import (
     RefusedRegion,
     RegionFate,
     RemovalPlan,
-    Ring,
     Target,
-    Targeting,
-    ToolKind,
 )
+from monitor.record.measurements import points_of, rings_of, targeting_of
 from monitor.record.tables import DishRow, RemovalPlanRow
 
 _OF_A_HIT = (
@@ -87,22 +83,6 @@ def plan_of(row: RemovalPlanRow, dish: DishRow, fates: tuple[RegionFate, ...] = 
     )
 
 
-def aim_of(detail: dict[str, Any]) -> Aim:
-    """An aim as it stands in a measurement's document."""
-    return Aim(
-        **{
-            **detail,
-            "polygon": _points(detail["polygon"]),
-            "holes": rings_of(detail.get("holes", ())),
-            "points": tuple(AimPoint(**one) for one in detail["points"]),
-        }
-    )
-
-
-def targeting_of(detail: dict[str, Any] | None) -> Targeting | None:
-    return None if detail is None else Targeting(**{**detail, "kind": ToolKind(detail["kind"])})
-
-
 def _target(detail: dict[str, Any]) -> Target:
     if "hits" not in detail:
         # Plans of earlier versions aimed once at each region, at the middle of its largest circle.
@@ -114,7 +94,7 @@ def _target(detail: dict[str, Any]) -> Target:
             **detail,
             "acquired_at": datetime.fromisoformat(detail["acquired_at"]),
             "centroid_px": tuple(detail["centroid_px"]),
-            "polygon_px": _points(detail["polygon_px"]),
+            "polygon_px": points_of(detail["polygon_px"]),
             "holes_px": rings_of(detail.get("holes_px", ())),
             "hits": tuple(
                 Hit(**{**one, "pick_px": tuple(one["pick_px"])}) for one in detail["hits"]
@@ -125,19 +105,10 @@ def _target(detail: dict[str, Any]) -> Target:
 
 def _refused(detail: dict[str, Any]) -> RefusedRegion:
     outlines = {
-        "polygon_px": _points(detail["polygon_px"]),
+        "polygon_px": points_of(detail["polygon_px"]),
         "holes_px": rings_of(detail.get("holes_px", ())),
     }
     return RefusedRegion(**{**detail, **outlines})
-
-
-def rings_of(detail: Iterable[list[list[float]]]) -> tuple[Ring, ...]:
-    """Outlines as they stand in a document."""
-    return tuple(_points(ring) for ring in detail)
-
-
-def _points(detail: list[list[float]]) -> Ring:
-    return tuple((row, column) for row, column in detail)
 
 
 def _handover(detail: Mapping[str, Any]) -> Handover:

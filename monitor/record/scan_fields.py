@@ -21,13 +21,13 @@ from monitor.culture.field_files import (
 from monitor.record.capture_states import wait_again
 from monitor.record.leaving import FILLED_TWICE, OTHER_COUNTS, SET_ASIDE
 from monitor.record.measurements import measurement_of
-from monitor.record.session_cache import remember, remembered
+from monitor.record.session_cache import remembered
 from monitor.record.sightings import is_overwritten
 from monitor.record.tables import CaptureRow, MeasurementRow, ReadingMeasurementRow
 
 _READABLE = (CaptureState.MEASURED, CaptureState.RECORDED)
 Measured = Sequence[tuple[MeasurementRow, CaptureRow]]
-_RESTED_ON = (
+RESTED_ON = (
     select(MeasurementRow, CaptureRow)
     .join(ReadingMeasurementRow, ReadingMeasurementRow.measurement_id == MeasurementRow.id)
     .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
@@ -49,25 +49,24 @@ def fetch_measured(session: Session, scan_ids: Sequence[int]) -> None:
     measured = session.execute(_MEASURED, {"scans": scan_ids}).all()
     for scan_id in scan_ids:
         rows = [(one, capture) for one, capture in measured if capture.scan_id == scan_id]
-        remember(session, (_MEASURED, scan_id), rows)
+        remembered(session)[_MEASURED, scan_id] = rows
 
 
 def measured_of(session: Session, scan_id: int) -> Measured:
     """All that was ever measured of the scan."""
-    return remembered(
-        session,
-        (_MEASURED, scan_id),
-        lambda: [
-            (measurement, capture)
-            for measurement, capture in session.execute(_MEASURED, {"scans": [scan_id]})
-        ],
-    )
+    known, key = remembered(session), (_MEASURED, scan_id)
+    found: Measured | None = known.get(key)
+    if found is None:
+        rows = session.execute(_MEASURED, {"scans": [scan_id]})
+        found = known[key] = [(measurement, capture) for measurement, capture in rows]
+    return found
 
 
 def choices_of(session: Session, measured: Measured) -> list[FieldChoice]:
     """Of each field the file that counts, whatever model measured it."""
     files = {}
-    paths = Counter({capture.id: capture.path for _, capture in measured}.values())
+    paths = {capture.id: capture.path for _, capture in measured}
+    held = Counter(paths.values())
     for measurement, capture in measured:
         if capture.state not in (*_READABLE, CaptureState.WAITING, CaptureState.WORKING) and not (
             capture.state == CaptureState.UNREADABLE and capture.reason in SET_ASIDE
@@ -76,7 +75,7 @@ def choices_of(session: Session, measured: Measured) -> list[FieldChoice]:
         detail = measurement.detail
         files[capture.id] = FieldFile(
             number=capture.id,
-            path=capture.path,
+            path=paths[capture.id],
             field=capture.field,
             areas=FieldAreas(
                 measurement.background_px,
@@ -90,7 +89,7 @@ def choices_of(session: Session, measured: Measured) -> list[FieldChoice]:
             knows_place=measurement.stage_x_um is not None,
             fingerprint=capture.fingerprint,
             in_transmitted_light=detail.get("in_transmitted_light", False),
-            lies_there=paths[capture.path] == 1 or not is_overwritten(session, capture),
+            lies_there=held[paths[capture.id]] == 1 or not is_overwritten(session, capture),
         )
     return one_of_each(list(files.values()))
 
@@ -161,7 +160,7 @@ def finish_others(
 
 def fields_rested_on(session: Session, reading_id: int) -> list[ScanField]:
     """The fields that a reading rests on, with the most differentiated first."""
-    rows = session.execute(_RESTED_ON, {"reading": reading_id})
+    rows = session.execute(RESTED_ON, {"reading": reading_id})
     return [_scan_field(measurement, capture) for measurement, capture in rows]
 
 
@@ -185,7 +184,7 @@ def _scan_field(
         measured = replace(measured, doubts=(*measured.doubts, *doubts))
     return ScanField(
         capture_sha256=capture.sha256 or "",
-        capture_name=capture.path.name,
+        capture_name=capture.name.name,
         source=capture.source,
         measurement=measured,
         field=capture.field or "",

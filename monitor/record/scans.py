@@ -34,6 +34,7 @@ from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import plan_of_reading
 from monitor.record.scan_facts import facts_of, with_course
 from monitor.record.scan_fields import (
+    RESTED_ON,
     choices_of,
     fetch_measured,
     fields_rested_on,
@@ -77,11 +78,7 @@ class ScanRecord:
                 (named_source, named)
                 for named_source, named in session.execute(
                     select(CaptureRow.source, CaptureRow.named_dish)
-                    .where(
-                        unfinished(CaptureState.WORKING)
-                        | (unfinished(CaptureState.WAITING) & is_due(now)),
-                        unfinished(),
-                    )
+                    .where(_IN_WORK | (_WAITING & is_due(now)), _UNFINISHED)
                     .distinct()
                 )
             }
@@ -159,6 +156,17 @@ class ScanRecord:
         """The fields that a reading rests on, with the most differentiated first."""
         with self._database.reading() as session:
             return fields_rested_on(session, reading_id)
+
+    def overlay_of(self, reading_id: int) -> tuple[str, str | None]:
+        """(source, overlay) of the field with the most differentiated cells; ("", None) where the
+        reading rests on none any more.
+        """
+        with self._database.reading() as session:
+            found = session.execute(RESTED_ON, {"reading": reading_id}).first()
+            if found is None:
+                return "", None
+            measurement, capture = found
+            return capture.source, measurement.detail.get("overlay")
 
 
 class OpenScan:
@@ -330,6 +338,9 @@ _NAMES = (
 )
 
 
+_UNFINISHED = unfinished()
+_IN_WORK = unfinished(CaptureState.WORKING)
+_WAITING = unfinished(CaptureState.WAITING)
 _UNREAD = (
     select(
         ScanRow.id,
@@ -349,7 +360,7 @@ _UNREAD = (
         ScanRow.dirty,
         # A reading rests on one model: not while the other fields are being measured once more.
         ~select(CaptureRow.id)
-        .where(CaptureRow.scan_id == ScanRow.id, unfinished(CaptureState.WORKING))
+        .where(CaptureRow.scan_id == ScanRow.id, _IN_WORK)
         .correlate(ScanRow)
         .exists(),
     )

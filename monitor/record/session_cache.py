@@ -7,32 +7,23 @@ on, since what it takes back was never there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from monitor.culture import Reading
 
 MOST_READINGS = 20_000
-_Row = TypeVar("_Row")
 _ROWS, _HELD = "rows", "held"
 # In a session's `info`: the readings that its transaction has read, and those of the program.
 OWN, KNOWN = "own", "known"
 
 
-def remembered(session: Session, what: Hashable, find: Callable[[], _Row]) -> _Row:
-    """The row that `find` gives, asked for once in a transaction. None is asked for again."""
-    found = session.info.get(_ROWS, {}).get(what)
-    if found is None:
-        found = find()
-        remember(session, what, found)
-    return cast(_Row, found)
-
-
-def remember(session: Session, what: Hashable, row: object) -> None:
-    """What `remembered` gives from now on in this transaction."""
-    session.info.setdefault(_ROWS, {})[what] = row
+def remembered(session: Session) -> dict[Hashable, Any]:
+    """What was asked for before in this transaction, by what was asked; to be added to."""
+    rows: dict[Hashable, Any] = session.info.setdefault(_ROWS, {})
+    return rows
 
 
 def hold(session: Session, rows: Iterable[object]) -> None:
@@ -58,6 +49,5 @@ __all__ = [
     "forget_readings",
     "hold",
     "known_readings",
-    "remember",
     "remembered",
 ]

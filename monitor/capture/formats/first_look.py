@@ -20,7 +20,7 @@ import tifffile
 from monitor.capture.formats import micro_manager
 from monitor.capture.formats.image import MAX_PAGES
 from monitor.capture.formats.micro_manager import page_of
-from monitor.capture.formats.ome_xml import Ome, is_ome
+from monitor.capture.formats.ome_xml import ome_of
 from monitor.capture.formats.sidecars import read_beside
 from monitor.capture.formats.vendor_tags import said_by
 from monitor.capture.names.light import NO_CHANNEL, Channel, channel_called
@@ -62,11 +62,11 @@ def _in_tiff(path: Path, zone: tzinfo, wanted: str | None) -> tuple[Channel, boo
         if tag is not None and tag.count > _LONGEST_DESCRIPTION:
             return NO_CHANNEL, True
         description = "" if tag is None else str(tag.value or "")
-        if is_ome(description):
-            ome = Ome(description, zone, path)
+        ome = ome_of(description, zone, path)
+        if ome is not None:
             # How many pages there are is for who reads them.
             planes = ome.planes(MAX_PAGES**2, int(page.tags.valueof(_SAMPLES) or 1), wanted)
-            return ome.channel_of(planes[0]), ome.is_chosen(planes[0], wanted)
+            return ome.shown(planes[0], wanted)
         if len(tiff.pages) > 1:
             return NO_CHANNEL, True  # the reader chooses one
         said = said_by(description, zone)

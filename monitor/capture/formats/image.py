@@ -174,13 +174,6 @@ def ends_in_zeros(packed: bytes) -> bool:
     return len(packed) >= MANY_ZEROS and not any(packed[-MANY_ZEROS:])
 
 
-def whole_number(text: str) -> int:
-    """A number of planes or the like in a description."""
-    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
-        refuse("corrupt", f"has OME-XML with {shown_name(text[:40])!r} for a number")
-    return int(text)
-
-
 def decoded_by(decode: Callable[[bytes], Any], data: bytes) -> Any:
     """What a library makes of the bytes; whatever it raises means that they are damaged."""
     try:

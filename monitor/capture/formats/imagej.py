@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.capture.formats.image import ONE_EACH, choose_channel, refuse, whole_number
+from monitor.capture.formats.image import ONE_EACH, choose_channel, refuse
 from monitor.capture.formats.metadata import square_pixel_um, um_of
+from monitor.capture.formats.ome_xml import whole_number
 
 
 def imagej_settings(description: str) -> dict[str, str]:

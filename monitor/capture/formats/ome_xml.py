@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +20,6 @@ from monitor.capture.formats.image import (
     ONE_EACH,
     choose_channel,
     refuse,
-    whole_number,
 )
 from monitor.capture.formats.metadata import length_um, real, square_pixel_um
 from monitor.capture.names.light import NO_CHANNEL, Channel, Light, channels_called
@@ -47,6 +47,24 @@ class OmeWell:
 
     name: str
     field: int
+
+
+@dataclass(frozen=True)
+class OmeSaid:
+    """What is said of one plane, with what holds for its image.
+
+    acquired_at : aware UTC
+    stage : centre of the field
+    is_chosen : False where another file of a set holds the channel that is looked at
+    beside : hash of what another file says of the image; empty where the file says it itself
+    """
+
+    pixel_size_um: float | None
+    acquired_at: datetime | None
+    stage: StagePosition | None
+    channel: Channel
+    is_chosen: bool
+    beside: str
 
 
 class Ome:
@@ -85,9 +103,13 @@ class Ome:
             refuse("corrupt", "has OME-XML without Pixels")
         self._pixels = pixels
 
+    @cached_property
+    def _size(self) -> Mapping[str, int]:
+        return {axis: self._count(f"Size{axis}") for axis in "ZCT"}
+
     def planes(self, pages: int, samples: int, channel: str | None) -> list[_OmePlane]:
         """The planes of the chosen channel. Raises where a declared plane is not in the file."""
-        size = {axis: self._count(f"Size{axis}") for axis in "ZCT"}
+        size = dict(self._size)
         if samples > 1 and size["C"] % samples == 0:
             size["C"] //= samples
         if size["T"] > 1:
@@ -118,7 +140,6 @@ class Ome:
         declared: list[tuple[int, Mapping[str, int] | int]] = []
         elements = self._pixels.findall(f"{self._namespace}TiffData")
         order = self._pixels.get("DimensionOrder", "XYZCT")[2:]
-        size = {axis: self._count(f"Size{axis}") for axis in "ZCT"}
         if not elements:
             return [(index, index) for index in range(total)]
         for element in elements:
@@ -130,7 +151,7 @@ class Ome:
             count = whole_number(given) if given else (1 if element.get("IFD") else total)
             if count > MAX_PAGES or page > MAX_PAGES:
                 refuse("corrupt", f"has OME-XML with {count} planes from page {page}")
-            start = _index(first, order, size)
+            start = _index(first, order, self._size)
             declared += [(page + step, start + step) for step in range(count)]
         return declared
 
@@ -152,15 +173,30 @@ class Ome:
             for element, channel in zip(elements, by_name, strict=True)
         ]
 
-    def channel_of(self, plane: _OmePlane) -> Channel:
+    def said_of(self, plane: _OmePlane, wanted: str | None) -> OmeSaid:
+        """wanted : the channel that is looked at"""
+        channel, is_chosen = self.shown(plane, wanted)
+        return OmeSaid(
+            self._pixel_size_um(),
+            self._time_of(plane),
+            self._stage_of(plane),
+            channel,
+            is_chosen,
+            self.beside(),
+        )
+
+    def shown(self, plane: _OmePlane, wanted: str | None) -> tuple[Channel, bool]:
+        """What is said of the plane's channel, and whether it is the one that is looked at."""
+        return self._channel_of(plane), self._is_chosen(plane, wanted)
+
+    def _channel_of(self, plane: _OmePlane) -> Channel:
         """What is said of the plane's channel."""
         known = self._channels()
         return known[plane.c] if plane.c < len(known) else NO_CHANNEL
 
-    def is_chosen(self, plane: _OmePlane, wanted: str | None) -> bool:
+    def _is_chosen(self, plane: _OmePlane, wanted: str | None) -> bool:
         """False where another file of a set holds the channel that is looked at."""
-        count = max(self._count("SizeC"), 1)
-        return not self._is_one_of_a_set() or plane.c == self._chosen(count, wanted)
+        return not self._is_one_of_a_set() or plane.c == self._chosen(self._size["C"], wanted)
 
     def _count(self, name: str) -> int:
         count = whole_number(self._pixels.get(name, "1"))
@@ -168,7 +204,7 @@ class Ome:
             refuse("corrupt", f"has OME-XML with {name} {count}")
         return count
 
-    def pixel_size_um(self) -> float | None:
+    def _pixel_size_um(self) -> float | None:
         # A unit given for one side only holds for both (seen in files of several writers).
         unit_x = self._pixels.get("PhysicalSizeXUnit") or self._pixels.get("PhysicalSizeYUnit")
         unit_y = self._pixels.get("PhysicalSizeYUnit") or unit_x
@@ -202,7 +238,7 @@ class Ome:
                 return element
         return None
 
-    def stage_of(self, plane: _OmePlane) -> StagePosition | None:
+    def _stage_of(self, plane: _OmePlane) -> StagePosition | None:
         element = self._plane(plane)
         if element is None:
             return None
@@ -216,7 +252,7 @@ class Ome:
         )
         return None if x is None or y is None else StagePosition(x, y, z)
 
-    def time_of(self, plane: _OmePlane) -> datetime | None:
+    def _time_of(self, plane: _OmePlane) -> datetime | None:
         text = self._image.findtext(f"{self._namespace}AcquisitionDate")
         if not text:
             return None
@@ -324,6 +360,11 @@ def _companion(path: Path, name: str) -> str:
         refuse("no-companion", f"has its description in {shown_name(name)} ({why})")
 
 
+def ome_of(description: str, zone: tzinfo, path: Path) -> Ome | None:
+    """None where the description of a TIFF is no OME-XML."""
+    return Ome(description, zone, path) if is_ome(description) else None
+
+
 def is_ome(description: str) -> bool:
     head = description.lstrip()[:8192]
     return head.startswith("<") and re.search(r"<(?:\w+:)?OME[\s>]", head) is not None
@@ -354,3 +395,10 @@ def _position(
 def _index(position: Mapping[str, int], order: str, size: Mapping[str, int]) -> int:
     first, second, third = tuple(order)
     return position[first] + size[first] * (position[second] + size[second] * position[third])
+
+
+def whole_number(text: str) -> int:
+    """A number of planes or the like in a description."""
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        refuse("corrupt", f"has OME-XML with {shown_name(text[:40])!r} for a number")
+    return int(text)

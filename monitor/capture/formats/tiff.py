@@ -40,7 +40,7 @@ from monitor.capture.formats.image import (
 from monitor.capture.formats.imagej import imagej_pages, imagej_pixel_size_um, imagej_settings
 from monitor.capture.formats.metadata import Said, XmlRefusedError, square_pixel_um
 from monitor.capture.formats.micro_manager import MicroManagerPage, page_of, pages_to_read
-from monitor.capture.formats.ome_xml import Ome, is_ome
+from monitor.capture.formats.ome_xml import Ome, ome_of
 from monitor.capture.formats.tiff_rows import FileBytes, TiffRows, is_readable_by_rows
 from monitor.capture.formats.vendor_tags import said_by
 from monitor.capture.names.light import channel_called
@@ -68,7 +68,6 @@ def read_tiff(
         _check_kind(tiff)
         for page in pages:
             check_upright(page.tags.valueof(_ORIENTATION))
-
         picture = _described(tiff, pages, zone, channel, path, decode)
         if picture.pixel_size_um is None:
             # NIS-Elements writes its private tag beside any description.
@@ -88,8 +87,9 @@ def _described(
     description = str(pages[0].description or "")
     name = "BigTIFF" if tiff.is_bigtiff else "TIFF"
     manager = page_of(pages[0].tags.valueof(micro_manager.TAG), zone, _summary(tiff))
-    if is_ome(description):
-        picture = _ome(Ome(description, zone, path), pages, channel, decode)
+    ome = ome_of(description, zone, path)
+    if ome is not None:
+        picture = _ome(ome, pages, channel, decode)
         return picture if manager is None else _completed(picture, manager)
     said = _said(pages[0], zone)
     if said is not None:
@@ -120,15 +120,16 @@ def _ome(
     planes = ome.planes(len(pages), int(pages[0].samplesperpixel), channel)
     best = _sharpest([plane.page for plane in planes], pages, decode)
     plane = next(plane for plane in planes if plane.page == best[0])
+    said = ome.said_of(plane, channel)
     return Image(
         best[1],
-        ome.pixel_size_um(),
-        ome.time_of(plane),
-        ome.stage_of(plane),
+        said.pixel_size_um,
+        said.acquired_at,
+        said.stage,
         "OME-TIFF",
-        ome.channel_of(plane),
-        is_chosen=ome.is_chosen(plane, channel),
-        beside=ome.beside(),
+        said.channel,
+        is_chosen=said.is_chosen,
+        beside=said.beside,
     )
 
 

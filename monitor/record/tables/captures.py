@@ -18,8 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from monitor.record.detail_codec import EncodedDetail
 from monitor.record.tables.base import Base
-from monitor.record.tables.column_types import AnyText, Digest, EncodedDetail, FilePath, Moment
+from monitor.record.tables.column_types import AnyText, Digest, FilePath, Moment
 
 
 class AnalysisRow(Base):

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
-
-from monitor.record.detail_codec import decode, encode
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -64,19 +61,6 @@ class Digest(TypeDecorator[str]):
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
         return None if value is None else value.hex()
-
-
-class EncodedDetail(TypeDecorator[dict[str, Any]]):
-    """A JSON document, by the detail codec."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else encode(value)
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> dict[str, Any] | None:
-        return None if value is None else decode(value)
 
 
 class FilePath(TypeDecorator[Path]):

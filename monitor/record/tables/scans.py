@@ -18,9 +18,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from monitor.record.detail_codec import EncodedDetail
 from monitor.record.tables.base import Base
 from monitor.record.tables.captures import AnalysisRow
-from monitor.record.tables.column_types import AnyText, EncodedDetail, Moment, UtcDateTime
+from monitor.record.tables.column_types import AnyText, Moment, UtcDateTime
 
 
 class ScanRow(Base):

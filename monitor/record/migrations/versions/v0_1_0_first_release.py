@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+import monitor.record.detail_codec
 import monitor.record.tables.column_types
 
 revision = '0.1.0'
@@ -320,7 +321,7 @@ def upgrade() -> None:
     sa.Column('created_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.Column('beside', monitor.record.tables.column_types.Digest(length=8), nullable=False),
     sa.Column('assumed_um', sa.Double(), nullable=False),
-    sa.Column('detail', monitor.record.tables.column_types.EncodedDetail(), nullable=False),
+    sa.Column('detail', monitor.record.detail_codec.EncodedDetail(), nullable=False),
     sa.ForeignKeyConstraint(['analysis_id'], ['analysis.id'], name=op.f('fk_measurement_analysis_id')),
     sa.ForeignKeyConstraint(['capture_id'], ['capture.id'], name=op.f('fk_measurement_capture_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_measurement')),
@@ -328,7 +329,7 @@ def upgrade() -> None:
     )
     op.create_table('reading_colonies',
     sa.Column('reading_id', sa.Integer(), nullable=False),
-    sa.Column('packed', monitor.record.tables.column_types.EncodedDetail(), nullable=False),
+    sa.Column('packed', monitor.record.detail_codec.EncodedDetail(), nullable=False),
     sa.Column('maps', sa.LargeBinary(), nullable=True),
     sa.ForeignKeyConstraint(['reading_id'], ['reading.id'], name=op.f('fk_reading_colonies_reading_id')),
     sa.PrimaryKeyConstraint('reading_id', name=op.f('pk_reading_colonies'))
