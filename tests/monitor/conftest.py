@@ -29,3 +29,15 @@ def database_file(fresh_database, tmp_path) -> Path:
 def store(database_file) -> Iterator[Store]:
     with Store(f"sqlite:///{database_file}") as opened:
         yield opened
+
+
+@pytest.fixture
+def make_line(store, tmp_path):
+    from tests.monitor.line import line_maker  # for the few tests that ask for it
+
+    return line_maker(store, tmp_path)
+
+
+@pytest.fixture
+def line(make_line):
+    return make_line()

@@ -35,7 +35,7 @@ from monitor.culture import (
 from monitor.pipeline import Pipeline
 from monitor.record.store import Store
 from tests.monitor.facts import NOW, measurement, sha256_of
-from tests.monitor.test_pipeline import AIM, REGION, Clock, Line, StandInWorker
+from tests.monitor.line import AIM, REGION, Clock, Line, StandInWorker
 
 LIMITS = DifferentiationConfig(confluence_above=0.6, doubtful_for_h=6)
 AT_ITS_WORD = RemovalConfig(earlier_scans=0)
