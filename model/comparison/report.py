@@ -33,7 +33,7 @@ METHOD_SETS: Final = ("glands", "superalloy", "textures", "spread_cells")
 WINDOWED_RIVALS: Final = ("patch", "fcn")
 OUTSIDE_RIVALS: Final = ("dynunet", "random-forest")
 SINGLE_GRIDS: Final = ("pmf-coarse", "pmf-half", "pmf-fine")
-"""Arms that learn one grid only; they have a table of their own."""
+"""Arms that learn one grid only; they have their own table."""
 THE_REPORT: Final = {"pmf": 0.826, "patch": 0.807, "fcn": 0.805}
 """Jaccard indices that the method's own report gives, each at its best parameters."""
 _HEAD: Final = """# Accuracy
@@ -42,15 +42,15 @@ The pmf-CNN beside other ways to learn the same maps. Made by
 
     make bench-accuracy
 
-which runs what is missing of its full form (@DONE@) and writes this page
-from all runs there are; `docs/accuracy.json` holds every image's confusion matrix. Split by image,
+which runs whatever is missing from the full set (@DONE@) and writes this page
+from all runs so far; `docs/accuracy.json` holds every image's confusion matrix. Split by image,
 never by patch. All arms are given the same grey levels and the same processor time on one thread;
-the networks of our own (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and
+our own networks (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and
 schedule, and each map is the mean of four passes half a stride apart. DynUNet is trained as nnU-Net
-does, the random forest as ilastik does; neither has a window, so they stand in each row again.
+does, the random forest as ilastik does; neither has a window, so their scores are repeated in each row.
 
 Jaccard is pooled over the test pixels whose class is known, then averaged over the classes. An
-interval in brackets is 95 %, from a bootstrap that draws test images and seeds anew, the same for
+interval in brackets is 95 %, from a bootstrap over test images and seeds, with the same draws for
 both arms of a difference. *Ahead* is in points of mean Jaccard.
 """
 _THREE: Final = "background, undifferentiated, differentiated"
@@ -67,9 +67,9 @@ _SOURCES: Final = {
     ),
     "superalloy": (
         "electron micrographs of four alloys (nasa/pretrained-microscopy-models), double size, in "
-        "their own splits: each learns from its own, the test images are pooled. The publication's "
-        "scores (npj Comput. Mater. 8:200, 2022) are not beside ours: only its abstract was at "
-        "hand",
+        "their own splits: each alloy has its own training images, the test images are pooled. The "
+        "publication's scores (npj Comput. Mater. 8:200, 2022) are not shown beside ours: only its "
+        "abstract was available",
         "matrix, secondary, tertiary precipitate",
         "10, 4, 1, 4 / 4, 4, 4, 5",
     ),
@@ -85,20 +85,20 @@ _SOURCES: Final = {
         "7 / 7",
     ),
     "ips_fields": (
-        "iPS colonies in phase contrast (afountain/iPS-Semantic-Segmentation), labels another "
-        "network's",
+        "iPS colonies in phase contrast (afountain/iPS-Semantic-Segmentation), labels from "
+        "another network",
         _THREE,
         "2 / 1, in turn",
     ),
     "simulated": ("fields of the virtual incubator, prepared as in use", _THREE, "150 / 40"),
     "simulated_to_ips": (
-        "learnt from the same 150, measured on `ips_fields`: a starter model's task",
+        "trained on the same 150, measured on `ips_fields`: a starter model's task",
         _THREE,
         "150 / 3",
     ),
     "simulated_to_hipsc": (
         "the same, measured on all of `hipsc_phase`, which has no differentiated cells: that class "
-        "scores 0 wherever any is called so",
+        "scores 0 wherever any are found",
         _THREE,
         "150 / 14",
     ),
@@ -109,7 +109,7 @@ _SOURCES: Final = {
 def _sets_table(found: Mapping[Condition, Any]) -> list[str]:
     names = {one.set_name for one in found}
     rows = [_row(name, *told) for name, told in _SOURCES.items() if name in names]
-    return _section("## Sets", [], ["set", "what", "classes", "images learnt from / tested"], rows)
+    return _section("## Sets", [], ["set", "what", "classes", "images for training / testing"], rows)
 
 
 def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None) -> str:
@@ -117,7 +117,7 @@ def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | Non
     found = gather(results)
     wanted = {run.key for run in full_form()}
     done = len(wanted & {Run(**one["run"]).key for one in results})
-    lines = [_HEAD.replace("@DONE@", f"{done} of {len(wanted)} runs are in")]
+    lines = [_HEAD.replace("@DONE@", f"{done} of {len(wanted)} runs are done")]
     lines += _sets_table(found)
     lines += _verdict(found)
     lines += _all_table(found)
@@ -181,8 +181,8 @@ def _verdict(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
                 rows.append(_row(f"{_name(arm)} against {_name(rival)}", *cells))
     words = (
         "Comparisons on the method's four sets (set, window) in which the first is ahead with an "
-        "interval clear of 0, neither, or behind, by the number of training images; and on what "
-        "was learnt from simulated fields."
+        "interval clear of 0, neither, or behind, by the number of training images; and for arms "
+        "trained on simulated fields."
     )
     return _section("## In short", [words], ["ahead / neither / behind", *columns], rows)
 
@@ -215,8 +215,8 @@ def _all_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
         "## Mean Jaccard",
         "",
         "Mean over the seeds, lowest and highest seed in brackets; *n* training images, "
-        "*s* seconds of processor time. Where an arm was run with fewer seeds than the others of "
-        "its row, their number stands there: a seed draws the images that are learnt from.",
+        "*s* seconds of processor time. Where an arm was run with fewer seeds than the others in "
+        "its row, their number is given: a seed draws the training images.",
         "",
         _row(*PLACE, "seeds", *(_name(arm) for arm in arms)),
         "|" + "---|" * (len(PLACE) + 1 + len(arms)),
@@ -310,10 +310,10 @@ def _alone_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
             )
         )
     words = (
-        "As in the method's report: a step learns from single windows, as many pixels as else. A "
-        "patch then teaches one class, and a window of cells all that it holds; where all the "
-        "overlapping windows of a crop are learnt from at once, as in the other tables, patch "
-        "classification has as many labels as pmfs have."
+        "As in the method's report: a step learns from single windows, with as many pixels in all "
+        "as otherwise. A patch then teaches one class, a window of cells all that it holds; where "
+        "all overlapping windows of a crop are learnt from at once, as in the other tables, patch "
+        "classification has as many labels as the pmfs have."
     )
     heads = [
         *PLACE,
@@ -341,10 +341,10 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
             rows.append(_row(_name(arm), *_place(condition), *cells))
     heads = ["our best", *PLACE, *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS)]
     words = (
-        "Over equal processor time, each time for itself. A network as large as DynUNet takes few "
-        "steps in it (*Other measures* has their number): this says which has learnt more by then, "
-        "not which is better in the end. The random forest takes what its trees need, and no more "
-        "where more is allowed."
+        "At equal processor time, each time limit taken separately. A network as large as DynUNet "
+        "takes few steps in that time (*Other measures* has the number): this says which has learnt "
+        "more by then, not which is better in the end. The random forest takes as long as its trees "
+        "need, even where more is allowed."
     )
     return _section("## Our best against the rivals from outside", [words], heads, rows)
 
@@ -361,8 +361,8 @@ def _curve_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
             ]
             rows.append(_row(*_place(condition), str(len(seeds)), *cells))
     words = (
-        "Means over the seeds that all numbers were run with; a seed draws which images are learnt "
-        "from."
+        "Means over the seeds that every number of images was run with; a seed draws the training "
+        "images."
     )
     heads = [*PLACE, "seeds", *(_name(arm) for arm in arms)]
     return _section("## Training images", [words], heads, rows)
@@ -372,7 +372,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
     lines = [
         "## Other measures",
         "",
-        "Pooled over test images and seeds. *Share error*: mean absolute error a field of the "
+        "Pooled over test images and seeds. *Share error*: mean absolute error per field of the "
         "share of one class (glands, tertiary precipitates, the second texture, cells, "
         "differentiated). "
         "*ECE*: expected calibration error of the winning class, 15 bins, no temperature fitted. "
@@ -381,7 +381,7 @@ def _measures_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[st
         _row(
             *PLACE,
             "arm",
-            "Jaccard a class",
+            "Jaccard per class",
             "Dice",
             "border F",
             "share error",

@@ -88,12 +88,12 @@ def plan_removal(
         return None
     place = Place(reading.dish, settings or SourceSettings(), calibration, picker, limits.targeting)
     found, refused, homeless = _sorted_out(fields, place, earlier, limits)
-    if not found:
+    if not found or calibration is None:
         return None
-    assert calibration is not None
     kept_regions, repeated = _without_repeats(found)
     chosen, postponed = _within(kept_regions, limits.max_hits)
     by_rule = limits.approval == "rule"
+    targeting = limits.targeting
     return RemovalPlan(
         id=plan_id,
         dish=reading.dish,
@@ -105,16 +105,14 @@ def plan_removal(
         settings_sha256=reading.settings_sha256,
         calibration_id=calibration.id,
         picker_calibration_id=None if picker is None else picker.id,
-        targets=_in_order([_with_cover(one.target, limits.targeting) for one in chosen]),
+        targets=_in_order([_with_cover(one.target, targeting) for one in chosen]),
         left_out=_left_out(refused, homeless, repeated, postponed),
         approved_by="rule" if by_rule else None,
         approved_at=now if by_rule else None,
-        targeting=limits.targeting,
+        targeting=targeting,
         refused=tuple(refused),
         grounds=grounds_of(calibration, picker, place.settings),
-        covered_um2=_covered_um2(
-            [hit for one in chosen for hit in one.target.hits], limits.targeting
-        ),
+        covered_um2=_covered_um2([hit for one in chosen for hit in one.target.hits], targeting),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median, mode
 
-from monitor.culture import FieldAreas, FieldMeasurement, FieldsJoined, ScanColony, Summary
+from monitor.culture import Doubt, FieldAreas, FieldMeasurement, FieldsJoined, ScanColony, Summary
 from monitor.scans.doubt import Part, doubt_of_scan
 
 # A vessel is known to some per cent; more than that is an error that must not be hidden.
@@ -51,15 +51,10 @@ def sum_up(
     imaged = cells + background
     parts = [one.imaged_px * weight for one, weight in zip(own, weights, strict=True)]
     count, sizes_um2 = _colonies(fields, colonies, calibrated)
-    share = None
-    if calibrated and vessel_um2 is not None and joined is not FieldsJoined.ADDED:
-        share = imaged / vessel_um2
+    whole_um2 = vessel_um2 if calibrated and joined is not FieldsJoined.ADDED else None
     doubts = sorted({doubt for field in fields for doubt in field.doubts})
     fraction = differentiated / cells if cells else None
-    trust = [
-        Part(part, one.cells_px * weight, field.doubt)
-        for part, one, weight, field in zip(parts, own, weights, fields, strict=True)
-    ]
+    cells_of = [one.cells_px * weight for one, weight in zip(own, weights, strict=True)]
     return Summary(
         at=min(field.acquired_at for field in fields),
         captures=len(fields),
@@ -73,11 +68,29 @@ def sum_up(
         colonies=count,
         doubts=tuple(doubts),
         joined=joined,
-        imaged_share=min(1.0, share) if share and share <= _VESSEL_TOLERANCE else None,
+        imaged_share=_share_of(imaged, whole_um2),
         colony_um2=median(sizes_um2) if sizes_um2 else None,
-        doubt=doubt_of_scan(trust, fraction),
+        doubt=_doubt(fields, parts, cells_of, fraction),
         assumed_pixel_size_um=None if calibrated else _assumed(fields),
     )
+
+
+def _doubt(
+    fields: Sequence[FieldMeasurement],
+    imaged: Sequence[float],
+    cells: Sequence[float],
+    fraction: float | None,
+) -> Doubt:
+    parts = [
+        Part(area, cells_area, field.doubt)
+        for area, cells_area, field in zip(imaged, cells, fields, strict=True)
+    ]
+    return doubt_of_scan(parts, fraction)
+
+
+def _share_of(imaged_um2: float, vessel_um2: float | None) -> float | None:
+    share = imaged_um2 / vessel_um2 if vessel_um2 else 0.0
+    return min(1.0, share) if 0 < share <= _VESSEL_TOLERANCE else None
 
 
 def _assumed(fields: Sequence[FieldMeasurement]) -> float | None:
