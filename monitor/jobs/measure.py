@@ -1,4 +1,7 @@
-"""Captures go to the segmentation worker; its answers become measurements, waits, or reasons."""
+"""Captures go to the segmentation worker; its answers become measurements.
+
+What becomes of those that it cannot measure: `unmeasured`.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from monitor.capture.names.patterns import shown_name
 from monitor.capture.quality.consistency import KEPT, ImageStats, unlike
 from monitor.config import Config, settings_sha256
 from monitor.culture import UNLISTED, Capture, FieldMeasurement, NamedParts
-from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
+from monitor.errors import CaptureError
 from monitor.host.clock import Clock
 from monitor.host.log_text import doubt_text, number_text
 from monitor.jobs.settle_scales import settle_scales
 from monitor.jobs.take_in import Intake
+from monitor.jobs.unmeasured import Unmeasured
 from monitor.jobs.watch_silence import tell_of_equal_pictures
 from monitor.record.capture_states import is_again
 from monitor.record.scan_places import NewMeasurement, ScanPlace
@@ -26,8 +30,6 @@ from monitor.record.store import Store
 from monitor.segmentation.request import FieldRequest
 
 log = logging.getLogger(__name__)
-
-CRASHES_ALLOWED = 2
 
 
 class Worker(Protocol):
@@ -48,7 +50,7 @@ class InWork:
 class Measuring:
     """owner : the name under which captures are claimed
 
-    roots, forgotten, left_out_late, reopened : as of `Pipeline`
+    roots, reopened : as of `Pipeline`
     """
 
     def __init__(
@@ -71,9 +73,18 @@ class Measuring:
         self._roots = sorted(roots, key=lambda root: -len(root.parts))
         self._looks: dict[str, deque[ImageStats]] = {}
         self._claimed: deque[Capture] = deque()
-        self.forgotten: deque[Path] = deque(maxlen=10_000)
-        self.left_out_late: deque[tuple[Path, str, str]] = deque()
         self.reopened: set[int] = set()
+        self._unmeasured = Unmeasured(store, intake, clock, owner=owner)
+
+    @property
+    def forgotten(self) -> deque[Path]:
+        """As of `Pipeline`."""
+        return self._unmeasured.forgotten
+
+    @property
+    def left_out_late(self) -> deque[tuple[Path, str, str]]:
+        """As of `Pipeline`."""
+        return self._unmeasured.left_out_late
 
     def start_due(
         self, limit: int, *, only: Collection[int] | None = None, ahead: int = 0
@@ -93,19 +104,16 @@ class Measuring:
             capture = self._claimed.popleft()
             settings = self._config.settings_of(capture.source)
             if capture.sha256 is None:
-                self._look_again(capture)
+                self._unmeasured.look_again(capture)
                 continue
             try:
                 choice = self._intake.chooser.choose(capture.path, settings)
             except CaptureError as problem:
-                if problem.transient:
-                    self._wait(capture, problem)
-                else:
-                    self._set_aside(capture, problem)
+                self._unmeasured.not_named(capture, problem)
                 continue
             if choice.left_out is not None:
                 # The settings have changed, or a better one of its field has come, since then.
-                self._leave_out(capture, choice.left_out)
+                self._unmeasured.leave_out(capture, choice.left_out)
                 continue
             named = choice.named
             request = FieldRequest(
@@ -186,36 +194,14 @@ class Measuring:
 
     def _answer_to(self, work: InWork) -> FieldMeasurement | None:
         """What the worker measured; None where it did not, which is then on record."""
-        capture = work.capture
         try:
             return work.future.result()
-        except LeftOutError as problem:
-            self._leave_out(capture, problem.what)
-            return None
-        except CaptureError as problem:
-            self._not_measured(capture, problem)
-            return None
         except (BrokenExecutor, CancelledError):
-            self._worker_died(work)
-            return None
-        except ModelRefusedError as problem:
-            # No fault of the capture: it waits until the model is put right.
-            self._wait(capture, CaptureError(str(problem), reason="model-refused", transient=True))
-            return None
+            in_hand = self._worker.died_with(work.future, work.capture.sha256 or "")
+            self._unmeasured.worker_died(work.capture, in_hand=in_hand)
         except Exception as problem:
-            # A fault of ours stops no other capture, is not a number, and is not the capture's:
-            # it waits, until a newer version perhaps can read it.
-            log.exception("capture=%s: unexpected error", shown_name(capture.path))
-            self._wait(
-                capture,
-                CaptureError(
-                    f"{shown_name(capture.path)}: unexpected error in colonywatch: {problem!r}; "
-                    "see the log",
-                    reason="internal-error",
-                    transient=True,
-                ),
-            )
-            return None
+            self._unmeasured.refused(work.capture, problem)
+        return None
 
     def _place(self, work: InWork) -> ScanPlace:
         return ScanPlace(
@@ -240,87 +226,3 @@ class Measuring:
         doubts = unlike(look, earlier)
         earlier.append(look)
         return replace(measured, doubts=(*measured.doubts, *doubts)) if doubts else measured
-
-    def _worker_died(self, work: InWork) -> None:
-        capture, now = work.capture, self._clock()
-        if not self._worker.died_with(work.future, capture.sha256 or ""):
-            again = self._store.captures.record_waiting(
-                capture.id,
-                self._owner,
-                "worker-died",
-                f"{shown_name(capture.path)}: the segmentation process ended before its turn came",
-                now,
-            )
-            log.warning(
-                "capture=%s: worker died before its turn; next_try=%s",
-                shown_name(capture.path),
-                again,
-            )
-            return
-        quarantined = self._store.captures.record_crash(
-            capture.id, self._owner, now, limit=CRASHES_ALLOWED
-        )
-        log.error(
-            "worker died with capture=%s; %s",
-            shown_name(capture.path),
-            "set aside as unreadable" if quarantined else "tried once more",
-        )
-
-    def _not_measured(self, capture: Capture, problem: CaptureError) -> None:
-        if problem.reason in ("changed", "missing"):
-            self._look_again(capture, problem)
-        elif problem.transient or self._intake.is_young(
-            capture.path, capture.source, capture.first_seen_at
-        ):
-            self._wait(capture, problem)
-        else:
-            self._set_aside(capture, problem)
-
-    def _look_again(self, capture: Capture, problem: CaptureError | None = None) -> None:
-        """The file at the capture's path has to be hashed (again): take it in anew."""
-        seen = self._intake.look(capture.path, capture.source)
-        if seen is None and self._was_nothing(capture):
-            log.info("capture=%s: disappeared while empty; forgotten", shown_name(capture.path))
-            self._store.captures.forget(capture.id, self._owner)
-            self.forgotten.append(capture.path)
-            return
-        if seen is None:
-            gone = problem or CaptureError(
-                f"{shown_name(capture.path)}: is no longer there",
-                reason="missing",
-                transient=True,
-            )
-            self._wait(capture, gone)
-            return
-        self._store.captures.look_again(capture.id, self._owner, seen, self._clock())
-
-    def _was_nothing(self, capture: Capture) -> bool:
-        """An empty file that is gone. With its folder gone too, its source may come back."""
-        return capture.sha256 is None and capture.reason == "empty" and capture.path.parent.is_dir()
-
-    def _wait(self, capture: Capture, problem: CaptureError) -> None:
-        again = self._store.captures.record_waiting(
-            capture.id, self._owner, problem.reason, str(problem), self._clock()
-        )
-        log.warning(
-            "capture=%s waiting reason=%s next_try=%s: %s",
-            shown_name(capture.path),
-            problem.reason,
-            again and again.isoformat(timespec="seconds"),
-            problem,
-        )
-
-    def _set_aside(self, capture: Capture, problem: CaptureError) -> None:
-        self._store.captures.record_unreadable(
-            capture.id, self._owner, problem.reason, str(problem), self._clock()
-        )
-        log.warning(
-            "capture=%s unreadable reason=%s: %s", shown_name(capture.path), problem.reason, problem
-        )
-
-    def _leave_out(self, capture: Capture, why: str) -> None:
-        """It was taken in, and another picture of its field is looked at: it is no capture."""
-        gone = self._store.captures.leave_out(capture.id, self._owner, why, self._clock())
-        for path in gone:
-            self.left_out_late.append((path, capture.source, why))
-        log.info("capture=%s left out: %s", shown_name(capture.path), shown_name(why))
