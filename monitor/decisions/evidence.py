@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from monitor.culture import Calibration, FieldMeasurement, RemovalPlan
-from monitor.decisions.placing import MeasuredField
-from monitor.decisions.removal import EarlierField, Scan
+from monitor.culture import Calibration, FieldMeasurement, RemovalPlan, ScanField
+from monitor.decisions.removal import Scan
+from monitor.stage.labelled_field import LabelledField
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PlanEvidence:
     moved_um : the dish was put back elsewhere since one of them, so far off; None = it was not
     """
 
-    fields: Sequence[MeasuredField]
+    fields: Sequence[ScanField]
     earlier: Sequence[Scan]
     moved_um: float | None = None
 
@@ -55,7 +55,7 @@ class CheckEvidence:
 
     plan: RemovalPlan
     made_from: Mapping[str, FieldMeasurement]
-    fields: Sequence[EarlierField]
+    fields: Sequence[LabelledField]
     shift_um: tuple[float, float] | None
 
 

@@ -20,6 +20,7 @@ from monitor.culture import (
     FieldMeasurement,
     Hit,
     Region,
+    ScanField,
     StagePosition,
     Target,
     Targeting,
@@ -33,15 +34,7 @@ from monitor.stage.vessels import Vessel
 _WALL_TOLERANCE = 0.05
 
 
-@dataclass(frozen=True)
-class MeasuredField:
-    """One capture of the reading and what was measured in it."""
-
-    capture_sha256: str
-    measurement: FieldMeasurement
-
-
-def id_of(field: MeasuredField, what: Region | Colony) -> str:
+def id_of(field: ScanField, what: Region | Colony) -> str:
     kind = "c" if isinstance(what, Colony) else ""
     return f"{field.capture_sha256[:12]}-{kind}{what.label}"
 
@@ -78,7 +71,7 @@ class Place:
             )
         return why_other_pixels(self.calibration, self.settings, pixel_size_um)
 
-    def locate(self, field: MeasuredField, what: Region | Colony, aim: Aim) -> Found | str:
+    def locate(self, field: ScanField, what: Region | Colony, aim: Aim) -> Found | str:
         """A region for which nothing is `missing`, with its hits; or why none may be aimed at.
 
         Raises CalibrationError where a hit lies so far out that the coordinates must be wrong.

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 from shapely.geometry import Point
 from shapely.ops import unary_union
 
@@ -30,34 +29,24 @@ from monitor.culture import (
     RefusedRegion,
     Region,
     RemovalPlan,
+    ScanField,
     Target,
     Targeting,
 )
-from monitor.decisions.placing import Found, MeasuredField, Place, id_of
+from monitor.decisions.placing import Found, Place, id_of
 from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import grounds_of
 from monitor.stage.frames import stage_to_image
+from monitor.stage.labelled_field import LabelledField
 
-
-@dataclass(frozen=True, eq=False)
-class EarlierField:
-    """One capture of an earlier scan of the dish, to be looked at again.
-
-    labels : (H, W) uint8, values of CellClass, 255 outside the vessel
-    """
-
-    measurement: FieldMeasurement
-    labels: NDArray[np.uint8]
-
-
-Scan = Sequence[EarlierField]
+Scan = Sequence[LabelledField]
 
 
 def plan_removal(
     plan_id: str,
     reading: Reading,
-    fields: Sequence[MeasuredField],
+    fields: Sequence[ScanField],
     calibration: Calibration | None,
     limits: RemovalConfig,
     now: datetime,
@@ -117,7 +106,7 @@ def plan_removal(
 
 
 def _sorted_out(
-    fields: Sequence[MeasuredField], place: Place, earlier: Sequence[Scan], limits: RemovalConfig
+    fields: Sequence[ScanField], place: Place, earlier: Sequence[Scan], limits: RemovalConfig
 ) -> tuple[list[Found], list[RefusedRegion], Counter[str]]:
     """(regions to remove, refused ones, how many have no place and for which reason)
 
@@ -198,7 +187,7 @@ def _reason_to_refuse(
 
 
 def _refusal(
-    field: MeasuredField, what: Region | Colony, aim: Aim | None, reason: str, text: str
+    field: ScanField, what: Region | Colony, aim: Aim | None, reason: str, text: str
 ) -> RefusedRegion:
     pixel_size_um = field.measurement.pixel_size_um
     outlined = aim if aim is not None or isinstance(what, Colony) else what
@@ -260,7 +249,7 @@ def _persistent(
 
 
 def _was_differentiated(
-    hit: Hit, field: EarlierField, place: Place, reach_um: float, whole_colony: bool
+    hit: Hit, field: LabelledField, place: Place, reach_um: float, whole_colony: bool
 ) -> bool:
     measurement, labels = field.measurement, field.labels
     pixel_size_um, stage, calibration = (

@@ -23,8 +23,8 @@ from monitor.culture import (
     Target,
     Targeting,
 )
-from monitor.decisions.removal import EarlierField
 from monitor.stage.frames import image_to_stage, stage_to_image
+from monitor.stage.labelled_field import LabelledField
 
 DEFAULTS = VerificationConfig()
 # Less of a region in the picture proves nothing.
@@ -37,7 +37,7 @@ _STEPS_A_RADIUS = 8
 def verify_removal(
     plan: RemovalPlan,
     before: Mapping[str, FieldMeasurement],
-    fields: Sequence[EarlierField],
+    fields: Sequence[LabelledField],
     calibration: Calibration | None,
     limits: VerificationConfig = DEFAULTS,
     *,
@@ -176,7 +176,7 @@ def _under_region(
 
 
 def _look(
-    places: NDArray[np.float64], field: EarlierField, calibration: Calibration
+    places: NDArray[np.float64], field: LabelledField, calibration: Calibration
 ) -> tuple[float, float]:
     """How many of these points of the stage a capture shows, and how many of those as background;
     0..1 both.

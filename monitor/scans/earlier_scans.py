@@ -25,14 +25,12 @@ from monitor.culture import (
     ScanField,
 )
 from monitor.decisions.evidence import Calibrations, CheckEvidence, Evidence, PlanEvidence
-from monitor.decisions.placing import MeasuredField
-from monitor.decisions.removal import EarlierField
 from monitor.scans.registration import STEP_UM, register
 from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.laying import lay_hits
-from monitor.segmentation.request import EarlierCapture
 from monitor.segmentation.uncertainty_maps import read_doubts, read_sure_labels
 from monitor.stage.calibration import why_other_pixels
+from monitor.stage.labelled_field import LabelledField
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +89,7 @@ class EarlierScans:
             elif any(one.measurement.aims for one in basis.planned):
                 return None
             else:
-                plan = PlanEvidence(_measured(basis.planned), [])  # no picture is asked
+                plan = PlanEvidence(basis.planned, [])  # no picture is asked
         checks = []
         for picked in basis.picked:
             key = _check_key(basis, picked, camera)
@@ -112,12 +110,12 @@ class EarlierScans:
         ]
         moved_um = self._moved_um(basis.planned, earlier, camera)
         fields = self._aimed_by(basis.planned, earlier, camera) if moved_um is None else []
-        return PlanEvidence(_measured(fields), earlier, moved_um)
+        return PlanEvidence(fields, earlier, moved_um)
 
     def _moved_um(
         self,
         planned: Sequence[ScanField],
-        earlier: Sequence[Sequence[EarlierField]],
+        earlier: Sequence[Sequence[LabelledField]],
         camera: Calibration | None,
     ) -> float | None:
         """How far off the dish was put back since a scan that its hits are laid by."""
@@ -132,7 +130,7 @@ class EarlierScans:
     def _aimed_by(
         self,
         fields: Sequence[ScanField],
-        earlier: Sequence[Sequence[EarlierField]],
+        earlier: Sequence[Sequence[LabelledField]],
         camera: Calibration | None,
     ) -> list[ScanField]:
         """The captures with their hits laid by what earlier scans show.
@@ -154,7 +152,7 @@ class EarlierScans:
     def _laid_by(
         self,
         field: ScanField,
-        earlier: Sequence[Sequence[EarlierField]],
+        earlier: Sequence[Sequence[LabelledField]],
         camera: Calibration,
     ) -> tuple[Aim, ...] | None:
         measured = field.measurement
@@ -168,15 +166,17 @@ class EarlierScans:
             return None
         scans = [
             [
-                (one, labels)
-                for one, labels in _placed(scan)
-                if why_other_pixels(camera, settings, one.pixel_size_um) is None
+                one
+                for one in scan
+                if one.measurement.stage is not None
+                and (size := one.measurement.pixel_size_um)
+                and why_other_pixels(camera, settings, size) is None
             ]
             for scan in earlier
         ]
         key = (
             measured.label_map,
-            *(tuple(one.measurement.label_map for one, _ in scan) for scan in scans),
+            *(tuple(one.measurement.label_map for one in scan) for scan in scans),
             camera.pixel_to_stage,
         )
         if key not in self._laid:
@@ -196,7 +196,7 @@ class EarlierScans:
 
     def _labels_of(
         self, measured: Collection[FieldMeasurement], *, sure: bool = False
-    ) -> list[EarlierField]:
+    ) -> list[LabelledField]:
         """Those whose label map is there.
 
         sure : what may be undifferentiated after all is shown as that
@@ -212,7 +212,7 @@ class EarlierScans:
                 )
             labels = self._read[key]
             if labels is not None:
-                fields.append(EarlierField(one, labels))
+                fields.append(LabelledField(one, labels))
         return fields
 
     # --- for what was picked -------------------------------------------------------------------
@@ -229,7 +229,7 @@ class EarlierScans:
         self,
         plan: RemovalPlan,
         made_from: Mapping[str, FieldMeasurement],
-        fields: Sequence[EarlierField],
+        fields: Sequence[LabelledField],
         camera: Calibration | None,
     ) -> tuple[float, float] | None:
         """How far the dish lies from where it lay when the plan was made, um on the stage; None
@@ -244,13 +244,11 @@ class EarlierScans:
                 (target.polygon_px, *target.holes_px)
             )
         before = [
-            (capture, labels, outlines.get(sha256, []))
+            (one, outlines.get(sha256, []))
             for sha256, measured in made_from.items()
-            for capture, labels in _placed(self._labels_of([measured]))
+            for one in self._labels_of([measured])
         ]
-        found = register(
-            before, _placed(fields), camera.pixel_to_stage, reach_um=2 * limit_um + STEP_UM
-        )
+        found = register(before, fields, camera.pixel_to_stage, reach_um=2 * limit_um + STEP_UM)
         if found is None:
             return 0.0, 0.0
         log.info(
@@ -263,8 +261,8 @@ class EarlierScans:
 
     def _moved_since(
         self,
-        earlier: Sequence[Sequence[EarlierField]],
-        fields: Sequence[EarlierField],
+        earlier: Sequence[Sequence[LabelledField]],
+        fields: Sequence[LabelledField],
         camera: Calibration | None,
     ) -> float | None:
         """How far the dish was moved between earlier scans and `fields`, um; None where that is no
@@ -280,26 +278,13 @@ class EarlierScans:
         allowed_um = targeting.positional_error_um + targeting.border_um
         reach_um = 2 * max(verification.most_shift_um, allowed_um) + STEP_UM
         for scan in earlier:
-            before = [(capture, labels, ()) for capture, labels in _placed(scan)]
-            found = register(before, _placed(fields), camera.pixel_to_stage, reach_um=reach_um)
+            before = [(one, ()) for one in scan]
+            found = register(before, fields, camera.pixel_to_stage, reach_um=reach_um)
             if found is None or found.likeness < _ALIKE:
                 continue
             if found.length_um > allowed_um:
                 return found.length_um
         return None
-
-
-def _placed(fields: Sequence[EarlierField]) -> list[tuple[EarlierCapture, _Labels]]:
-    return [
-        (EarlierCapture(one.measurement, one.measurement.stage, one.measurement.pixel_size_um),
-         one.labels)
-        for one in fields
-        if one.measurement.stage is not None and one.measurement.pixel_size_um
-    ]  # fmt: skip
-
-
-def _measured(fields: Sequence[ScanField]) -> list[MeasuredField]:
-    return [MeasuredField(one.capture_sha256, one.measurement) for one in fields]
 
 
 def _plan_key(basis: Basis, camera: Calibration | None) -> _Key:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import Ring
-from monitor.segmentation.request import EarlierCapture
 from monitor.segmentation.uncertainty_maps import laid_on
 from monitor.stage.frames import Matrix
+from monitor.stage.labelled_field import LabelledField
 
 _Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -51,8 +51,8 @@ class Registration:
 
 
 def register(
-    before: Sequence[tuple[EarlierCapture, Labels, Sequence[Outlined]]],
-    after: Sequence[tuple[EarlierCapture, Labels]],
+    before: Sequence[tuple[LabelledField, Sequence[Outlined]]],
+    after: Sequence[LabelledField],
     pixel_to_stage: Matrix,
     *,
     reach_um: float,
@@ -60,22 +60,26 @@ def register(
     """The shift that brings the cells of two scans together best; None where there is nothing to
     go by, such as a dish that is empty or full.
 
-    before : captures, their label maps, and the regions in them that do not count
+    before : captures, and the regions in them that do not count; what has no place says nothing
     reach_um : no farther shift is looked for
     """
     reach = math.ceil(reach_um / STEP_UM)
     side = 2 * reach + 1
     sums = np.zeros((6, side, side))
     matrix = None
-    for capture, labels, outlines in before:
+    for field, outlines in before:
+        labels = field.labels
+        stage, pixel_size_um = field.measurement.stage, field.measurement.pixel_size_um
+        if stage is None or not pixel_size_um:
+            continue
         shape = (labels.shape[0], labels.shape[1])
-        laid = laid_on(shape, capture.pixel_size_um, capture.stage, after, pixel_to_stage)
+        laid = laid_on(shape, pixel_size_um, stage, after, pixel_to_stage)
         counted = labels != UNKNOWN
         for outline in outlines:
             hidden = np.zeros(shape, np.uint8)
             cv2.fillPoly(hidden, [_whole(ring) for ring in outline], 1)
             counted &= hidden == 0
-        factor = STEP_UM / capture.pixel_size_um
+        factor = STEP_UM / pixel_size_um
         sums += _sums(
             _coarse(labels, counted, factor), _coarse(laid, laid != UNKNOWN, factor), reach
         )

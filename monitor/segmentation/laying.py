@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from model.classes import CellClass
 from monitor.config import RemovalConfig
 from monitor.culture import Aim, FieldMeasurement
-from monitor.segmentation.request import EarlierCapture
 from monitor.segmentation.targeting import aim_at
 from monitor.segmentation.uncertainty_maps import laid_on
 from monitor.stage.frames import Matrix
+from monitor.stage.labelled_field import LabelledField
 
 Labels = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ def lay_hits(
     measurement: FieldMeasurement,
     labels: Labels,
     doubts: Labels,
-    earlier: Sequence[Sequence[tuple[EarlierCapture, Labels]]],
+    earlier: Sequence[Sequence[LabelledField]],
     pixel_to_stage: Matrix,
     limits: RemovalConfig,
 ) -> tuple[Aim, ...]:
@@ -36,8 +36,7 @@ def lay_hits(
     measurement : of the capture; with its pixel size and its place on the stage
     labels : (H, W), its label map
     doubts : (h, w), of 255, how probably its places are undifferentiated; spread evenly over it
-    earlier : of each scan its captures with their label maps, in which what is not sure is
-        undifferentiated
+    earlier : of each scan its captures; in their label maps what is not sure is undifferentiated
     """
     stage, pixel_size_um = measurement.stage, measurement.pixel_size_um
     assert stage is not None

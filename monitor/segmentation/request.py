@@ -6,16 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.config import RemovalConfig, SourceSettings
-from monitor.culture import FieldMeasurement, NamedParts, ScaleInUse, StagePosition
-
-
-@dataclass(frozen=True)
-class EarlierCapture:
-    """A capture of an earlier scan of the dish, to be laid on a later one."""
-
-    measurement: FieldMeasurement
-    stage: StagePosition
-    pixel_size_um: float
+from monitor.culture import NamedParts, ScaleInUse
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from model.classes import UNKNOWN, CellClass
 from monitor.culture import FieldMeasurement, StagePosition
 from monitor.errors import CalibrationError
 from monitor.segmentation.label_maps import read_label_map
-from monitor.segmentation.request import EarlierCapture
 from monitor.stage.frames import Matrix, field_to_stage
+from monitor.stage.labelled_field import LabelledField
 
 Labels = NDArray[np.uint8]
 _STRIP = 512
@@ -101,12 +101,13 @@ def laid_on(
     shape: tuple[int, int],
     pixel_size_um: float,
     stage: StagePosition,
-    earlier: Sequence[tuple[EarlierCapture, Labels]],
+    earlier: Sequence[LabelledField],
     pixel_to_stage: Matrix,
 ) -> Labels:
     """Label maps of one earlier scan as the camera sees them from a later place.
 
     shape, pixel_size_um, stage : of the later capture
+    earlier : where a place is not known, nothing is shown
     Returns (H, W), 255 where none of them shows anything.
     """
     laid = np.full(shape, np.uint8(UNKNOWN))
@@ -116,12 +117,15 @@ def laid_on(
         here = field_to_stage(
             shape=shape, pixel_size_um=pixel_size_um, pixel_to_stage=pixel_to_stage, centre=stage
         )
-        for one, labels in earlier:
+        for one in earlier:
+            labels, measured = one.labels, one.measurement
+            if measured.stage is None or not measured.pixel_size_um:
+                continue
             there = field_to_stage(
                 shape=(labels.shape[0], labels.shape[1]),
-                pixel_size_um=one.pixel_size_um,
+                pixel_size_um=measured.pixel_size_um,
                 pixel_to_stage=pixel_to_stage,
-                centre=one.stage,
+                centre=measured.stage,
             ).inverse()
             if max(labels.shape) > _LARGEST_SIDE or not _meet(here.shift, there.shift):
                 continue

@@ -31,16 +31,17 @@ from monitor.culture import (
     PixelSizeSource,
     Reading,
     RemovalPlan,
+    ScanField,
     StagePosition,
 )
-from monitor.decisions.placing import MeasuredField
-from monitor.decisions.removal import EarlierField, plan_removal
+from monitor.decisions.removal import plan_removal
 from monitor.decisions.tour import short_tour
 from monitor.segmentation.colonies import find_colonies, find_regions, measure_areas
 from monitor.segmentation.measure_image import colony_limit_px, region_limit_px
 from monitor.segmentation.targeting import aim_at
 from monitor.segmentation.uncertainty_maps import doubts_of, with_doubts
 from monitor.stage.calibration import configured_calibration
+from monitor.stage.labelled_field import LabelledField
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -155,12 +156,12 @@ def planned(before: Sequence[Scan], now: Scan, limits: RemovalConfig) -> Removal
     return plan_removal(
         "plan",
         reading,
-        [MeasuredField("a" * 64, measured(now, limits, sure))],
+        [ScanField("a" * 64, "a.tif", "bench", measured(now, limits, sure))],
         CAMERA,
         limits,
         now.at,
         earlier=[
-            [EarlierField(measured(one, limits), labels)]
+            [LabelledField(measured(one, limits), labels)]
             for one, labels in zip(asked, sure, strict=True)
         ],
     )

@@ -26,13 +26,14 @@ from monitor.culture import (
     PlanStatus,
     Reading,
     Region,
+    ScanField,
     StagePosition,
 )
-from monitor.decisions.placing import MeasuredField
-from monitor.decisions.removal import EarlierField, plan_removal
+from monitor.decisions.removal import plan_removal
 from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
 from monitor.stage.calibration import configured_calibration
+from monitor.stage.labelled_field import LabelledField
 from tests.monitor.facts import with_pixel_size
 
 NOW = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
@@ -121,7 +122,8 @@ def field(*regions, sha256="a" * 64, **changes):
         "pixel_size_from": "metadata",
         "stage": StagePosition(5000.0, 1000.0, 250.0),
     }
-    return MeasuredField(sha256, FieldMeasurement(**with_pixel_size(values | changes)))
+    measured = FieldMeasurement(**with_pixel_size(values | changes))
+    return ScanField(sha256, f"{sha256}.tif", "incubator", measured)
 
 
 def plan(*fields, calibration=CALIBRATION, limits=LIMITS, **places):
@@ -407,7 +409,7 @@ PERSISTENT = RemovalConfig(earlier_scans=1)
 
 def before(labels, **changes):
     measured = field(shape=labels.shape, **changes).measurement
-    return [EarlierField(measured, labels)]
+    return [LabelledField(measured, labels)]
 
 
 def drawn(value=2, *, hole=None):

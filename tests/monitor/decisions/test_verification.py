@@ -19,8 +19,8 @@ from monitor.culture import (
     Targeting,
     ToolKind,
 )
-from monitor.decisions.removal import EarlierField
 from monitor.decisions.verification import give_up, verify_removal
+from monitor.stage.labelled_field import LabelledField
 from tests.monitor.facts import NOW, TARGET, hours, measurement, minutes, removal_plan
 
 LATER = NOW + hours(1)
@@ -48,7 +48,7 @@ def plan(outcome=PickOutcome.PICKED, **changes):
 
 def field(labels, *, at=LATER, **changes):
     changed = {"acquired_at": at, "shape": labels.shape} | changes
-    return EarlierField(replace(BEFORE, **changed), labels)
+    return LabelledField(replace(BEFORE, **changed), labels)
 
 
 def cells(hole=None, *, kind=2, shape=SHAPE):

@@ -8,7 +8,8 @@ import pytest
 
 from monitor.culture import StagePosition
 from monitor.scans.registration import STEP_UM, register
-from monitor.segmentation.request import EarlierCapture
+from monitor.stage.labelled_field import LabelledField
+from tests.monitor.facts import measurement
 
 PLAIN = ((1.0, 0.0), (0.0, 1.0))
 FLIPPED = ((0.0, -1.0), (1.0, 0.0))
@@ -36,12 +37,14 @@ def moved(labels, down, right):
     return seen
 
 
-def at(x_um=0.0, y_um=0.0):
-    return EarlierCapture(None, StagePosition(x_um, y_um), PIXEL_SIZE_UM)
+def seen(labels, x_um=0.0, y_um=0.0):
+    stage = StagePosition(x_um, y_um)
+    measured = measurement(shape=labels.shape, stage=stage, pixel_size_um=PIXEL_SIZE_UM)
+    return LabelledField(measured, labels)
 
 
 def shift(before, after, *, camera=PLAIN, hidden=(), reach_um=300.0):
-    return register([(at(), before, hidden)], [(at(), after)], camera, reach_um=reach_um)
+    return register([(seen(before), hidden)], [seen(after)], camera, reach_um=reach_um)
 
 
 @pytest.mark.parametrize("camera", [PLAIN, FLIPPED], ids=["plain", "turned and flipped"])
@@ -90,10 +93,10 @@ def test_the_fields_of_a_scan_tell_together():
     after = moved(whole, 0, 25)
     halves = [whole[:, :600], whole[:, 600:]]
     later = [after[:, :600], after[:, 600:]]
-    places = [at(-600.0), at(600.0)]
+    places = [-600.0, 600.0]
     found = register(
-        [(place, labels, ()) for place, labels in zip(places, halves, strict=True)],
-        list(zip(places, later, strict=True)),
+        [(seen(labels, x_um), ()) for x_um, labels in zip(places, halves, strict=True)],
+        [seen(labels, x_um) for x_um, labels in zip(places, later, strict=True)],
         PLAIN,
         reach_um=200.0,
     )
@@ -101,8 +104,8 @@ def test_the_fields_of_a_scan_tell_together():
 
 
 def test_no_field_says_nothing():
-    assert register([], [(at(), culture())], PLAIN, reach_um=100.0) is None
-    assert register([(at(), culture(), ())], [], PLAIN, reach_um=100.0) is None
+    assert register([], [seen(culture())], PLAIN, reach_um=100.0) is None
+    assert register([(seen(culture()), ())], [], PLAIN, reach_um=100.0) is None
 
 
 def test_cells_in_a_hole_of_what_was_removed_tell_where_the_dish_lies():

@@ -14,7 +14,7 @@ from monitor.segmentation.label_maps import read_label_map
 from monitor.segmentation.laying import lay_hits
 from monitor.segmentation.measuring import measure
 from monitor.segmentation.overlay import encode_png
-from monitor.segmentation.request import EarlierCapture, FieldRequest
+from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.uncertainty_maps import (
     doubt_map_name,
     doubts_of,
@@ -23,6 +23,7 @@ from monitor.segmentation.uncertainty_maps import (
     read_sure_labels,
     with_doubts,
 )
+from monitor.stage.labelled_field import LabelledField
 from tests.monitor.capture.corpus import tiff
 from tests.monitor.capture.pictures import colonies
 from tests.monitor.facts import NOW, measurement
@@ -34,7 +35,7 @@ TURNED_AND_FLIPPED = ((0.0, -1.0), (-1.0, 0.0))
 def earlier(labels, *, x_um=0.0, y_um=0.0, pixel_size_um=2.0):
     stage = StagePosition(x_um, y_um)
     measured = measurement(shape=labels.shape, stage=stage, pixel_size_um=pixel_size_um)
-    return EarlierCapture(measured, stage, pixel_size_um), labels
+    return LabelledField(measured, labels)
 
 
 def dot(row, column, shape=(100, 120)):
@@ -139,9 +140,8 @@ def laid(measured, tmp_path, limits, *scans):
         read_doubts(tmp_path / "state", measured),
         [
             [
-                (
-                    EarlierCapture(one, one.stage, one.pixel_size_um),
-                    read_sure_labels(tmp_path / "state", one, limits.max_undifferentiated),
+                LabelledField(
+                    one, read_sure_labels(tmp_path / "state", one, limits.max_undifferentiated)
                 )
             ]
             for one in scans
