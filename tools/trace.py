@@ -9,9 +9,10 @@ rescan, settling, the line, the record in SQLite, a mail into a folder. Only the
 left out: the capture is measured here. This script stands where the daemon's loop stands.
 
 A change of file is a call that a function in one of our files (`monitor/`, `model/`) makes of a
-function in another. What a library, a template or a generated `__init__` calls is no change, and a
-generator that goes on is no call. Everything is traced on a second capture, after a first one has
-loaded what is loaded late.
+function in another. What a library, a template or a generated `__init__` calls is not counted, and
+a generator that goes on is not called. Reading an attribute of a value counts where it is worked
+out (a property), and not where it is stored; how many there are is said beside. Everything is
+traced on a second capture, after a first one has loaded what is loaded late.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
@@ -80,6 +82,7 @@ class Trace:
     """loop : the file that stands for the daemon's, and counts as ours
 
     files : calls of functions in each of our files; steps : (from file, to file, function)
+    attributes : how many of the steps read an attribute of a value
     """
 
     def __init__(self, root: Path, loop: str | None = None) -> None:
@@ -88,6 +91,7 @@ class Trace:
         self._ours: dict[str, str] = {}
         self.files: Counter[str] = Counter()
         self.steps: Counter[tuple[str, str, str]] = Counter()
+        self.attributes = 0
 
     @property
     def changes(self) -> int:
@@ -113,6 +117,7 @@ class Trace:
         before = "" if caller is None else self._file(caller.f_code.co_filename)
         if before and before != here:
             self.steps[before, here, code.co_name] += 1
+            self.attributes += _is_attribute(frame)
 
     def _file(self, name: str) -> str:
         """As it is called from the root; empty where it is none of ours."""
@@ -122,6 +127,12 @@ class Trace:
             is_ours = inside.startswith(("monitor/", "model/")) or name == self._loop
             found = self._ours[name] = inside if is_ours else ""
         return found
+
+
+def _is_attribute(frame: FrameType) -> bool:
+    """Whether this is the call of a property, which looks like an attribute to whoever asks."""
+    of = type(frame.f_locals.get("self"))
+    return isinstance(getattr(of, frame.f_code.co_name, None), property | cached_property)
 
 
 def main() -> None:
@@ -152,7 +163,7 @@ def main() -> None:
     print(f"{readings} reading, {mails} mail")
     rooms = sum(count for step, count in trace.steps.items() if is_to_another_room(step))
     print(f"{len(own)} files, {trace.changes} changes of file")
-    print(f"{rooms} of them from room to room")
+    print(f"{trace.attributes} of them read an attribute, {rooms} go from room to room")
     for (before, after, function), count in trace.steps.most_common(options.pairs):
         print(f"{count:6} {before} -> {after} {function}")
 

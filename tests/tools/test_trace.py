@@ -28,6 +28,9 @@ def calls_through_a_library():
 
 def calls_there_and_back():
     return b.back(here)
+
+def reads_attributes():
+    return b.VALUE.stored, b.VALUE.worked_out
 """
 B = """
 def one():
@@ -43,6 +46,15 @@ class Looked(dict):
 
 def back(what):
     return what()
+
+class Value:
+    stored = 1
+
+    @property
+    def worked_out(self):
+        return 2
+
+VALUE = Value()
 """
 
 
@@ -67,6 +79,7 @@ def ours(tmp_path, monkeypatch):
         ("calls_a_generator", 1, 2),
         ("calls_through_a_library", 0, 2),
         ("calls_there_and_back", 2, 2),
+        ("reads_attributes", 1, 2),
     ],
 )
 def test_a_change_of_file_is_a_call_from_one_of_ours_to_another(
@@ -75,6 +88,13 @@ def test_a_change_of_file_is_a_call_from_one_of_ours_to_another(
     trace = Trace(tmp_path)
     trace.of(getattr(ours, what))
     assert (trace.changes, len(trace.files)) == (changes, files)
+
+
+@pytest.mark.parametrize(("what", "attributes"), [("calls_once", 0), ("reads_attributes", 1)])
+def test_how_many_changes_read_an_attribute_is_said_beside(ours, tmp_path, what, attributes):
+    trace = Trace(tmp_path)
+    trace.of(getattr(ours, what))
+    assert trace.attributes == attributes
 
 
 @pytest.mark.slow
