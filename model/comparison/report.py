@@ -47,7 +47,7 @@ from all runs so far; `docs/accuracy.json` holds every image's confusion matrix.
 never by patch. All arms are given the same grey levels and the same processor time on one thread;
 our own networks (pmf, patch, FCN) share encoder, crops, augmentation, optimiser and
 schedule, and each map is the mean of four passes half a stride apart. DynUNet is trained as nnU-Net
-does, the random forest as ilastik does; neither has a window, so their scores are repeated in each row.
+does, the random forest as ilastik does; neither has a window, so their scores stand in every row.
 
 Jaccard is pooled over the test pixels whose class is known, then averaged over the classes. An
 interval in brackets is 95 %, from a bootstrap over test images and seeds, with the same draws for
@@ -109,7 +109,9 @@ _SOURCES: Final = {
 def _sets_table(found: Mapping[Condition, Any]) -> list[str]:
     names = {one.set_name for one in found}
     rows = [_row(name, *told) for name, told in _SOURCES.items() if name in names]
-    return _section("## Sets", [], ["set", "what", "classes", "images for training / testing"], rows)
+    return _section(
+        "## Sets", [], ["set", "what", "classes", "images for training / testing"], rows
+    )
 
 
 def page(results: Sequence[Mapping[str, Any]], pictures: Mapping[str, str] | None = None) -> str:
@@ -342,9 +344,9 @@ def _best_table(found: Mapping[Condition, Mapping[str, Outcome]]) -> list[str]:
     heads = ["our best", *PLACE, *(f"ahead of {_name(one)}" for one in OUTSIDE_RIVALS)]
     words = (
         "At equal processor time, each time limit taken separately. A network as large as DynUNet "
-        "takes few steps in that time (*Other measures* has the number): this says which has learnt "
-        "more by then, not which is better in the end. The random forest takes as long as its trees "
-        "need, even where more is allowed."
+        "takes few steps in that time (*Other measures* has the number): this says which has "
+        "learnt more by then, not which is better in the end. The random forest takes as long as "
+        "its trees need, even where more is allowed."
     )
     return _section("## Our best against the rivals from outside", [words], heads, rows)
 
