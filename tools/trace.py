@@ -18,6 +18,7 @@ traced on a second capture, after a first one has loaded what is loaded late.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,10 @@ from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
-from model.simulation.fields import simulate_field
+import numpy as np
+
+from model.classes import CellClass
+from model.simulation.fields import SimulatedField, simulate_field
 from model.simulation.incubator import write_capture
 from monitor.capture.filesets import look_at_open_file
 from monitor.capture.settling import Settling
@@ -45,7 +49,8 @@ from monitor.segmentation.request import FieldRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 QUIET_S = 1.0
-SEED = 1  # half of its cells differentiate
+# Of a field that an alert is sure to follow from.
+DIFFERENTIATED = 0.4, 0.9
 CONFIG = """
 sources:
   - name: incubator
@@ -183,10 +188,21 @@ def laid_in(root: Path, given: Path | None, um: float) -> Path:
         path = root / "captures" / (stem + "".join(given.suffixes[-2:]))
         shutil.copy(given, path)
         return path
-    drawn = simulate_field(SEED, shape=(512, 512), pixel_size_um=um, modality="phase")
+    drawn = differentiating_field(um)
     path = root / "captures" / f"{stem}.ome.tif"
     write_capture(drawn, path, acquired_at=at, stage_x_um=0.0, stage_y_um=0.0, name=stem)
     return path
+
+
+def differentiating_field(um: float) -> SimulatedField:
+    """The first one by its seed of which so much differentiates."""
+    for seed in itertools.count(1):
+        drawn = simulate_field(seed, shape=(512, 512), pixel_size_um=um, modality="phase")
+        cells = np.isin(drawn.labels, (CellClass.UNDIFFERENTIATED, CellClass.DIFFERENTIATED))
+        share = np.count_nonzero(drawn.labels == CellClass.DIFFERENTIATED) / max(1, cells.sum())
+        if DIFFERENTIATED[0] < share < DIFFERENTIATED[1]:
+            return drawn
+    raise AssertionError("seeds do not end")
 
 
 def follow(capture: Path, config: Config, store: Store, worker: Here) -> Callable[[], None]:

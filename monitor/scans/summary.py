@@ -52,7 +52,6 @@ def sum_up(
     parts = [one.imaged_px * weight for one, weight in zip(own, weights, strict=True)]
     count, sizes_um2 = _colonies(fields, colonies, calibrated)
     whole_um2 = vessel_um2 if calibrated and joined is not FieldsJoined.ADDED else None
-    doubts = sorted({doubt for field in fields for doubt in field.doubts})
     fraction = differentiated / cells if cells else None
     cells_of = [one.cells_px * weight for one, weight in zip(own, weights, strict=True)]
     return Summary(
@@ -66,7 +65,7 @@ def sum_up(
         uncertainty=_uncertainty(fields, parts),
         pixel_size_um=_common(sizes) if calibrated else None,
         colonies=count,
-        doubts=tuple(doubts),
+        doubts=tuple(sorted({doubt for field in fields for doubt in field.doubts})),
         joined=joined,
         imaged_share=_share_of(imaged, whole_um2),
         colony_um2=median(sizes_um2) if sizes_um2 else None,
