@@ -42,21 +42,33 @@ class _Store:
     count: int
     version: str
 
-    def _map(self, ending: str, kind: type[np.generic], *shape: int) -> NDArray[Any]:
-        path = self.folder / f"simulated-{self.count}-{self.version}.{ending}"
-        length = self.count * math.prod(shape) * np.dtype(kind).itemsize
-        with path.open("ab") as file:
-            # A file that is lengthened holds zeros: nothing is marked as drawn.
-            file.truncate(length)
-        return np.memmap(path, kind, "r+", shape=(self.count, *shape))
+    def _files(self) -> list[tuple[Path, type[np.generic], tuple[int, ...]]]:
+        name = f"simulated-{self.count}-{self.version}"
+        picture = (self.count, FIELD_PX, FIELD_PX)
+        return [
+            (self.folder / f"{name}.f16", np.float16, picture),
+            (self.folder / f"{name}.u8", np.uint8, picture),
+            (self.folder / f"{name}.drawn", np.uint8, (self.count,)),
+        ]
+
+    def begin(self) -> None:
+        """Make the files, empty, unless all of them are there and whole."""
+        lengths = {
+            path: math.prod(shape) * np.dtype(kind).itemsize for path, kind, shape in self._files()
+        }
+        if all(path.exists() and path.stat().st_size == n for path, n in lengths.items()):
+            return
+        for path, length in lengths.items():
+            with path.open("wb") as file:
+                # Zeros, which take no room: nothing is marked as drawn.
+                file.truncate(length)
 
     def open(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Normalised grey levels (n, H, W) float16, labels (n, H, W) uint8, marks (n,) uint8."""
-        return (
-            self._map("f16", np.float16, FIELD_PX, FIELD_PX),
-            self._map("u8", np.uint8, FIELD_PX, FIELD_PX),
-            self._map("drawn", np.uint8),
+        flats, labels, drawn = (
+            np.memmap(path, kind, "r+", shape=shape) for path, kind, shape in self._files()
         )
+        return flats, labels, drawn
 
 
 def simulation_version() -> str:
@@ -89,6 +101,7 @@ def simulated_fields(count: int, work: Path, jobs: int = 1) -> list[TrainingFiel
     """
     work.mkdir(parents=True, exist_ok=True)
     store = _Store(work, count, simulation_version())
+    store.begin()
     flats, labels, drawn = store.open()
     missing = np.flatnonzero(drawn == 0).tolist()
     if missing:

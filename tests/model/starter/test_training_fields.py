@@ -31,3 +31,13 @@ def test_fields_of_another_simulation_are_never_reused(tmp_path: Path) -> None:
     assert np.any(one.flat)
     assert old.read_bytes() == b"old"
     assert (tmp_path / f"simulated-1-{simulation_version()}.f16").exists()
+
+
+def test_what_was_cut_short_on_disk_is_drawn_anew(tmp_path: Path) -> None:
+    """Marks of fields whose pixels are gone would make training learn from zeros."""
+    (first,) = simulated_fields(1, tmp_path)
+    kept = np.array(first.flat)
+    (flats,) = tmp_path.glob("*.f16")
+    flats.write_bytes(flats.read_bytes()[:1000])
+    (again,) = simulated_fields(1, tmp_path)
+    np.testing.assert_array_equal(again.flat, kept)
