@@ -114,6 +114,7 @@ class PmfCNN(nn.Module):
     """Pmfs of all cells of all windows of an image."""
 
     def __init__(self, config: PmfCNNConfig) -> None:
+        # In one piece: the size of each unit follows from those before it.
         super().__init__()
         self.config = config
         units: list[nn.Module] = []

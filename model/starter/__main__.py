@@ -28,6 +28,39 @@ from model.starter.training_fields import simulated_fields
 
 def main() -> None:
     """Command line of `python -m model.starter`."""
+    wanted = _wanted()
+    torch.set_num_threads(wanted.threads)
+    cv2.setNumThreads(1)
+    try:
+        if wanted.draw:
+            simulated_fields(wanted.fields, wanted.work, wanted.jobs)
+            return
+        if wanted.measure:
+            _measure(wanted)
+            return
+        if wanted.calibrate:
+            manifest = calibrate(wanted.calibrate, wanted.real)
+            say(f"{wanted.calibrate}: {manifest.sha256[:12]}")
+            return
+        manifest = make_starter(
+            wanted.out,
+            minutes=wanted.minutes,
+            steps=wanted.steps,
+            real=wanted.real,
+            work=wanted.work,
+            count=wanted.fields,
+            jobs=wanted.jobs,
+            seed=wanted.seed,
+            base=wanted.base,
+        )
+    except (DataError, ModelError) as error:
+        say(str(error))
+        raise SystemExit(1) from None
+    say(f"{wanted.out}: {manifest.sha256[:12]} {manifest.scores}")
+
+
+def _wanted() -> argparse.Namespace:
+    """What was asked for; leaves with 2 where that cannot be."""
     parser = argparse.ArgumentParser(
         prog="python -m model.starter",
         description=__doc__,
@@ -68,34 +101,7 @@ def main() -> None:
         parser.error("no folder of real fields to measure on; name it with --real")
     if wanted.calibrate and wanted.real and not wanted.real.is_dir():
         parser.error(f"{wanted.real}: is not a folder; name one with --real, or leave it out")
-    torch.set_num_threads(wanted.threads)
-    cv2.setNumThreads(1)
-    try:
-        if wanted.draw:
-            simulated_fields(wanted.fields, wanted.work, wanted.jobs)
-            return
-        if wanted.measure:
-            _measure(wanted)
-            return
-        if wanted.calibrate:
-            manifest = calibrate(wanted.calibrate, wanted.real)
-            say(f"{wanted.calibrate}: {manifest.sha256[:12]}")
-            return
-        manifest = make_starter(
-            wanted.out,
-            minutes=wanted.minutes,
-            steps=wanted.steps,
-            real=wanted.real,
-            work=wanted.work,
-            count=wanted.fields,
-            jobs=wanted.jobs,
-            seed=wanted.seed,
-            base=wanted.base,
-        )
-    except (DataError, ModelError) as error:
-        say(str(error))
-        raise SystemExit(1) from None
-    say(f"{wanted.out}: {manifest.sha256[:12]} {manifest.scores}")
+    return wanted
 
 
 def _measure(wanted: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ class AlertKind(StrEnum):
 
 class Severity(StrEnum):
     """How bad. What is critical goes out at any time, whatever holds other mails back; what is only
-    a notice asks for a look and alarms nobody.
+    a notice asks for a look and alerts nobody.
     """
 
     NOTICE = "notice"

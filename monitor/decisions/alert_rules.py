@@ -40,7 +40,7 @@ class AlertRule:
     looks_back : the key beside its limit that says for how many hours of the series it asks
     unwatched : the sentence that ends it once the limit is taken out
     all_clear : the sentence that ends it, where its family is silence
-    is_calm : it asks for a look and alarms nobody
+    is_calm : it asks for a look and alerts nobody
     waits_when_fresh : not judged of a dish that was passaged a short time ago
     """
 
