@@ -30,7 +30,7 @@ COMMANDS = (
     Entry(
         "segment",
         "segment:segment",
-        "Segment one image into undifferentiated, differentiated and background.",
+        "Segment images into undifferentiated, differentiated and background.",
     ),
     Entry(
         "status",

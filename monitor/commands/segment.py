@@ -1,7 +1,9 @@
-"""`segment`: one image, no database."""
+"""`segment`: images, no database."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +25,10 @@ from monitor.commands.common import (
     percent,
     print_json,
     say,
+    say_error,
     shown,
 )
+from monitor.commands.shared_scales import SharedScales
 from monitor.config import Config, SourceSettings
 from monitor.culture import Doubt, NamedParts
 from monitor.culture.doubt_words import REASON_WORDS, calibration_words, named_interval
@@ -32,14 +36,16 @@ from monitor.errors import CaptureError, MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 
 if TYPE_CHECKING:
+    from model.predict import Segmenter
     from monitor.segmentation.measure_image import MeasuredImage
 
 LARGEST_OVERLAY_SIDE_PX = 4096
 
 
 def segment(
-    image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", readable=False, help="TIFF, OME-TIFF, PNG or JPEG.")
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", readable=False, help="TIFF, OME-TIFF, PNG or JPEG."),
     ],
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where label map and overlay go.")
@@ -67,11 +73,14 @@ def segment(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Segment one image into undifferentiated, differentiated and background.
+    """Segment images into undifferentiated, differentiated and background.
 
     Writes <stem>_labels.png (0 background, 1 undifferentiated, 2 differentiated, 255 outside the
     vessel) and <stem>_overlay.png. Of images of more than 64 megapixels the first is a tiled TIFF;
     the second is at most 4096 pixels wide or high.
+
+    Images without a pixel size that were taken alike, going by their shapes and the objective in
+    their names, are read at one scale.
 
     Example: colonywatch segment field.tif --out result --pixel-size-um 1.2
     """
@@ -79,58 +88,123 @@ def segment(
     settings = open_config(config, state)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; --out needs a folder")
-    document = segment_file(
-        image,
-        folder,
-        settings,
-        model=str(model) if model else settings.segmentation.model,
-        pixel_size_um=pixel_size_um,
+    _refuse_equal_names(images)
+    segmenting = Segmenting(
+        folder, settings, str(model) if model else settings.segmentation.model, pixel_size_um
     )
+    if len(images) == 1:
+        document = segmenting.one(images[0])
+        if as_json:
+            print_json(document)
+        else:
+            _show(document, folder, images[0])
+        return
+    documents, failed = segmenting.all(images)
     if as_json:
-        print_json(document)
+        print_json({"images": list(documents.values()), "not_segmented": _messages(failed)})
     else:
-        _show(document, folder, image)
+        for image, document in documents.items():
+            _show(document, folder, image)
+        for problem in failed.values():
+            say_error(problem)
+    if failed:
+        raise typer.Exit(1)
 
 
-def segment_file(
-    image: Path, folder: Path, config: Config, *, model: str, pixel_size_um: float | None
-) -> dict[str, Any]:
-    """Segment `image` into `folder`; returns the JSON form of the result.
-
-    Raises CaptureError for an image that cannot be judged, ModelRefusedError for a bad model.
-    """
-    # Only the commands that need arrays and a network pay for loading them.
-    from monitor.segmentation.measure_image import OverlayStyle, measure_image
-    from monitor.segmentation.measuring import load_segmenter
-    from monitor.segmentation.overlay import encode_png
-
-    source: SourceSettings = config.source_of(image.absolute()) or config.unlisted
-    with closing(open_picture(image, zone=source.zone, channel=source.channel)) as picture:
-        named = _named(image, source)
-        sidecar = None
-        if named is not None:
-            sidecar = read_beside(image.absolute(), named.pattern, source.zone, named.channel)
-        segmenter = load_segmenter(model, config.compute.threads)
-        large = max(picture.pixels.shape[:2]) > LARGEST_OVERLAY_SIDE_PX
-        found = measure_image(
-            segmenter,
-            picture,
-            named=named,
-            sidecar=sidecar,
-            settings=source,
-            shown=shown(image.name),
-            style=OverlayStyle(image.stem, LARGEST_OVERLAY_SIDE_PX if large else None, encode_png),
-            override_um=pixel_size_um,
+def _refuse_equal_names(images: Sequence[Path]) -> None:
+    """Raises UsageError where the results of one image would overwrite those of another."""
+    counts = Counter(image.stem for image in images)
+    twice = next((stem for stem, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"{shown(twice)}: {counts[twice]} of the images are called that, and their results "
+            "would overwrite each other; give them one by one, each with its own --out"
         )
-    label_map, overlay = _written(found, folder, image.stem)
-    return {
-        "image": shown(image),
-        **_numbers(found),
-        "model": {"name": segmenter.name, "sha256": segmenter.sha256},
-        "labels": shown(label_map),
-        "overlay": shown(overlay),
-        "overlay_scale": found.overlay_width_px / found.labels.shape[1],
-    }
+
+
+def _messages(failed: Mapping[Path, CaptureError]) -> list[dict[str, str]]:
+    return [
+        {"image": shown(image), "reason": problem.reason, "message": str(problem)}
+        for image, problem in failed.items()
+    ]
+
+
+class Segmenting:
+    """Segments images into a folder, one after the other."""
+
+    def __init__(
+        self, folder: Path, config: Config, model: str, pixel_size_um: float | None
+    ) -> None:
+        self._folder, self._config, self._model = folder, config, model
+        self._pixel_size_um = pixel_size_um
+        self._segmenter: Segmenter | None = None
+        self._scales = SharedScales()
+
+    def all(
+        self, images: Sequence[Path]
+    ) -> tuple[dict[Path, dict[str, Any]], dict[Path, CaptureError]]:
+        """Documents of images as of `one`, and why others have none.
+
+        Raises ModelRefusedError, and MonitorError where results cannot be written.
+        """
+        documents: dict[Path, dict[str, Any]] = {}
+        failed: dict[Path, CaptureError] = {}
+        for image in images:
+            try:
+                documents[image] = self.one(image)
+            except CaptureError as problem:
+                failed[image] = problem
+        for image in documents:
+            if self._scales.is_outdated(image):
+                documents[image] = self.one(image)
+            documents[image]["assumed_from_images"] = self._scales.images_of(image)
+        return documents, failed
+
+    def one(self, image: Path) -> dict[str, Any]:
+        """The JSON form of what an image shows; label map and overlay are written.
+
+        Raises CaptureError for an image that cannot be judged, ModelRefusedError for a bad model.
+        """
+        # Only the commands that need arrays and a network pay for loading them.
+        from monitor.segmentation.measure_image import OverlayStyle, measure_image
+        from monitor.segmentation.measuring import load_segmenter
+        from monitor.segmentation.overlay import encode_png
+
+        source: SourceSettings = self._config.source_of(image.absolute()) or self._config.unlisted
+        with closing(open_picture(image, zone=source.zone, channel=source.channel)) as picture:
+            named = _named(image, source)
+            sidecar = None
+            if named is not None:
+                sidecar = read_beside(image.absolute(), named.pattern, source.zone, named.channel)
+            if self._segmenter is None:
+                self._segmenter = load_segmenter(self._model, self._config.compute.threads)
+            segmenter = self._segmenter
+            large = max(picture.pixels.shape[:2]) > LARGEST_OVERLAY_SIDE_PX
+            side = LARGEST_OVERLAY_SIDE_PX if large else None
+            found = measure_image(
+                segmenter,
+                picture,
+                named=named,
+                sidecar=sidecar,
+                settings=source,
+                shown=shown(image.name),
+                style=OverlayStyle(image.stem, side, encode_png),
+                override_um=self._pixel_size_um,
+                scales=self._scales.for_image(image),
+            )
+        assumed_um, shape = found.pixel_size.assumed_um, found.segmentation.shape
+        if found.at_scale is not None and assumed_um is not None:
+            self._scales.note(image, shape, assumed_um, found.at_scale)
+        label_map, overlay = _written(found, self._folder, image.stem)
+        return {
+            "image": shown(image),
+            **_numbers(found),
+            "assumed_from_images": self._scales.images_of(image),
+            "model": {"name": segmenter.name, "sha256": segmenter.sha256},
+            "labels": shown(label_map),
+            "overlay": shown(overlay),
+            "overlay_scale": found.overlay_width_px / found.labels.shape[1],
+        }
 
 
 def _written(found: MeasuredImage, folder: Path, stem: str) -> tuple[Path, Path]:
@@ -199,6 +273,14 @@ def _named(image: Path, source: SourceSettings) -> NamedParts | None:
         return None  # any name will do here
 
 
+def _by_images(document: dict[str, Any]) -> str:
+    """What an assumed pixel size rests on."""
+    images = document["assumed_from_images"]
+    if images is None:
+        return ""
+    return ", by this image alone" if images == 1 else f", by {images} images together"
+
+
 def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
     table = Table(title=cell(image.name))
     for heading in ("class", "share of the image", "area"):
@@ -223,8 +305,8 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
     if document["pixel_size_um"] is None:
         say(
             f"{image.name}: no pixel size in the file or its name; taken as "
-            f"{document['assumed_pixel_size_um']:.2g} um/px. Give --pixel-size-um for "
-            "areas and a better result"
+            f"{document['assumed_pixel_size_um']:.2g} um/px{_by_images(document)}. Give "
+            "--pixel-size-um for areas and a better result"
         )
     if document["overlay_scale"] < 1:
         say(
