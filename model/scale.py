@@ -88,9 +88,17 @@ class FindsScale(Protocol):
     assumed_pixel_size_um: float | None
 
     def scale_evidence(
-        self, image: NDArray[Any] | Rows, inside: NDArray[np.bool_] | Rows | None = None
+        self,
+        image: NDArray[Any] | Rows,
+        inside: NDArray[np.bool_] | Rows | None = None,
+        *,
+        quick: bool = False,
     ) -> ScaleEvidence:
-        """What an image says of its pixel size. image : (H, W), any real dtype"""
+        """What an image says of its pixel size.
+
+        image : (H, W), any real dtype
+        quick : more roughly, at about the cost of a segmentation
+        """
         ...
 
 

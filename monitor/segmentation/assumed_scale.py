@@ -49,7 +49,8 @@ def assume_scale(
         return None
     if known is not None and known.evidence is None and not known.is_checked:
         return Assumption(known.um, AtScale(setup.magnification))
-    own = segmenter.scale_evidence(pixels, inside)
+    is_check = known is not None and known.evidence is None
+    own = segmenter.scale_evidence(pixels, inside, quick=is_check)
     said = ScaleEvidence(own.doubts, own.side_px, own.grain_px)
     if known is None:
         return Assumption(estimate_scale([own]).um, AtScale(setup.magnification, said))

@@ -164,6 +164,14 @@ def test_an_assumed_pixel_size_gives_what_the_same_size_given_would() -> None:
     np.testing.assert_array_equal(assumed.labels, given.labels)
 
 
+def test_a_quick_look_at_the_scale_says_about_the_same() -> None:
+    segmenter, image = untrained(), picture(4, (160, 160))
+    whole, quick = (segmenter.scale_evidence(image, quick=is_quick) for is_quick in (False, True))
+    assert quick.doubts[::2] == pytest.approx(whole.doubts[::2], abs=0.02)
+    assert (quick.side_px, quick.grain_px) == (whole.side_px, whole.grain_px)
+    assert len(quick.doubts) == len(whole.doubts)
+
+
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_pixel_size_that_is_none_is_refused(size: float) -> None:
     with pytest.raises(ValueError, match="is not a pixel size"):
