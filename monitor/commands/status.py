@@ -61,6 +61,11 @@ def describe(store: Store, config: Config) -> dict[str, Any]:
         "captures": store.captures.counts(),
         "sources": _sources(config, alive),
         "dishes": len(dishes),
+        "dishes_in_doubt": [
+            {"dish": dish.name, "doubts": list(dish.last.why_in_doubt)}
+            for dish in dishes
+            if dish.ended_at is None and dish.last is not None and dish.last.in_doubt
+        ],
         "last_captures": {
             dish.name: dish.last_capture_at.isoformat() for dish in dishes if dish.last_capture_at
         },
@@ -204,6 +209,11 @@ def _show_status(document: dict[str, Any]) -> None:
         f"captures: {captures['recorded']} recorded, {captures['waiting']} waiting, "
         f"{captures['unreadable']} unreadable; {_several(document['dishes'], 'dish', 'dishes')}"
     )
+    for one in document["dishes_in_doubt"][:TROUBLED_SHOWN]:
+        say(f"{shown(one['dish'])}: last scan in doubt: {', '.join(one['doubts'])}")
+    if len(document["dishes_in_doubt"]) > TROUBLED_SHOWN:
+        more = len(document["dishes_in_doubt"]) - TROUBLED_SHOWN
+        say(f"and the last scans of {_several(more, 'other dish', 'other dishes')}; see: dishes")
     out.print(
         f"open alerts: {document['alerts_open']}; messages waiting: {document['outbox_pending']}, "
         f"given up: {document['outbox_failed']}"

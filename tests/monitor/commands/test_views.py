@@ -239,6 +239,17 @@ def test_history_and_dishes_as_json_say_how_far_a_reading_may_be_trusted(state, 
     assert dish["last"] == found[-1]
 
 
+def test_status_names_the_dishes_whose_last_scan_is_in_doubt(state, tmp_path):
+    earlier = with_doubt(state, tmp_path / "earlier", STRANGE, SURE)
+    assert call("status", "--json", "--state", earlier).document["dishes_in_doubt"] == []
+    last = with_doubt(state, tmp_path / "last", SURE, STRANGE)
+    why = ["unlike the images the model has learnt from", "cells cannot be told apart here"]
+    found = call("status", "--json", "--state", last).document["dishes_in_doubt"]
+    assert found == [{"dish": "dish-07", "doubts": why}]
+    said = call("status", "--state", last).err
+    assert f"dish-07: last scan in doubt: {', '.join(why)}\n" in said
+
+
 def test_history_as_csv_has_the_interval_as_two_numbers(state, tmp_path):
     copy = with_doubt(state, tmp_path / "copy", SURE, STRANGE)
     answer = call("history", "dish-07", "--format", "csv", "--state", copy)
