@@ -30,22 +30,27 @@ class Family:
     kinds : (N,) int16, number of each one's kind
     near, left : up to which distance from the k-th nearest, and with how much left outside the
         family's directions, an image belongs to it
+    mixture, entropy : of a `MapReading`, up to which an image like these is read clearly
     """
 
     vectors: NDArray[np.float16]
     kinds: NDArray[np.int16]
     near: float
     left: float
+    mixture: float
+    entropy: float
 
 
 @dataclass(frozen=True)
 class Place:
     """Where an image lies.
 
-    kind : number of the kind that most of the k nearest are of, in the family it is nearer to
+    family : that it is least strange to
+    kind : number of the kind that most of its k nearest there are of
     strangeness : 1 at that family's limits; above it the image is unfamiliar
     """
 
+    family: Family
     kind: int
     strangeness: float
 
@@ -65,7 +70,7 @@ class Bank:
             far, kind = nearest(vector, family.vectors, family.kinds, self.neighbours)
             left = span.left_of(vector)
             strangeness = max(far / max(family.near, LEAST), left / max(family.left, LEAST))
-            places.append(Place(kind, strangeness))
+            places.append(Place(family, kind, strangeness))
         return min(places, key=lambda one: one.strangeness)
 
 

@@ -17,14 +17,19 @@ from scipy.optimize import nnls
 from model.doubt.bank import NEIGHBOURS, Bank, Family, Span, nearest, upper
 from model.doubt.features import Vector
 from model.doubt.interval import LEAST_GROUPS, conformal_factor
-from model.doubt.judge import Hardness, Judge, KindFacts, Limits
+from model.doubt.judge import Hardness, Judge, KindFacts
 from model.doubt.reading import MapReading
 
 NEAR_SHARE: Final = 0.97
 LEFT_SHARE: Final = 0.93
 """Shares of images of groups that were not learnt from that lie within a family's limits."""
 CLEAR_SHARE: Final = 0.95
-"""Share of images read rightly whose reading counts as clear."""
+CLEAR_SHARE_DRAWN: Final = 0.88
+"""Shares of images read rightly whose reading counts as clear: real ones, and simulated ones. What
+a microscope took that is like simulated images alone is trusted less easily."""
+LEAST_MIXTURE: Final = 0.03
+LEAST_ENTROPY: Final = 0.2
+"""Below these an image is read clearly, however clearly others of its family are."""
 RIGHT: Final = 0.05
 """Largest error of the fraction that counts as right."""
 WRONG: Final = 0.2
@@ -70,32 +75,36 @@ def fit_judge(observed: Sequence[Observed], simulated: str) -> Judge:
     if not names:
         raise ValueError("nothing that the network learnt from was observed")
     families = list(dict.fromkeys(one.family for one in learnt))
-    bank = Bank([_family(name, learnt, held, names) for name in families])
+    bank = Bank(
+        [
+            _family(
+                [one for one in learnt if one.family == name],
+                [one for one in held if one.family == name],
+                names,
+                CLEAR_SHARE_DRAWN if name == simulated else CLEAR_SHARE,
+            )
+            for name in families
+        ]
+    )
     drawn = [one for one in held if one.family == simulated and one.read.fraction is not None]
     hardness = _hardness(drawn[::2])
     others = [one for one in held if one.family != simulated]
     kinds = _kinds(names, [*drawn[1::2], *others], simulated, hardness)
-    return Judge(
-        bank,
-        kinds,
-        Limits(
-            _clear([one.read.mixture for one in held], held),
-            _clear([one.read.entropy for one in held], held),
-            hardness,
-        ),
-    )
+    return Judge(bank, kinds, hardness)
 
 
 def _family(
-    name: str, learnt: Sequence[Observed], held: Sequence[Observed], names: Sequence[str]
+    own: Sequence[Observed], others: Sequence[Observed], names: Sequence[str], clear: float
 ) -> Family:
-    """Its images, and limits by images of groups that are not among them."""
-    own = [one for one in learnt if one.family == name]
+    """Its images, and limits by images of groups that are not among them.
+
+    own, others : of this family, learnt from and not
+    clear : share of the others read rightly that count as read clearly
+    """
     rows = _rows(own)
     kinds = np.array([names.index(one.kind) for one in own], dtype=np.int16)
     near, left = [], []
     span = Span(rows)
-    others = [one for one in held if one.family == name]
     for one in others:
         near.append(nearest(one.vector, rows, kinds)[0])
         left.append(span.left_of(one.vector))
@@ -105,7 +114,20 @@ def _family(
             for place in apart:
                 near.append(nearest(rows[place], kept, kinds[rest])[0])
                 left.append(span.left_of(rows[place]))
-    return Family(rows, kinds, upper(near, NEAR_SHARE), upper(left, LEFT_SHARE))
+    right = [one.read for one in others if one.error is not None and one.error < RIGHT]
+    return Family(
+        rows,
+        kinds,
+        near=upper(near, NEAR_SHARE),
+        left=upper(left, LEFT_SHARE),
+        mixture=_limit([read.mixture for read in right], clear, LEAST_MIXTURE),
+        entropy=_limit([read.entropy for read in right], clear, LEAST_ENTROPY),
+    )
+
+
+def _limit(values: Sequence[float], share: float, least: float) -> float:
+    """1, which nothing exceeds, where nothing was read rightly."""
+    return max(upper(values, share), least) if values else 1.0
 
 
 def _rows(some: Sequence[Observed]) -> NDArray[np.float16]:
@@ -145,6 +167,8 @@ def _kinds(
     Too few groups, or all with one and the same truth, calibrate nothing: dishes that are healthy
     say nothing of how far off the fraction of one is that differentiates. Then the factor of the
     simulated images is used, or the largest score of the kind's own images if that is larger.
+    Simulated images themselves are never called calibrated: whatever a microscope took that looks
+    like them was not drawn from them.
     """
     drawn = _scores([one for one in held if one.family == simulated], hardness)
     general = conformal_factor(drawn)
@@ -154,9 +178,12 @@ def _kinds(
         scores = _scores(own, hardness)
         truths = [one.truth for one in own if one.truth is not None]
         varied = bool(truths) and max(truths) - min(truths) > TRUTHS_VARY
-        factor = conformal_factor(scores) if varied else None
+        drawn_kind = any(one.family == simulated for one in own)
+        factor = conformal_factor(scores) if varied and not drawn_kind else None
         calibrated = factor is not None and len(scores) >= LEAST_GROUPS
-        if not calibrated and general is not None:
+        if drawn_kind:
+            factor = general
+        elif not calibrated and general is not None:
             factor = max([general, *(score for some in scores.values() for score in some)])
         shown = None if factor is None else round(factor, 6)
         facts.append(KindFacts(name, len(scores), shown, calibrated))
@@ -170,19 +197,3 @@ def _scores(some: Sequence[Observed], hardness: Hardness) -> Mapping[str, list[f
         if one.error is not None and one.read.fraction is not None:
             scores.setdefault(one.group, []).append(one.error / hardness.of(one.read))
     return scores
-
-
-def _clear(values: Sequence[float], held: Sequence[Observed]) -> float:
-    """Below which most images lie that were read rightly; each family has an equal say."""
-    right = [
-        (value, one.family)
-        for value, one in zip(values, held, strict=True)
-        if one.error is not None and one.error < RIGHT
-    ]
-    families = [family for _, family in right]
-    reached = 0.0
-    for value, family in sorted(right):
-        reached += 1 / (families.count(family) * len(set(families)))
-        if reached >= CLEAR_SHARE - 1e-9:
-            return round(value, 6)
-    return 1.0

@@ -61,29 +61,16 @@ class Hardness:
     def of(self, read: MapReading) -> float:
         return self.base + self.by_mixture * read.mixture + self.by_entropy * read.entropy
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Above which an image is in doubt.
-
-    mixture, entropy : of a `MapReading`
-    """
-
-    mixture: float
-    entropy: float
-    hardness: Hardness
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Limits:
+    def from_json(cls, values: Mapping[str, Any]) -> Hardness:
         """Raises KeyError, TypeError or ValueError for what is none."""
-        parts = values["hardness"]
-        hardness = Hardness(*(number(parts[key]) for key in ("base", "by_mixture", "by_entropy")))
-        if hardness.base <= 0 or min(hardness.by_mixture, hardness.by_entropy) < 0:
-            raise ValueError(f"{hardness} is no hardness")
-        return cls(number(values["mixture"]), number(values["entropy"]), hardness)
+        found = cls(*(number(values[key]) for key in ("base", "by_mixture", "by_entropy")))
+        if found.base <= 0 or min(found.by_mixture, found.by_entropy) < 0:
+            raise ValueError(f"{found} is no hardness")
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +79,7 @@ class Judge:
 
     bank: Bank
     kinds: tuple[KindFacts, ...]
-    limits: Limits
+    hardness: Hardness
 
     def doubt_of(self, vector: Vector | None, read: MapReading) -> Doubt:
         """vector : of the image; None where it shows nothing of the vessel"""
@@ -103,7 +90,7 @@ class Judge:
         reasons = []
         if not known:
             reasons.append(DoubtReason.UNFAMILIAR)
-        if read.mixture > self.limits.mixture or read.entropy > self.limits.entropy:
+        if read.mixture > place.family.mixture or read.entropy > place.family.entropy:
             reasons.append(DoubtReason.UNCLEAR)
         kind = self.kinds[place.kind] if known else None
         return Doubt(
@@ -119,7 +106,7 @@ class Judge:
             return None
         if kind is None or kind.factor is None:
             return ANYTHING
-        return interval_about(read.fraction, kind.factor * self.limits.hardness.of(read))
+        return interval_about(read.fraction, kind.factor * self.hardness.of(read))
 
 
 def number(value: object) -> float:

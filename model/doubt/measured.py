@@ -78,11 +78,11 @@ def risk_by_coverage(judge: Judge, observed: Sequence[Observed]) -> list[tuple[f
 
 def strength_of(judge: Judge, one: Observed) -> float:
     """How strong the doubt about an image is; above 1 it is in doubt."""
-    limits = judge.limits
+    place = judge.bank.place(one.vector)
     return max(
-        judge.bank.place(one.vector).strangeness,
-        one.read.mixture / max(limits.mixture, 1e-9),
-        one.read.entropy / max(limits.entropy, 1e-9),
+        place.strangeness,
+        one.read.mixture / max(place.family.mixture, 1e-9),
+        one.read.entropy / max(place.family.entropy, 1e-9),
     )
 
 

@@ -16,13 +16,14 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from model.doubt.bank import Bank, Family
-from model.doubt.judge import Judge, KindFacts, Limits, number, whole
+from model.doubt.judge import Hardness, Judge, KindFacts, number, whole
 
 DOUBT: Final = "doubt.safetensors"
 LARGEST_BYTES: Final = 32 << 20
 MOST_KINDS: Final = 100
 MOST_FAMILIES: Final = 10
 MOST_ROWS: Final = 4000
+FAMILY_LIMITS: Final = ("near", "left", "mixture", "entropy")
 
 
 def packed(judge: Judge) -> tuple[bytes, dict[str, Any]]:
@@ -35,9 +36,11 @@ def packed(judge: Judge) -> tuple[bytes, dict[str, Any]]:
     return content, {
         "sha256": hashlib.sha256(content).hexdigest(),
         "neighbours": judge.bank.neighbours,
-        "families": [{"near": one.near, "left": one.left} for one in judge.bank.families],
+        "families": [
+            {key: getattr(one, key) for key in FAMILY_LIMITS} for one in judge.bank.families
+        ],
         "kinds": [kind.to_json() for kind in judge.kinds],
-        "limits": judge.limits.to_json(),
+        "hardness": judge.hardness.to_json(),
     }
 
 
@@ -64,12 +67,12 @@ def judge_of(values: Mapping[str, Any], path: Path, length: int) -> Judge:
             for place, one in enumerate(values["families"])
         ]
         neighbours = whole(values["neighbours"])
-        limits = Limits.from_json(values["limits"])
+        hardness = Hardness.from_json(values["hardness"])
     except (SafetensorError, KeyError, TypeError, AttributeError) as problem:
         raise ValueError(f"not complete: {str(problem)[:80]}") from problem
     if not neighbours:
         raise ValueError("no neighbour is asked for")
-    return Judge(Bank(families, neighbours), kinds, limits)
+    return Judge(Bank(families, neighbours), kinds, hardness)
 
 
 def _family(
@@ -90,4 +93,4 @@ def _family(
         raise ValueError("a vector is of a kind that is not named")
     if not np.isfinite(vectors).all():
         raise ValueError("a vector holds what is not a number")
-    return Family(vectors, numbers, number(values["near"]), number(values["left"]))
+    return Family(vectors, numbers, **{key: number(values[key]) for key in FAMILY_LIMITS})

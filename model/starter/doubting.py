@@ -20,7 +20,7 @@ from model.checkpoint import Manifest, Model, load_model, save_model
 from model.classes import UNKNOWN
 from model.doubt.fit import Observed, fit_judge
 from model.doubt.judge import Judge
-from model.doubt.measured import as_markdown, doubt_table
+from model.doubt.measured import as_markdown, doubt_table, risk_by_coverage
 from model.manifest import CARD
 from model.metrics import differentiated_fraction
 from model.pmf_segmenter import PmfSegmenter
@@ -50,6 +50,20 @@ class Doubting:
     judge: Judge
     table: dict[str, dict[str, Any]]
     held: tuple[Observed, ...]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """For the manifest: the table, and by family the mean error of the surest images."""
+        curves = {
+            family: [
+                [round(share, 4), round(risk, 5)]
+                for share, risk in risk_by_coverage(
+                    self.judge, [one for one in self.held if one.family == family]
+                )
+            ]
+            for family in dict.fromkeys(one.family for one in self.held)
+        }
+        return {"doubt": self.table, "doubt_curves": curves}
 
 
 def doubting_of(
@@ -146,7 +160,7 @@ def calibrate(folder: Path, real: Path | None, tell: Callable[[str], None] = say
     """
     model = load_model(folder)
     found = doubting_of(model, real)
-    scores = {**model.manifest.scores, "doubt": found.table}
+    scores = {**model.manifest.scores, **found.scores}
     manifest = Manifest(**{**vars(model.manifest), "scores": scores})
     card = (folder / CARD).read_text(encoding="utf-8")
     text = with_section(card, found.table)

@@ -218,7 +218,7 @@ def publish(
     scores = measure(PmfSegmenter(bare), real, extent)
     say("how far it may be trusted")
     doubting = doubting_of(bare, real, extent.known, extent.judged)
-    scores["doubt"] = doubting.table
+    scores |= doubting.scores
     manifest = replace(bare.manifest, training=facts, scores=scores)
     text = with_section(card(manifest), doubting.table)
     return save_model(out, Model(trained, manifest, doubting.judge), text)

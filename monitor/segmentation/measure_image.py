@@ -87,7 +87,8 @@ class MeasuredImage:
     @property
     def doubt(self) -> Doubt:
         """How far the network's reading may be trusted; without an interval where the label map
-        has no cells.
+        has no cells. The interval always holds the label map's own fraction, which is counted on a
+        finer grid than the model's.
         """
         found, reasons = self.segmentation.doubt, _reasons(self.segmentation)
         if self.on_feeders:
@@ -95,10 +96,18 @@ class MeasuredImage:
             return Doubt(reasons)
         return Doubt(
             reasons=reasons,
-            interval=found.interval if self.areas.cells_px else None,
+            interval=_about(found.interval, self.areas.differentiated_fraction),
             kind=found.kind,
             calibrated=found.calibrated,
         )
+
+
+def _about(
+    interval: tuple[float, float] | None, fraction: float | None
+) -> tuple[float, float] | None:
+    if interval is None or fraction is None:
+        return None
+    return min(interval[0], fraction), max(interval[1], fraction)
 
 
 @dataclass(frozen=True)

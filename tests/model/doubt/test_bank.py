@@ -27,8 +27,8 @@ def bank(order: np.ndarray | None = None) -> Bank:
     rows, kinds = alike(0, 40, 0), np.repeat([0, 1], 20).astype(np.int16)
     if order is not None:
         rows, kinds = rows[order], kinds[order]
-    other = Family(alike(1, 30, 1), np.full(30, 2, dtype=np.int16), 0.3, 0.03)
-    return Bank([Family(rows, kinds, 0.3, 0.03), other])
+    other = Family(alike(1, 30, 1), np.full(30, 2, dtype=np.int16), 0.3, 0.03, 0.1, 0.5)
+    return Bank([Family(rows, kinds, 0.3, 0.03, 0.1, 0.5), other])
 
 
 def test_what_was_learnt_from_is_familiar_and_what_is_like_it() -> None:

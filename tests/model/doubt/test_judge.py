@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from model.checkpoint import Model, load_model, save_model
+from model.doubt.bank import Bank
 from model.doubt.fit import Observed, fit_judge
-from model.doubt.judge import ANYTHING, Hardness, Judge, KindFacts, Limits
+from model.doubt.judge import ANYTHING, Hardness, Judge, KindFacts
 from model.doubt.measured import doubt_table, risk_by_coverage
 from model.doubt.reading import MapReading
 from model.manifest import MANIFEST, ModelError
@@ -109,8 +110,9 @@ def known_vector() -> np.ndarray:
 
 def judged(read: MapReading, **facts: object) -> Doubt:
     kind = KindFacts("fine grain", 12, 2.0, calibrated=True)
-    limits = Limits(0.1, 0.5, Hardness(0.01, 1.0, 0.0))
-    return Judge(JUDGE.bank, (replace(kind, **facts),), limits).doubt_of(known_vector(), read)
+    bank = Bank([replace(JUDGE.bank.families[0], mixture=0.1, entropy=0.5)])
+    judge = Judge(bank, (replace(kind, **facts),), Hardness(0.01, 1.0, 0.0))
+    return judge.doubt_of(known_vector(), read)
 
 
 def test_the_harder_an_image_looks_the_wider_its_interval() -> None:
@@ -141,7 +143,7 @@ def test_a_kind_of_which_nothing_finite_is_known_may_be_anything() -> None:
 
 def test_the_same_observations_give_the_same_judge() -> None:
     again = fit_judge(observed(PmfSegmenter(bare_model())), "drawn")
-    assert (again.kinds, again.limits) == (JUDGE.kinds, JUDGE.limits)
+    assert (again.kinds, again.hardness) == (JUDGE.kinds, JUDGE.hardness)
     np.testing.assert_array_equal(again.bank.families[0].vectors, JUDGE.bank.families[0].vectors)
 
 
@@ -149,7 +151,7 @@ def spread(seen: list[Observed]) -> list[Observed]:
     """The same with truths that differ from dish to dish, a little off what was found."""
     reads = [replace(one.read, fraction=place / len(seen)) for place, one in enumerate(seen)]
     return [
-        replace(one, read=read, truth=(read.fraction or 0) + 0.001)
+        replace(one, family="real", read=read, truth=(read.fraction or 0) + 0.001)
         for one, read in zip(seen, reads, strict=True)
     ]
 
@@ -161,13 +163,21 @@ def kind_of(seen: list[Observed]) -> KindFacts:
 def test_a_kind_is_calibrated_on_nine_dishes_and_more() -> None:
     seen = spread(observed(PmfSegmenter(bare_model())))
     assert kind_of(seen).calibrated
-    few = [one for one in seen if one.learnt or int(one.group.split()[1]) < 24 + 16]
-    assert not kind_of(few).calibrated  # half of sixteen calibrate, the others say what is hard
+    few = [one for one in seen if one.learnt or int(one.group.split()[1]) < 24 + 8]
+    assert not kind_of(few).calibrated
+    assert kind_of(few).factor is None
+
+
+def test_drawn_images_calibrate_no_microscope() -> None:
+    """What a microscope took that looks like them was not drawn from them."""
+    seen = [replace(one, family="drawn") for one in spread(observed(PmfSegmenter(bare_model())))]
+    assert not kind_of(seen).calibrated
+    assert kind_of(seen).factor is not None
 
 
 def test_healthy_dishes_alone_calibrate_nothing() -> None:
     """They do not tell how far off the fraction is of a dish that differentiates."""
-    seen = [replace(one, truth=0.0) for one in observed(PmfSegmenter(bare_model()))]
+    seen = [replace(one, family="real", truth=0.0) for one in observed(PmfSegmenter(bare_model()))]
     assert not kind_of(seen).calibrated
 
 
@@ -205,8 +215,7 @@ def test_a_judge_is_part_of_what_a_model_is(tmp_path) -> None:
     plain = save_model(tmp_path / "plain", model, "")
     assert plain.doubt is None
     with_judge = save_model(tmp_path / "m", Model(model.network, model.manifest, JUDGE), "")
-    limits = replace(JUDGE.limits, mixture=0.2)
-    other = Judge(JUDGE.bank, JUDGE.kinds, limits)
+    other = Judge(JUDGE.bank, JUDGE.kinds, replace(JUDGE.hardness, base=0.5))
     others = save_model(tmp_path / "o", Model(model.network, model.manifest, other), "")
     assert len({plain.sha256, with_judge.sha256, others.sha256}) == 3
 

@@ -235,7 +235,7 @@ def test_an_assumed_pixel_size_is_for_drawing_alone():
 
 
 class DoubtingSegmenter(StandInSegmenter):
-    """Calls everything differentiated, and doubts it."""
+    """Calls everything differentiated, and doubts it; its interval is that of a coarser grid."""
 
     doubt = Doubt((DoubtReason.UNFAMILIAR,), (0.2, 0.9), "plates", calibrated=True)
     surest = 2
@@ -259,10 +259,17 @@ def test_what_the_model_doubts_comes_with_the_measurement_and_over_to_another_pr
         request(path, tmp_path / "state", NamedParts("dish", "dish-time")),
     )
     assert measured.doubt == culture.Doubt(
-        (culture.DoubtReason.UNFAMILIAR,), (0.2, 0.9), "plates", calibrated=True
+        (culture.DoubtReason.UNFAMILIAR,), (0.2, 1.0), "plates", calibrated=True
     )
     assert measured.doubt.in_doubt
     assert pickle.loads(pickle.dumps(measured)) == measured
+
+
+def test_the_interval_holds_the_fraction_that_is_told_beside_it():
+    """The network counts blocks, a measurement pixels: "100 % (20 to 90 %)" would be nonsense."""
+    found = measured_image(picture(), segmenter=DoubtingSegmenter())
+    assert found.areas.differentiated_fraction == 1.0
+    assert found.doubt.interval == (0.2, 1.0)
 
 
 def test_where_nothing_is_known_nothing_is_doubted():
