@@ -14,7 +14,7 @@ import torch
 from model.checkpoint import Manifest, Model, save_model
 from model.finetune import train as fine_tune
 from model.network import PmfCNN, PmfCNNConfig
-from tests.model.test_finetune import QUICK, practised, two_textures
+from tests.model.test_finetune import BOLD, practised, two_textures
 from tests.model.test_finetune import SMALL as LARGER
 from tests.monitor.commands.calls import DONE, FAILED, MISUSED, call
 
@@ -94,7 +94,7 @@ def test_training_that_does_not_help_writes_nothing_and_says_so(
     save_model(blank, Model(PmfCNN(LARGER), Manifest("blank", LARGER, 2.5)), "")
     base = tmp_path / "base"
     fields = [two_textures(seed, 208) for seed in range(3)]
-    options = {"settings": QUICK, "rehearsal": practised, "kinds": dict}
+    options = {"settings": BOLD, "rehearsal": practised, "kinds": dict}
     fine_tune(fields[:2], base, base=blank, steps=50, seed=1, **options)  # type: ignore[arg-type]
     before = {path.name: path.read_bytes() for path in base.iterdir()}
     data = tmp_path / "lab"
