@@ -29,8 +29,10 @@ _Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two are l
 MARGIN_PX: Final = 4
 """Left round each item: smoothed edges, and what JPEG smears round them."""
 
+BAND_PIXELS: Final = 24_000_000
+"""Of larger pictures a part is looked at after the other."""
+
 _SAMPLES: Final = 400_000
-_BAND_PIXELS: Final = 24_000_000
 _OVERLAP_ROWS: Final = 600
 
 
@@ -71,14 +73,48 @@ class BurntIn:
                 found[max(0, first - top) : max(0, last - top), left:right] = True
         return found
 
+    @property
+    def area_px(self) -> int:
+        """Pixels that it covers; items may overlap."""
+        strips = in_strips(*self.shape, BAND_PIXELS)
+        return sum(int(np.count_nonzero(self.rows(*strip))) for strip in strips)
+
+
+class Imaged:
+    """What of a picture counts: inside the vessel, and nothing burnt in.
+
+    inside : False outside the vessel; None where all of the picture lies inside
+    """
+
+    dtype = np.dtype(np.bool_)
+
+    def __init__(self, inside: Rows | None, burnt_in: BurntIn) -> None:
+        self.shape = burnt_in.shape
+        self._inside, self._burnt_in = inside, burnt_in
+
+    def rows(self, top: int, bottom: int) -> _Mask:
+        """Rows ``top`` to ``bottom``: (bottom - top, W)."""
+        free = ~self._burnt_in.rows(top, bottom)
+        return free if self._inside is None else free & self._inside.rows(top, bottom)
+
+
+def imaged(inside: NDArray[np.bool_] | Rows | None, burnt_in: BurntIn | None) -> Rows | None:
+    """The mask of what counts; as it was where nothing is burnt in."""
+    mask = None if inside is None else as_rows(inside)
+    return mask if burnt_in is None else Imaged(mask, burnt_in)
+
 
 def find_burnt_in(
-    image: _Pixels | Rows, inside: NDArray[np.bool_] | Rows | None = None
+    image: _Pixels | Rows,
+    inside: NDArray[np.bool_] | Rows | None = None,
+    *,
+    band_pixels: int = BAND_PIXELS,
 ) -> BurntIn | None:
     """All that was burnt into a picture; None where that is nothing.
 
     image : (H, W) grey, any real dtype; rows are read a few at a time
     inside : (H, W) bool, False outside the vessel: nothing is looked for there
+    band_pixels : larger pictures are gone through in bands of so many pixels that overlap
     """
     picture, mask = as_rows(image), None if inside is None else as_rows(inside)
     height, width = picture.shape
@@ -88,7 +124,7 @@ def find_burnt_in(
     if sample.size == 0 or sample.min() == sample.max():
         return None
     found: list[Item] = []
-    for top, bottom in _bands(height, width):
+    for top, bottom in _bands(height, width, band_pixels):
         pixels = picture.rows(top, bottom)
         within = None if mask is None else mask.rows(top, bottom)
         scene = _Scene(pixels, within, sample, is_first=top == 0, is_last=bottom == height)
@@ -104,15 +140,15 @@ def _sample(picture: Rows, mask: Rows | None) -> _Pixels:
     height, width = picture.shape
     step = max(1, math.isqrt(height * width // _SAMPLES))
     found = []
-    for top, bottom in in_strips(height, width, _BAND_PIXELS, step):
+    for top, bottom in in_strips(height, width, BAND_PIXELS, step):
         some = picture.rows(top, bottom)[::step, ::step]
         found.append(some.ravel() if mask is None else some[mask.rows(top, bottom)[::step, ::step]])
     return np.concatenate(found)
 
 
-def _bands(height: int, width: int) -> list[tuple[int, int]]:
+def _bands(height: int, width: int, pixels: int) -> list[tuple[int, int]]:
     """(top, bottom) of parts of a picture that overlap by more than an item is high."""
-    step = max(2 * _OVERLAP_ROWS, _BAND_PIXELS // width)
+    step = max(_OVERLAP_ROWS, pixels // width)
     if height <= step + _OVERLAP_ROWS:
         return [(0, height)]
     return [(top, min(height, top + step + _OVERLAP_ROWS)) for top in range(0, height, step)]
@@ -307,7 +343,8 @@ def _stands_out(scene: _Scene, box: _Box, ink: float) -> float | None:
 
 def _bars(scene: _Scene, ink: _Ink) -> list[_Found]:
     """Filled rectangles along rows or columns, much longer than thick."""
-    length = int(np.clip(0.025 * min(scene.shape), 12, 24))
+    # Odd: OpenCV shifts what it opens by an even one.
+    length = 2 * int(np.clip(0.0125 * min(scene.shape), 6, 12)) + 1
     found = []
     for kernel in ((1, length), (length, 1)):
         runs = cv2.morphologyEx(ink.mask, cv2.MORPH_OPEN, np.ones(kernel, np.uint8))
@@ -515,18 +552,31 @@ def _line_box(stats: NDArray[np.int64], members: NDArray[np.intp], tall: float) 
 def _is_drawn(
     numbers: NDArray[np.int32], stats: NDArray[np.int64], members: NDArray[np.intp], tall: float
 ) -> bool:
-    """Whether pieces are drawn by strokes: none is a blob, and few of them are solid."""
-    solid = 0
+    """Whether pieces are drawn by strokes: none is a blob, few are solid, and few are round, as
+    cells are that float.
+    """
+    solid = round_ones = 0
     for number in members:
         top, left, bottom, right = _box_of(stats[number])
         own = np.pad((numbers[top:bottom, left:right] == number).astype(np.uint8), 1)
         depth = float(cv2.distanceTransform(own, cv2.DIST_L2, 3).max())
         if 2 * depth > 0.5 * tall:
             return False
-        outlines, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        hull = cv2.convexHull(np.concatenate(outlines))
-        solid += float(stats[number, 4]) > 0.85 * (cv2.contourArea(hull) + len(hull))
-    return solid <= 0.5 * len(members)
+        outline = _outline(own)
+        hull = cv2.convexHull(outline)
+        around = cv2.contourArea(hull)
+        solid += float(stats[number, 4]) > 0.85 * (around + len(hull))
+        even = 0.85 < (bottom - top) / (right - left) < 1.18
+        # A circle's hull fills pi / 4 of its box, less half a pixel along its outline.
+        fills = around / max(1, (bottom - top - 1) * (right - left - 1))
+        round_ones += even and 0.68 < fills < 0.9
+    return solid <= 0.5 * len(members) and round_ones <= 0.5 * len(members)
+
+
+def _outline(own: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The outer outline of a piece, (N, 1, 2) of (column, row)."""
+    outlines, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(max(outlines, key=len), np.int32)
 
 
 def _stands_alone(mask: NDArray[np.uint8], box: _Box, tall: float) -> bool:
@@ -664,7 +714,6 @@ def _is_drawn_in(scene: _Scene, piece: _Mask, box: _Box, ink: _Found) -> bool:
     exact = np.abs(scene.pixels[place].astype(np.float32) - np.float32(ink.ink))
     if float(np.mean(exact[piece[place]] <= 0.08 * ink.contrast)) < 0.6:
         return False
-    outlines, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(outlines, key=len)
+    outline = _outline(own)
     hull = cv2.convexHull(outline)
     return cv2.contourArea(outline) < 0.75 * cv2.contourArea(hull)

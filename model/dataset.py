@@ -29,6 +29,7 @@ from model.annotations import (
     read_annotations,
     read_class_names,
 )
+from model.burnt_in import find_burnt_in, imaged
 from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.label_meaning import MapFacts, facts_of, questions
 from model.labelled_files import (
@@ -270,9 +271,12 @@ def _one_labelled(
         label = filled(label, (read.grey.shape[0], read.grey.shape[1]), says, path or picture)
     if label is None:
         raise AssertionError(f"{picture}: nothing is said of it")
-    if read.inside is not None:
-        label[~read.inside] = UNKNOWN
-    return LabelledImage(picture.name, read.grey, label, read.pixel_size_um, read.inside), facts
+    # What is burnt in is no part of the culture, whatever the labels say of it.
+    mask = imaged(read.inside, find_burnt_in(read.grey, read.inside))
+    inside = None if mask is None else mask.rows(0, mask.shape[0])
+    if inside is not None:
+        label[~inside] = UNKNOWN
+    return LabelledImage(picture.name, read.grey, label, read.pixel_size_um, inside), facts
 
 
 def _ask_about_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -76,8 +77,8 @@ def segment(
     """Segment images into undifferentiated, differentiated and background.
 
     Writes <stem>_labels.png (0 background, 1 undifferentiated, 2 differentiated, 255 outside the
-    vessel) and <stem>_overlay.png. Of images of more than 64 megapixels the first is a tiled TIFF;
-    the second is at most 4096 pixels wide or high.
+    vessel and under burnt-in scale bars or text) and <stem>_overlay.png. Of images of more than 64
+    megapixels the first is a tiled TIFF; the second is at most 4096 pixels wide or high.
 
     Images without a pixel size that were taken alike, going by their shapes and the objective in
     their names, are read at one scale.
@@ -263,6 +264,21 @@ def _numbers(found: MeasuredImage) -> dict[str, Any]:
         "differentiated_interval": None if doubt.interval is None else list(doubt.interval),
         "interval_calibrated": doubt.calibrated,
         "image_kind": doubt.kind,
+        "burnt_in": _burnt_in(found, um2),
+    }
+
+
+def _burnt_in(found: MeasuredImage, um2: float | None) -> dict[str, Any] | None:
+    """What was burnt into the image and is not counted; boxes are top, left, bottom, right."""
+    if found.burnt_in is None:
+        return None
+    area = found.burnt_in.area_px
+    return {
+        "area_px": area,
+        "area_um2": None if um2 is None else area * um2,
+        "items": [
+            {"kind": item.kind, "box_row_column": list(item.box)} for item in found.burnt_in.items
+        ],
     }
 
 
@@ -312,6 +328,13 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
         say(
             f"{image.name}: the overlay is drawn at {document['overlay_scale']:.3f} of its size "
             f"({document['shape'][1]} pixels wide)"
+        )
+    if document["burnt_in"] is not None:
+        kinds = sorted({item["kind"] for item in document["burnt_in"]["items"]})
+        share = document["burnt_in"]["area_px"] / math.prod(document["shape"])
+        say(
+            f"{image.name}: {percent(share)} of the image is burnt in ({', '.join(kinds)}) and "
+            "counts as not imaged"
         )
     for why in document["doubts"]:
         say(f"{image.name}: in doubt: {REASON_WORDS.get(why, why)}")

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from model.burnt_in import BurntIn, find_burnt_in, imaged
 from model.classes import CellClass
 from model.predict import Segmentation, Segmenter
 from model.scale import segment_as
@@ -61,13 +62,14 @@ WHOLE_PIXELS = 16_000_000
 class MeasuredImage:
     """All that one image shows.
 
-    labels : (H, W) uint8 CellClass values, 255 outside the vessel
+    labels : (H, W) uint8 CellClass values, 255 outside the vessel and where something is burnt in
     components : the connected components that colonies and regions are taken from
     on_feeders : spread cells outside colonies were taken for a feeder layer
     overlay : encoded image with outlines, scale bar and legend
     overlay_width_px : its width; it is drawn at this share of the label map's width
     label_map : encoded label map; `label_maps.label_map_suffix` says as what
     at_scale : as of `FieldMeasurement`
+    burnt_in : scale bars, text and the like; None where there are none
     """
 
     segmentation: Segmentation
@@ -83,6 +85,7 @@ class MeasuredImage:
     label_map: bytes
     on_feeders: bool = False
     at_scale: AtScale | None = None
+    burnt_in: BurntIn | None = None
 
     @property
     def doubt(self) -> Doubt:
@@ -148,7 +151,8 @@ def measure_image(
     well = _well_of(image, named, shown)
     shape = as_rows(image.pixels).shape
     inside = well.inside_rows(shape) if well is not None else None
-    quality = _judged(image, inside, shown)
+    burnt_in = find_burnt_in(image.pixels, inside)
+    quality = _judged(image, inside, burnt_in, shown)
     size = pixel_size_of(
         image,
         named=named,
@@ -157,13 +161,14 @@ def measure_image(
         well=well,
         override_um=override_um,
     )
+    counted = imaged(inside, burnt_in)
     assumed = None
     if size.um is None:
-        assumed = assume_scale(segmenter, image.pixels, inside, name=shown, scales=scales)
+        assumed = assume_scale(segmenter, image.pixels, counted, name=shown, scales=scales)
     if assumed is None:
-        segmentation = segmenter.segment(image.pixels, size.um, inside=inside)
+        segmentation = segmenter.segment(image.pixels, size.um, inside=counted)
     else:
-        segmentation = segment_as(segmenter, image.pixels, assumed.um, inside)
+        segmentation = segment_as(segmenter, image.pixels, assumed.um, counted)
     size = size.or_assumed(segmentation.assumed_pixel_size_um)
     if min(shape) * (size.um or 0) < segmenter.window_um:
         # The model never saw a whole window of it; what it says there is a guess.
@@ -195,6 +200,7 @@ def measure_image(
         label_map=label_map,
         on_feeders=settings.feeder_layer,
         at_scale=None if assumed is None else assumed.at_scale,
+        burnt_in=burnt_in,
     )
 
 
@@ -219,9 +225,9 @@ def _well_of(image: Image, named: NamedParts | None, shown: str) -> RoundWell | 
     return well
 
 
-def _judged(image: Image, inside: Rows | None, shown: str) -> Quality:
+def _judged(image: Image, inside: Rows | None, burnt_in: BurntIn | None, shown: str) -> Quality:
     try:
-        return judge(image.pixels, inside)
+        return judge(image.pixels, inside, burnt_in)
     except CaptureError as problem:
         raise CaptureError(
             f"{shown}: {problem}", reason=problem.reason, transient=problem.transient

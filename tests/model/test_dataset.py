@@ -126,3 +126,18 @@ def test_what_training_says_of_half_known_pixels_is_no_value_of_a_label_map(
     Image.fromarray(values).save(tmp_path / "map.png")
     with pytest.raises(DataError, match=r"holds the value\(s\) 254"):
         read_labels(tmp_path / "map.png")
+
+
+def test_what_is_burnt_in_is_neither_learnt_nor_scored(tmp_path: Path) -> None:
+    """Whatever the labels say of it: a scale bar is no background."""
+    image = np.random.default_rng(0).normal(128, 12, (240, 320)).astype(np.uint8)
+    image[210:217, 190:300] = 255
+    write_pair(tmp_path, "bar", image, np.zeros((240, 320), np.uint8))
+    write_pair(tmp_path, "none", np.full_like(image, 128), np.ones((240, 320), np.uint8))
+    bar, none = read_folder(tmp_path)
+    assert (bar.labels[206:221, 186:304] == 255).all()
+    assert np.count_nonzero(bar.labels == 255) < 0.03 * bar.labels.size
+    assert bar.inside is not None
+    assert np.array_equal(bar.inside, bar.labels != 255)
+    assert none.inside is None
+    assert not (none.labels == 255).any()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from model.burnt_in import BurntIn, imaged
 from model.strips import Rows, as_rows, in_strips
 from monitor.errors import CaptureError
 
@@ -40,6 +41,7 @@ _BLOCK = 32
 _TILE = 256
 _TILES_A_SIDE = 3
 _FINE, _COARSE = 1.0, 3.0
+_PAINTED_FROM_PX = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Quality:
         an inverted picture has the opposite), noise (standard deviation of the camera's noise);
         clipped_dark, clipped_bright, flat (parts of the area at either end of the scale, and in
         regions of one exact value); blur_px (standard deviation of the blur of the strongest
-        edges; left out where no edge stands out of the noise)
+        edges; left out where no edge stands out of the noise); burnt_in (part of the picture that
+        scale bars, text and the like cover; left out where there are none)
     doubts : of "very-dark", "partly-saturated", "partly-black", "partly-flat", "out-of-focus"
     """
 
@@ -59,16 +62,23 @@ class Quality:
     doubts: tuple[str, ...]
 
 
-def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality:
+def judge(
+    pixels: _Pixels | Rows,
+    inside: _Mask | Rows | None = None,
+    burnt_in: BurntIn | None = None,
+) -> Quality:
     """Measure a capture; refuse it where no honest reading can come of it.
 
     pixels : (H, W) uint8, uint16 or float32
     inside : (H, W), what of it counts; None = everything
+    burnt_in : scale bars, text and the like: they count for nothing, and their edges do not make
+        a blurred picture sharp
     Raises CaptureError with reason constant, blank, black, saturated or noise. Its text does not
     name the file, which is not known here.
     """
     picture = as_rows(pixels)
-    mask = None if inside is None else as_rows(inside)
+    vessel = None if inside is None else as_rows(inside)
+    mask = imaged(vessel, burnt_in)
     sample = _sample(picture, mask)
     if sample.size == 0:
         _refuse("blank", "shows nothing of the vessel")
@@ -91,16 +101,20 @@ def judge(pixels: _Pixels | Rows, inside: _Mask | Rows | None = None) -> Quality
         _refuse("saturated", f"is saturated on {measures['clipped_bright']:.0%} of its area")
     if measures["clipped_dark"] > MAX_CLIPPED or high * scale <= DARKEST_LIGHT:
         _refuse("black", "is nearly black")
-    measures["flat"] = _flat(picture, mask, bottom, median)
+    last = picture.shape[0] if burnt_in is None else _first_of_last_strip(burnt_in)
+    band = _last_band(picture, last) if vessel is None else 0.0
+    measures["flat"] = _flat(picture, mask, bottom, median, band)
 
-    tiles = _tiles(picture, mask)
-    noise = _noise(tiles)
+    tiles = _tiles(picture, vessel, burnt_in)
+    noise = _noise([tile.pixels for tile in tiles])
     measures["noise"] = noise * scale
     if measures["noise"] > MAX_NOISE:
         _refuse("noise", "is nothing but noise, as if its data were damaged")
     blur_px = _blur_px(tiles, noise)
     if blur_px is not None:
         measures["blur_px"] = blur_px
+    if burnt_in is not None:
+        measures["burnt_in"] = burnt_in.area_px / math.prod(picture.shape)
     return Quality({name: round(value, 4) for name, value in measures.items()}, _doubts(measures))
 
 
@@ -179,8 +193,10 @@ def _top(dtype: np.dtype[Any], highest: float) -> float:
     return highest
 
 
-def _flat(picture: Rows, mask: Rows | None, bottom: float, median: float) -> float:
+def _flat(picture: Rows, mask: Rows | None, bottom: float, median: float, band: float) -> float:
     """Part of the area in blocks of one exact value; refuses what was never written.
+
+    band : part of the picture that its last rows take in one single value
 
     No camera is so quiet. Strong JPEG compression makes an even background flat too, but in many
     values, and a shadow or a reflex may lie beyond the scale; what was never written is zero with
@@ -210,7 +226,6 @@ def _flat(picture: Rows, mask: Rows | None, bottom: float, median: float) -> flo
     if zero > MAX_NEVER_WRITTEN and not _ends_sharply(picture, mask, bottom, median):
         zero = 0.0
     most = int(np.unique(flat_values, return_counts=True)[1].max(initial=0)) / total
-    band = _last_band(picture) if mask is None else 0.0
     never_written = max(zero, band)
     if never_written > MAX_NEVER_WRITTEN or most > MAX_ONE_VALUE:
         _refuse(
@@ -240,9 +255,20 @@ def _ends_sharply(picture: Rows, mask: Rows | None, value: float, median: float)
     return beside.size == 0 or float(np.median(beside)) - value > 0.25 * (median - value)
 
 
-def _last_band(picture: Rows) -> float:
-    """Part of the rows that end the picture in one single value."""
-    height, width = picture.shape
+def _first_of_last_strip(burnt_in: BurntIn) -> int:
+    """The row where a strip of facts begins that ends the picture; the height where none does."""
+    height, width = burnt_in.shape
+    strips = [
+        top
+        for top, left, bottom, right in (item.box for item in burnt_in.items)
+        if (left, bottom, right) == (0, height, width) and top > 0
+    ]
+    return min(strips, default=height)
+
+
+def _last_band(picture: Rows, height: int) -> float:
+    """Part of the first `height` rows that ends them in one single value."""
+    width = picture.shape[1]
     last = picture.rows(height - 1, height)[0]
     if (last != last[0]).any():
         return 0.0
@@ -253,25 +279,45 @@ def _last_band(picture: Rows) -> float:
     return 1.0
 
 
-def _tiles(picture: Rows, mask: Rows | None) -> list[npt.NDArray[np.float32]]:
-    """Up to nine tiles at full resolution, spread over what counts."""
+class _Tile(NamedTuple):
+    """A part of a picture at full resolution, painted over where something is burnt in.
+
+    hidden : (H, W) of 0 and 1, where it is painted over and near to that; None where nothing is
+    """
+
+    pixels: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.uint8] | None = None
+
+
+def _tiles(picture: Rows, mask: Rows | None, burnt_in: BurntIn | None) -> list[_Tile]:
+    """Up to nine tiles, spread over what counts."""
     first_row, last_row, first_column, last_column = 0, picture.shape[0], 0, picture.shape[1]
     if mask is not None:
         rows, columns = _extent(mask)
         first_row, last_row = int(rows[0]), int(rows[-1]) + 1
         first_column, last_column = int(columns[0]), int(columns[-1]) + 1
-    found: list[npt.NDArray[np.float32]] = []
-    partly: list[npt.NDArray[np.float32]] = []
+    found: list[_Tile] = []
+    partly: list[_Tile] = []
     for row in _starts(first_row, last_row):
         bottom = min(row + _TILE, last_row)
         band = picture.rows(row, bottom)
         within = None if mask is None else mask.rows(row, bottom)
+        burnt = None if burnt_in is None else burnt_in.rows(row, bottom).astype(np.uint8)
         for column in _starts(first_column, last_column):
             here = slice(column, min(column + _TILE, last_column))
-            tile = np.ascontiguousarray(band[:, here], dtype=np.float32)
+            tile = _Tile(np.ascontiguousarray(band[:, here], dtype=np.float32))
+            if burnt is not None and burnt[:, here].any():
+                tile = _painted(tile.pixels, np.ascontiguousarray(burnt[:, here]))
             whole = within is None or bool(within[:, here].all())
             (found if whole else partly).append(tile)
     return found or partly[len(partly) // 2 :][:1]
+
+
+def _painted(pixels: npt.NDArray[np.float32], burnt: npt.NDArray[np.uint8]) -> _Tile:
+    smooth = cv2.inpaint(pixels, burnt, _PAINTED_FROM_PX, cv2.INPAINT_TELEA)
+    side = 2 * _PAINTED_FROM_PX + 1
+    hidden = cv2.dilate(burnt, np.ones((side, side), np.uint8))
+    return _Tile(np.asarray(smooth, np.float32), np.asarray(hidden, np.uint8))
 
 
 def _extent(mask: Rows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -314,14 +360,14 @@ def _noise(tiles: list[npt.NDArray[np.float32]]) -> float:
     return float(np.mean(quietest)) / 0.6745 / 6.0
 
 
-def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None:
+def _blur_px(tiles: list[_Tile], noise: float) -> float | None:
     """Standard deviation of the blur of the strongest edges, in pixels.
 
     A step blurred by b has the slope 1 / sqrt(b^2 + s^2) when seen at scale s; the ratio of the
     slopes at two scales gives b (after Elder and Zucker 1998). Projecting the fine slope on the
     coarse one's direction lets the noise average out.
     """
-    tiles = [tile for tile in tiles if min(tile.shape) >= 16]
+    tiles = [tile for tile in tiles if min(tile.pixels.shape) >= 16]
     if not tiles:
         return None
     fine_slopes, coarse_slopes = (_slopes(tiles, scale) for scale in (_FINE, _COARSE))
@@ -340,17 +386,21 @@ def _blur_px(tiles: list[npt.NDArray[np.float32]], noise: float) -> float | None
     return math.sqrt(max(0.0, squared))
 
 
-def _slopes(tiles: list[npt.NDArray[np.float32]], scale: float) -> npt.NDArray[np.float32]:
-    """(2, N) across and down, at every second pixel of each tile, away from its border."""
+def _slopes(tiles: list[_Tile], scale: float) -> npt.NDArray[np.float32]:
+    """(2, N) across and down, at every second pixel of each tile, away from its border; 0 where it
+    is hidden.
+    """
     inner, before, after = slice(4, -4, 2), slice(3, -5, 2), slice(5, -3, 2)
-    counts = [math.prod(-(-(length - 8) // 2) for length in tile.shape) for tile in tiles]
+    counts = [math.prod(-(-(length - 8) // 2) for length in tile.shape) for tile, _ in tiles]
     found = np.empty((2, sum(counts)), np.float32)
     first = 0
-    for tile, count in zip(tiles, counts, strict=True):
+    for (tile, hidden), count in zip(tiles, counts, strict=True):
         smooth = cv2.GaussianBlur(tile, (0, 0), scale)
         place = slice(first, first + count)
         found[0, place] = (smooth[inner, after] - smooth[inner, before]).ravel()
         found[1, place] = (smooth[after, inner] - smooth[before, inner]).ravel()
+        if hidden is not None:
+            found[:, place][:, hidden[inner, inner].ravel() > 0] = 0
         first += count
     found *= np.float32(0.5)
     return found

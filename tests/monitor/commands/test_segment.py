@@ -119,6 +119,25 @@ def test_every_kind_of_image_gives_labels_an_overlay_and_numbers(name, grey, tmp
     check_files(tmp_path / "result", image.stem, answer.document)
 
 
+def test_a_burnt_in_bar_is_told_with_its_area_and_cut_out_of_the_label_map(grey, tmp_path):
+    bare = call("segment", write(tmp_path / "bare.png", grey), "--out", tmp_path, "--json")
+    assert bare.document["burnt_in"] is None
+    burnt = grey.copy()
+    burnt[-20:-14, -90:-15] = 255 if grey.dtype == np.uint8 else grey.max()
+    image = write(tmp_path / "bar.png", burnt)
+    answer = call("segment", image, "--out", tmp_path, "--json", "--pixel-size-um", "2")
+    found = answer.document["burnt_in"]
+    labels = check_files(tmp_path, "bar", answer.document)
+    assert [item["kind"] for item in found["items"]] == ["bar"]
+    assert found["area_px"] == np.count_nonzero(labels == 255)
+    assert found["area_um2"] == 4 * found["area_px"]
+    top, left, bottom, right = found["items"][0]["box_row_column"]
+    assert (labels[top:bottom, left:right] == 255).all()
+    shown = call("segment", image, "--out", tmp_path)
+    assert "burnt in (bar) and counts as not imaged" in shown.err
+    assert "burnt in" not in call("segment", tmp_path / "bare.png", "--out", tmp_path).err
+
+
 def test_the_same_picture_says_the_same_in_8_bit_16_bit_and_colour(grey, tmp_path):
     results = []
     for name in ("8-bit.tif", "16-bit.tif", "float.tif", "colour.png", "alpha.png"):

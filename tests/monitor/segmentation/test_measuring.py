@@ -287,3 +287,38 @@ def test_a_field_without_cells_can_be_in_doubt_but_has_no_interval():
 
 def test_every_reason_of_the_model_is_a_reason_of_the_field():
     assert [one.value for one in DoubtReason] == [one.value for one in culture.DoubtReason]
+
+
+def with_bar(pixels):
+    burnt = pixels.copy()
+    rows, columns = burnt.shape
+    burnt[rows - 40 : rows - 33, columns - 130 : columns - 20] = 255
+    return burnt
+
+
+def test_what_is_burnt_in_is_no_imaged_area():
+    """Its pixels show no culture: neither background nor cells."""
+    pixels = with_bar(colonies())
+    found = measured_image(picture(pixels))
+    assert found.burnt_in is not None
+    hidden = found.burnt_in.rows(0, pixels.shape[0])
+    assert np.array_equal(found.labels == 255, hidden)
+    assert found.areas.imaged_px == pixels.size - found.burnt_in.area_px
+    assert found.quality.measures["burnt_in"] == pytest.approx(hidden.mean(), abs=1e-4)
+
+
+def test_without_anything_burnt_in_nothing_is_masked_or_noted():
+    found = measured_image(picture())
+    assert found.burnt_in is None
+    assert found.segmentation.inside is None
+    assert "burnt_in" not in found.quality.measures
+
+
+def test_a_bar_in_a_whole_well_is_cut_out_besides_its_outside():
+    pixels = WELL.copy()
+    pixels[500:508, 400:520] = 255
+    found = measured_image(picture(pixels), named=WHOLE)
+    assert found.burnt_in is not None
+    assert (found.labels[496:512, 396:524] == 255).all()
+    assert (found.labels[540:560, 400:520] != 255).all()
+    assert (found.labels == 255).mean() > 0.4

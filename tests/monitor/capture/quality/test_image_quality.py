@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from model.burnt_in import find_burnt_in
 from monitor.capture.formats.reading import read_picture
 from monitor.capture.quality.image_quality import _Greys, judge
 from monitor.capture.quality.round_well import find_round_well
@@ -188,3 +189,49 @@ def test_real_fields_that_were_spoilt_are_caught():
         blurred = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 10)
         blurred = np.rint(blurred + chance.normal(0, 0.7, pixels.shape)).astype(np.uint8)
         assert judge(blurred).measures.get("blur_px", 20.0) > 4.0, path.name
+
+
+def bar_on(picture: np.ndarray) -> np.ndarray:
+    burnt = picture.copy()
+    rows, columns = burnt.shape
+    burnt[rows - 60 : rows - 50, columns - 200 : columns - 30] = 255
+    cv2.putText(burnt, "500 um", (columns - 190, rows - 70), cv2.FONT_HERSHEY_SIMPLEX, 1, 255, 3)
+    return burnt
+
+
+@pytest.mark.parametrize("shape", [(250, 250), (512, 512)])
+def test_the_sharp_edges_of_a_bar_do_not_make_a_blurred_picture_sharp(shape: tuple[int, int]):
+    blurred = cv2.GaussianBlur(colonies(shape), (0, 0), 10)
+    assert "out-of-focus" in judge(blurred).doubts
+    burnt = bar_on(blurred)
+    found = find_burnt_in(burnt)
+    assert found is not None
+    assert "out-of-focus" not in judge(burnt).doubts, "the bar alone is sharp"
+    assert "out-of-focus" in judge(burnt, None, found).doubts
+
+
+def test_measures_with_a_bar_are_those_without_it():
+    bare = colonies()
+    burnt = bar_on(bare)
+    without, with_it = judge(bare).measures, judge(burnt, None, find_burnt_in(burnt)).measures
+    assert with_it.pop("burnt_in") == pytest.approx(0.05, abs=0.04)
+    assert with_it == pytest.approx(without, abs=2.0)
+    assert with_it["clipped_bright"] == pytest.approx(without["clipped_bright"], abs=1e-3)
+
+
+@pytest.mark.parametrize("paper", [0, 255])
+def test_a_strip_of_facts_is_nothing_that_was_never_written(paper: int):
+    burnt = colonies()
+    burnt[-60:] = paper
+    cv2.putText(burnt[-60:], "10x Day 3", (20, 40), cv2.FONT_HERSHEY_SIMPLEX, 1, 255 - paper, 2)
+    assert judge(burnt, None, find_burnt_in(burnt)).doubts == ()
+
+
+def test_what_was_never_written_is_refused_beside_a_bar_too():
+    picture = half(colonies(), 0, 0.2)
+    picture[40:50, 40:200] = 255
+    found = find_burnt_in(picture)
+    assert found is not None
+    with pytest.raises(CaptureError) as refused:
+        judge(picture, None, found)
+    assert refused.value.reason == "blank"
