@@ -98,7 +98,7 @@ def test_a_bar_of_a_middle_grey_is_found_in_a_lossless_picture() -> None:
     bare = culture()
     for grey in (29, 179, 226):
         burnt = with_bar(bare, grey)
-        assert found_share(find_burnt_in(burnt), burnt != bare) > 0.9, grey
+        assert found_share(find_burnt_in(burnt), burnt != bare) > 0.85, grey
 
 
 def test_sixteen_bits_and_floats_are_searched_too() -> None:
