@@ -161,14 +161,9 @@ def measure_image(
         well=well,
         override_um=override_um,
     )
-    counted = imaged(inside, burnt_in)
-    assumed = None
-    if size.um is None:
-        assumed = assume_scale(segmenter, image.pixels, counted, name=shown, scales=scales)
-    if assumed is None:
-        segmentation = segmenter.segment(image.pixels, size.um, inside=counted)
-    else:
-        segmentation = segment_as(segmenter, image.pixels, assumed.um, counted)
+    segmentation, at_scale = _segmented(
+        segmenter, image, size, imaged(inside, burnt_in), shown, scales
+    )
     size = size.or_assumed(segmentation.assumed_pixel_size_um)
     if min(shape) * (size.um or 0) < segmenter.window_um:
         # The model never saw a whole window of it; what it says there is a guess.
@@ -199,9 +194,29 @@ def measure_image(
         overlay_width_px=overlay_width_px,
         label_map=label_map,
         on_feeders=settings.feeder_layer,
-        at_scale=None if assumed is None else assumed.at_scale,
+        at_scale=at_scale,
         burnt_in=burnt_in,
     )
+
+
+def _segmented(
+    segmenter: Segmenter,
+    image: Image,
+    size: PixelSize,
+    counted: Rows | None,
+    shown: str,
+    scales: Sequence[ScaleInUse],
+) -> tuple[Segmentation, AtScale | None]:
+    """What the model says, and at which scale where nothing says the pixel size.
+
+    counted : what lies inside the vessel with nothing burnt in
+    """
+    if size.um is None:
+        assumed = assume_scale(segmenter, image.pixels, counted, name=shown, scales=scales)
+        if assumed is not None:
+            found = segment_as(segmenter, image.pixels, assumed.um, counted)
+            return found, assumed.at_scale
+    return segmenter.segment(image.pixels, size.um, inside=counted), None
 
 
 def _reasons(segmentation: Segmentation) -> tuple[DoubtReason, ...]:
