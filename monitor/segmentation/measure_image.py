@@ -146,6 +146,7 @@ def measure_image(
     scales : of its source, for an image of which nothing says the pixel size
     Raises CaptureError where the image is not fit to be judged.
     """
+    # Long by what it hands on, not by what it decides.
     if sidecar is not None and override_um is None:
         check_square(sidecar, image.pixel_size_um, shown)
     well = _well_of(image, named, shown)
