@@ -128,13 +128,14 @@ def test_a_burnt_in_bar_is_told_with_its_area_and_cut_out_of_the_label_map(grey,
     answer = call("segment", image, "--out", tmp_path, "--json", "--pixel-size-um", "2")
     found = answer.document["burnt_in"]
     labels = check_files(tmp_path, "bar", answer.document)
-    assert [item["kind"] for item in found["items"]] == ["bar"]
+    assert "bar" in [item["kind"] for item in found["items"]]
     assert found["area_px"] == np.count_nonzero(labels == 255)
     assert found["area_um2"] == 4 * found["area_px"]
     top, left, bottom, right = found["items"][0]["box_row_column"]
     assert (labels[top:bottom, left:right] == 255).all()
     shown = call("segment", image, "--out", tmp_path)
-    assert "burnt in (bar) and counts as not imaged" in shown.err
+    assert "burnt in (bar" in shown.err
+    assert "counts as not imaged" in shown.err
     assert "burnt in" not in call("segment", tmp_path / "bare.png", "--out", tmp_path).err
 
 
