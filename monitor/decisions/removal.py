@@ -33,6 +33,7 @@ from monitor.culture import (
     Target,
     Targeting,
 )
+from monitor.culture.doubt_words import reason_words
 from monitor.decisions.placing import Found, Place, id_of
 from monitor.decisions.tour import short_tour
 from monitor.errors import CalibrationError
@@ -164,6 +165,10 @@ def _reason_to_refuse(
     what: Region | Colony, aim: Aim | None, measurement: FieldMeasurement, limits: RemovalConfig
 ) -> _Reason | None:
     """(what kind of reason, the reason with its numbers)"""
+    if measurement.doubt.in_doubt:
+        # Its scan as a whole is not, or there would be no plan.
+        why = ", ".join(reason_words(measurement.doubt))
+        return "in doubt", f"in a field in doubt ({why})"
     if isinstance(what, Region):
         if not _has_a_size(what):
             return "no size", "without a size or an outline"
@@ -258,6 +263,8 @@ def _was_differentiated(
         place.calibration,
     )
     if place.missing(measurement) is not None or labels.shape != measurement.shape:
+        return False
+    if measurement.doubt.in_doubt:
         return False
     assert calibration is not None
     assert pixel_size_um is not None

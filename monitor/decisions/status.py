@@ -176,7 +176,7 @@ def can_be_read(reading: Reading, limits: DifferentiationConfig) -> bool:
 
 def is_in_doubt(reading: Reading) -> bool:
     """By its images, their dates, or the model's own word."""
-    return bool(reading.in_doubt)
+    return bool(reading.doubts or reading.doubt.reasons)
 
 
 def shown_fraction(reading: Reading) -> float:

@@ -46,7 +46,8 @@ def verify_removal(
     """What a scan says of each region of `plan` that was picked and not looked at since.
 
     before : the captures that the plan was made from, by SHA-256
-    fields : captures of the scan with their label maps; those taken before the picking do not count
+    fields : captures of the scan with their label maps; those taken before the picking do not
+        count, nor those in doubt
     calibration : how the camera stands on the stage
     shift_um : how far the dish lies from where it lay when the plan was made; None = it does not
         lie as it did, so that nothing can be told
@@ -67,6 +68,7 @@ def verify_removal(
         and field.measurement.stage is not None
         and (field.measurement.pixel_size_um or 0) > 0
         and field.labels.shape == field.measurement.shape
+        and not field.measurement.doubt.in_doubt
     ]
     fates = {fate.region_id: fate for fate in plan.fates}
     verdicts = []

@@ -1,16 +1,18 @@
-"""How late and how often wrongly the rule alerts, on simulated series: writes docs/alerts.md.
+"""How late and how often wrongly the rules alert, on simulated series: writes docs/alerts.md.
 
-Numbers only, no pictures: each dish has a true series with a known onset, and readings of it with
-the errors of a segmentation. The rule is the real one, `monitor.decisions.status.judge`.
+Numbers only, no pictures. The rules are the real ones, folded scan by scan as the record does:
+`monitor.decisions.course.step`.
 
-    python -m tools.bench.alerts --dishes 2000
+    python -m tools.bench.alerts --dishes 1500
+    python -m tools.bench.alerts --part lives       # passages, debris and doubt alone
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,42 +20,30 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from monitor.config import DifferentiationConfig
-from monitor.culture import AlertKind, Reading, Standing
+from monitor.culture import AlertKind, AlertTopic, Doubt, Stand, Standing
+from monitor.decisions.course import Change, step
 from monitor.decisions.status import can_be_judged, judge
+from tools.bench.alert_series import (
+    ALL,
+    LIMIT,
+    LIVES,
+    START,
+    Life,
+    Noise,
+    Series,
+    readings_of,
+    simulate,
+)
 
 ROOT = Path(__file__).parents[2]
-START = datetime(2026, 1, 5, tzinfo=UTC)
-DAYS = 7
-LIMIT = 0.10
 IN_TIME = 2  # scans after the truth passed the limit
 NOT_FALSE_H = 12.0  # an alert so long before the truth passes the limit is early, not false
 LIMITS = DifferentiationConfig()
 THRESHOLDS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.14, 0.17, 0.20)
 CURVE_DISHES = 1000
-# What stands above it in docs/alerts.md is written by hand.
+# What stands above them in docs/alerts.md is written by hand.
 HEADING = "## How late, and how often false"
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Errors of readings.
-
-    scan, share : standard deviation of a scan, and of it per true fraction
-    gain : standard deviation of a dish's own factor (cells that are always taken for more or less)
-    background : mean of what a dish always shows too much
-    artefacts : how often a day debris, condensation or a scratch begins to show as differentiated,
-        5 to 50 % of the cells, for 1 (85 %), 2 (10 %) or 3 (5 %) scans
-    noticed : share of those that the check of the picture flags as doubtful
-    """
-
-    name: str
-    scan: float
-    share: float
-    gain: float
-    background: float
-    artefacts: float
-    noticed: float = 0.5
-
+LIVES_HEADING = "## With passages, debris and doubt"
 
 NOISES = (
     Noise("small", scan=0.006, share=0.08, gain=0.05, background=0.002, artefacts=0.0),
@@ -61,22 +51,6 @@ NOISES = (
     Noise("heavy", scan=0.020, share=0.20, gain=0.20, background=0.020, artefacts=0.08),
 )
 ASSUMED = NOISES[1]
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """truth : (scans,) true differentiated fraction; shown : what an eye without noise would see of
-    it, cells of this dish that are always taken for others included; read : what the readings say;
-    doubtful : bool
-
-    passed : first scan at which the truth lies above the limit; None = it never does
-    """
-
-    truth: np.ndarray
-    shown: np.ndarray
-    read: np.ndarray
-    doubtful: np.ndarray
-    passed: int | None
 
 
 @dataclass
@@ -99,46 +73,64 @@ class Score:
         return 100 * self.false / self.dishes
 
 
-def simulate(random: np.random.Generator, noise: Noise, interval_h: float) -> Series:
-    """A dish of 7 days: half never turn, some hover below the limit, the others rise as a logistic
-    curve from 1 % to 50 % in 1 to 3 days, from an onset within the first 5 days.
+def changes_of(
+    series: Series, limits: DifferentiationConfig, interval_h: float
+) -> list[tuple[int, Change]]:
+    """(scan, what the course calls for with it). A passage that somebody tells of begins anew."""
+    readings = readings_of(series, interval_h)
+    told_at, first, stand = None, 0, Stand()
+    found = []
+    # All that the rules look back on: the trend's hours, and some scans for doubtful ones.
+    back = 16 + round((limits.trend_h or 0) / interval_h)
+    for number in range(len(readings)):
+        passaged = series.passaged_at if series.is_told else None
+        if told_at is None and passaged is not None and number * interval_h >= passaged:
+            told_at, first, stand = START + timedelta(hours=passaged), number, Stand()
+        window = readings[max(first, number + 1 - back) : number + 1]
+        stand, changes = step(stand, window, limits, told_at)
+        found += [(number, change) for change in changes]
+    return found
+
+
+def begun(changes: Sequence[tuple[int, Change]], topic: AlertTopic) -> list[int]:
+    return [
+        number for number, one in changes if one.topic is topic and one.kind is AlertKind.RAISED
+    ]
+
+
+def heard(series: Series, changes: Sequence[tuple[int, Change]]) -> list[int]:
+    """Scans at which people are asked to look, or are being asked while the truth passes the limit:
+    of a dish whose images are strange for days, they have been asked before.
     """
-    hours = np.arange(0, DAYS * 24 + 1e-9, interval_h)
-    kind = random.random()
-    if kind < 0.45:
-        truth = np.full(len(hours), random.uniform(0, 0.01))
-    elif kind < 0.5:
-        level, onset = random.uniform(0.02, 0.07), random.uniform(0, 96)
-        truth = level / (1 + np.exp(-(hours - onset - 24) / 8))
-    else:
-        rate = np.log(99) / random.uniform(24, 72)
-        onset = random.uniform(0, 120)
-        truth = random.uniform(0.5, 0.95) / (1 + 99 * np.exp(-rate * (hours - onset)))
-    gain = np.exp(random.normal(0, noise.gain))
-    background = random.exponential(noise.background)
-    shown = truth * gain + background
-    read = shown + random.normal(0, noise.scan + noise.share * truth)
-    doubtful = np.zeros(len(hours), bool)
-    begins = random.random(len(hours)) < noise.artefacts * interval_h / 24
-    for first in np.flatnonzero(begins):
-        lasts = random.choice([1, 2, 3], p=[0.85, 0.1, 0.05])
-        read[first : first + lasts] += random.uniform(0.05, 0.5)
-        doubtful[first : first + lasts] = random.random() < noise.noticed
-    above = np.flatnonzero(truth > LIMIT)
-    passed = int(above[0]) if len(above) else None
-    return Series(truth, shown, np.clip(read, 0, 1), doubtful, passed)
+    found, is_open = [], False
+    passed = -1 if series.passed is None else series.passed
+    for number, one in changes:
+        if one.topic is not AlertTopic.PLEASE_LOOK:
+            continue
+        if is_open and number > passed >= 0 and passed not in found:
+            found.append(passed)
+        is_open = one.kind is not AlertKind.CLEARED
+        if is_open:
+            found.append(number)
+    if is_open and passed >= 0 and found[-1] <= passed:
+        found.append(passed)
+    return found
 
 
 def alerts_by_rule(series: Series, limits: DifferentiationConfig, interval_h: float) -> list[int]:
-    """Scans at which the dish is raised, by the rule that the daemon uses."""
-    before, found, readings = Standing(), [], []
+    """Scans at which the dish is raised, by the rules that the daemon uses."""
+    return begun(changes_of(series, limits, interval_h), AlertTopic.DIFFERENTIATION)
+
+
+def alerts_by_blind_rule(
+    series: Series, limits: DifferentiationConfig, interval_h: float
+) -> list[int]:
+    """The same rule where nothing is known of doubt and passages: each share at its word."""
+    before, found = Standing(), []
+    readings = [replace(one, doubt=Doubt()) for one in readings_of(series, interval_h)]
     back = 8 + round((limits.trend_h or 0) / interval_h)
-    for number, fraction in enumerate(series.read):
-        readings.append(
-            _reading(number, float(fraction), bool(series.doubtful[number]), interval_h)
-        )
-        # All that the rule looks back on: the trend's hours, and some scans for doubtful ones.
-        judgement = judge(before, readings[-back:], limits)
+    for number in range(len(readings)):
+        judgement = judge(before, readings[max(0, number + 1 - back) : number + 1], limits)
         if judgement.alert is AlertKind.RAISED:
             found.append(number)
         before = Standing(judgement.status, judgement.severity)
@@ -148,13 +140,13 @@ def alerts_by_rule(series: Series, limits: DifferentiationConfig, interval_h: fl
 def alerts_by_threshold(series: Series, limit: float, interval_h: float) -> list[int]:
     """Scans at which the reading crosses one limit upwards. Doubtful scans are left out too."""
     found, was_above = [], False
-    for number, fraction in enumerate(series.read):
-        reading = _reading(number, float(fraction), bool(series.doubtful[number]), interval_h)
+    for number, reading in enumerate(readings_of(series, interval_h)):
         if not can_be_judged(reading, LIMITS):
             continue
-        if fraction > limit and not was_above:
+        is_above = (reading.differentiated_fraction or 0.0) > limit
+        if is_above and not was_above:
             found.append(number)
-        was_above = fraction > limit
+        was_above = is_above
     return found
 
 
@@ -194,13 +186,38 @@ def main() -> None:
     options.add_argument("--dishes", type=int, default=1500)
     options.add_argument("--seed", type=int, default=5)
     options.add_argument("--out", type=Path, default=ROOT / "docs")
+    options.add_argument("--part", choices=("all", "noise", "lives"), default="all")
     given = options.parse_args()
+    if given.part != "lives":
+        _write(given.out, HEADING, measure_noise(given.dishes, given.seed, given.out))
+    if given.part != "noise":
+        rows = [
+            Lived.measured(life, interval_h, round(share * given.dishes), given.seed)
+            for interval_h, life, share in LIVED
+        ]
+        _write(given.out, LIVES_HEADING, lives_page(rows, given.seed))
 
+
+def _write(folder: Path, heading: str, section: str) -> None:
+    """Put a section in the place of the one with its heading, which goes on to the next of ours."""
+    about = folder / "alerts.md"
+    text = about.read_text() if about.exists() else ""
+    before, found, rest = text.partition(heading)
+    others = [one for one in (HEADING, LIVES_HEADING) if one != heading]
+    after = min((rest.index(one) for one in others if one in rest), default=len(rest))
+    kept = rest[after:] if found else ""
+    about.write_text(before.rstrip("\n") + "\n\n" + section.rstrip("\n") + "\n" + (
+        "\n" + kept if kept else ""
+    ))  # fmt: skip
+
+
+def measure_noise(dishes: int, seed: int, out: Path) -> str:
+    """Dishes to which nothing happens but noise, by how much of it there is."""
     rows = []
     for interval_h in (6.0, 2.0, 1.0):
         for noise in NOISES:
-            random = np.random.default_rng(given.seed)
-            series = [simulate(random, noise, interval_h) for _ in range(given.dishes)]
+            random = np.random.default_rng(seed)
+            series = [simulate(random, noise, interval_h) for _ in range(dishes)]
             rule = score(
                 series, [alerts_by_rule(one, LIMITS, interval_h) for one in series], interval_h
             )
@@ -217,14 +234,101 @@ def main() -> None:
                 flush=True,
             )
     curves = {
-        interval_h: curve(given.seed, min(given.dishes, CURVE_DISHES), interval_h)
-        for interval_h in (6.0, 2.0)
+        interval_h: curve(seed, min(dishes, CURVE_DISHES), interval_h) for interval_h in (6.0, 2.0)
     }
-    (given.out / "pictures").mkdir(parents=True, exist_ok=True)
-    draw(curves, given.out / "pictures" / "alerts-delay.png")
-    about = given.out / "alerts.md"
-    settings = about.read_text().split(HEADING)[0] if about.exists() else ""
-    about.write_text(settings + page(rows, given.dishes, given.seed))
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    draw(curves, out / "pictures" / "alerts-delay.png")
+    return page(rows, dishes, seed)
+
+
+# (hours between scans, what happens, share of the dishes: more scans take longer)
+LIVED = (*((6.0, life, 1.0) for life in LIVES[1:]), (2.0, ALL, 0.4), (1.0, ALL, 0.6))
+
+
+@dataclass
+class Lived:
+    """What is told of dishes to which something happens, under the assumed noise.
+
+    told : alerts and requests to look together, with those open already; alone : alerts alone
+    blind : the rule that knows of neither doubt nor passages
+    looks, groundless : requests to look; those where the truth is not above the limit within 12 h
+    passages, lasting : passages that were asked about; times that doubt was told to last
+    """
+
+    life: Life
+    interval_h: float
+    told: Score = field(default_factory=Score)
+    alone: Score = field(default_factory=Score)
+    blind: Score = field(default_factory=Score)
+    looks: int = 0
+    groundless: int = 0
+    passages: int = 0
+    lasting: int = 0
+
+    @classmethod
+    def measured(cls, life: Life, interval_h: float, dishes: int, seed: int) -> Lived:
+        random = np.random.default_rng(seed)
+        series = [simulate(random, ASSUMED, interval_h, life) for _ in range(dishes)]
+        found = [changes_of(one, LIMITS, interval_h) for one in series]
+        alerts = [begun(one, AlertTopic.DIFFERENTIATION) for one in found]
+        asked = [begun(one, AlertTopic.PLEASE_LOOK) for one in found]
+        both = [
+            sorted(alerted + heard(one, changes))
+            for one, alerted, changes in zip(series, alerts, found, strict=True)
+        ]
+        row = cls(
+            life,
+            interval_h,
+            told=score(series, both, interval_h),
+            alone=score(series, alerts, interval_h),
+            blind=score(
+                series,
+                [alerts_by_blind_rule(one, LIMITS, interval_h) for one in series],
+                interval_h,
+            ),
+            looks=sum(map(len, asked)),
+            groundless=score(series, asked, interval_h).false,
+            passages=sum(len(begun(one, AlertTopic.PASSAGE_SEEN)) for one in found),
+            lasting=sum(len(begun(one, AlertTopic.DOUBTFUL)) for one in found),
+        )
+        print(
+            f"every {interval_h:g} h, {life.name}: told {row.told.share_in_time:.1%} in time, "
+            f"alert alone {row.alone.share_in_time:.1%}, {row.alone.false_per_100:.2f} false; "
+            f"blind {row.blind.share_in_time:.1%}, {row.blind.false_per_100:.2f} false",
+            flush=True,
+        )
+        return row
+
+
+def lives_page(rows: Sequence[Lived], seed: int) -> str:
+    table = []
+    for row in rows:
+        count = row.told.dishes
+        low, high = _interval(row.told.in_time, row.told.onsets)
+        table.append(
+            f"| {row.interval_h:g} h | {row.life.name} | {count} | "
+            f"{100 * row.told.share_in_time:.1f} ({100 * low:.1f} to {100 * high:.1f}) | "
+            f"{100 * row.alone.share_in_time:.1f} | "
+            f"{row.alone.false_per_100:.2f} ({row.alone.false}) | "
+            f"{100 * row.looks / count:.0f} ({100 * row.groundless / count:.1f}) | "
+            f"{100 * row.passages / count:.0f} | {100 * row.lasting / count:.0f} | "
+            f"{100 * row.blind.share_in_time:.1f} | {row.blind.false_per_100:.1f} |"
+        )
+    everything = [row for row in rows if row.life is ALL]
+    said = "\n".join(
+        f"- every {row.interval_h:g} h: {100 * row.told.share_in_time:.1f} % told in time, "
+        f"{row.alone.false_per_100:.2f} false alerts per 100 dish-weeks; without knowing of doubt "
+        f"and passages {100 * row.blind.share_in_time:.1f} % and {row.blind.false_per_100:.1f}"
+        for row in everything
+    )
+    return (
+        (Path(__file__).parent / "alert-lives.md.in")
+        .read_text()
+        .format(
+            said=said, seed=seed, onsets=everything[0].told.onsets,
+            table="\n".join(table),
+        )
+    )  # fmt: skip
 
 
 def curve(seed: int, dishes: int, interval_h: float) -> dict[str, list[tuple[float, Score]]]:
@@ -330,24 +434,6 @@ def _interval(count: int, total: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * (share * (1 - share) / total + z * z / (4 * total**2)) ** 0.5
     return middle - half, middle + half
-
-
-_TEMPLATE = Reading(
-    id=0, dish="A1", scan_id=0, version=1, at=START, captures=1, background_um2=None,
-    undifferentiated_um2=None, differentiated_um2=None, differentiated_fraction=0.0,
-    confluence=0.4, uncertainty=0.1, pixel_size_um=None, model_sha256="", settings_sha256="",
-    colonies=1,
-)  # fmt: skip
-
-
-def _reading(number: int, fraction: float, is_doubtful: bool, interval_h: float) -> Reading:
-    return replace(
-        _TEMPLATE,
-        id=number,
-        at=START + timedelta(hours=interval_h * number),
-        differentiated_fraction=fraction,
-        doubts=("doubtful",) if is_doubtful else (),
-    )
 
 
 if __name__ == "__main__":

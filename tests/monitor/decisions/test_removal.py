@@ -21,6 +21,8 @@ from monitor.culture import (
     Calibration,
     CalibrationKind,
     Colony,
+    Doubt,
+    DoubtReason,
     FieldAreas,
     FieldMeasurement,
     PlanStatus,
@@ -405,6 +407,7 @@ def test_a_pixel_without_a_size_places_nothing(pixel_size_um):
 # --- was it there before? -----------------------------------------------------------------------
 
 PERSISTENT = RemovalConfig(earlier_scans=1)
+STRANGE = Doubt((DoubtReason.UNFAMILIAR,))
 
 
 def before(labels, **changes):
@@ -429,6 +432,7 @@ def drawn(value=2, *, hole=None):
         ("good cells beyond its reach", [before(drawn(hole=np.s_[150:155, 340:345]))], True),
         ("no earlier scan", [], False),
         ("its map is gone", [[]], False),
+        ("its field was in doubt", [before(drawn(), doubt=STRANGE)], False),
         ("seen from another place", [before(drawn(), stage=StagePosition(6e3, 1e3))], False),
         ("a shifted stage", [before(drawn(), stage=StagePosition(5_040.0, 1_020.0))], True),
     ],
@@ -475,6 +479,18 @@ def test_what_was_measured_for_another_tool_is_not_aimed_at_with_this_one(change
     assert plan(field(region(), **changes)) is None
     result = plan(field(region(), sha256="b" * 64), field(region(), **changes))
     assert "colonywatch reprocess" in result.left_out[0]
+
+
+def test_regions_of_a_field_in_doubt_are_left_though_the_scan_as_a_whole_is_sure():
+    """One doubtful field in twenty leaves a scan sure, and may still be all wrong."""
+    strange = field(region(), doubt=STRANGE)
+    assert plan(strange) is None
+    result = plan(field(region(), sha256="b" * 64), strange)
+    assert [one.capture_sha256 for one in result.targets] == ["b" * 64]
+    assert [one.reason for one in result.refused] == ["in doubt"]
+    assert result.left_out == (
+        "1 region is in a field in doubt (unlike the images the model has learnt from).",
+    )
 
 
 def test_an_uncertain_region_is_left():

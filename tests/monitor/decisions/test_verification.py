@@ -10,6 +10,8 @@ from monitor.config.confirmation import VerificationConfig
 from monitor.culture import (
     Calibration,
     CalibrationKind,
+    Doubt,
+    DoubtReason,
     Hit,
     PickOutcome,
     PlanStatus,
@@ -82,6 +84,14 @@ def look(*fields, of=None, camera=CAMERA):
 @pytest.mark.parametrize("camera", [CAMERA, FLIPPED])
 def test_a_region_is_checked_by_how_much_of_it_is_background(name, hole, check, camera):
     assert look(field(cells(hole)), camera=camera) == [(REGION.region_id, check)]
+
+
+def test_a_field_in_doubt_tells_nothing_of_what_was_picked():
+    """The model calls what it does not know background, as often as not."""
+    strange = Doubt((DoubtReason.UNFAMILIAR,))
+    assert look(field(cells(ALL), doubt=strange)) == []
+    both = [field(cells(ALL), doubt=strange), field(cells())]
+    assert look(*both) == [(REGION.region_id, RemovalCheck.STILL_THERE)]
 
 
 def test_the_share_that_is_gone_is_told():
