@@ -37,8 +37,8 @@ _SAMPLES: Final = 120_000
 _OVERLAP_ROWS: Final = 600
 _LEAST_INK_PX: Final = 24
 _MOST_INK: Final = 0.4
-_LEAST_MARK_PX: Final = 12
-_MOST_MARKS: Final = 30
+_LEAST_MARK_PX: Final = 30
+_MOST_MARKS: Final = 8
 
 
 def find_burnt_in(
@@ -152,7 +152,7 @@ def _marks(scene: Scene, found: Sequence[Found]) -> list[Found]:
 
 def _is_drawn_in(scene: Scene, piece: Mask, box: Box, ink: Found) -> bool:
     """Whether a piece is all of one ink, and no blob."""
-    if borders_touched(box, scene.shape) or max(box[2] - box[0], box[3] - box[1]) < 6:
+    if borders_touched(box, scene.shape) or max(box[2] - box[0], box[3] - box[1]) < 12:
         return False
     place = (slice(box[0], box[2]), slice(box[1], box[3]))
     own = np.pad(piece[place].astype(np.uint8), 1)
