@@ -314,11 +314,12 @@ def lives_page(rows: Sequence[Lived], seed: int) -> str:
             f"{100 * row.passages / count:.0f} | {100 * row.lasting / count:.0f} | "
             f"{100 * row.blind.share_in_time:.1f} | {row.blind.false_per_100:.1f} |"
         )
-    everything = [row for row in rows if row.life is ALL]
+    everything = [row for row in rows if row.life == ALL]
     said = "\n".join(
         f"- every {row.interval_h:g} h: {100 * row.told.share_in_time:.1f} % told in time, "
-        f"{row.alone.false_per_100:.2f} false alerts per 100 dish-weeks; without knowing of doubt "
-        f"and passages {100 * row.blind.share_in_time:.1f} % and {row.blind.false_per_100:.1f}"
+        f"{row.alone.false_per_100:.2f} ({_false_range(row.alone)}) false alerts per 100 "
+        f"dish-weeks; blind {100 * row.blind.share_in_time:.1f} % and "
+        f"{row.blind.false_per_100:.1f}"
         for row in everything
     )
     return (
@@ -426,6 +427,11 @@ def page(rows: list[tuple[float, Noise, Score, Score, Score]], dishes: int, seed
             noises="\n".join(noises),
         )
     )
+
+
+def _false_range(found: Score) -> str:
+    low, high = _interval(found.false, found.dishes)
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _interval(count: int, total: int) -> tuple[float, float]:
