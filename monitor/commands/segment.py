@@ -100,6 +100,11 @@ def segment(
         else:
             _show(document, folder, images[0])
         return
+    _all(segmenting, images, folder, as_json=as_json)
+
+
+def _all(segmenting: Segmenting, images: Sequence[Path], folder: Path, *, as_json: bool) -> None:
+    """Segment several images; those that cannot be are told beside the others. Raises Exit."""
     documents, failed = segmenting.all(images)
     if as_json:
         print_json({"images": list(documents.values()), "not_segmented": _messages(failed)})
