@@ -60,11 +60,11 @@ def verify_removal(
     """
     if calibration is None or plan.picked_at is None:
         return ()
+    last = plan.picked_at + timedelta(hours=limits.within_h)
     late = [
         field
         for field in fields
-        if plan.picked_at < field.measurement.acquired_at
-        and field.measurement.acquired_at <= plan.picked_at + timedelta(hours=limits.within_h)
+        if plan.picked_at < field.measurement.acquired_at <= last
         and field.measurement.stage is not None
         and (field.measurement.pixel_size_um or 0) > 0
         and field.labels.shape == field.measurement.shape
@@ -84,9 +84,8 @@ def verify_removal(
             continue
         if shift_um is None:
             if late:
-                verdicts.append(
-                    RegionVerdict(plan.id, target.region_id, RemovalCheck.CANNOT_TELL, None)
-                )
+                cannot_tell = RemovalCheck.CANNOT_TELL
+                verdicts.append(RegionVerdict(plan.id, target.region_id, cannot_tell, None))
             continue
         looks = [_look(places + np.asarray(shift_um), field, calibration) for field in late]
         seen_share, gone_share = max(looks, default=(0.0, 0.0))
