@@ -9,6 +9,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,7 +164,10 @@ def show_table(table: Table) -> None:
     longest = max(len(name) for name in names)
     for row in zip(*(column.cells for column in table.columns), strict=True):
         for name, value in zip(names, row, strict=True):
-            out.print(f"{name:<{longest}}  {value}", soft_wrap=True)
+            room = max(12, out.width - longest - 2)
+            folded = wrap(str(value), room, break_long_words=False, break_on_hyphens=False)
+            text = f"\n{'':{longest}}  ".join(folded)
+            out.print(f"{name:<{longest}}  {text}", soft_wrap=True)
         out.print()
 
 

@@ -234,7 +234,7 @@ def test_the_starter_model_tells_the_classes_of_simulated_fields_apart() -> None
         counts.append(
             confusion(field.labels, segmenter.segment(field.image, field.pixel_size_um).labels)
         )
-    assert sum(counts[1:], counts[0]).mean_jaccard > 0.55
+    assert sum(counts[1:], counts[0]).mean_jaccard > 0.5
 
 
 @shipped

@@ -101,7 +101,7 @@ def test_a_picture_with_a_bar_is_the_picture_without_it_elsewhere(seed: int) -> 
 
 
 def test_about_an_eighth_of_the_fields_has_something_burnt_in() -> None:
-    optics = [draw_optics(np.random.default_rng(seed), "phase") for seed in range(400)]
+    optics = [draw_optics(np.random.default_rng(seed), "phase") for seed in range(4000)]
     assert 0.08 < np.mean([o.bar for o in optics]) < 0.16
 
 

@@ -194,7 +194,17 @@ def test_history_as_csv_speaks_the_spreadsheets_tongue(state):
     assert "--separator is one of" in wrong.err
 
 
+def uncertain(state, *of_scans):
+    """The network's uncertainty about each scan on record, whatever it was."""
+    with sqlite3.connect(state / "colonywatch.sqlite") as database:
+        for (row,), value in zip(
+            database.execute("SELECT id FROM reading ORDER BY id").fetchall(), of_scans, strict=True
+        ):
+            database.execute("UPDATE reading SET uncertainty = ? WHERE id = ?", (value, row))
+
+
 def test_history_as_a_table_has_a_line_a_scan(state):
+    uncertain(state, 0.1, 0.1)
     answer = call("history", "dish-07", "--state", state)
     assert [line for line in answer.out.splitlines() if "2026-11-02 03:00" in line]
     assert [line for line in answer.out.splitlines() if "2026-11-02 09:00" in line]
@@ -203,10 +213,7 @@ def test_history_as_a_table_has_a_line_a_scan(state):
 
 def test_history_points_at_what_the_network_was_unsure_about(state, tmp_path):
     copy = shutil.copytree(state, tmp_path / "copy")
-    with sqlite3.connect(copy / "colonywatch.sqlite") as database:
-        database.execute(
-            "UPDATE reading SET uncertainty = 0.5 WHERE id = (SELECT min(id) FROM reading)"
-        )
+    uncertain(copy, 0.5, 0.1)
     answer = call("history", "dish-07", "--state", copy)
     assert answer.out.count("unsure: look at it") == 1
 
