@@ -133,7 +133,11 @@ their labels are another network's and their pixel size is a guess
   cells.
 - The dark wall of a round well may be called cells: leave a strip of 100 um along it outside.
 - Very dense differentiated sheets and colonies out of focus are often taken for each other.
-- Clumps of dead cells and thick colony centres may be called either class of cells.
+- Dense middles of colonies may be called background at 10x, compact floating pieces with a bright
+  border undifferentiated, and differentiated sheets under a carpet of dead cells undifferentiated.
+- A day after a passage some single cells and small clumps are still missed, above all at 4x, and
+  some are called differentiated; a dish that is told as passaged is judged after two days only.
+- Feeder cells were never learnt from and are called differentiated; see the setting `feeder_layer`.
 - Made for 0.6 to 4.6 um/px. With an unknown pixel size one is assumed, and the result says so.
 - Not a medical device.
 """
