@@ -5,6 +5,8 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
     $$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
     && echo $$python && break; done)
+# TEST_JOBS     tests that run at a time; auto: one for each core
+TEST_JOBS ?= auto
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The program with what it needs to run, and that with what tests and lint need.
@@ -42,8 +44,8 @@ $(SIMULATORS): tests/opentrons.txt
 	    && .venv-opentrons/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/opentrons.txt \
 	    && touch $@
 
-test: $(STAMP) $(SIMULATORS)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) $(SIMULATORS)  ## run the tests, as many at a time as there are cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, declared dependencies
 	$(BIN)/ruff check monitor model tests tools
