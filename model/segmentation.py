@@ -163,16 +163,26 @@ def label_rows(
         first, last = first + top, last + top
         strip = spread_evenly(probabilities, shape, first, last)
         winner = labels[first - top : last - top]
-        best = strip[1]
-        winner[:] = 1
-        for value in range(2, strip.shape[0]):
-            # Later classes are higher numbers.
-            np.maximum(winner, (strip[value] > best) * np.uint8(value), out=winner)
-            np.maximum(best, strip[value], out=best)
-        winner *= strip[0] < 0.5
+        winner[:] = classes_of(strip)
         if inside is not None:
             np.putmask(winner, ~inside.rows(first, last), UNKNOWN)
     return labels
+
+
+def classes_of(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(h, w) uint8: background where that is likelier than cells of any kind, else the likeliest
+    kind; of two that are equally likely the first.
+
+    probabilities : (C, h, w) float32, sum 1; background first
+    """
+    best = probabilities[1].copy()
+    classes = np.ones(best.shape, dtype=np.uint8)
+    for value in range(2, len(probabilities)):
+        # Later classes are higher numbers.
+        np.maximum(classes, (probabilities[value] > best) * np.uint8(value), out=classes)
+        np.maximum(best, probabilities[value], out=best)
+    classes *= probabilities[CellClass.BACKGROUND] < 0.5
+    return classes
 
 
 def entropy_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -191,7 +201,7 @@ def uncertainty_of(probabilities: NDArray[np.float32], inside: Rows | None) -> f
         counted = np.ones(entropy.shape, dtype=bool)
         if inside is not None:
             counted = resample_rows(inside, shape, top, bottom) >= 0.5
-        cells = counted & (strip[CellClass.BACKGROUND] < 0.5)
+        cells = counted & (classes_of(strip) != CellClass.BACKGROUND)
         for index, area in enumerate((cells, counted)):
             sums[index] += entropy[area].sum(dtype=np.float64)
             numbers[index] += np.count_nonzero(area)

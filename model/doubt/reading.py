@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.classes import CellClass
 from model.preprocessing import resample_rows
-from model.segmentation import COUNTED_BLOCKS, entropy_of
+from model.segmentation import COUNTED_BLOCKS, classes_of, entropy_of
 from model.strips import Rows, in_strips
 
 
@@ -40,7 +40,7 @@ def reading_of(probabilities: NDArray[np.float32], inside: Rows | None) -> MapRe
         counts = np.ones(strip.shape[1:], dtype=bool)
         if inside is not None:
             counts = resample_rows(inside, shape, top, bottom) >= 0.5
-        found = strip.argmax(axis=0)
+        found = classes_of(strip)
         counted += int(np.count_nonzero(counts))
         called = counts & (found != CellClass.BACKGROUND)
         cells += int(np.count_nonzero(called))
