@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.resources import files
 from urllib.parse import parse_qs, quote, unquote
 
 from anyio.to_thread import run_sync
@@ -26,6 +24,7 @@ from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
+from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
 from monitor.outlets.wording import clean
 from monitor.record.alerts import standing
@@ -74,9 +73,8 @@ def build_app(
             Route("/series.png", pages.series),
             Route("/picture", pages.picture),
             Route("/plan.png", pages.plan),
-            Route("/style.css", pages.style),
-            Route("/favicon.svg", pages.icon),
-            Route("/favicon.ico", pages.icon),
+            Route("/theme", choose_theme, methods=["POST"]),
+            *[Route(f"/{name}", pages.files.give) for name in [*pages.files.names, "favicon.ico"]],
             Route("/alive", pages.alive),
         ],
         middleware=[
@@ -138,34 +136,27 @@ class _Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        folder = files("monitor.outlets.dashboard") / "pages"
-        self._style = (folder / "style.css").read_bytes()
-        self._icon = (folder / "favicon.svg").read_bytes()
-        self._templates.globals["style"] = hashlib.sha256(self._style).hexdigest()[:12]
+        self.files = PageFiles()
+        self._templates.globals["file"] = self.files.address
 
     # --- looking -------------------------------------------------------------------------------
 
     def overview(self, request: Request) -> Response:
         page = _whole(request, "page", most=_LAST_PAGE)
         ended = request.query_params.get("ended") == "1"
-        return self._page("overview", self._facts.overview(self._clock(), page=page, ended=ended))
+        return self._page(
+            request, "overview", self._facts.overview(self._clock(), page=page, ended=ended)
+        )
 
     def dish(self, request: Request) -> Response:
         span = _span(request)
-        return self._page("dish", self._facts.dish(_dish(request), span, self._clock()))
+        return self._page(request, "dish", self._facts.dish(_dish(request), span, self._clock()))
 
     def alerts(self, request: Request) -> Response:
-        return self._page("alerts", self._facts.alerts(self._clock()))
+        return self._page(request, "alerts", self._facts.alerts(self._clock()))
 
     def plans(self, request: Request) -> Response:
-        return self._page("plans", self._facts.plans(self._clock()))
-
-    def style(self, request: Request) -> Response:
-        return Response(self._style, media_type="text/css", headers={"cache-control": _FOREVER})
-
-    def icon(self, request: Request) -> Response:
-        held = {"cache-control": "private, max-age=86400"}
-        return Response(self._icon, media_type="image/svg+xml", headers=held)
+        return self._page(request, "plans", self._facts.plans(self._clock()))
 
     def alive(self, request: Request) -> Response:
         """For who watches the dashboard: it answers, and can read the record."""
@@ -227,7 +218,9 @@ class _Pages:
             alert = self._alert(alert_id, mark)
         except LinkError as problem:
             said = f"{problem} Nothing was changed."
-            return self._page("message", self._facts.message("Link not valid", said, now), 410)
+            return self._page(
+                request, "message", self._facts.message("Link not valid", said, now), 410
+            )
         if body is None:
             return self._answer_page(request, alert)
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
@@ -289,33 +282,38 @@ class _Pages:
             "longest_who": _LONGEST_WHO,
             "longest_note": _LONGEST_NOTE,
         }
-        return self._page("answer", facts, status)
+        return self._page(request, "answer", facts, status)
 
     # --- what goes wrong -----------------------------------------------------------------------
 
     def not_possible(self, request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 400
         text = "There is no page at this address." if status == 404 else str(problem)
-        return self._plain("Not possible", text, status)
+        return self._plain(request, "Not possible", text, status)
 
     def not_there(self, request: Request, problem: Exception) -> Response:
-        return self._plain("Not on record", clean(str(problem)), 404)
+        return self._plain(request, "Not on record", clean(str(problem)), 404)
 
     def out_of_order(self, request: Request, problem: Exception) -> Response:
         log.error("%s", problem)
-        return self._plain("The record cannot be read at the moment", "Try again in a minute.", 503)
+        return self._plain(
+            request, "The record cannot be read at the moment", "Try again in a minute.", 503
+        )
 
     def fault(self, request: Request, problem: Exception) -> Response:
         # The server logs it.
-        return self._plain("Something went wrong here", "The log has the details.", 500)
+        return self._plain(request, "Something went wrong here", "The log has the details.", 500)
 
-    def _plain(self, title: str, text: str, status: int) -> Response:
+    def _plain(self, request: Request, title: str, text: str, status: int) -> Response:
         """Works also where the record does not."""
-        facts = {"title": title, "text": text}
+        facts = {"title": title, "text": text, **look_of(request)}
         return HTMLResponse(self._templates.get_template("plain.html.j2").render(facts), status)
 
-    def _page(self, name: str, facts: dict[str, object], status: int = 200) -> Response:
-        return HTMLResponse(self._templates.get_template(f"{name}.html.j2").render(facts), status)
+    def _page(
+        self, request: Request, name: str, facts: dict[str, object], status: int = 200
+    ) -> Response:
+        template = self._templates.get_template(f"{name}.html.j2")
+        return HTMLResponse(template.render(facts | look_of(request)), status)
 
 
 def _image(content: bytes | None, media_type: str) -> Response:

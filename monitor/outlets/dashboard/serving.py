@@ -6,15 +6,20 @@ import logging
 import socket
 
 import uvicorn
-from starlette.types import ASGIApp
+from anyio.to_thread import current_default_thread_limiter
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.config.outlets import DashboardConfig
 from monitor.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE, _WAITING = 64, 128
+# Connections, most of which are idle: a browser keeps up to six for a page. What cannot be worked
+# at once waits for its turn; it is not refused.
+_AT_ONCE, _WAITING = 4_096, 1_024
 _QUIET_S = 10
+# Threads that read the record. More would only wait for one another, and run out of connections.
+_AT_WORK = 8
 _END_S = 5
 
 
@@ -45,7 +50,7 @@ def server_for(app: ASGIApp) -> uvicorn.Server:
     """A server that tells nobody what it is and keeps no list of who asked for what."""
     return uvicorn.Server(
         uvicorn.Config(
-            app,
+            _FewThreads(app),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -58,3 +63,17 @@ def server_for(app: ASGIApp) -> uvicorn.Server:
             timeout_graceful_shutdown=_END_S,
         )
     )
+
+
+class _FewThreads:
+    """The limit belongs to the event loop, which is there with the first request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._is_set = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_set:
+            current_default_thread_limiter().total_tokens = _AT_WORK
+            self._is_set = True
+        await self._app(scope, receive, send)
