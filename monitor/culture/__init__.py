@@ -14,6 +14,7 @@ from monitor.culture.alerts import (
     NewAlert,
     Severity,
 )
+from monitor.culture.audit_trail import AuditEntry, Head, Verdict
 from monitor.culture.calibration import Calibration, CalibrationKind
 from monitor.culture.captures import (
     UNLISTED,
@@ -108,6 +109,7 @@ __all__ = [
     "Asked",
     "AssumedScale",
     "AtScale",
+    "AuditEntry",
     "Basis",
     "Calibration",
     "CalibrationKind",
@@ -130,6 +132,7 @@ __all__ = [
     "FieldsJoined",
     "Grounds",
     "Handover",
+    "Head",
     "HeldBack",
     "Hit",
     "KeptAlert",
@@ -170,5 +173,6 @@ __all__ = [
     "TrackedColony",
     "Tracking",
     "UnreadableCapture",
+    "Verdict",
     "place_of",
 ]

@@ -18,10 +18,12 @@ from monitor.record.alert_rows import (
     alert_told,
     rest_until,
 )
+from monitor.record.audit import append
 from monitor.record.database import Database
 from monitor.record.lookup import dish_called
-from monitor.record.tables import AlertRow, AuditRow, DishRow
+from monitor.record.tables import AlertRow, DishRow
 
+US = "colonywatch"
 Way = Callable[[Sequence[Alert]], NewAlert | None]
 
 
@@ -60,12 +62,7 @@ class AlertRecord:
     def acknowledge(self, alert_id: int, *, who: str, note: str | None, now: datetime) -> Alert:
         with self._database.writing() as session:
             row = alert_row(session, alert_id)
-            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
-            session.add(
-                AuditRow(
-                    at=now, who=who, what="alert acknowledged", subject=str(alert_id), note=note
-                )
-            )
+            _acknowledge(session, row, who, note, now)
             return alert_told(session, row)
 
     def snooze(self, alert_id: int, *, until: datetime, who: str, now: datetime) -> Alert:
@@ -75,16 +72,7 @@ class AlertRecord:
         """
         with self._database.writing() as session:
             row = alert_row(session, alert_id)
-            rest_until(session, row, until, now)
-            session.add(
-                AuditRow(
-                    at=now,
-                    who=who,
-                    what="alert snoozed",
-                    subject=str(alert_id),
-                    note=until.isoformat(),
-                )
-            )
+            _rest(session, row, until, who, now)
             return alert_told(session, row)
 
     def answer(
@@ -110,16 +98,9 @@ class AlertRecord:
             alert = alert_told(session, row)
             if standing(alert) != as_of or alert.closed_at is not None:
                 return Answered(alert, is_new=False)
-            row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
-            subject = str(alert_id)
-            session.add(
-                AuditRow(at=now, who=who, what="alert acknowledged", subject=subject, note=note)
-            )
+            _acknowledge(session, row, who, note, now)
             if not keep_snooze and row.snoozed_until != snooze_until:
-                rest_until(session, row, snooze_until, now)
-                what = "alert snoozed" if snooze_until is not None else "alert's snooze ended"
-                until = None if snooze_until is None else snooze_until.isoformat()
-                session.add(AuditRow(at=now, who=who, what=what, subject=subject, note=until))
+                _rest(session, row, snooze_until, who, now)
             return Answered(alert_told(session, row), is_new=True)
 
     def open(self, topics: Collection[AlertTopic]) -> list[Alert]:
@@ -194,16 +175,33 @@ class AlertRecord:
             )
             add_alert(session, new, alert, now)
             subject = dish or (f"source {source}" if source else "machine")
-            session.add(
-                AuditRow(
-                    at=now,
-                    who="colonywatch",
-                    what=f"{topic} {kind}",
-                    subject=subject,
-                    note=new.text,
-                )
-            )
+            append(session, now=now, who=US, what=f"{topic} {kind}", about=subject, why=new.text)
             return alert_of(alert, dish)
+
+
+def _acknowledge(
+    session: Session, row: AlertRow, who: str, note: str | None, now: datetime
+) -> None:
+    before = row.acknowledged_by
+    row.acknowledged_at, row.acknowledged_by, row.note = now, who, note
+    append(
+        session, now=now, who=who, what="alert acknowledged", about=str(row.id), why=note,
+        before=before, after=who,
+    )  # fmt: skip
+
+
+def _rest(session: Session, row: AlertRow, until: datetime | None, who: str, now: datetime) -> None:
+    before = row.snoozed_until
+    rest_until(session, row, until, now)
+    append(
+        session,
+        now=now,
+        who=who,
+        what="alert's snooze ended" if until is None else "alert snoozed",
+        about=str(row.id),
+        before=None if before is None else before.isoformat(),
+        after=None if until is None else until.isoformat(),
+    )
 
 
 def standing(alert: Alert) -> str:

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import LIVE_PLANS, Calibration, CalibrationKind, PlanStatus
 from monitor.errors import UsageError
+from monitor.record.audit import append
 from monitor.record.database import Database
 from monitor.record.plan_moves import TakeBack, end_plan
-from monitor.record.tables import AuditRow, CalibrationRow, DishRow, RemovalPlanRow
+from monitor.record.tables import CalibrationRow, DishRow, RemovalPlanRow
 
 
 class CalibrationRecord:
@@ -35,16 +36,27 @@ class CalibrationRecord:
         with self._database.writing() as session:
             if session.get(CalibrationRow, made.id) is not None:
                 raise UsageError(f"{made.id}: a calibration with this id is already on record")
-            session.add(_row(made))
-            session.add(
-                AuditRow(
-                    at=made.made_at,
-                    who=made.made_by,
-                    what=f"{made.kind} calibration made",
-                    subject=made.id,
-                    note=f"source {made.source}, {len(made.points)} points, "
-                    f"rms {made.rms_um or 0.0:.2f} um",
+            former = session.scalar(
+                select(CalibrationRow.id)
+                .where(
+                    CalibrationRow.source == made.source,
+                    CalibrationRow.kind == made.kind,
+                    CalibrationRow.objective.is_not_distinct_from(made.objective),
                 )
+                .order_by(CalibrationRow.made_at.desc(), CalibrationRow.id)
+                .limit(1)
+            )
+            session.add(_row(made))
+            append(
+                session,
+                now=made.made_at,
+                who=made.made_by,
+                what=f"{made.kind} calibration made",
+                about=made.id,
+                why=f"source {made.source}, {len(made.points)} points, "
+                f"rms {made.rms_um or 0.0:.2f} um",
+                before=former,
+                after={"id": made.id, "matrix": made.matrix, "objective": made.objective},
             )
             return self._supersede(session, made, made.made_at) if supersedes else []
 

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import Reading
 from monitor.errors import RecordError, RecordGoneError
+from monitor.record.audit import AuditedSession
 from monitor.record.in_place import (
     NOW,
     existing,
@@ -31,7 +32,7 @@ from monitor.record.session_cache import KNOWN, MOST_READINGS, OWN
 from monitor.record.tables import RecordRow
 
 # The form that the tables have: the newest of the migrations.
-REVISION = "0.1.0"
+REVISION = "0.2.0"
 BUSY_S = 30
 WAL_S = 5
 
@@ -265,7 +266,7 @@ class Database:
         self.refuse_gone()
 
     def _session(self, engine: Engine) -> Session:
-        return Session(engine, info={KNOWN: self._readings})
+        return AuditedSession(engine, info={KNOWN: self._readings})
 
     def _keep_readings(self, session: Session) -> None:
         """Those that were read in a transaction that has ended well: they never change."""

@@ -18,11 +18,12 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import AlertKind, Annotation, DishLine
 from monitor.errors import UsageError
+from monitor.record.audit import append
 from monitor.record.database import Database
 from monitor.record.lookup import BETWEEN, alive, begin, dish_called, place_called
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import supersede_plans
-from monitor.record.tables import AlertRow, AnnotationRow, AuditRow, DishRow, ReadingRow, ScanRow
+from monitor.record.tables import AlertRow, AnnotationRow, DishRow, ReadingRow, ScanRow
 
 LONGEST_TEXT = 500
 
@@ -84,7 +85,7 @@ class LineRecord:
             row = AnnotationRow(dish_id=dish.id, at=at, text=text, who=who, created_at=now)
             session.add(row)
             session.flush()
-            _audit(session, now, who, "dish annotated", dish.name, text)
+            append(session, now=now, who=who, what="dish annotated", about=dish.name, after=text)
             return Annotation(row.id, dish.name, at, text, who)
 
     def rename(self, name: str, new: str, *, who: str, now: datetime) -> DishLine:
@@ -113,7 +114,9 @@ class LineRecord:
                     f"{new}: is the name or the label of {taken} already; choose another"
                 )
             former, dish.name = dish.name, new
-            _audit(session, now, who, "dish renamed", new, f"was {former}")
+            append(
+                session, now=now, who=who, what="dish renamed", about=new, before=former, after=new
+            )
             return line_of(session, dish)
 
     def end(
@@ -127,7 +130,10 @@ class LineRecord:
         with self._database.writing() as session:
             dish = dish_called(session, name)
             self._cut(session, dish, at, now)
-            _audit(session, now, who, "dish ended", dish.name, _noted(at, note))
+            append(
+                session, now=now, who=who, what="dish ended", about=dish.name, why=note,
+                after={"ended_at": at.isoformat()},
+            )  # fmt: skip
             return line_of(session, dish)
 
     def resume(self, name: str, *, who: str, now: datetime) -> DishLine:
@@ -151,9 +157,10 @@ class LineRecord:
                     f"{name}: {after.name} follows it under the label {dish.label}; two "
                     "dishes cannot be in one place"
                 )
-            _audit(
-                session, now, who, "dish resumed", dish.name, f"had ended at {_at(dish.ended_at)}"
-            )
+            append(
+                session, now=now, who=who, what="dish resumed", about=dish.name,
+                before={"ended_at": dish.ended_at.isoformat()},
+            )  # fmt: skip
             dish.ended_at = None
             _open_again(session, dish)
             return line_of(session, dish)
@@ -192,10 +199,9 @@ class LineRecord:
                     _move_annotations(session, dish, child, at)
                 children.append(child)
             session.flush()
-            _audit(
-                session, now, who, "dish passaged", dish.name,
-                _noted(at, f"to {', '.join(child.name for child in children)}"
-                       + (f": {note}" if note else "")),
+            append(
+                session, now=now, who=who, what="dish passaged", about=dish.name, why=note,
+                after={"at": at.isoformat(), "to": [child.name for child in children]},
             )  # fmt: skip
             begun = tuple(line_of(session, child) for child in children)
             return Passage(line_of(session, dish), begun)
@@ -304,16 +310,6 @@ def line_of(session: Session, row: DishRow) -> DishLine:
         parent=parent,
         children=tuple(children),
     )
-
-
-def _audit(
-    session: Session, now: datetime, who: str, what: str, subject: str, note: str | None
-) -> None:
-    session.add(AuditRow(at=now, who=who, what=what, subject=subject, note=note))
-
-
-def _noted(at: datetime, note: str | None) -> str:
-    return f"at {_at(at)}" + (f", {note}" if note else "")
 
 
 def _life(dish: DishRow) -> str:

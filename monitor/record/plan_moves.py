@@ -25,10 +25,10 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalCheck, RemovalPlan
 from monitor.errors import UsageError
+from monitor.record.audit import append
 from monitor.record.plan_documents import plan_of
 from monitor.record.tables import (
     AnnotationRow,
-    AuditRow,
     DishRow,
     OutboxRow,
     RegionFateRow,
@@ -94,7 +94,10 @@ def move(
     )
     if changed.rowcount != 1:  # type: ignore[attr-defined]
         raise UsageError(f"{row.id}: was changed by somebody else at this moment; look again")
-    write_audit(session, row.id, who, f"plan {before} -> {to}", why, now)
+    append(
+        session, now=now, who=who, what=f"plan {before} -> {to}", about=row.id, why=why,
+        before=before, after=to,
+    )  # fmt: skip
 
 
 def take_away(
@@ -108,7 +111,7 @@ def take_away(
 def write_audit(
     session: Session, plan_id: str, who: str, what: str, note: str | None, now: datetime
 ) -> None:
-    session.add(AuditRow(at=now, who=who, what=what, subject=plan_id, note=note))
+    append(session, now=now, who=who, what=what, about=plan_id, why=note)
 
 
 def write_note(

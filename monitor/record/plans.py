@@ -22,6 +22,7 @@ from monitor.culture import (
     RemovalPlan,
 )
 from monitor.errors import UsageError
+from monitor.record.audit import entries
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.plan_moves import (
@@ -41,7 +42,6 @@ from monitor.record.plan_moves import (
 )
 from monitor.record.plan_reports import PickReport, counts_of_checks, counts_of_fates, news_of, tell
 from monitor.record.tables import (
-    AuditRow,
     DishRow,
     ReadingRow,
     RecordRow,
@@ -100,12 +100,11 @@ class PlanRecord:
     def events(self, plan_id: str) -> list[PlanEvent]:
         """Who did what with the plan, oldest first."""
         with self._database.reading() as session:
-            rows = session.scalars(
-                select(AuditRow)
-                .where(AuditRow.subject == plan_id, AuditRow.what.startswith("plan "))
-                .order_by(AuditRow.id)
-            )
-            return [PlanEvent(row.at, row.who, row.what, row.note) for row in rows]
+            return [
+                PlanEvent(entry.at, entry.who, entry.what, entry.why)
+                for entry in entries(session, about=plan_id)
+                if entry.what.startswith("plan ")
+            ]
 
     # --- deciding ------------------------------------------------------------------------------
 

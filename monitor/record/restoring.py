@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from monitor.culture import LIVE_PLANS, CaptureState, PlanStatus
 from monitor.errors import RecordError
 from monitor.host.atomic_files import sync_folder
+from monitor.record.audit import append
 from monitor.record.in_place import existing, forget_note
 from monitor.record.migrating import is_known_revision
 from monitor.record.plan_moves import US, end_plan
@@ -31,7 +32,7 @@ _COUNTED = (
     ("alert", "alert", "alerts", "id || '/' || created_at"),
     ("removal_plan", "removal plan", "removal plans", "id"),
     ("audit", "decision or note in the audit trail", "decisions and notes in the audit trail",
-     "CASE what WHEN 'record restored' THEN NULL ELSE id || '/' || at END"),
+     "CASE what WHEN 'record restored' THEN NULL ELSE hash END"),
     ("calibration", "calibration", "calibrations", "id"),
 )  # fmt: skip
 
@@ -243,9 +244,10 @@ def _settle(copy: Path, backup: Path, now: datetime, *, is_out: Callable[[str], 
                 end_plan(session, row, PlanStatus.SUPERSEDED, now, None, why=why)
         record = session.get_one(RecordRow, 1)
         record.restored_at, record.restored_from = now, str(backup)
-        session.add(
-            AuditRow(at=now, who=US, what="record restored", subject="record", note=str(backup))
-        )
+        append(
+            session, now=now, who=US, what="record restored", about="record",
+            after={"from": str(backup)},
+        )  # fmt: skip
 
 
 def _close(copy: Path) -> None:

@@ -31,10 +31,10 @@ from monitor.culture import (
 )
 from monitor.culture.scales import CHECKED_EVERY, OF_A_DISH, OF_A_SCALE
 from monitor.errors import UsageError
+from monitor.record.audit import append
 from monitor.record.capture_states import wait_again
 from monitor.record.database import Database
 from monitor.record.tables import (
-    AuditRow,
     CaptureRow,
     DishRow,
     ScaleEvidenceRow,
@@ -145,14 +145,14 @@ class ScaleRecord:
             row.state, row.set_by, row.since = ScaleState.OPEN, None, now
             row.looks_like_um = None
             session.execute(delete(ScaleEvidenceRow).where(ScaleEvidenceRow.scale_id == row.id))
-            session.add(
-                AuditRow(
-                    at=now,
-                    who=who,
-                    what="scale estimated anew",
-                    subject=f"source {row.source}",
-                    note=f"{_setup(row)}; was {row.um:g} um/px",
-                )
+            append(
+                session,
+                now=now,
+                who=who,
+                what="scale estimated anew",
+                about=f"source {row.source}",
+                why=_setup(row),
+                before=row.um,
             )
 
     def reopen(self, ids: Collection[int], now: datetime) -> list[int]:
@@ -371,10 +371,10 @@ def _change(
     reopens: bool = True,
 ) -> ScaleChange:
     before, row.um, row.since = row.um, um, now
-    was = "" if before == um else f"; was {before:g}"
-    session.add(
-        AuditRow(at=now, who=who, what=what, subject=f"source {row.source}", note=note + was)
-    )
+    append(
+        session, now=now, who=who, what=what, about=f"source {row.source}", why=note,
+        before=before, after=um,
+    )  # fmt: skip
     session.flush()
     reopened = _reopen(session, now, CaptureRow.scale_id == row.id) if reopens else []
     return ScaleChange(_scale_of(session, row), before, tuple(reopened))

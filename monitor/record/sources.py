@@ -12,11 +12,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from monitor.errors import RecordError
+from monitor.record.audit import append
 from monitor.record.database import Database
 from monitor.record.lookup import name_anew
 from monitor.record.tables import (
     AlertRow,
-    AuditRow,
     CalibrationRow,
     CaptureRow,
     DishRow,
@@ -161,8 +161,8 @@ def _take_over(session: Session, old: str, new: str, now: datetime) -> None:
     session.expire_all()
     for label in dict.fromkeys(line.label for line in lines):
         name_anew(session, label, (old, new))
-    session.add(
-        AuditRow(at=now, who="colonywatch", what="source renamed", subject=new, note=f"was {old}")
+    append(
+        session, now=now, who="colonywatch", what="source renamed", about=new, before=old, after=new
     )
 
 

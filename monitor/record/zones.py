@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from monitor.culture import MISDATED
 from monitor.culture.local_times import moved
+from monitor.record.audit import append
 from monitor.record.database import Database
 from monitor.record.leaving import decide_again
 from monitor.record.measurements import doubts_on_date, is_misdated
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import supersede_plans
 from monitor.record.session_cache import forget_readings
-from monitor.record.tables import AlertRow, AuditRow, CaptureRow, DishRow, ReadingRow, ScanRow
+from monitor.record.tables import AlertRow, CaptureRow, DishRow, ReadingRow, ScanRow
 
 
 class ZoneRecord:
@@ -49,16 +50,10 @@ class ZoneRecord:
                     newest.dirty, newest.last_taken_at = True, now
                     dish.last_new_at = min(newest.first_at, now)
                     to_read.append(newest.id)
-                what = f"{len(scans)} scans: times by {before} are by {zone} now"
-                session.add(
-                    AuditRow(
-                        at=now,
-                        who="colonywatch",
-                        what="dish time zone put right",
-                        subject=dish.name,
-                        note=what,
-                    )
-                )
+                append(
+                    session, now=now, who="colonywatch", what="dish time zone put right",
+                    about=dish.name, why=f"{len(scans)} scans", before=before, after=zone,
+                )  # fmt: skip
             forget_readings(session)
         return to_read
 

@@ -25,16 +25,24 @@ class RecordRow(Base):
 
 
 class AuditRow(Base):
-    """Who decided what, when. Only ever added to."""
+    """Who decided what, when, and why; the trail itself is `record/audit.py`. Only ever added to:
+    triggers of the database refuse everything else.
+    """
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     who: Mapped[str] = mapped_column(AnyText)
     what: Mapped[str] = mapped_column(String(60))
-    subject: Mapped[str] = mapped_column(AnyText)
-    note: Mapped[str | None] = mapped_column(AnyText)
+    about: Mapped[str] = mapped_column(AnyText, index=True)
+    why: Mapped[str | None] = mapped_column(AnyText)
+    # Text and not JSON, which a database may write in another form than it was hashed in.
+    before: Mapped[str | None] = mapped_column(AnyText)
+    after: Mapped[str | None] = mapped_column(AnyText)
+    # Unique, so that no two entries follow the same one, whatever is not locked.
+    previous: Mapped[str] = mapped_column(String(64), unique=True)
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class ProcessRow(Base):

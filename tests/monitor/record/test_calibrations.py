@@ -53,7 +53,7 @@ def with_plan(store, plan, *, dish=DISH, name="a"):
 
 def audit(store):
     with store.database.reading() as session:
-        return session.execute(text("SELECT who, what, subject, note FROM audit")).all()
+        return session.execute(text("SELECT who, what, about, why FROM audit")).all()
 
 
 def test_a_calibration_comes_back_as_it_was_made(store):

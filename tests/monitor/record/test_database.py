@@ -182,7 +182,7 @@ def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(
     shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
     (migrations / "versions" / "next.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision, branch_labels, depends_on = 'next', '0.1.0', None, None\n"
+        f"revision, down_revision, branch_labels, depends_on = 'next', '{REVISION}', None, None\n"
         "def upgrade() -> None:\n"
         "    op.execute('DELETE FROM folder')\n"
     )
@@ -193,7 +193,7 @@ def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(
         assert store.captures.counts()["waiting"] == 1
     with closing(sqlite3.connect(database_file)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
-            "0.1.0",
+            REVISION,
         )
         assert connection.execute("SELECT count(*) FROM folder").fetchone() == (1,)
 

@@ -59,8 +59,8 @@ def states(store):
 
 def audited(store):
     with store.database.reading() as session:
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.id))
-        return [(row.who, row.what, row.subject) for row in rows]
+        rows = session.scalars(select(AuditRow).order_by(AuditRow.number))
+        return [(row.who, row.what, row.about) for row in rows]
 
 
 # --- which captures make one scan ---------------------------------------------------------------

@@ -30,8 +30,8 @@ def names(store):
 
 def audited(store):
     with store.database.reading() as session:
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.id))
-        return [(row.who, row.what, row.subject, row.note) for row in rows]
+        rows = session.scalars(select(AuditRow).order_by(AuditRow.number))
+        return [(row.who, row.what, row.about, row.why, row.after) for row in rows]
 
 
 def end(store, name=DISH, *, after_h, note=None):
@@ -130,7 +130,7 @@ def test_an_ended_dish_is_quiet_and_its_plan_is_withdrawn(store):
 
         assert session.get_one(RemovalPlanRow, plan.id).status == PlanStatus.SUPERSEDED
     assert audited(store)[-1] == (
-        "mika", "dish ended", DISH, "at 2026-11-03 10:30 UTC, discarded",
+        "mika", "dish ended", DISH, "discarded", '{"ended_at":"2026-11-03T10:30:00+00:00"}',
     )  # fmt: skip
 
 
