@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -195,26 +196,43 @@ class PmfCNN(nn.Module):
         )
         return [min(max(place, 0), self.local_side - 1) for place in nearest]
 
-    def forward(self, image: Tensor, grids: tuple[int, ...] | None = None) -> dict[int, Tensor]:
+    def forward(
+        self,
+        image: Tensor,
+        grids: tuple[int, ...] | None = None,
+        wanted: Mapping[int, range] | None = None,
+    ) -> dict[int, Tensor]:
         """Logits of the cells.
 
         image : (B, 1, H, W) float32, normalised
         grids : those wanted; all by default
-        Returns grid -> (B, r * r, C, h, w).
+        wanted : rows (equally columns) of a grid whose cells are; of grids not named, all
+        Returns grid -> (B, n * n, C, h, w) for the n rows that are wanted, r by default.
         """
         local = self.local(image)  # (B, wide, h + n - 1, w + n - 1)
         context = self.context(local)  # (B, context, h, w)
         batch, _, rows, columns = context.shape
         logits: dict[int, Tensor] = {}
         for grid in grids or self.config.grids:
-            whole = self.context_heads[str(grid)](context)  # (B, r * r * C, h, w)
-            whole = whole.reshape(batch, grid * grid, self.config.classes, rows, columns)
+            cells = (wanted or {}).get(grid, range(grid))
+            whole = self._of_window(context, grid, cells)
+            whole = whole.reshape(batch, len(cells) ** 2, self.config.classes, rows, columns)
             here = self.local_heads[str(grid)](local)
-            logits[grid] = whole + self._at_cells(here, grid, rows, columns)
+            logits[grid] = whole + self._at_cells(here, grid, cells, rows, columns)
         return logits
 
-    def _at_cells(self, here: Tensor, grid: int, rows: int, columns: int) -> Tensor:
-        """What stands where each cell of each window lies: (B, r * r, C, h, w).
+    def _of_window(self, context: Tensor, grid: int, cells: range) -> Tensor:
+        """What the whole window says of some rows and columns of a grid: (B, n * n * C, h, w)."""
+        head = cast(nn.Conv2d, self.context_heads[str(grid)])
+        if len(cells) == grid:
+            return cast(Tensor, head(context))
+        shape, some = (grid, grid, self.config.classes), slice(cells.start, cells.stop)
+        weight = head.weight.view(*shape, -1)[some, some].flatten(0, 2)[..., None, None]
+        bias = cast(Tensor, head.bias).view(shape)[some, some].flatten()
+        return functional.conv2d(context, weight, bias)
+
+    def _at_cells(self, here: Tensor, grid: int, cells: range, rows: int, columns: int) -> Tensor:
+        """What stands where each wanted cell of each window lies: (B, n * n, C, h, w).
 
         here : (B, parts * parts * C, h + n - 1, w + n - 1)
         """
@@ -223,16 +241,18 @@ class PmfCNN(nn.Module):
         # Finer parts lie between the places: (B, C, height * parts, width * parts).
         here = here.view(batch, parts, parts, classes, height, width).permute(0, 3, 4, 1, 5, 2)
         here = here.reshape(batch, classes, height * parts, width * parts)
-        place = torch.tensor(self.place_of_cell(grid), device=here.device)
-        part = torch.arange(grid, device=here.device) % parts
+        places = self.place_of_cell(grid)[cells.start : cells.stop]
+        place = torch.tensor(places, device=here.device)
+        part = torch.arange(cells.start, cells.stop, device=here.device) % parts
 
         def along(number: int) -> Tensor:
             windows = torch.arange(number, device=here.device)
             return ((place[:, None] + windows) * parts + part[:, None]).reshape(-1)
 
         here = here.index_select(2, along(rows)).index_select(3, along(columns))
-        cells = here.view(batch, classes, grid, rows, grid, columns).permute(0, 2, 4, 1, 3, 5)
-        return cells.reshape(batch, grid * grid, classes, rows, columns)
+        number = len(cells)
+        here = here.view(batch, classes, number, rows, number, columns).permute(0, 2, 4, 1, 3, 5)
+        return here.reshape(batch, number * number, classes, rows, columns)
 
     def folded(self) -> PmfCNN:
         """A copy for inference: normalisation folded in, channels last, no gradients."""

@@ -100,23 +100,31 @@ def _block_shares(labels: Tensor, block_px: int, wanted: Sequence[int]) -> Tenso
 
 
 def _cell_shares(
-    blocks: Tensor, block_px: int, windows: Windows, grid: int, positions: tuple[int, int]
+    blocks: Tensor,
+    block_px: int,
+    windows: Windows,
+    grid: int,
+    positions: tuple[int, int],
+    cells: range | None = None,
 ) -> Tensor:
-    """As `_block_shares` for the cells of a grid: (B, r * r, len(wanted), h, w).
+    """As `_block_shares` for the cells of a grid: (B, n * n, len(wanted), h, w).
 
     block_px : side of the blocks; no cell border of the grid cuts one
     positions : of the windows, (h, w)
+    cells : n rows, equally columns, of the grid; all r by default
     """
+    rows = range(grid) if cells is None else cells
     step, jump = windows.stride_px // block_px, windows.cell_px(grid) // block_px
     shares = (functional.avg_pool2d(blocks, jump, 1) if jump > 1 else blocks).contiguous()
     batch, values = shares.shape[:2]
     image, value, row, column = shares.stride()
     # Cells and windows are steps over the same blocks: views, copied once.
-    cells = shares.as_strided(
-        (batch, grid, grid, values, *positions),
+    views = shares.as_strided(
+        (batch, len(rows), len(rows), values, *positions),
         (image, jump * row, jump * column, value, step * row, step * column),
+        rows.start * jump * (row + column),
     )
-    return cells.reshape(batch, grid * grid, values, *positions)
+    return views.reshape(batch, len(rows) ** 2, values, *positions)
 
 
 def _positions(labels: Tensor, windows: Windows) -> tuple[int, int]:
@@ -171,6 +179,7 @@ def pmf_loss(
     labels: Tensor,
     windows: Windows,
     grid_weights: Mapping[int, float],
+    wanted: Mapping[int, range] | None = None,
 ) -> Tensor:
     """Cross-entropy of the predicted pmfs against those of the labels.
 
@@ -182,18 +191,20 @@ def pmf_loss(
     of that class is the share of its labelled pixels that have it. (Cross-entropy of the pooled
     alternatives: Cour et al., Learning from partial labels, JMLR 12, 2011.)
 
-    logits : grid -> (B, r * r, C, h, w)
+    logits : grid -> (B, n * n, C, h, w)
     labels : (B, H, W) uint8
+    wanted : the n rows (equally columns) of a grid that the logits are of; of grids not named, all
     """
     first = logits[next(iter(logits))]
     total, classes = first.new_zeros(()), first.shape[2]
     weight_sum = sum(grid_weights[grid] for grid in logits)
     partly = bool((labels == NOT_DIFFERENTIATED).any())
-    wanted = [*range(classes), NOT_DIFFERENTIATED] if partly else range(classes)
+    counted = [*range(classes), NOT_DIFFERENTIATED] if partly else range(classes)
     block, positions = windows.block_px(list(logits)), _positions(labels, windows)
-    blocks = _block_shares(labels, block, wanted)
+    blocks = _block_shares(labels, block, counted)
     for grid, values in logits.items():
-        shares = _cell_shares(blocks, block, windows, grid, positions)
+        cells = (wanted or {}).get(grid)
+        shares = _cell_shares(blocks, block, windows, grid, positions, cells)
         said = functional.log_softmax(values, dim=2)
         surprise = -(shares[:, :, :classes] * said).sum(dim=2)
         if partly:

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
@@ -27,8 +27,8 @@ from model.checkpoint import Manifest, Model
 from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.dataset import TrainingField
 from model.metrics import Confusion, confusion
-from model.network import PmfCNN
-from model.pmf import pmf_loss
+from model.network import PmfCNN, PmfCNNConfig
+from model.pmf import pmf_loss, voting_cells
 from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import bend
 from model.segmentation import label_map
@@ -37,6 +37,11 @@ Crop: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 STATE: Final = "training.safetensors"
 _NOT_ENOUGH_MINUTES: Final = 20
+
+
+def has_matrix_units() -> bool:
+    """Does this processor multiply matrices of bfloat16 in units of their own (Intel's AMX)?"""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,13 @@ class TrainingSettings:
     scale_spread : standard deviation of the logarithm of the random change of scale
     paste_share : share of the crops into which a part of another crop is pasted
     average_over_steps : the weights kept are a running mean over about so many steps
-    short_floats : multiply in bfloat16; twice as fast on processors that know it
+    short_floats : multiply in bfloat16: twice as fast on processors with matrix units (AMX), and
+        slower than single precision on those without (`make bench-training`)
     frozen : parts of the network ("local", "context") whose weights stay as they are
     keep_statistics : batch normalisation goes on with the statistics that it has
+    voters_only : of the grids that vote, learn the cells that do and no others. That is what counts
+        in use, and in fine grids a fraction of the work; what has learnt nothing yet learns more
+        from all of them
     """
 
     crop_px: int = 128
@@ -63,15 +72,26 @@ class TrainingSettings:
     scale_spread: float = 0.22
     paste_share: float = 0.2
     average_over_steps: int = 500
-    short_floats: bool = True
+    short_floats: bool = field(default_factory=has_matrix_units)
     frozen: tuple[str, ...] = ()
     keep_statistics: bool = False
+    voters_only: bool = False
 
     def weights_of(self, grids: Sequence[int]) -> Mapping[int, float]:
         """The weight of each of a network's grids."""
         if self.grid_weights is not None:
             return self.grid_weights
         return {grid: 0.5**rank for rank, grid in enumerate(sorted(grids, reverse=True))}
+
+    def cells_of(self, config: PmfCNNConfig) -> Mapping[int, range]:
+        """Rows (equally columns) of each grid that are learnt, where these are not all."""
+        if not self.voters_only:
+            return {}
+        voters = {
+            grid: voting_cells(config.windows, grid, config.vote_margin_px)
+            for grid in config.voting_grids
+        }
+        return {grid: range(cells[0], cells[-1] + 1) for grid, cells in voters.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -276,10 +296,11 @@ def _loss(
     settings: TrainingSettings,
     grid_weights: Mapping[int, float],
 ) -> Tensor:
+    cells = settings.cells_of(network.config)
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.short_floats):
-        logits = network(images.contiguous(memory_format=torch.channels_last))
+        logits = network(images.contiguous(memory_format=torch.channels_last), wanted=cells)
     logits = {grid: values.float() for grid, values in logits.items()}
-    return pmf_loss(logits, labels, network.config.windows, grid_weights)
+    return pmf_loss(logits, labels, network.config.windows, grid_weights, cells)
 
 
 def fit(

@@ -23,6 +23,7 @@ from model.starter.held_out import KINDS
 from model.starter.measuring import FieldScore, as_text, scores_of, table_of
 from model.starter.progress import say
 from model.starter.recipe import make_starter
+from model.starter.settings import STAGES
 from model.starter.training_fields import simulated_fields
 
 
@@ -44,8 +45,7 @@ def main() -> None:
             return
         manifest = make_starter(
             wanted.out,
-            minutes=wanted.minutes,
-            steps=wanted.steps,
+            stages=STAGES[-1:] if wanted.base else STAGES,
             real=wanted.real,
             work=wanted.work,
             count=wanted.fields,
@@ -87,14 +87,17 @@ def _wanted() -> argparse.Namespace:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="measure on these")
     parser.add_argument("--each", action="store_true", help="tell of each field that is measured")
     parser.add_argument("--json", action="store_true", help="print the measures as JSON")
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, help="instead of --minutes, to repeat a run exactly")
     parser.add_argument("--real", type=Path, help="folder of real fields; without it none")
     parser.add_argument("--work", type=Path, default=Path(".starter"), help="for resuming")
-    parser.add_argument("--fields", type=int, default=2000, help="simulated fields to train on")
+    parser.add_argument("--fields", type=int, default=5000, help="simulated fields to train on")
     parser.add_argument("--jobs", type=int, default=1, help="processes that simulate")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--from", dest="base", type=Path, help="model to take layers from")
+    parser.add_argument(
+        "--from",
+        dest="base",
+        type=Path,
+        help="model to go on from, with the last stage of training alone",
+    )
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
     if wanted.measure and not (wanted.real and wanted.real.is_dir()):

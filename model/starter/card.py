@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model.checkpoint import Manifest
@@ -50,13 +50,38 @@ def _real_table(scores: Mapping[str, Any]) -> str:
     return as_text(scores["real"])
 
 
+def _stages(training: Mapping[str, Any]) -> Iterator[str]:
+    """What was learnt, run by run, a line each."""
+    before = training.get("begun_with")
+    if before:
+        past = before["training"]
+        yield f"begun with the layers of the model `{before['sha256'][:12]}`, which learnt:"
+        # Models from before there were stages say it of their one run.
+        for stage in past.get("stages", [past]):
+            yield _stage(stage, f" (simulation {past.get('simulation', 'not on record')})")
+        yield "then:"
+    else:
+        yield "from random weights:"
+    for stage in training["stages"]:
+        yield _stage(stage, f" (simulation {training['simulation']})")
+
+
+def _stage(stage: Mapping[str, Any], simulation: str) -> str:
+    how = stage["settings"]
+    learnt = "the cells that vote" if how.get("voters_only") else "all cells"
+    shares = ", ".join(f"{kind} {share}" for kind, share in stage["shares"].items())
+    return (
+        f"{stage['steps']} steps of {how['batch']} crops of {how['crop_px']} pixels, "
+        f"{learnt}{simulation}; shares of the crops: {shares}"
+    )
+
+
 def card(manifest: Manifest) -> str:
     """The model card as Markdown. Long by its text."""
     training = manifest.training
     config = manifest.network
     noise = manifest.scores["white noise"]
-    before = training.get("layers_from")
-    origin = f"begun with layers of the model `{before[:12]}`" if before else "from random weights"
+    stages = "\n".join(f"- {line}" for line in _stages(training))
     held = "\n".join(
         f"- {kind}: {', '.join(names)}" for kind, names in training["held_back"].items() if names
     )
@@ -91,10 +116,9 @@ images of that microscope.
   (AllenInstitute/aics-automated-cell-culture-workflow; Allen Institute Software License), without
   labels: pseudo-labels made by a local-contrast threshold (`model.starter.local_contrast`).
 
-Share of the crops: {", ".join(f"{k} {v}" for k, v in training["shares"].items())}.
-{training["steps"]} steps, seed {training["seed"]}, made with
-`python -m model.starter --steps {training["steps"]} --fields {training["simulated_fields"]}`
-({origin}).
+How, seed {training["seed"]}, by `python -m model.starter --fields {training["simulated_fields"]}`:
+
+{stages}
 
 ## How good it is
 

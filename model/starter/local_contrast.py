@@ -22,7 +22,7 @@ def local_contrast_labels(
     um_per_pixel: float,
     *,
     inside: NDArray[np.bool_] | None = None,
-    band_um: float = 8.0,
+    band_um: float = 4.0,
 ) -> NDArray[np.uint8]:
     """Background and cells of a healthy field, by its local contrast; 255 along their borders.
 

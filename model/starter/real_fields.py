@@ -37,7 +37,6 @@ from model.starter.local_contrast import local_contrast_labels, well_of
 from model.starter.progress import say
 from model.starter.real_images import burnt_in, images_of
 from model.starter.settings import (
-    SHARES,
     SPREAD_CELLS_PIXEL_SIZE_UM,
     UM_PER_PIXEL,
     WELL_DIAMETER_UM,
@@ -52,19 +51,24 @@ SCALE_SPREADS: Final[Mapping[str, float]] = {
     WHOLE_WELLS: 0.2,
     SPREAD: 0.3,
 }
-SURE_CELLS_UM: Final = 2.0
-SURE_BACKGROUND_UM: Final = 6.0
+SURE_CELLS_UM: Final = 0.0
+SURE_BACKGROUND_UM: Final = 3.0
 """How far inside a draft's outline cells, and background, are taken for sure."""
 LEAST_GAP_UM2: Final = 40_000.0
 """In grown cultures smaller holes of a draft may be dense centres of colonies that it missed."""
-GAP_UM: Final = 6.0
-GAP_SHARE: Final = 0.4
-AROUND_CELL_UM: Final = 7.0
+NUCLEUS_UM2: Final = 400.0
+"""Holes of a draft up to this size are bright middles of cells."""
+GAP_UM: Final = 3.0
+GAP_SHARE: Final = 0.5
+AROUND_CELL_UM: Final = 3.0
 
 
-def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingField]]]:
+def real_groups(
+    data: Path, shares: Mapping[str, float]
+) -> tuple[list[FieldGroup], dict[str, list[TrainingField]]]:
     """Real fields to train on by kind, and those held back. Kinds that are missing are left out.
 
+    shares : of the crops, for each kind
     Raises DataError.
     """
     groups: list[FieldGroup] = []
@@ -74,7 +78,7 @@ def real_groups(data: Path) -> tuple[list[FieldGroup], dict[str, list[TrainingFi
         kept = [one for one in fields if not is_held_out(kind, one.name)]
         held[kind] = [one for one in fields if is_held_out(kind, one.name)]
         if kept:
-            groups.append(FieldGroup(kind, kept, SHARES[kind], SCALE_SPREADS[kind]))
+            groups.append(FieldGroup(kind, kept, shares[kind], SCALE_SPREADS[kind]))
         say(f"{kind}: {len(kept)} fields to train on, {len(held[kind])} held back")
     return groups, held
 
@@ -107,17 +111,25 @@ def sure_of(draft: NDArray[np.uint8], pixel_size_um: float, *, grown: bool) -> N
     grown : colonies have closed, so that small holes are rather what the draft missed
     Returns (H, W) uint8: also 254 along borders and in such holes; 255 in the burnt-in bar.
     """
-    cells = _well_inside(draft == CellClass.UNDIFFERENTIATED, SURE_CELLS_UM / pixel_size_um)
+    drawn = draft == CellClass.UNDIFFERENTIATED
+    drawn |= _small(draft == CellClass.BACKGROUND, NUCLEUS_UM2 / pixel_size_um**2)
+    cells = _well_inside(drawn, SURE_CELLS_UM / pixel_size_um)
     empty = _well_inside(draft == CellClass.BACKGROUND, SURE_BACKGROUND_UM / pixel_size_um)
     if grown:
-        _, parts, numbers, _ = cv2.connectedComponentsWithStats(empty.astype(np.uint8))
-        small = numbers[:, cv2.CC_STAT_AREA] * pixel_size_um**2 < LEAST_GAP_UM2
-        empty &= ~small[parts]
+        empty &= ~_small(empty, LEAST_GAP_UM2 / pixel_size_um**2)
     labels = np.full(draft.shape, NOT_DIFFERENTIATED, dtype=np.uint8)
     labels[empty] = CellClass.BACKGROUND
     labels[cells] = CellClass.UNDIFFERENTIATED
     labels[burnt_in(draft)] = UNKNOWN
     return labels
+
+
+def _small(mask: NDArray[np.bool_], area_px: float) -> NDArray[np.bool_]:
+    """The parts of a mask that are smaller than that."""
+    _, parts, numbers, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    small = numbers[:, cv2.CC_STAT_AREA] < area_px
+    small[0] = False
+    return np.asarray(small[parts])
 
 
 def _well_inside(mask: NDArray[np.bool_], distance_px: float) -> NDArray[np.bool_]:

@@ -1,12 +1,14 @@
 """The starter model that ships with the program: how it is made, in one resumable command.
 
-    python -m model.starter --out model/weights/starter --minutes 60 --real DATA
+    python -m model.starter --out model/weights/starter --real DATA --fields 5000
 
-It learns from simulated fields (`model.simulation`), whose truth is exact, and, where the folder is
-given, from real fields that may be used for it: hiPSC phase contrast with labels, healthy cultures
-after a passage, single spread cells (as differentiated-like cells), and a plate imager's
-brightfield fields whose labels are made here by a local-contrast threshold. Whole lines, plates and
-sequences are held back for measuring (`model.starter.held_out`); the model card names them.
+In two stages (`model.starter.settings`): the second goes on from what the first has learnt, with
+`--from MODEL` from what that model has. It learns from simulated fields (`model.simulation`), whose
+truth is exact, and, where the folder is given, from real fields that may be used for it: hiPSC
+phase contrast with labels, healthy cultures after a passage, single spread cells (as
+differentiated-like cells), and a plate imager's brightfield fields whose labels are made here by a
+local-contrast threshold. Whole lines, plates and sequences are held back for measuring
+(`model.starter.held_out`); the model card names them.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from model.starter.doubting import doubting_of, with_section
 from model.starter.measuring import scores_of, table_of
 from model.starter.progress import say, tell
 from model.starter.real_fields import real_groups
-from model.starter.settings import SHARES, STARTER_CONFIG, STARTER_SETTINGS, UM_PER_PIXEL
+from model.starter.settings import STAGES, STARTER_CONFIG, UM_PER_PIXEL, Stage
 from model.starter.training_fields import (
     EMPTY_DISHES,
     TESTED_SEEDS,
@@ -44,7 +46,7 @@ from model.starter.training_fields import (
     simulated_fields,
     simulation_version,
 )
-from model.train import FieldGroup, TrainingSettings, fit, held_out_score, steps_in
+from model.train import FieldGroup, fit, held_out_score
 
 FIRST_VALIDATION_SEED: Final = 6000
 """Those from here on are for choosing while training; those before are for the final scores."""
@@ -71,64 +73,57 @@ class Extent:
 USUAL_EXTENT: Final = Extent()
 
 
-def _steps(note: Path, fitting: Callable[[], int]) -> int:
-    """A resumed run must go on towards the same number of steps."""
-    if not note.exists():
-        note.write_text(str(fitting()), encoding="utf-8")
-    return int(note.read_text(encoding="utf-8"))
-
-
 def make_starter(
     out: Path,
     *,
-    minutes: float,
     real: Path | None,
     work: Path,
     count: int,
     jobs: int = 1,
     seed: int = 0,
-    steps: int | None = None,
-    config: PmfCNNConfig | None = None,
-    settings: TrainingSettings | None = None,
+    stages: Sequence[Stage] = STAGES,
+    config: PmfCNNConfig = STARTER_CONFIG,
     base: Path | None = None,
     extent: Extent = USUAL_EXTENT,
 ) -> Manifest:
-    """Train the starter model and write it to a folder. Long by what its manifest tells.
+    """Train the starter model, stage by stage, and write it to a folder.
 
-    minutes : of training, drawing and measuring left out, if no number of steps is given
     real : folder of real fields, a folder each kind (`model.starter.held_out`)
     work : folder in which the simulated fields and the state of the training are kept
     count : simulated fields
-
     base : model whose layers are taken over where name and size fit; the others begin at random
     """
-    config = config or STARTER_CONFIG
-    settings = settings or STARTER_SETTINGS
     fields = simulated_fields(count, work, jobs)
-    groups, held = real_groups(real) if real else ([], {})
-    names = {group.name: [one.name for one in group.fields] for group in groups}
-    groups.append(FieldGroup("empty", empty_dishes(), SHARES["empty"], 0.1))
-    share = 1.0 - sum(group.share for group in groups)
-    groups.append(FieldGroup("simulated", fields, share))
+    empty = empty_dishes()
     torch.manual_seed(seed)
     network = PmfCNN(config)
-    started_from = take_layers(network, base) if base else None
+    before = take_layers(network, base) if base else None
     say(f"{multiply_adds_per_pixel(config) * 2e-3:.1f} GFLOP per megapixel at the working scale")
-    if steps is None:
-        steps = _steps(work / "steps", lambda: steps_in(minutes, network, groups, settings))
-    shares = {group.name: round(group.share, 3) for group in groups}
-    run = json.dumps([simulation_version(), count, names, shares, settings.to_json(), started_from])
-    trained = fit(
-        network,
-        groups,
-        settings,
-        steps=steps,
-        seed=seed,
-        work=work,
-        progress=tell,
-        measure=_validation(held, extent.validated),
-        run=run,
-    )
+    past: list[dict[str, Any]] = []
+    names: dict[str, list[str]] = {}
+    held: dict[str, list[TrainingField]] = {}
+    for number, stage in enumerate(stages, 1):
+        say(f"stage {number} of {len(stages)}: {stage.steps} steps")
+        groups, held = real_groups(real, stage.shares) if real else ([], {})
+        names = {group.name: [one.name for one in group.fields] for group in groups}
+        groups.append(FieldGroup("empty", empty, stage.shares["empty"], 0.1))
+        rest = 1.0 - sum(group.share for group in groups)
+        groups.append(FieldGroup("simulated", fields, rest))
+        shares = {group.name: round(group.share, 3) for group in groups}
+        told = {"shares": shares, "steps": stage.steps, "settings": stage.training.to_json()}
+        run = json.dumps([simulation_version(), count, names, told, before, past])
+        network = fit(
+            network,
+            groups,
+            stage.training,
+            steps=stage.steps,
+            seed=seed,
+            work=work / f"stage-{number}",
+            progress=tell,
+            measure=_validation(held, extent.validated),
+            run=run,
+        )
+        past.append(told)
     facts = {
         "simulated_fields": count,
         "first_simulation_seed": FIRST_TRAINING_SEED,
@@ -136,13 +131,11 @@ def make_starter(
         "empty_dishes": EMPTY_DISHES,
         "simulation": simulation_version(),
         "held_back": {kind: [one.name for one in some] for kind, some in held.items()},
-        "shares": shares,
-        "steps": steps,
+        "stages": past,
         "seed": seed,
-        "settings": settings.to_json(),
-        "layers_from": started_from,
+        "begun_with": before,
     }
-    return publish(out, trained, facts, real, extent)
+    return publish(out, network, facts, real, extent)
 
 
 def _validation(
@@ -188,8 +181,8 @@ def _told(network: PmfCNN, manifest: Manifest, held: Sequence[TrainingField]) ->
     return f"{by_class}; fraction wrong by {np.mean(known):.3f}, worst {max(known):.3f}"
 
 
-def take_layers(network: PmfCNN, base: Path) -> str:
-    """Start from a model's layers where name and size fit. Returns the model's identity."""
+def take_layers(network: PmfCNN, base: Path) -> dict[str, Any]:
+    """Start from a model's layers where name and size fit. Returns which model that is."""
     start = load_model(base)
     own = network.state_dict()
     fitting = {
@@ -199,7 +192,9 @@ def take_layers(network: PmfCNN, base: Path) -> str:
     }
     network.load_state_dict({**own, **fitting})
     say(f"{len(fitting)} of {len(own)} tensors taken from {base}")
-    return start.manifest.sha256
+    kept = ("stages", "shares", "steps", "seed", "simulation", "simulated_fields", "settings")
+    learnt = {key: start.manifest.training[key] for key in kept if key in start.manifest.training}
+    return {"sha256": start.manifest.sha256, "training": learnt}
 
 
 def publish(

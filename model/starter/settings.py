@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from model.network import PmfCNNConfig
@@ -19,16 +20,55 @@ STARTER_CONFIG: Final = PmfCNNConfig(
     context_channels=128,
     view_channels=64,
 )
-SHARES: Final[Mapping[str, float]] = {
-    "hipsc_phase": 0.08,
-    "passage": 0.16,
-    "incubator_6well": 0.06,
-    "incubator_96well": 0.04,
-    "spread_cells_phase": 0.09,
-    "empty": 0.04,
-}
-"""Shares of the crops by kind of picture; the rest comes from simulated fields."""
-STARTER_SETTINGS: Final = TrainingSettings(crop_px=184, batch=8, average_over_steps=1500)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the runs that follow each other, each on what the one before has learnt.
+
+    steps : of gradient descent
+    shares : of the crops by kind of real picture; the rest comes from simulated fields
+    """
+
+    steps: int
+    shares: Mapping[str, float]
+    training: TrainingSettings
+
+
+FIRST: Final = Stage(
+    20_000,
+    {
+        "hipsc_phase": 0.08,
+        "passage": 0.16,
+        "incubator_6well": 0.06,
+        "incubator_96well": 0.04,
+        "spread_cells_phase": 0.09,
+        "empty": 0.04,
+    },
+    TrainingSettings(crop_px=184, batch=8, average_over_steps=1500),
+)
+"""All cells of all grids are learnt: what a place says is then learnt from many windows."""
+SECOND: Final = Stage(
+    15_000,
+    {
+        "hipsc_phase": 0.09,
+        "passage": 0.22,
+        "incubator_6well": 0.08,
+        "incubator_96well": 0.03,
+        "spread_cells_phase": 0.11,
+        "empty": 0.02,
+    },
+    replace(
+        FIRST.training,
+        crop_px=216,
+        batch=6,
+        learning_rate=1.2e-3,
+        average_over_steps=1200,
+        voters_only=True,
+    ),
+)
+"""Only what counts in use, and more of the real fields; crops of more windows, which cost less."""
+STAGES: Final = (FIRST, SECOND)
 WELL_DIAMETER_UM: Final = 6400.0
 SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.8708
 """By the private tag 65326 of the source's raw TIFFs."""

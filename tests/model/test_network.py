@@ -199,3 +199,19 @@ def test_arithmetic_is_counted_from_the_layers() -> None:
         counted.clear()
         network(torch.zeros((1, 1, *shape)))
         assert network.multiply_adds(shape) == sum(counted)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_some_cells_asked_for_alone_are_those_of_all(name: str) -> None:
+    config = CONFIGS[name]
+    network = trained_looking(config)
+    image = torch.randn(2, 1, config.window_px + 16, config.window_px + 24)
+    grid = config.voting_grids[-1]
+    cells = range(grid // 4, grid - grid // 4)
+    every, some = network(image), network(image, wanted={grid: cells})
+    rows, columns = every[grid].shape[-2:]
+    square = every[grid].view(2, grid, grid, config.classes, rows, columns)
+    inner = square[:, cells.start : cells.stop, cells.start : cells.stop].flatten(1, 2)
+    torch.testing.assert_close(some[grid], inner, rtol=1e-4, atol=1e-4)
+    for other in set(config.grids) - {grid}:
+        torch.testing.assert_close(some[other], every[other])

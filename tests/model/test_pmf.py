@@ -137,6 +137,28 @@ def test_the_loss_is_the_mean_over_known_pixels_of_what_each_may_be(
     np.testing.assert_allclose(fast.item(), slow, rtol=1e-5)
 
 
+@settings(max_examples=15, deadline=None)
+@given(windows_strategy, seeds)
+def test_the_loss_of_some_cells_is_that_of_targets_worked_out_for_them_alone(
+    windows: Windows, seed: int
+) -> None:
+    chance = np.random.default_rng(seed)
+    side = windows.size_px + windows.stride_px
+    labels = torch.from_numpy(random_labels(seed, (side, side)))[None]
+    grid = windows.grids[-1]
+    cells = range(1, grid - 1) if grid > 2 else range(1, 2)
+    pmfs, weight = cell_pmfs(labels, windows, grid)
+    rows, columns = pmfs.shape[-2:]
+    inner = slice(cells.start, cells.stop)
+    targets = pmfs.view(1, grid, grid, 3, rows, columns)[:, inner, inner].flatten(1, 2)
+    known = weight.view(1, grid, grid, rows, columns)[:, inner, inner].flatten(1, 2)
+    logits = torch.from_numpy(chance.normal(0, 3, targets.shape)).float()
+    surprise = -(targets * logits.log_softmax(dim=2)).sum(dim=2)
+    expected = (surprise * known).sum() / known.sum().clamp_min(1e-6)
+    found = pmf_loss({grid: logits}, labels, windows, {grid: 1.0}, {grid: cells})
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("odds", [0.01, 0.5, 1.0, 30.0])
 def test_not_differentiated_says_nothing_of_background_against_undifferentiated(
     odds: float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from model.network import PmfCNNConfig
 from model.pmf_segmenter import PmfSegmenter
 from model.starter.measuring import scores_of, table_of
 from model.starter.recipe import Extent, make_starter
+from model.starter.settings import Stage
 from model.train import TrainingSettings
 
 SMALL = PmfCNNConfig(widths=(8, 8, 12), context_channels=12)
@@ -38,16 +40,21 @@ def real_data(data: Path) -> None:
     )
 
 
-def made(out: Path, work: Path, data: Path) -> Manifest:
+SHARES = {"passage": 0.2, "empty": 0.1}
+STAGES = (Stage(2, SHARES, QUICK), Stage(3, SHARES, replace(QUICK, voters_only=True)))
+
+
+def made(
+    out: Path, work: Path, data: Path, stages: tuple[Stage, ...] = STAGES, base: Path | None = None
+) -> Manifest:
     return make_starter(
         out,
-        minutes=1,
-        steps=3,
+        stages=stages,
         real=data,
         work=work,
         count=2,
         config=SMALL,
-        settings=QUICK,
+        base=base,
         extent=Extent(validated=1, tested=1, noise=2, known=3, judged=2),
     )
 
@@ -71,4 +78,11 @@ def test_a_starter_comes_with_its_card_its_held_out_lines_and_the_same_scores_as
     assert "| passage " in card
     assert "aics-63-1_D1_4x.png" in card
     assert "None were measured" not in card
+    assert "2 steps of 2 crops of 72 pixels, all cells" in card
+    assert "3 steps of 2 crops of 72 pixels, the cells that vote" in card
     assert made(tmp_path / "again", work, data).sha256 == manifest.sha256
+    onwards = made(tmp_path / "onwards", work, data, STAGES[-1:], out).training["begun_with"]
+    assert onwards["sha256"] == manifest.sha256
+    assert [stage["steps"] for stage in onwards["training"]["stages"]] == [2, 3]
+    begun = f"begun with the layers of the model `{manifest.sha256[:12]}`"
+    assert begun in (tmp_path / "onwards" / "card.md").read_text(encoding="utf-8")
