@@ -3,6 +3,7 @@
 python -m model.starter --out FOLDER --real DATA
 python -m model.starter --measure FOLDER --real DATA [--all]
 python -m model.starter --calibrate FOLDER --real DATA
+python -m model.starter --failures FOLDER
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from model.labelled_files import DataError
 from model.manifest import ModelError
 from model.pmf_segmenter import PmfSegmenter
 from model.starter.doubting import calibrate
+from model.starter.failures import PICTURE, show_failures
 from model.starter.held_out import KINDS
 from model.starter.measuring import FieldScore, as_text, scores_of, table_of
 from model.starter.progress import say
@@ -42,6 +44,10 @@ def main() -> None:
         if wanted.calibrate:
             manifest = calibrate(wanted.calibrate, wanted.real)
             say(f"{wanted.calibrate}: {manifest.sha256[:12]}")
+            return
+        if wanted.failures:
+            show_failures(wanted.failures)
+            say(f"{wanted.failures / PICTURE}: drawn")
             return
         manifest = make_starter(
             wanted.out,
@@ -79,6 +85,12 @@ def _wanted() -> argparse.Namespace:
         type=Path,
         metavar="FOLDER",
         help="fit anew what tells how far the model there may be trusted",
+    )
+    what.add_argument(
+        "--failures",
+        type=Path,
+        metavar="FOLDER",
+        help="draw what the model there reads worst, for its card",
     )
     parser.add_argument("--all", action="store_true", help="measure on what was learnt from too")
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import Any
 from model.checkpoint import Manifest
 from model.evaluate import Evaluation
 from model.network import multiply_adds_per_pixel
+from model.starter.failures import failure_section
 from model.starter.measuring import as_text
 from model.starter.settings import IPS_FIELDS_PIXEL_SIZE_UM, SPREAD_CELLS_PIXEL_SIZE_UM
 
@@ -76,8 +77,11 @@ def _stage(stage: Mapping[str, Any], simulation: str) -> str:
     )
 
 
-def card(manifest: Manifest) -> str:
-    """The model card as Markdown. Long by its text."""
+def card(manifest: Manifest, drawn: int = 100) -> str:
+    """The model card as Markdown. Long by its text.
+
+    drawn : simulated fields among which those that are read worst are drawn
+    """
     training = manifest.training
     config = manifest.network
     noise = manifest.scores["white noise"]
@@ -147,6 +151,7 @@ The fields of `ips_fields` (real iPS colonies with differentiated regions) were 
 their labels are another network's and their pixel size is a guess
 ({IPS_FIELDS_PIXEL_SIZE_UM} um).
 
+{failure_section(drawn)}
 ## Limits
 
 - No real differentiated iPS cells were learnt from: what counts as differentiated comes from

@@ -2,7 +2,8 @@
 
     python -m model.starter --calibrate FOLDER --real DATA
 
-The real fields that it learnt from and some of the simulated ones are what it knows. Limits and
+The real fields that it learnt from and some of the simulated ones are what it knows, and fields of
+dishes that grow over days, which no training field shows, where it reads them rightly. Limits and
 intervals come from lines, plates and seeds that it never learnt from. `ips_fields`, which may only
 be measured on, have no part in it: they are told beside it, as what a new laboratory may expect.
 """
@@ -18,13 +19,15 @@ import numpy as np
 
 from model.checkpoint import Manifest, Model, load_model, save_model
 from model.classes import UNKNOWN
-from model.doubt.fit import Observed, fit_judge
+from model.doubt.fit import RIGHT, Observed, fit_judge
 from model.doubt.judge import Judge
 from model.doubt.measured import as_markdown, doubt_table, risk_by_coverage
 from model.manifest import CARD
 from model.metrics import differentiated_fraction
 from model.pmf_segmenter import PmfSegmenter
 from model.preprocessing import bend
+from model.simulation.drawing import Modality
+from model.simulation.incubator import VirtualDish
 from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 from model.starter.held_out import IPS, KINDS, group_of, is_held_out
 from model.starter.measuring import RealField, real_fields
@@ -34,12 +37,18 @@ from model.starter.training_fields import EMPTY_DISHES, empty_dishes
 REAL: Final = "real"
 SIMULATED: Final = "simulated"
 EMPTY: Final = "empty dish"
+GROWING: Final = "growing dish"
 LEARNT_FIELDS: Final = 240
 HELD_FIELDS: Final = 200
 FIRST_HELD_SEED: Final = 6100
 """Simulated fields that nothing else is chosen or measured by."""
 LEARNT_EMPTY: Final = 24
 HELD_EMPTY: Final = 12
+LEARNT_DISHES: Final = 20
+HELD_DISHES: Final = 10
+FIRST_DISH_SEED: Final = 70_000
+DISH_HOURS: Final = (0.0, 16.0, 32.0, 48.0, 72.0)
+DISH_PX: Final = 512
 HEADING: Final = "## How far it may be trusted"
 
 
@@ -77,6 +86,7 @@ def doubting_of(
     segmenter = PmfSegmenter(model)
     observed = [*_simulated(segmenter, known, judged)]
     observed += _empty(segmenter, min(known, LEARNT_EMPTY), min(judged, HELD_EMPTY))
+    observed += _growing(segmenter, min(known, LEARNT_DISHES), min(judged, HELD_DISHES))
     if real is not None:
         for kind in KINDS:
             observed += _real(segmenter, real, kind)
@@ -108,6 +118,25 @@ def _empty(segmenter: PmfSegmenter, known: int, judged: int) -> Iterator[Observe
         if vector is not None:
             learnt = number < known
             yield Observed(SIMULATED, EMPTY, one.name, learnt, vector, read, None)
+
+
+def _growing(segmenter: PmfSegmenter, known: int, judged: int) -> Iterator[Observed]:
+    for number in range(known + judged):
+        onset = DISH_HOURS[1 + number // 2 % 3] if number % 2 else None
+        modality: Modality = "brightfield" if number % 4 >= 2 else "phase"
+        dish = VirtualDish(f"dish {number}", FIRST_DISH_SEED + number, onset, modality)
+        for hours in DISH_HOURS:
+            one = dish.field(hours, shape=(DISH_PX, DISH_PX))
+            vector, read = segmenter.look_at(one.image, one.pixel_size_um)
+            truth = differentiated_fraction(one.labels)
+            if vector is None:
+                continue
+            seen = Observed(SIMULATED, GROWING, dish.name, number < known, vector, read, truth)
+            # What it was not trained on is known as far as it is read rightly.
+            if seen.learnt and (seen.error is None or seen.error >= RIGHT):
+                continue
+            yield seen
+    say(f"doubt: {known} + {judged} growing dishes observed")
 
 
 def _real(segmenter: PmfSegmenter, real: Path, kind: str) -> Iterator[Observed]:

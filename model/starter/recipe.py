@@ -35,6 +35,7 @@ from model.segmentation import Segmenter, label_map
 from model.simulation.labelled import FIRST_TRAINING_SEED, simulated
 from model.starter.card import card, short
 from model.starter.doubting import doubting_of, with_section
+from model.starter.failures import show_failures
 from model.starter.measuring import scores_of, table_of
 from model.starter.progress import say, tell
 from model.starter.real_fields import real_groups
@@ -215,8 +216,10 @@ def publish(
     doubting = doubting_of(bare, real, extent.known, extent.judged)
     scores |= doubting.scores
     manifest = replace(bare.manifest, training=facts, scores=scores)
-    text = with_section(card(manifest), doubting.table)
-    return save_model(out, Model(trained, manifest, doubting.judge), text)
+    text = with_section(card(manifest, extent.tested), doubting.table)
+    manifest = save_model(out, Model(trained, manifest, doubting.judge), text)
+    show_failures(out, extent.tested)
+    return manifest
 
 
 def best_temperature(model: Model, fields: Sequence[LabelledImage]) -> float:

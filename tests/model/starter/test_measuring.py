@@ -220,7 +220,7 @@ def test_the_shipped_model_can_be_measured_by_the_command(tmp_path: Path) -> Non
         (["--measure", "model/weights/starter"], 2, "name it with --real"),
         (["--measure", "nowhere", "--real", "."], 1, "nowhere"),
         (["--measure", "model/weights/starter", "--real", "model"], 1, "no real fields in it"),
-        ([], 2, "one of the arguments --out --draw --measure --calibrate is required"),
+        ([], 2, "one of the arguments --out --draw --measure --calibrate --failures is required"),
     ],
 )
 def test_wrong_use_is_told(wanted: list[str], code: int, told: str) -> None:

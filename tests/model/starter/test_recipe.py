@@ -78,6 +78,10 @@ def test_a_starter_comes_with_its_card_its_held_out_lines_and_the_same_scores_as
     assert "| passage " in card
     assert "aics-63-1_D1_4x.png" in card
     assert "None were measured" not in card
+    assert "](failures.jpg)" in card
+    drawn = cv2.imread(str(out / "failures.jpg"))
+    assert drawn is not None
+    assert drawn.shape[1] > 3 * 250
     assert "2 steps of 2 crops of 72 pixels, all cells" in card
     assert "3 steps of 2 crops of 72 pixels, the cells that vote" in card
     assert made(tmp_path / "again", work, data).sha256 == manifest.sha256
