@@ -87,7 +87,7 @@ def make_starter(
     base: Path | None = None,
     extent: Extent = USUAL_EXTENT,
 ) -> Manifest:
-    """Train the starter model, stage by stage, and write it to a folder.
+    """Train the starter model, stage by stage, and write it. Long by what its manifest tells.
 
     real : folder of real fields, a folder each kind (`model.starter.held_out`)
     work : folder in which the simulated fields and the state of the training are kept
