@@ -45,8 +45,10 @@ from monitor.errors import (
 )
 from monitor.host import systemd
 from monitor.host.clock import utc_now
+from monitor.jobs.audit_heads import follow_trail
 from monitor.jobs.daily_digest import write_due_digest
 from monitor.jobs.deliver import deliver_due, release_cured
+from monitor.jobs.in_use import tell_in_use
 from monitor.jobs.late_sidecars import LateSidecars
 from monitor.jobs.measure import InWork
 from monitor.jobs.picker_folder import deliver_late
@@ -85,6 +87,7 @@ OUTBOX_S = 2.0
 UPKEEP_S = 20.0
 VIGIL_S = 30.0
 RECORD_S = 5.0
+TRAIL_S = 3600.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 # Sidecars that come after their pictures are looked for so often.
@@ -228,6 +231,7 @@ class Daemon:
                 self._model[1][:12],
                 self._config.compute.threads or os.cpu_count(),
             )
+            tell_in_use(self._store, self._config, self._model, utc_now())
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
@@ -344,6 +348,8 @@ class Daemon:
         every(UPKEEP_S, self._upkeep)
         every(VIGIL_S, self._watch_for_silence)
         every(RECORD_S, self._look_at_record)
+        scheduler.add_job(self._guarded, args=[self._follow_trail])
+        every(TRAIL_S, self._follow_trail)
         scheduler.add_job(self._guarded, args=[self._withdraw_strays])
         every(UPKEEP_S, self._withdraw_strays)
         if self._was_gone_since is not None:
@@ -372,6 +378,12 @@ class Daemon:
             log.warning("the record is back; starting afresh with it")
             self._record_is_back = True
             self._end()
+
+    def _follow_trail(self) -> None:
+        try:
+            follow_trail(self._store, self._config.record.folder, utc_now())
+        except OutletError as problem:
+            log.error("%s", problem)
 
     def _say_back(self, gone_since: datetime) -> None:
         say_back(self._config, gone_since, utc_now())

@@ -118,6 +118,11 @@ COMMANDS = (
     ),
     Entry("alerts", "alerts:app", "Alerts: list, acknowledge, snooze, test; what was sent."),
     Entry("removals", "removals:app", "Removal plans: list, show, decide, export."),
+    Entry(
+        "audit",
+        "audit:app",
+        "The audit trail: who decided what and why; is it whole; a signed copy of it.",
+    ),
     Entry("models", "models:app", "Models: list, show, verify."),
     Entry("benchmark", "benchmark:app", "Benchmarks: speed, accuracy."),
 )

@@ -21,6 +21,7 @@ from monitor.commands.common import (
 from monitor.config import Config
 from monitor.errors import MonitorError, OutletError, RecordError
 from monitor.host.clock import utc_now
+from monitor.jobs.audit_heads import keep_head
 from monitor.jobs.stray_plans import plans_in, withdraw_strays
 from monitor.outlets.picking import CHECKSUMS
 from monitor.record.capture_states import AGAIN
@@ -144,6 +145,10 @@ def _document(ready: Ready, kept: Path | None, *, is_done: bool) -> dict[str, An
 def _withdraw(config: Config) -> list[dict[str, Any]]:
     try:
         with open_store(config) as store:
+            # The end of the former audit trail is gone on purpose: an entry says so.
+            head = store.audit.head()
+            if head is not None:
+                keep_head(config.record.folder, head, utc_now())
             strays = withdraw_strays(store, config, utc_now())
     except MonitorError as problem:
         say(f"{problem}\nthe daemon looks again when it starts")

@@ -16,6 +16,8 @@ from typing import Any
 
 # What is hashed, and in which order; a change of it is a new form beside this one.
 _FORM = "colonywatch audit 1"
+# A spreadsheet that opens an export takes none of them for the beginning of a formula.
+_FORMULA = {ord(letter): f"\\u{ord(letter):04x}" for letter in "=+-@"}
 _CONTROL = {number: f"\\x{number:02x}" for number in (*range(9), 11, 12, *range(14, 32), 127)}
 MOST_PROBLEMS = 20
 
@@ -84,8 +86,8 @@ def as_json(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
-def hash_of(entry: AuditEntry) -> str:
-    """SHA-256 in hexadecimal of all that an entry says, and of the hash of the one before."""
+def content_of(entry: AuditEntry) -> str:
+    """All that an entry says, and the hash of the one before, as the JSON that is hashed."""
     content = [
         _FORM,
         entry.number,
@@ -98,9 +100,28 @@ def hash_of(entry: AuditEntry) -> str:
         entry.after,
         entry.previous,
     ]
-    return hashlib.sha256(
-        json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    return json.dumps(content, ensure_ascii=True, separators=(",", ":")).translate(_FORMULA)
+
+
+def hash_of(entry: AuditEntry) -> str:
+    """SHA-256 of `content_of`, in hexadecimal."""
+    return hashlib.sha256(content_of(entry).encode()).hexdigest()
+
+
+def read_content(text: str) -> AuditEntry:
+    """The entry that this is the content of. Raises ValueError where it is none."""
+    try:
+        form, number, at, *said, previous = json.loads(text)
+        who, what, about, why, before, after = said
+        if form != _FORM or not isinstance(number, int):
+            raise ValueError(form)
+        read = AuditEntry(
+            number, datetime.fromisoformat(at), who, what, about, why, before, after, previous,
+            hashlib.sha256(text.encode()).hexdigest(),
+        )  # fmt: skip
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError("is no content of an entry of the audit trail") from problem
+    return read
 
 
 def verdict_on(

@@ -125,6 +125,7 @@ def digest_for(
         plans=tuple(plan for plan in store.plans.all([PlanStatus.DRAFT]) if plan.dish in followed),
         dashboard=config.outlets.dashboard.url,
         every_day=config.outlets.email.digest.when_quiet,
+        trail=store.audit.head(),
     )
 
 

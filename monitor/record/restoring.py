@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete, make_url, select, update
 from sqlalchemy.exc import ArgumentError
@@ -114,7 +115,7 @@ def made_ready(
         _refuse_unsound(copy, backup)
         newest = _newest(copy)
         is_same, lost = _compare(copy, file)
-        _settle(copy, backup, now, is_out=is_out)
+        _settle(copy, backup, now, is_out=is_out, former=_newest_entry(file))
         _close(copy)
         yield Ready(backup, copy, newest, is_same, lost)
     finally:
@@ -228,7 +229,25 @@ def _compare(copy: Path, file: Path) -> tuple[bool | None, tuple[tuple[str, int]
     return bool(is_same), tuple(lost)
 
 
-def _settle(copy: Path, backup: Path, now: datetime, *, is_out: Callable[[str], bool]) -> None:
+def _newest_entry(file: Path) -> dict[str, Any] | None:
+    """Of the audit trail of the record that is there now, as far as it can be read."""
+    if not file.exists():
+        return None
+    with suppress(sqlite3.Error), closing(_open(file)) as connection:
+        query = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
+        row = connection.execute(query).fetchone()
+        return None if row is None else {"newest_entry": row[0], "hash": row[1]}
+    return None
+
+
+def _settle(
+    copy: Path,
+    backup: Path,
+    now: datetime,
+    *,
+    is_out: Callable[[str], bool],
+    former: dict[str, Any] | None,
+) -> None:
     """In the copy: nobody is at work on it, and no plan is live whose fate since is not known."""
     why = f"the record was restored from a backup, {backup.name}; what became of it is not known"
     with Store(f"sqlite:///{copy}") as store, store.database.writing() as session:
@@ -246,7 +265,7 @@ def _settle(copy: Path, backup: Path, now: datetime, *, is_out: Callable[[str], 
         record.restored_at, record.restored_from = now, str(backup)
         append(
             session, now=now, who=US, what="record restored", about="record",
-            after={"from": str(backup)},
+            before=former, after={"from": str(backup)},
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from monitor.record.alerts import AlertRecord
+from monitor.record.audit_record import AuditRecord
 from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
@@ -71,6 +72,7 @@ class Store:
         self.overviews = Overviews(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
+        self.audit = AuditRecord(self.database)
         self.processes = Processes(self.database)
 
     def looking(self) -> AbstractContextManager[object]:

@@ -17,6 +17,7 @@ from monitor.culture import (
     AlertTopic,
     DishStatus,
     DishTimeline,
+    Head,
     HeldBack,
     PlanStatus,
     RemovalPlan,
@@ -109,6 +110,7 @@ class DigestStory:
     silences : on sources and the machine, that hold or came in that time, newest first
     dashboard : its address
     every_day : it comes where all is quiet, too
+    trail : the newest entry of the audit trail, which a mail keeps out of everybody's reach
     """
 
     since: datetime
@@ -120,6 +122,7 @@ class DigestStory:
     plans: tuple[RemovalPlan, ...] = ()
     dashboard: str | None = None
     every_day: bool = True
+    trail: Head | None = None
 
     @property
     def is_quiet(self) -> bool:
@@ -182,6 +185,7 @@ def compose_digest(
         "left_out": max(0, len(ordered) - _MOST_LISTED),
         "dashboard": story.dashboard,
         "every_day": story.every_day,
+        "trail": story.trail,
         "size_note": size_note(size),
     }
     return mail_of(
