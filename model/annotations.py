@@ -35,11 +35,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from shapely.geometry import MultiPolygon, Point, Polygon, box, shape
+from shapely.geometry import Point, Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
+from model.bounded_files import text_of
 from model.classes import UNKNOWN, CellClass
-from model.filling import pixels_within
+from model.filling import pixels_within, work_of
 
 REGION: Final = "region"
 """What a name may mean beside a class: all within is labelled, the rest of it is background."""
@@ -48,6 +49,17 @@ UNLABELLED: Final = "unlabelled"
 """The name in `CLASS_NAMES` that says what lies outside of every outline."""
 
 CLASS_NAMES: Final = "classes.csv"
+
+LARGEST_FILE_BYTES: Final = 128 << 20
+LARGEST_TABLE_BYTES: Final = 16 << 20
+MOST_CROSSINGS: Final = 20_000_000
+"""Of the edges of all outlines of a file with rows of pixels: the time that drawing them takes."""
+MOST_CROSSINGS_OF_ONE: Final = 5_000_000
+"""Of a single outline: the memory that drawing it takes, some hundred megabytes."""
+LEAST_AREA_PX, MOST_TIMES_OVER = 1_000_000_000, 50
+"""All outlines together may lie on that many pixels, or so many times on each of the image's."""
+LEAST_PAINTED_PX, MOST_TIMES_PAINTED = 50_000_000, 8
+"""The same of painted masks, which are all kept until they are drawn."""
 
 OVERHANG_SHARE: Final = 0.02
 """Of the image's longer side: outlines may reach so far beyond its edge. More is another image."""
@@ -111,28 +123,24 @@ def read_class_names(path: Path) -> ClassNames:
     meanings, unlabelled, problems = dict(_USUAL_NAMES), UNKNOWN, list[str]()
     allowed = ", ".join(_MEANINGS)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.DictReader(lines)
-            if not {"name", "class"} <= set(rows.fieldnames or ()):
-                raise AnnotationError(
-                    "not a table with the columns name,class; correct its heading"
-                )
-            for number, row in enumerate(rows, start=2):
-                name = " ".join((row["name"] or "").split()).lower()
-                said = (row["class"] or "").strip().lower()
-                if said not in _MEANINGS:
-                    problems.append(
-                        f"line {number}: {said!r} is not a class; write one of {allowed}"
-                    )
-                elif not name:
-                    problems.append(f"line {number}: no name")
-                elif name == UNLABELLED:
-                    if said not in ("background", "unknown"):
-                        problems.append(f"line {number}: unlabelled is background or unknown")
-                    unlabelled = _MEANINGS[said] or int(CellClass.BACKGROUND)
-                else:
-                    meanings[name] = _MEANINGS[said]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = io.StringIO(text_of(path, LARGEST_TABLE_BYTES), newline="")
+        rows = csv.DictReader(lines)
+        if not {"name", "class"} <= set(rows.fieldnames or ()):
+            raise AnnotationError("not a table with the columns name,class; correct its heading")
+        for number, row in enumerate(rows, start=2):
+            name = " ".join((row["name"] or "").split()).lower()
+            said = (row["class"] or "").strip().lower()
+            if said not in _MEANINGS:
+                problems.append(f"line {number}: {said!r} is not a class; write one of {allowed}")
+            elif not name:
+                problems.append(f"line {number}: no name")
+            elif name == UNLABELLED:
+                if said not in ("background", "unknown"):
+                    problems.append(f"line {number}: unlabelled is background or unknown")
+                unlabelled = _MEANINGS[said] or int(CellClass.BACKGROUND)
+            else:
+                meanings[name] = _MEANINGS[said]
+    except (OSError, ValueError, csv.Error) as error:
         raise AnnotationError(f"cannot be read as a table ({error}); correct it") from error
     if problems:
         raise AnnotationError(*problems)
@@ -140,10 +148,25 @@ def read_class_names(path: Path) -> ClassNames:
 
 
 @dataclass(frozen=True, eq=False)
+class Painted:
+    """A part of the image that was painted pixel by pixel: mask (h, w) bool, at (top, left)."""
+
+    mask: NDArray[np.bool_]
+    top: int
+    left: int
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Least x and y, largest x and y."""
+        height, width = self.mask.shape
+        return self.left, self.top, self.left + width, self.top + height
+
+
+@dataclass(frozen=True, eq=False)
 class Outline:
     """One annotation. meaning : class, 255, or None for a region that is fully labelled."""
 
-    where: BaseGeometry
+    where: BaseGeometry | Painted
     meaning: int | None
 
 
@@ -157,7 +180,7 @@ def read_annotations(
     Raises AnnotationError with everything that is wrong.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(text_of(path, LARGEST_FILE_BYTES))
     except OSError as error:
         raise AnnotationError(f"cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -167,6 +190,7 @@ def read_annotations(
     else:
         outlines, rest = _from_geojson(document, names), names.unlabelled
     _check_place(outlines, image_shape)
+    _check_work(outlines, image_shape)
     return draw_outlines(outlines, image_shape, rest)
 
 
@@ -183,18 +207,45 @@ def draw_outlines(
     return labels
 
 
-def _fill(labels: NDArray[np.uint8], where: BaseGeometry, value: int) -> None:
+def _fill(labels: NDArray[np.uint8], where: BaseGeometry | Painted, value: int) -> None:
+    if isinstance(where, Painted):
+        top, left = max(0, where.top), max(0, where.left)
+        inside = where.mask[top - where.top :, left - where.left :]
+        part = labels[top:, left:][: inside.shape[0], : inside.shape[1]]
+        part[inside[: part.shape[0], : part.shape[1]]] = value
+        return
     rows, columns, inside = pixels_within(where, (labels.shape[0], labels.shape[1]))
     labels[rows, columns][inside] = value
+
+
+def _check_work(outlines: Sequence[Outline], image_shape: tuple[int, int]) -> None:
+    """Drawing takes time and memory by what a file says: it is reckoned before it is begun."""
+    drawn = [one.where for one in outlines if not isinstance(one.where, Painted)]
+    some = [work_of(where, image_shape) for where in drawn]
+    longest = max((crossings for crossings, _ in some), default=0)
+    crossings, area = (sum(one[place] for one in some) for place in (0, 1))
+    if crossings > MOST_CROSSINGS or longest > MOST_CROSSINGS_OF_ONE:
+        raise AnnotationError(
+            f"its outlines run through {crossings:,} rows of pixels, one of them through "
+            f"{longest:,}; that is more than people draw ({MOST_CROSSINGS:,}, "
+            f"{MOST_CROSSINGS_OF_ONE:,} of one). Simplify them, or cut the field smaller"
+        )
+    if area > max(LEAST_AREA_PX, MOST_TIMES_OVER * math.prod(image_shape)):
+        raise AnnotationError(
+            f"its {len(outlines):,} outlines lie on {area:,} pixels, many times the whole image; "
+            "leave out those that cover one another"
+        )
 
 
 def _check_place(outlines: Sequence[Outline], image_shape: tuple[int, int]) -> None:
     height, width = image_shape
     over = max(2.0, OVERHANG_SHARE * max(height, width))
-    frame = box(-over, -over, width + over, height + over)
-    outside = [one.where for one in outlines if not frame.covers(one.where)]
-    if outside:
-        left, top, right, bottom = shapely.total_bounds(outside)
+    every = np.array([one.where.bounds for one in outlines], np.float64).reshape(-1, 4)
+    within = (every[:, :2] >= -over).all(axis=1)
+    within &= (every[:, 2:] <= (width + over, height + over)).all(axis=1)
+    outside = every[~within]
+    if len(outside):
+        (left, top), (right, bottom) = outside[:, :2].min(axis=0), outside[:, 2:].max(axis=0)
         raise AnnotationError(
             f"{len(outside)} of {len(outlines)} outlines are outside the image (x {left:.0f} to "
             f"{right:.0f}, y {top:.0f} to {bottom:.0f}; the image is {width} wide and {height} "
@@ -207,7 +258,7 @@ def _check_place(outlines: Sequence[Outline], image_shape: tuple[int, int]) -> N
 
 def _from_geojson(document: Any, names: ClassNames) -> list[Outline]:
     problems, nameless, strange = list[str](), 0, dict[str, int]()
-    found: list[Outline] = []
+    found: list[tuple[float, Outline]] = []
     for number, feature in enumerate(_features(document), start=1):
         geometry = feature.get("geometry")
         if not isinstance(geometry, Mapping) or geometry.get("type") not in (
@@ -224,7 +275,7 @@ def _from_geojson(document: Any, names: ClassNames) -> list[Outline]:
             continue
         try:
             where = _area(shape(geometry))
-            found.append(Outline(where, names.meaning(name)))
+            found.append((where.area, Outline(where, names.meaning(name))))
         except KeyError:
             strange[name] = strange.get(name, 0) + 1
         except (ValueError, TypeError, IndexError, AttributeError, shapely.GEOSException) as error:
@@ -236,8 +287,8 @@ def _from_geojson(document: Any, names: ClassNames) -> list[Outline]:
         )
     if problems:
         raise AnnotationError(*problems)
-    found.sort(key=lambda one: -one.where.area)
-    return found
+    found.sort(key=lambda one: -one[0])
+    return [one for _, one in found]
 
 
 def _features(document: Any) -> Iterable[Mapping[str, Any]]:
@@ -268,10 +319,12 @@ def _class_of(properties: Any) -> str | None:
 
 
 def _area(drawn: BaseGeometry) -> BaseGeometry:
-    """The outline's area, also where a hand-drawn one crosses itself (even-odd rule)."""
+    """The outline as it was drawn. One that crosses itself is drawn as it is, by the even-odd rule:
+    to make it a valid one takes time and memory by the square of its crossings.
+    """
     if not np.isfinite(drawn.bounds).all():
         raise ValueError("a point that is not a number")
-    return drawn if drawn.is_valid else shapely.make_valid(drawn)
+    return drawn
 
 
 def _strange_names(strange: Mapping[str, int], names: ClassNames) -> list[str]:
@@ -302,9 +355,16 @@ def _from_labelme(
     shapes = document["shapes"]
     if not isinstance(shapes, list):
         raise AnnotationError("its shapes are not a list; save it again in labelme")
+    painted = 0
     for number, one in enumerate(shapes, start=1):
         try:
             where = _labelme_area(one, image_shape)
+            painted += where.mask.size if isinstance(where, Painted) else 0
+            if painted > max(LEAST_PAINTED_PX, MOST_TIMES_PAINTED * math.prod(image_shape)):
+                raise AnnotationError(
+                    f"its first {number:,} shapes are painted on {painted:,} pixels, many times "
+                    "the whole image; leave out those that cover one another"
+                )
             if where is not None:
                 found.append(Outline(where, names.meaning(str(one["label"]))))
         except KeyError as error:
@@ -332,7 +392,9 @@ def _from_labelme(
     return found, int(CellClass.BACKGROUND) if whole else names.unlabelled
 
 
-def _labelme_area(one: Mapping[str, Any], image_shape: tuple[int, int]) -> BaseGeometry | None:
+def _labelme_area(
+    one: Mapping[str, Any], image_shape: tuple[int, int]
+) -> BaseGeometry | Painted | None:
     """The area of a shape; None for points and lines, which have none."""
     points = [(float(x), float(y)) for x, y in one["points"]]
     kind = one.get("shape_type") or "polygon"
@@ -355,29 +417,23 @@ def _labelme_area(one: Mapping[str, Any], image_shape: tuple[int, int]) -> BaseG
     raise ValueError(f"a shape of the type {kind!r} is unknown here")
 
 
-def _mask_area(
-    coded: str, corner: tuple[float, float], image_shape: tuple[int, int]
-) -> BaseGeometry:
-    """Squares of a painted mask's pixels, whose top left one lies at ``corner``.
+def _mask_area(coded: str, corner: tuple[float, float], image_shape: tuple[int, int]) -> Painted:
+    """A painted mask, whose top left pixel lies at ``corner``.
 
     Labelme leaves fractions in the corner of a mask that was moved, and draws it on whole pixels.
     """
-    with Image.open(io.BytesIO(base64.b64decode(coded, validate=True))) as picture:
+    content = io.BytesIO(base64.b64decode(coded, validate=True))
+    with Image.open(content, formats=("PNG",)) as picture:
         if picture.height > 2 * image_shape[0] or picture.width > 2 * image_shape[1]:
             raise ValueError(
                 f"a mask of {picture.height} x {picture.width} pixels on an image of "
                 f"{image_shape[0]} x {image_shape[1]}"
             )
         painted = np.asarray(picture.convert("L")) > 0
-    runs = []
-    for row, line in enumerate(painted):
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
-        runs += [(row, first, last) for first, last in edges.reshape(-1, 2)]
-    left, top = (float(math.floor(one)) for one in corner)
-    return (
-        MultiPolygon()
-        if not runs
-        else shapely.union_all(
-            [box(left + a, top + row, left + b, top + row + 1) for row, a, b in runs]
-        )
-    )
+    rows, columns = np.flatnonzero(painted.any(axis=1)), np.flatnonzero(painted.any(axis=0))
+    if not len(rows):
+        return Painted(np.zeros((0, 0), bool), 0, 0)
+    # Only the part that is painted: its edges are those of what a person sees.
+    part = painted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    left, top = (math.floor(one) for one in corner)
+    return Painted(part, top + int(rows[0]), left + int(columns[0]))

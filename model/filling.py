@@ -49,6 +49,23 @@ def pixels_within(
     return slice(first_row, last_row), slice(first_column, last_column), inside
 
 
+def work_of(where: BaseGeometry, shape: tuple[int, int]) -> tuple[int, int]:
+    """What `pixels_within` would have to do: crossings of edges with rows of pixels, and pixels of
+    the part of the image that is looked at.
+    """
+    if where.is_empty:
+        return 0, 0
+    height, width = shape
+    left, top, right, bottom = where.bounds
+    rows = min(height, math.ceil(bottom)) - max(0, math.floor(top))
+    columns = min(width, math.ceil(right)) - max(0, math.floor(left))
+    crossings = 0
+    for ring in _rings(where):
+        y = np.clip(ring[:, 1], 0, height)
+        crossings += len(y) + int(np.abs(np.diff(y)).sum())
+    return crossings, max(0, rows) * max(0, columns)
+
+
 def _rings(where: BaseGeometry) -> list[NDArray[np.float64]]:
     found = []
     for part in shapely.get_parts(where):

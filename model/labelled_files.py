@@ -20,6 +20,9 @@ from model.preprocessing import to_grey
 
 MAP_SUFFIXES: Final = (".png", ".tif", ".tiff")
 OUTLINE_SUFFIXES: Final = (".geojson", ".json")
+PICTURES: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""Whatever a file is called. Pillow reads others, too, some of them by starting programs."""
+
 LARGEST_MAP_PX: Final = 2_000_000_000
 """A label map that claims more pixels is refused before it is read."""
 
@@ -61,9 +64,11 @@ def read_image(path: Path) -> NDArray[Any]:
     """Grey levels (H, W) of an image file. Raises DataError if it is none."""
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
-            values = tifffile.imread(path)
+            with tifffile.TiffFile(path) as tiff:
+                _check_count(path, math.prod(tiff.series[0].shape))
+                values = tiff.series[0].asarray()
         else:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=PICTURES) as picture:
                 wide = picture.mode.startswith(("I", "F", "L"))
                 values = np.asarray(picture if wide else picture.convert("RGB"))
         return to_grey(np.asarray(values))
@@ -135,7 +140,7 @@ def _label_values(path: Path, image_shape: tuple[int, int] | None) -> NDArray[An
             return np.asarray(series.asarray())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as picture:
+        with Image.open(path, formats=PICTURES) as picture:
             size = picture.height, picture.width
             _check_size(path, size, math.prod(size), image_shape)
             return np.asarray(picture)
@@ -145,13 +150,17 @@ def _check_size(
     path: Path, size: tuple[int, ...], pixels: int, image_shape: tuple[int, int] | None
 ) -> None:
     """By the file's head, before its pixels are read: a head may claim anything."""
-    if pixels > LARGEST_MAP_PX:
-        raise DataError(
-            f"{path}: declares {pixels:,} pixels; label maps have up to "
-            f"{LARGEST_MAP_PX:,}. Replace it, or cut the field smaller"
-        )
+    _check_count(path, pixels)
     if image_shape is not None and size != tuple(image_shape):
         raise DataError(
             f"{path}: {size[0]} x {size[1]} pixels, its image has "
             f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
+        )
+
+
+def _check_count(path: Path, pixels: int) -> None:
+    if pixels > LARGEST_MAP_PX:
+        raise DataError(
+            f"{path}: declares {pixels:,} pixels; images and label maps have up to "
+            f"{LARGEST_MAP_PX:,}. Replace it, or cut the field smaller"
         )

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from model.bounded_files import text_of
+
 MANIFEST: Final = "manifest.json"
 CARD: Final = "card.md"
-LARGEST_MANIFEST_BYTES: Final = 64 << 20
+LARGEST_MANIFEST_BYTES: Final = 8 << 20
+LARGEST_CARD_BYTES: Final = 1 << 20
 PMF_CNN: Final = "pmf-cnn"
 """The kind of models whose manifest names none."""
 
@@ -60,7 +63,7 @@ def read_json(folder: Path) -> dict[str, Any]:
                 f"{path}: has {path.stat().st_size:,} bytes, far more than any manifest; copy "
                 "the model folder again from its source"
             )
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text_of(path, LARGEST_MANIFEST_BYTES))
     except OSError as error:
         raise ModelError(
             f"{folder / MANIFEST}: cannot be read ({error.strerror}); "

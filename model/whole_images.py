@@ -12,6 +12,7 @@ their labels leave unknown.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -20,10 +21,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.bounded_files import text_of
 from model.classes import NOT_DIFFERENTIATED, UNKNOWN, CellClass
 from model.labelled_files import DataError
 
 WHOLE_IMAGES: Final = "whole_images.csv"
+LARGEST_TABLE_BYTES: Final = 16 << 20
 
 
 class Says(StrEnum):
@@ -51,14 +54,14 @@ def read_whole_images(path: Path) -> dict[str, Says]:
     if not path.exists():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.DictReader(lines, restkey="more")
-            if not {"file", "says"} <= {name.strip() for name in rows.fieldnames or ()}:
-                raise DataError(f"{path}: not a table with the columns file,says")
-            values = [
-                {k.strip(): v.strip() for k, v in row.items() if isinstance(v, str)} for row in rows
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = io.StringIO(text_of(path, LARGEST_TABLE_BYTES), newline="")
+        rows = csv.DictReader(lines, restkey="more")
+        if not {"file", "says"} <= {name.strip() for name in rows.fieldnames or ()}:
+            raise DataError(f"{path}: not a table with the columns file,says")
+        values = [
+            {k.strip(): v.strip() for k, v in row.items() if isinstance(v, str)} for row in rows
+        ]
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); correct it") from error
     said: dict[str, Says] = {}
     problems: list[str] = []

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from model.bounded_files import bytes_of
 from model.doubt.bank import Bank, Family
 from model.doubt.judge import Hardness, Judge, KindFacts, number, whole
 
@@ -50,9 +51,7 @@ def judge_of(values: Mapping[str, Any], path: Path, length: int) -> Judge:
     length : of the vectors that this network gives
     Raises OSError where the file cannot be read, ValueError where it is not what it should be.
     """
-    if path.stat().st_size > LARGEST_BYTES:
-        raise ValueError(f"{path.stat().st_size:,} bytes, far more than any model here needs")
-    content = path.read_bytes()
+    content = bytes_of(path, LARGEST_BYTES)
     if hashlib.sha256(content).hexdigest() != values.get("sha256"):
         raise ValueError("its hash is another: damaged, or of another model")
     try:

@@ -64,16 +64,19 @@ def show(model: ModelOption = None, config: ConfigOption = None, state: StateOpt
 
     Example: colonywatch models show
     """
-    from model.manifest import CARD
+    from model.bounded_files import text_of
+    from model.manifest import CARD, LARGEST_CARD_BYTES
     from model.predict import STARTER
 
     begin_logging()
     name = _folder(model, open_config(config, state))
     card = (STARTER if name == "starter" else Path(name)) / CARD
     try:
-        typer.echo(card.read_text(encoding="utf-8"))
+        typer.echo(text_of(card, LARGEST_CARD_BYTES))
     except OSError as problem:
         raise ModelRefusedError(f"{card}: cannot be read ({problem.strerror})") from problem
+    except ValueError as problem:
+        raise ModelRefusedError(f"{card}: is no card of a model ({problem})") from problem
 
 
 @app.command()
