@@ -15,7 +15,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -47,12 +47,14 @@ $(SIMULATORS): tests/opentrons.txt
 test: $(STAMP) $(SIMULATORS)  ## run the tests, as many at a time as there are cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
-lint: $(STAMP)  ## ruff, mypy, import contracts, declared dependencies
+lint: $(STAMP)  ## ruff, mypy, import contracts, declared and pinned dependencies, bandit
 	$(BIN)/ruff check monitor model tests tools
 	$(BIN)/ruff format --check monitor model tests tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry monitor model
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive monitor model 2>/dev/null
+	$(BIN)/python -m tools.dependencies
 
 check: lint test  ## lint, then the tests
 
@@ -64,6 +66,22 @@ pins: $(STAMP)  ## do the pinned versions resolve for each Python that is promis
 
 licences: $(STAMP)  ## what every package that a plain installation brings is licensed under
 	$(BIN)/python -m tools.licences
+
+sbom: $(STAMP)  ## the software bill of materials of a plain installation (CycloneDX): dist/sbom.cdx.json
+	$(BIN)/python -m tools.sbom dist/sbom.cdx.json
+
+# uv and pip-audit have an environment of their own: neither is needed to work on the program.
+AUDIT := .venv-audit/.installed
+$(AUDIT):
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9" "pip-audit==2.10.1"
+	@touch $@
+
+hashes: $(STAMP) $(AUDIT)  ## requirements.lock anew: the files of each pinned package; asks the package index
+	$(BIN)/python -m tools.dependencies --write .venv-audit/bin/uv
+
+vulnerabilities: $(AUDIT)  ## are weaknesses known in the pinned packages? asks the advisory database of PyPI
+	.venv-audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
 
 bench: $(STAMP)  ## speed, beside the machine's limit and beside others
 	$(PIP) --editable ".[bench]"
@@ -108,4 +126,4 @@ bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(BIN)/python -m tools.bench.training
 
 clean:  ## remove what was made here
-	rm -rf .venv .venv-opentrons demo build dist
+	rm -rf .venv .venv-audit .venv-opentrons demo build dist

@@ -181,7 +181,7 @@ def _mail_server(mailbox: Path) -> Iterator[int]:
 def _daemon(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon as a process of its own, as systemd would start it."""
     with log.open("wb") as lines:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603 # of ourselves
             [sys.executable, "-m", "monitor", "run", "--config", str(config)],
             stdout=lines,
             stderr=lines,

@@ -51,7 +51,7 @@ def load_config(path: Path | None) -> Config:
 def parse_config(text: str, *, where: Path) -> Config:
     """Check the text of a configuration. `where` names it in errors and anchors its paths."""
     try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # nosec B506 # a SafeLoader
     except yaml.YAMLError as problem:
         raise ConfigError(f"{where}: is not valid YAML: {_one_line(problem)}") from problem
     if raw is None:

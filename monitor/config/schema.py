@@ -256,7 +256,7 @@ class Config(_Section):
                                 "server": None,
                                 "mailbox": None,
                                 "username": None,
-                                "password_file": None,
+                                "password_file": None,  # nosec B105 # a path
                                 "ca_file": None,
                             }
                         ),
@@ -266,7 +266,7 @@ class Config(_Section):
                         "channels": (),
                         "check_in": CheckInConfig(),
                         "dashboard": self.outlets.dashboard.model_copy(
-                            update={"url": None, "secret_file": None}
+                            update={"url": None, "secret_file": None}  # nosec B105 # a path
                         ),
                     }
                 ),

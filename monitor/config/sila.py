@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from monitor.config.values import PathField, Section
 
-_EVERYWHERE = ("0.0.0.0", "::")
+_EVERYWHERE = ("0.0.0.0", "::")  # nosec B104 # asked for, not bound to
 
 
 class SilaConfig(Section):

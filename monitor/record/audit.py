@@ -139,7 +139,7 @@ _SQLITE = {
     # INSERT OR REPLACE deletes without asking the trigger above.
     "audit_only_at_the_end": "CREATE TRIGGER audit_only_at_the_end BEFORE INSERT ON audit "
     "WHEN NEW.number <= (SELECT max(number) FROM audit) "
-    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
+    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",  # nosec B608 # a constant
 }
 _POSTGRESQL = {
     "audit_no_change": "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit "
