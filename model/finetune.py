@@ -40,6 +40,7 @@ import torch
 from model.checkpoint import Manifest, Model, load_model, save_model
 from model.classes import NOT_DIFFERENTIATED, CellClass, has_class
 from model.dataset import LabelledImage, TrainingField, prepare, read_labelled
+from model.labelled_files import DataError
 from model.manifest import MANIFEST, ModelError
 from model.network import PmfCNN
 from model.pmf_segmenter import PmfSegmenter
@@ -48,8 +49,9 @@ from model.scale import estimate_scale
 from model.train import FieldGroup, Progress, balanced_group, fit, steps_in
 from model.tuning.card import card
 from model.tuning.choice import Choice, choose, mixture
-from model.tuning.folds import folds_of, outlined
-from model.tuning.guard import Guard, Kind
+from model.tuning.folds import Fold, folds_of, outlined
+from model.tuning.guard import LARGEST_LOSS, Guard, Kind
+from model.tuning.head import taught
 from model.tuning.held import score_of
 from model.tuning.kinds import simulated_kinds, without
 from model.tuning.settings import USUAL_SETTINGS, NoGainError, TuningProgress, TuningSettings
@@ -60,6 +62,9 @@ Kinds: TypeAlias = Mapping[str, Sequence[LabelledImage]]
 """Labelled images by the kind of picture that they are."""
 
 FEWEST_STEPS: Final = 20
+QUICK_GUARD_FIELDS: Final = 56
+QUICK_LOSS: Final = 0.03
+"""What another kind may lose by a last layer that was taught for one source."""
 REPORT_EVERY_S: Final = 2.0
 KEEP_EVERY_S: Final = 20.0
 
@@ -74,6 +79,7 @@ def train(
     seed: int = 0,
     threads: int | None = None,
     settings: TuningSettings = USUAL_SETTINGS,
+    quick: bool = False,
     progress: Callable[[TuningProgress], None] | None = None,
     rehearsal: Callable[[int], Sequence[LabelledImage]] | None = None,
     kinds: Callable[[], Kinds] | None = None,
@@ -85,6 +91,8 @@ def train(
     minutes : most wall time; this machine's speed says how many steps fit, up to the settings' most
     steps : of each turn instead, so that a run can be repeated exactly
     threads : for arithmetic in this process; None leaves it to the library
+    quick : learn the last layer alone, in seconds (`model.tuning.head`); minutes, steps and seed
+        are then of no matter
     rehearsal : so many fields of the kinds learnt before; simulated ones by default
     kinds : fields of other kinds that must not come out worse; simulated ones by default
     Raises DataError, ModelError, or NoGainError where nothing is written since it did not help, or
@@ -116,17 +124,23 @@ def train(
         _prepared(one, start.manifest, None)
         for one in (rehearsal or _simulated)(settings.rehearsal_fields)
     ]
-    guard = _guard(start, labelled, (kinds or simulated_kinds)())
+    guarded = (kinds or partial(guarded_kinds, quick=quick))()
+    guard = _guard(start, labelled, guarded, QUICK_LOSS if quick else LARGEST_LOSS)
     folds = folds_of(fields, settings, start.network.config.window_px)
     groups = partial(_groups, practice=practice, settings=settings)
-    steps = _steps(work, steps, minutes, started, start, groups(fields), settings, len(folds))
+    if quick:
+        steps = 0
+        turns, whole = _taught_in_turns(start, folds, fields, practice, settings, tell, started)
+    else:
+        steps = _steps(work, steps, minutes, started, start, groups(fields), settings, len(folds))
+        in_all = steps * (len(folds) + 1)
+        turning = _Turning(start, settings, groups, steps, seed, work, run, tell, in_all, started)
+        turns = [
+            turning.tune(i, f"turn {i + 1} of {len(folds)}", fold.learn, fold.held)
+            for i, fold in enumerate(folds)
+        ]
+        whole = turning.tune(len(folds), "all fields", fields, ())
     in_all = steps * (len(folds) + 1)
-    turning = _Turning(start, settings, groups, steps, seed, work, run, tell, in_all, started)
-    turns = [
-        turning.tune(i, f"turn {i + 1} of {len(folds)}", fold.learn, fold.held)
-        for i, fold in enumerate(folds)
-    ]
-    whole = turning.tune(len(folds), "all fields", fields, ())
     tell(TuningProgress("choosing", in_all, in_all, elapsed_s=time.monotonic() - started))
     proved = len(outlined(fields)) >= settings.least_proving_images
     choice = choose(
@@ -141,6 +155,7 @@ def train(
     training = {
         "from": {"name": start.manifest.name, "sha256": start.manifest.sha256},
         "images": [_facts(one) for one in labelled],
+        "learnt": "the last layer" if quick else "the network",
         "steps": steps,
         "turns": len(folds),
         "held_out": "halves" if any(fold.of_halves for fold in folds) else "whole images",
@@ -167,6 +182,35 @@ def _groups(
     if not practice:
         return [lab]
     return [lab, FieldGroup("simulated", practice, settings.rehearsal_share)]
+
+
+def guarded_kinds(*, quick: bool) -> Kinds:
+    """Simulated fields of several kinds; fewer where an answer is wanted in seconds."""
+    return simulated_kinds(QUICK_GUARD_FIELDS) if quick else simulated_kinds()
+
+
+def _taught_in_turns(
+    start: Model,
+    folds: Sequence[Fold],
+    fields: Sequence[TrainingField],
+    practice: Sequence[TrainingField],
+    settings: TuningSettings,
+    tell: Callable[[TuningProgress], None],
+    started: float,
+) -> tuple[list[PmfCNN], PmfCNN]:
+    """A network for each turn of holding out, and one that learnt from all fields."""
+    networks = []
+    for number, learn in enumerate([*(fold.learn for fold in folds), fields]):
+        doing = f"turn {number + 1} of {len(folds)}" if number < len(folds) else "all fields"
+        tell(TuningProgress(doing, elapsed_s=time.monotonic() - started))
+        try:
+            networks.append(taught(start.network, learn, practice, settings.rehearsal_share))
+        except ValueError as error:
+            raise DataError(
+                f"{', '.join(one.name for one in learn)}: {error}; paint wider strokes, at least "
+                f"{2 * start.manifest.um_per_pixel:g} um, or more of them"
+            ) from error
+    return networks[:-1], networks[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +317,9 @@ def _prepared(one: LabelledImage, manifest: Manifest, assumed: float | None) -> 
     return prepare(one, manifest.um_per_pixel, manifest.normalisation, stride, assumed)
 
 
-def _guard(start: Model, labelled: Sequence[LabelledImage], kinds: Kinds) -> Guard:
+def _guard(
+    start: Model, labelled: Sequence[LabelledImage], kinds: Kinds, largest_loss: float
+) -> Guard:
     """Without what is learnt from. Images of a kind that say no pixel size get one together."""
     prepared = []
     manifest = start.manifest
@@ -284,7 +330,7 @@ def _guard(start: Model, labelled: Sequence[LabelledImage], kinds: Kinds) -> Gua
             if id(one) not in seen:
                 seen[id(one)] = _prepared(one, manifest, assumed)
         prepared.append(Kind(name, tuple(seen[id(one)] for one in some)))
-    return Guard(start, prepared)
+    return Guard(start, prepared, largest_loss)
 
 
 def _simulated(number: int) -> Sequence[LabelledImage]:

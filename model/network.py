@@ -211,15 +211,19 @@ class PmfCNN(nn.Module):
         """
         local = self.local(image)  # (B, wide, h + n - 1, w + n - 1)
         context = self.context(local)  # (B, context, h, w)
+        return {
+            grid: self.cells_of(local, context, grid, (wanted or {}).get(grid, range(grid)))
+            for grid in grids or self.config.grids
+        }
+
+    def cells_of(self, local: Tensor, context: Tensor, grid: int, cells: range) -> Tensor:
+        """Logits of some rows (equally columns) of a grid, (B, n * n, C, h, w), from what the
+        layers `local` and `context` gave."""
         batch, _, rows, columns = context.shape
-        logits: dict[int, Tensor] = {}
-        for grid in grids or self.config.grids:
-            cells = (wanted or {}).get(grid, range(grid))
-            whole = self._of_window(context, grid, cells)
-            whole = whole.reshape(batch, len(cells) ** 2, self.config.classes, rows, columns)
-            here = self.local_heads[str(grid)](local)
-            logits[grid] = whole + self._at_cells(here, grid, cells, rows, columns)
-        return logits
+        whole = self._of_window(context, grid, cells)
+        whole = whole.reshape(batch, len(cells) ** 2, self.config.classes, rows, columns)
+        here = self.local_heads[str(grid)](local)
+        return whole + self._at_cells(here, grid, cells, rows, columns)
 
     def _of_window(self, context: Tensor, grid: int, cells: range) -> Tensor:
         """What the whole window says of some rows and columns of a grid: (B, n * n * C, h, w)."""

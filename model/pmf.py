@@ -127,6 +127,19 @@ def _cell_shares(
     return views.reshape(batch, len(rows) ** 2, values, *positions)
 
 
+def cell_shares(
+    labels: Tensor, windows: Windows, grid: int, values: Sequence[int], cells: range
+) -> Tensor:
+    """What share of the pixels of each cell has each of these values: (B, n * n, values, h, w).
+
+    labels : (B, H, W) uint8
+    cells : n rows, equally columns, of the grid
+    """
+    block = windows.block_px([grid])
+    blocks = _block_shares(labels, block, values)
+    return _cell_shares(blocks, block, windows, grid, _positions(labels, windows), cells)
+
+
 def _positions(labels: Tensor, windows: Windows) -> tuple[int, int]:
     rows, columns = (windows.positions(length) for length in labels.shape[-2:])
     return rows, columns

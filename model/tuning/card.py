@@ -34,8 +34,8 @@ def card(manifest: Manifest) -> str:
             "which none is known. State it: areas in um2 need it.\n"
         )
     told.append(
-        f"{training['steps']} steps, seed {training['seed']}; "
-        f"{training['share_of_new_weights']:.0%} of the new weights, the rest of the old ones; "
+        f"{_learnt(training)}; {training['share_of_new_weights']:.0%} of the new weights, the rest "
+        "of the old ones; "
         f"temperature {manifest.temperature:g}.\n"
     )
     told.append("## How good it is\n")
@@ -65,6 +65,12 @@ def card(manifest: Manifest) -> str:
         "it with `colonywatch evaluate` on images that were not used here, before relying on it.\n"
     )
     return "\n".join(told + _other_kinds(manifest))
+
+
+def _learnt(training: Mapping[str, Any]) -> str:
+    if training.get("learnt") == "the last layer":
+        return "The last layer alone was learnt, on the features of the other layers as they were"
+    return f"{training['steps']} steps, seed {training['seed']}"
 
 
 def _other_kinds(manifest: Manifest) -> list[str]:

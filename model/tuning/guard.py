@@ -49,6 +49,7 @@ class KindChange:
     jaccard : of the classes that the kind has; before, after and their difference, above 0 where
         the new model is better
     error : of the differentiated fraction; above 0 where the new model is nearer
+    largest_loss : of either measure that is borne
     """
 
     name: str
@@ -59,17 +60,25 @@ class KindChange:
     error_before: float
     error_after: float
     error: Difference
+    largest_loss: float = LARGEST_LOSS
 
     @property
     def is_harmed(self) -> bool:
         """Is the new model worse than the old one, by more than chance or more than a little?"""
-        return _lost(self.jaccard) or _lost(self.error)
+        return self._lost(self.jaccard) or self._lost(self.error)
+
+    def _lost(self, difference: Difference) -> bool:
+        ahead, _, high = difference
+        if math.isnan(ahead):
+            return False
+        certain = CERTAIN_LOSS * self.largest_loss / LARGEST_LOSS
+        return ahead < -self.largest_loss or (ahead < -certain and high < 0)
 
     def __str__(self) -> str:
         told = []
-        if _lost(self.jaccard):
+        if self._lost(self.jaccard):
             told.append(f"mean Jaccard {self.jaccard_before:.3f} to {self.jaccard_after:.3f}")
-        if _lost(self.error):
+        if self._lost(self.error):
             told.append(f"fraction error {self.error_before:.3f} to {self.error_after:.3f}")
         return f"{self.name} ({', '.join(told) or 'not worse'})"
 
@@ -87,17 +96,16 @@ class KindChange:
         }
 
 
-def _lost(difference: Difference) -> bool:
-    ahead, _, high = difference
-    if math.isnan(ahead):
-        return False
-    return ahead < -LARGEST_LOSS or (ahead < -CERTAIN_LOSS and high < 0)
-
-
 class Guard:
-    """Holds fields of several kinds against a model before and after it was fine-tuned."""
+    """Holds fields of several kinds against a model before and after it was fine-tuned.
 
-    def __init__(self, start: Model, kinds: Sequence[Kind]) -> None:
+    largest_loss : of either measure of a kind, whatever chance says
+    """
+
+    def __init__(
+        self, start: Model, kinds: Sequence[Kind], largest_loss: float = LARGEST_LOSS
+    ) -> None:
+        self._largest_loss = largest_loss
         self._kinds = [kind for kind in kinds if kind.fields]
         # A field that is of two kinds is segmented once.
         self._fields = {id(one): one for kind in self._kinds for one in kind.fields}
@@ -128,6 +136,7 @@ class Guard:
             _mean(errors),
             _mean(new_errors),
             paired_bootstrap(np.subtract(errors, new_errors)),
+            self._largest_loss,
         )
 
 

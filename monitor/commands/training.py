@@ -86,6 +86,13 @@ def train(
             "--steps", min=1, max=100_000, help="Of each turn, instead of --minutes: repeatable."
         ),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Learn the last layer alone: an answer in seconds, also from a few strokes.",
+        ),
+    ] = False,
     others: Annotated[
         list[Path] | None,
         typer.Option(
@@ -105,17 +112,18 @@ def train(
     """Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).
 
     Labels are index maps (0 background, 1 undifferentiated, 2 differentiated, 255 unknown), QuPath
-    GeoJSON or labelme JSON. A run that was stopped resumes when it is started again. If learning
-    did not help on what was held out, or harmed other kinds of images, nothing is written, and the
-    exit code is 1.
+    GeoJSON or labelme JSON. What is 255 is not said: a few strokes in each class are enough for
+    --quick, whose model is as fast as the one begun with. A run that was stopped resumes when it is
+    started again. If learning did not help on what was held out, or harmed other kinds of images,
+    nothing is written, and the exit code is 1.
 
     Example: colonywatch train my-fields --out models/line-7 --minutes 10
     """
     # Long by its options and its errors: Typer takes the ones from the signature.
+    from model.finetune import guarded_kinds
     from model.finetune import train as fine_tune
     from model.labelled_files import DataError
     from model.manifest import ModelError
-    from model.tuning.kinds import simulated_kinds
     from model.tuning.settings import NoGainError
 
     begin_logging()
@@ -137,8 +145,9 @@ def train(
                 steps=steps,
                 seed=seed,
                 threads=settings.compute.threads,
+                quick=quick,
                 progress=show,
-                kinds=lambda: {**simulated_kinds(), **guards},
+                kinds=lambda: {**guarded_kinds(quick=quick), **guards},
             )
     except NoGainError as problem:
         if as_json:

@@ -62,7 +62,7 @@ def test_a_model_is_trained_and_measured(
     lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.finetune._simulated", lambda number: [])
-    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
+    monkeypatch.setattr("model.finetune.guarded_kinds", lambda quick: {})
     out = tmp_path / "tuned"
     answer = call("train", lab, "--out", out, "--from", model, "--steps", "5", "--json")
     assert answer.code == DONE, answer.err
@@ -87,7 +87,7 @@ def test_training_that_does_not_help_writes_nothing_and_says_so(
     others, and what is learnt from them is wrong for it.
     """
     monkeypatch.setattr("model.finetune._simulated", lambda number: [])
-    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
+    monkeypatch.setattr("model.finetune.guarded_kinds", lambda quick: {})
     torch.set_num_threads(1)
     torch.manual_seed(0)
     blank = tmp_path / "blank"
@@ -133,12 +133,25 @@ def test_wrong_calls_are_answered_with_what_to_do(lab: Path, model: Path, tmp_pa
     assert "no such folder" in answer.err
 
 
+def test_the_last_layer_alone_is_taught_and_the_model_is_used_like_any_other(
+    lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.finetune._simulated", lambda number: [])
+    monkeypatch.setattr("model.finetune.guarded_kinds", lambda quick: {})
+    out = tmp_path / "taught"
+    answer = call("train", lab, "--quick", "--out", out, "--from", model, "--json")
+    assert answer.code == DONE, answer.err
+    assert answer.document["training"]["learnt"] == "the last layer"
+    asked = call("evaluate", lab, "--model", out, "--json")
+    assert asked.document["model"]["sha256"] == answer.document["sha256"]
+
+
 def test_fields_given_as_a_guard_are_measured_and_told(
     lab: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is a kind by the name of its folder; what is learnt from is none."""
     monkeypatch.setattr("model.finetune._simulated", lambda number: [])
-    monkeypatch.setattr("model.tuning.kinds.simulated_kinds", dict)
+    monkeypatch.setattr("model.finetune.guarded_kinds", lambda quick: {})
     shutil.copytree(lab, tmp_path / "other-days")
     image = cv2.imread(str(lab / "images" / "a.png"), cv2.IMREAD_UNCHANGED)
     cv2.imwrite(str(tmp_path / "other-days" / "images" / "a.png"), image[::-1])
