@@ -15,7 +15,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -66,6 +66,9 @@ pins: $(STAMP)  ## do the pinned versions resolve for each Python that is promis
 
 licences: $(STAMP)  ## what every package that a plain installation brings is licensed under
 	$(BIN)/python -m tools.licences
+
+docs: $(STAMP)  ## the documentation as pages, for `colonywatch serve` and for the wheel; warnings are errors
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.help
 
 sbom: $(STAMP)  ## the software bill of materials of a plain installation (CycloneDX): dist/sbom.cdx.json
 	$(BIN)/python -m tools.sbom dist/sbom.cdx.json

@@ -224,6 +224,7 @@ def schema() -> None:
 @app.command()
 def approve(
     plan: PlanArgument,
+    note: Annotated[str | None, typer.Option("--note", help="Kept with it.")] = None,
     who: WhoOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -237,7 +238,7 @@ def approve(
     with open_store(settings) as store:
         _refuse_foreign(store.plans.plan(plan), store, settings)
         _end_groundless(store, settings)
-        done = store.plans.approve(plan, who=person(who), now=utc_now())
+        done = store.plans.approve(plan, who=person(who), now=utc_now(), note=note)
         deliver_due(store, settings, utc_now, stopping=lambda: False)
         now = store.plans.plan(plan)
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")

@@ -24,6 +24,7 @@ from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
+from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
 from monitor.outlets.wording import clean
@@ -73,6 +74,8 @@ def build_app(
             Route("/series.png", pages.series),
             Route("/picture", pages.picture),
             Route("/plan.png", pages.plan),
+            Route("/help", pages.help.give),
+            Route("/help/{path:path}", pages.help.give),
             Route("/theme", choose_theme, methods=["POST"]),
             *[Route(f"/{name}", pages.files.give) for name in [*pages.files.names, "favicon.ico"]],
             Route("/alive", pages.alive),
@@ -138,6 +141,8 @@ class _Pages:
         )
         self.files = PageFiles()
         self._templates.globals["file"] = self.files.address
+        self.help = HelpPages()
+        self._templates.globals["has_help"] = self.help.are_there
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -288,7 +293,8 @@ class _Pages:
 
     def not_possible(self, request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 400
-        text = "There is no page at this address." if status == 404 else str(problem)
+        said = problem.detail if isinstance(problem, HTTPException) else str(problem)
+        text = "There is no page at this address." if said == "Not Found" else said
         return self._plain(request, "Not possible", text, status)
 
     def not_there(self, request: Request, problem: Exception) -> Response:

@@ -1,0 +1,1 @@
+"""The documentation as pages: what is generated from the code, and the build (`make docs`)."""
