@@ -26,7 +26,7 @@ from monitor.commands.common import (
 )
 from monitor.culture import AuditEntry, Head, Verdict
 from monitor.host.clock import utc_now
-from monitor.jobs.audit_heads import keep_head, kept_head
+from monitor.jobs.audit_heads import follow_trail, keep_head, kept_head
 from monitor.outlets.audit_export import (
     PUBLIC_KEY,
     check_export,
@@ -41,6 +41,17 @@ app = typer.Typer(
 
 ExportArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A CSV that `audit export` wrote.")
+]
+
+
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        show_default=False,
+        help=f"The public key of exports; default: {PUBLIC_KEY} in the record's folder.",
+    ),
 ]
 
 
@@ -90,6 +101,7 @@ def verify(
             help="An earlier export, whose entries must all be there still. May be repeated.",
         ),
     ] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -112,7 +124,7 @@ def verify(
     heads = [] if noted is None else [noted]
     wrong: list[str] = []
     for path in kept or ():
-        found, _ = check_export(path, folder / PUBLIC_KEY)
+        found, _ = check_export(path, key or folder / PUBLIC_KEY)
         wrong.extend(f"{path.name}: {problem}" for problem in found.problems)
         if found.head is not None:
             heads.append(found.head)
@@ -126,7 +138,9 @@ def verify(
 
 @app.command()
 def export(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV to write.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The CSV to write, or its folder.")
+    ],
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -141,8 +155,11 @@ def export(
     begin_logging()
     settings = open_config(config, state)
     folder = settings.record.folder
+    if target.is_dir():
+        target = target / f"audit-{utc_now():%Y%m%dT%H%M%SZ}.csv"
     with open_store(settings) as store:
         count, key = write_export(store.audit.entries(), target, folder)
+        follow_trail(store, folder, utc_now())
     if as_json:
         print_json(
             {"entries": count, "file": str(target), "signature": str(signature_of(target)),
@@ -156,15 +173,7 @@ def export(
 @app.command()
 def check(
     file: ExportArgument,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key",
-            metavar="FILE",
-            show_default=False,
-            help=f"The public key; default: {PUBLIC_KEY} in the record's folder.",
-        ),
-    ] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from monitor.culture import AuditEntry, Verdict
 from monitor.culture.audit_trail import content_of, read_content, verdict_on
 from monitor.errors import OutletError, UsageError
-from monitor.host.atomic_files import hidden_prefix, sync_folder, write_whole
+from monitor.host.atomic_files import hidden_prefix, stage_whole, sync_folder, write_whole
 from monitor.outlets.spreadsheets import as_csv, text_cell
 
 if TYPE_CHECKING:
@@ -49,11 +49,18 @@ def write_export(entries: Iterable[AuditEntry], target: Path, folder: Path) -> t
         text.write(as_csv([_cells(entry)]))
         count += 1
     content = text.getvalue().encode()
+    staged: list[Path] = []
     try:
-        # The signature first: a CSV that is there has one that fits.
-        write_whole(signature_of(target), key.sign(content))
-        write_whole(target, content)
+        # Both are on the disk before either has its name.
+        for path, what in ((target, content), (signature_of(target), key.sign(content))):
+            staged.append(stage_whole(path, what))
+        for path in (signature_of(target), target):
+            staged[-1].replace(path)
+            staged.pop()
+        sync_folder(target.parent)
     except OSError as problem:
+        for left in staged:
+            left.unlink(missing_ok=True)
         raise OutletError(
             f"{target}: cannot be written ({problem.strerror}); choose another FILE"
         ) from problem

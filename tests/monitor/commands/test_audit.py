@@ -89,7 +89,7 @@ def test_a_missing_end_is_found_by_an_earlier_export(state, tmp_path):
     """Also where what was noted beside the record was removed with it."""
     kept = exported(state, tmp_path)
     meddle(state, "DELETE FROM audit WHERE number = 3")
-    (state / "audit-head.json").unlink(missing_ok=True)
+    (state / "audit-head.json").unlink()
     assert call("audit", "verify", "--state", state).code == DONE  # nothing tells of it
     answer = call("audit", "verify", "--kept", kept, "--state", state)
     assert (answer.code, "1 are missing at its end" in answer.err) == (FAILED, True)
@@ -151,6 +151,33 @@ def test_openssl_finds_the_signature_right(state, tmp_path):
     assert subprocess.run(words, capture_output=True, check=False).returncode == 0
     file.write_text(file.read_text() + "\n")
     assert subprocess.run(words, capture_output=True, check=False).returncode != 0
+
+
+def test_an_export_into_a_folder_has_a_name_of_its_own(state, tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    document = call("audit", "export", folder, "--state", state, "--json").document
+    assert sorted(map(str, folder.iterdir())) == [document["file"], document["signature"]]
+
+
+def test_an_export_that_cannot_be_written_leaves_the_former_one_as_it_was(state, tmp_path):
+    file = exported(state, tmp_path)
+    former = file.read_bytes()
+    signature = file.with_name(f"{file.name}.sig")
+    signature.unlink()
+    signature.mkdir()  # in the way
+    with Store(f"sqlite:///{state / 'colonywatch.sqlite'}") as store:
+        tell(store, "dish ended", "d3")
+    answer = call("audit", "export", file, "--state", state)
+    assert (answer.code, "cannot be written" in answer.err) == (FAILED, True)
+    assert file.read_bytes() == former
+    assert {one.name for one in tmp_path.iterdir()} == {"state", file.name, signature.name}
+
+
+def test_a_head_that_an_export_kept_is_looked_for(state, tmp_path):
+    exported(state, tmp_path)
+    meddle(state, "DELETE FROM audit WHERE number = 3")
+    assert call("audit", "verify", "--state", state).code == FAILED
 
 
 BAD = {
