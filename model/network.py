@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.pmf import CLASSES, Windows, voting_cells
+from model.runners.convolutions import Convolutions, Runner
+from model.runners.torch_runner import TorchRunner
 
 STRIP_ROWS: Final = 64
 """Rows of local features worked out together: the first layers' wide maps then stay near the
@@ -277,7 +279,10 @@ class VotingNetwork(nn.Module):
     Normalisation is folded into the convolutions, the temperature into the last ones.
 
     temperature : what logits are divided by before the softmax
+    runner : what runs the convolutions; all else is done here. torch in float32 to begin with
     """
+
+    runner: Runner
 
     def __init__(self, network: PmfCNN, temperature: float = 1.0) -> None:
         super().__init__()
@@ -310,6 +315,20 @@ class VotingNetwork(nn.Module):
             parameter.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.runner = TorchRunner(self.convolutions())
+
+    def convolutions(self) -> Convolutions:
+        """All that a runner is given."""
+        local_heads, context_heads = (
+            {int(grid): cast(nn.Conv2d, head) for grid, head in heads.items()}
+            for heads in (self.local_heads, self.context_heads)
+        )
+        return Convolutions(
+            tuple(cast(nn.Sequential, unit) for unit in self.local),
+            tuple(cast(nn.Sequential, unit) for unit in self.context),
+            local_heads,
+            context_heads,
+        )
 
     def forward(self, image: Tensor, seen: list[Tensor] | None = None) -> dict[int, Tensor]:
         """Pmfs of the voting cells.
@@ -320,28 +339,24 @@ class VotingNetwork(nn.Module):
         Returns grid -> (B, v * v, C, h, w) for the v voting rows and columns of the grid.
         """
         local = self._local_features(image)  # (B, wide, h + n - 1, w + n - 1)
-        context, layers = local, list[Tensor]()
-        for unit in self.context:
-            context = unit(context)  # the last one: (B, context, h, w)
-            if seen is not None:
-                layers.append(context)
-        batch, _, rows, columns = context.shape
+        said = self.runner.rest(local, every=seen is not None)
+        batch, _, rows, columns = said.layers[-1].shape  # (B, context, h, w)
         if seen is not None:
-            for layer in layers:
+            for layer in said.layers:
                 top, left = (layer.shape[2] - rows) // 2, (layer.shape[3] - columns) // 2
                 seen.append(layer[:, :, top : top + rows, left : left + columns])
         pmfs: dict[int, Tensor] = {}
         for grid, cells in self.cells.items():
             count = len(cells) ** 2
-            logits = self.context_heads[str(grid)](context).contiguous()
+            logits = said.whole[grid].contiguous()
             logits = logits.view(batch, self.config.classes, count, rows, columns)
             parts = self._parts[grid]
-            here = self.local_heads[str(grid)](local).contiguous()
+            here = said.here[grid].contiguous()
             here = here.view(batch, parts, parts, self.config.classes, *here.shape[-2:])
             places = [(self._places[grid][cell], cell % parts) for cell in cells]
             for cell, ((y, down), (x, along)) in enumerate(itertools.product(places, places)):
                 logits[:, :, cell] += here[:, down, along, :, y : y + rows, x : x + columns]
-            pmfs[grid] = torch.softmax(logits, dim=1).transpose(1, 2)
+            pmfs[grid] = _softmax_of_classes(logits).transpose(1, 2)
         return pmfs
 
     def _local_features(self, image: Tensor) -> Tensor:
@@ -349,14 +364,18 @@ class VotingNetwork(nn.Module):
         step, reach = self.config.stride_px, self._local_reach_px
         rows, columns = ((length - reach) // step + 1 for length in image.shape[-2:])
         if rows <= STRIP_ROWS:
-            return cast(Tensor, self.local(image))
-        shape = (len(image), self.config.widths[-1], rows, columns)
-        features = image.new_empty(shape).contiguous(memory_format=torch.channels_last)
+            return self.runner.local(image)
+        features = None
         for top in range(0, rows, STRIP_ROWS):
             bottom = min(top + STRIP_ROWS, rows)
-            strip = image[:, :, top * step : (bottom - 1) * step + reach]
-            features[:, :, top:bottom] = self.local(strip)
-        return features
+            strip = self.runner.local(image[:, :, top * step : (bottom - 1) * step + reach])
+            if features is None:
+                shape = (len(image), self.config.widths[-1], rows, columns)
+                last = strip.is_contiguous(memory_format=torch.channels_last)
+                order = torch.channels_last if last else torch.contiguous_format
+                features = strip.new_empty(shape).contiguous(memory_format=order)
+            features[:, :, top:bottom] = strip
+        return cast(Tensor, features)
 
     def multiply_adds(self, shape: tuple[int, int]) -> float:
         """Multiplications with addition that one pass over so many pixels takes, all counted."""
@@ -375,6 +394,17 @@ class VotingNetwork(nn.Module):
         for head in self.context_heads.values():
             total += cast(nn.Conv2d, head).weight.numel() * rows * columns
         return total
+
+
+def _softmax_of_classes(logits: Tensor) -> Tensor:
+    """In place, over the second axis. torch's own gives other last bits with other threads."""
+    logits -= logits.amax(dim=1, keepdim=True)
+    logits.exp_()
+    total = logits[:, :1].clone()
+    for later in range(1, logits.shape[1]):
+        total += logits[:, later : later + 1]
+    logits /= total
+    return logits
 
 
 def pmfs_window_by_window(

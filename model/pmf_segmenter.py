@@ -18,6 +18,8 @@ from model.network import VotingNetwork
 from model.pmf import vote_counts, votes
 from model.predict import STARTER
 from model.preprocessing import PreparedImage, resample_rows, to_grey, working_shape
+from model.runner_choice import take_runner
+from model.runners.names import REFERENCE
 from model.scale import CANDIDATE_SIZES_UM, ScaleEvidence, estimate_scale, grain_px
 from model.segmentation import COUNTED_BLOCKS, Doubt, Segmentation, entropy_of, uncertainty_of
 from model.strips import Rows, as_rows, in_strips
@@ -32,9 +34,12 @@ QUICK_PX: Final = 600
 
 
 class PmfSegmenter:
-    """A model ready for use. One instance serves one thread at a time."""
+    """A model ready for use. One instance serves one thread at a time.
 
-    def __init__(self, model: Model, *, tile_px: int = TILE_PX) -> None:
+    runner : what its convolutions are run by, as `take_runner` knows them
+    """
+
+    def __init__(self, model: Model, *, tile_px: int = TILE_PX, runner: str = REFERENCE) -> None:
         self.manifest = model.manifest
         self.name = model.manifest.name
         self.sha256 = model.manifest.sha256
@@ -42,19 +47,28 @@ class PmfSegmenter:
         self.assumed_pixel_size_um = model.manifest.assumed_pixel_size_um
         self.window_um = model.manifest.network.window_px * model.manifest.um_per_pixel
         self.network = VotingNetwork(model.network, model.manifest.temperature)
+        take_runner(self.network, model.manifest, runner)
+        self.runner = str(self.network.runner.name)
         self._judge = model.judge
         self._tile_px = tile_px
 
     @classmethod
-    def load(cls, folder: Path | None = None, *, threads: int | None = None) -> PmfSegmenter:
+    def load(
+        cls,
+        folder: Path | None = None,
+        *,
+        threads: int | None = None,
+        runner: str = REFERENCE,
+    ) -> PmfSegmenter:
         """The model in a folder; without one the starter model that ships with the program.
 
         threads : for arithmetic in this process; None leaves it to the library
-        Raises ModelError where the model is missing or not what its manifest says.
+        Raises ModelError where the model is missing or not what its manifest says, or this machine
+        does not have the runner.
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(load_model(STARTER if folder is None else folder))
+        return cls(load_model(STARTER if folder is None else folder), runner=runner)
 
     def segment(
         self,
@@ -246,9 +260,9 @@ class PmfSegmenter:
             return votes(pmfs, config.windows, config.vote_margin_px)[0][0].numpy()
 
 
-def load(folder: Path, threads: int | None) -> PmfSegmenter:
+def load(folder: Path, threads: int | None, runner: str) -> PmfSegmenter:
     """As `model.predict` asks each kind of network. Raises ModelError."""
-    return PmfSegmenter.load(folder, threads=threads)
+    return PmfSegmenter.load(folder, threads=threads, runner=runner)
 
 
 def summary(folder: Path) -> ModelSummary:

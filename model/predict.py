@@ -12,6 +12,7 @@ from typing import Final, Protocol, cast
 
 from model.manifest import MANIFEST, PMF_CNN, ModelError, ModelSummary, kind_of, read_json
 from model.preprocessing import to_grey
+from model.runners.names import REFERENCE
 from model.segmentation import Doubt, DoubtReason, Segmentation, Segmenter
 from model.strips import Rows
 
@@ -38,10 +39,11 @@ KINDS: Final[dict[str, str]] = {PMF_CNN: "model.pmf_segmenter"}
 
 
 class _Kind(Protocol):
-    def load(self, folder: Path, threads: int | None) -> Segmenter:
+    def load(self, folder: Path, threads: int | None, runner: str) -> Segmenter:
         """The model in a folder, checked. threads : for arithmetic; None leaves it to the library
 
-        Raises ModelError where the model is not what its manifest says.
+        runner : one of `RUNNER_NAMES`; a kind without convolutions need not heed it
+        Raises ModelError where the model is not what its manifest says, or the runner cannot run.
         """
         ...
 
@@ -50,15 +52,18 @@ class _Kind(Protocol):
         ...
 
 
-def load_segmenter(folder: Path | None = None, *, threads: int | None = None) -> Segmenter:
+def load_segmenter(
+    folder: Path | None = None, *, threads: int | None = None, runner: str = REFERENCE
+) -> Segmenter:
     """The model in a folder, of whatever kind; without one the starter model.
 
     threads : for arithmetic in this process; None leaves it to the library
+    runner : what does its arithmetic, one of `RUNNER_NAMES`
     Raises ModelError where the model is missing, not what its manifest says, or of a kind that is
-    unknown here.
+    unknown here, and where this machine does not have the runner.
     """
     folder = STARTER if folder is None else folder
-    return _kind(folder).load(folder, threads)
+    return _kind(folder).load(folder, threads, runner)
 
 
 def summary_of(folder: Path) -> ModelSummary:

@@ -25,11 +25,13 @@ class Segmenter(Protocol):
     name : how people call the model
     sha256 : its identity: over everything that decides what it says of an image
     window_um : side of the part of an image that it judges by
+    runner : what does its arithmetic, with version and precision: "torch 2.13.0 float32"
     """
 
     name: str
     sha256: str
     window_um: float
+    runner: str
 
     def segment(
         self,

@@ -61,7 +61,7 @@ from monitor.outlets.heartbeat import CheckIn
 from monitor.pipeline import TOGETHER, Pipeline
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
-from monitor.segmentation.worker import SegmentationWorker
+from monitor.segmentation.worker import LoadedModel, SegmentationWorker
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Daemon:
         self._said_delivery_hangs = False
         self._outlet_settings: dict[str, str] | None = None
         self._progress: dict[str, Any] = {"captures": 0, "readings": 0, "last_capture_at": None}
-        self._model: tuple[str, str] = ("", "")
+        self._model = LoadedModel("", "", "")
         self._owner = ""
         self._sources: list[_Source] = []
         self._silence_watch = SilenceWatch(config, store, clock=utc_now)
@@ -205,7 +205,10 @@ class Daemon:
         Returns since when the record was gone, where it is back and all is to be begun anew on it:
         nothing that is held here of the former one may be believed.
         """
-        worker = SegmentationWorker(self._config.segmentation.model, self._config.compute.threads)
+        compute = self._config.compute
+        worker = SegmentationWorker(
+            self._config.segmentation.model, compute.threads, compute.runner
+        )
         configured = [
             ConfiguredSource(one.name, one.path, one.formerly) for one in self._config.sources
         ]
@@ -225,13 +228,8 @@ class Daemon:
             # What lay there already is old enough to be taken in when the model is loaded.
             self._sort_notices()
             self._model = worker.start()
-            log.info(
-                "model=%s sha256=%s threads=%s",
-                self._model[0],
-                self._model[1][:12],
-                self._config.compute.threads or os.cpu_count(),
-            )
-            tell_in_use(self._store, self._config, self._model, utc_now())
+            self._log_model()
+            tell_in_use(self._store, self._config, self._model[:2], utc_now())
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)
@@ -482,6 +480,15 @@ class Daemon:
     def _read_pick_logs(self) -> None:
         self._pick_logs.look(utc_now)
 
+    def _log_model(self) -> None:
+        log.info(
+            "model=%s sha256=%s threads=%s runner=%s",
+            self._model.name,
+            self._model.sha256[:12],
+            self._config.compute.threads or os.cpu_count(),
+            self._model.runner,
+        )
+
     def _beat(self) -> None:
         if time.monotonic() - self._loop_at < STUCK_S:
             self._store.processes.beat(self._owner, utc_now(), self._describe())
@@ -496,7 +503,8 @@ class Daemon:
 
     def _describe(self) -> dict[str, Any]:
         return {
-            "model": {"name": self._model[0], "sha256": self._model[1]},
+            "model": {"name": self._model.name, "sha256": self._model.sha256},
+            "runner": self._model.runner,
             "in_work": len(self._in_work),
             "progress": self._progress,
             "pick_logs_out_of_reach": self._pick_logs.out_of_reach,

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.measure import measure_renderables
 from rich.table import Table
 
+from model.runners.names import RUNNER_NAMES
 from monitor.errors import ConfigError, MonitorError, UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +65,27 @@ StateOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
 ]
+
+RunnerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--runner",
+        metavar="NAME",
+        show_default=False,
+        help=f"What does the network's arithmetic: {', '.join(RUNNER_NAMES)}; default: the "
+        "configured one.",
+    ),
+]
+
+
+def with_runner(config: Config, runner: str | None) -> Config:
+    """The same configuration with another runner, if one was named. Raises UsageError."""
+    if runner is None:
+        return config
+    if runner not in RUNNER_NAMES:
+        raise UsageError(f"--runner: {runner!r} is none; choose one of {', '.join(RUNNER_NAMES)}")
+    compute = config.compute.model_copy(update={"runner": runner})
+    return config.model_copy(update={"compute": compute})
 
 
 def open_config(config: Path | None, state: Path | None) -> Config:

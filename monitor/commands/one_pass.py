@@ -46,7 +46,8 @@ def one_pass(
         say(text)
     store.processes.bury_dead(now)
     owner = store.processes.begin(kind, now)
-    worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
+    compute = config.compute
+    worker = SegmentationWorker(config.segmentation.model, compute.threads, compute.runner)
     stopped = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
     beating.start()

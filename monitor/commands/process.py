@@ -19,6 +19,7 @@ from monitor.capture.watching import list_captures
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
+    RunnerOption,
     StateOption,
     begin_logging,
     open_config,
@@ -28,6 +29,7 @@ from monitor.commands.common import (
     say,
     say_error,
     shown,
+    with_runner,
 )
 from monitor.commands.one_pass import AHEAD, IN_WORK, one_pass, read_scans_of, show_dishes
 from monitor.config import Config
@@ -69,6 +71,7 @@ def process(
         # Typer would refuse the whole call for one path that cannot be read.
         typer.Argument(metavar="PATH", readable=False, help="Captures, or folders of captures."),
     ],
+    runner: RunnerOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -79,7 +82,7 @@ def process(
     Example: colonywatch process /data/plate_3500003816 --state trial
     """
     begin_logging(logging.ERROR)
-    settings = open_config(config, state)
+    settings = with_runner(open_config(config, state), runner)
     tally = Tally()
     with open_store(settings) as store:
         files = list(_expand(paths, settings, tally))

@@ -37,7 +37,7 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
             store.dishes.history(dish)  # an unknown dish is an error, not nothing to do
         _leave_unknown_sources(store, config, dish)
         with one_pass(config, store, as_json, AGAIN) as (pipeline, worker, rate):
-            again.model, sha256 = worker.start()
+            again.model, sha256, _ = worker.start()
             again.daemons = _other_models(store, sha256)
             # What a daemon measured meanwhile, by its own model, comes in the next round.
             for _ in range(ROUNDS):

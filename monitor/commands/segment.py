@@ -18,6 +18,7 @@ from monitor.capture.naming import name_capture
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
+    RunnerOption,
     StateOption,
     begin_logging,
     cell,
@@ -28,6 +29,7 @@ from monitor.commands.common import (
     say,
     say_error,
     shown,
+    with_runner,
 )
 from monitor.commands.shared_scales import SharedScales
 from monitor.config import Config, SourceSettings
@@ -70,6 +72,7 @@ def segment(
             help="Overrides what the file or its name says.",
         ),
     ] = None,
+    runner: RunnerOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -86,7 +89,7 @@ def segment(
     Example: colonywatch segment field.tif --out result --pixel-size-um 1.2
     """
     begin_logging()
-    settings = open_config(config, state)
+    settings = with_runner(open_config(config, state), runner)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; --out needs a folder")
     _refuse_equal_names(images)
@@ -183,7 +186,8 @@ class Segmenting:
             if named is not None:
                 sidecar = read_beside(image.absolute(), named.pattern, source.zone, named.channel)
             if self._segmenter is None:
-                self._segmenter = load_segmenter(self._model, self._config.compute.threads)
+                compute = self._config.compute
+                self._segmenter = load_segmenter(self._model, compute.threads, compute.runner)
             segmenter = self._segmenter
             large = max(picture.pixels.shape[:2]) > LARGEST_OVERLAY_SIDE_PX
             side = LARGEST_OVERLAY_SIDE_PX if large else None
@@ -207,6 +211,7 @@ class Segmenting:
             **_numbers(found),
             "assumed_from_images": self._scales.images_of(image),
             "model": {"name": segmenter.name, "sha256": segmenter.sha256},
+            "runner": segmenter.runner,
             "labels": shown(label_map),
             "overlay": shown(overlay),
             "overlay_scale": found.overlay_width_px / found.labels.shape[1],
@@ -343,4 +348,5 @@ def _show(document: dict[str, Any], folder: Path, image: Path) -> None:
         )
     for why in document["doubts"]:
         say(f"{image.name}: in doubt: {REASON_WORDS.get(why, why)}")
+    out.print(f"computed by {document['runner']}", markup=False)
     out.print(f"written to {shown(folder)}", markup=False)

@@ -148,6 +148,7 @@ def _daemon(life: ProcessLife | None) -> dict[str, Any]:
         "started_at": life.started_at.isoformat(),
         "last_sign_of_life": life.beat_at.isoformat(),
         "model": life.detail.get("model"),
+        "runner": life.detail.get("runner"),
         "in_work": life.detail.get("in_work", 0),
         "progress": life.detail.get("progress"),
     }

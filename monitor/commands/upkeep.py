@@ -11,6 +11,7 @@ import typer
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
+    RunnerOption,
     StateOption,
     begin_logging,
     err,
@@ -18,6 +19,7 @@ from monitor.commands.common import (
     open_store,
     print_json,
     say,
+    with_runner,
 )
 from monitor.commands.models import ModelOption
 from monitor.commands.reprocess import analyse_again
@@ -26,13 +28,15 @@ from monitor.errors import ConfigError, ModelRefusedError, UsageError
 from monitor.host.clock import utc_now
 
 
-def run(config: ConfigOption = None, state: StateOption = None) -> None:
+def run(
+    runner: RunnerOption = None, config: ConfigOption = None, state: StateOption = None
+) -> None:
     """The daemon: watch the sources until SIGTERM or Ctrl-C.
 
     Example: colonywatch run --config /etc/colonywatch/config.yaml
     """
     begin_logging()
-    settings = open_config(config, state)
+    settings = with_runner(open_config(config, state), runner)
     if not settings.sources:
         raise UsageError(
             "no source is configured: there is nothing to watch. Add one to config.yaml, for "

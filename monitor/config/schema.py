@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
@@ -77,8 +77,13 @@ class ComputeConfig(_Section):
     """threads : processor threads of the segmentation worker; None = all
 
     capture_timeout_s : a capture that takes longer is stuck; its worker is ended and started anew
+    runner : what does the network's arithmetic; "auto" = the fastest here that agrees with
+        "torch-float32"
     """
 
+    runner: Literal[
+        "auto", "torch-float32", "torch-bfloat16", "openvino-float32", "openvino-bfloat16"
+    ] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     capture_timeout_s: Annotated[float, Field(ge=10)] = 900.0
 

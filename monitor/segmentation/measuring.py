@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from model import predict
 from model.predict import ModelError, Segmenter
+from model.runners.names import REFERENCE
 from model.strips import Rows, as_rows, in_strips
 from monitor.capture.filesets import is_fileset, look_at_file, read_file, written_ns
 from monitor.capture.formats.image import Image
@@ -44,15 +45,16 @@ OVERLAY_SIDE_PX = 1600
 IN_MEMORY_BYTES = 64 * 2**20
 
 
-def load_segmenter(model: str, threads: int | None) -> Segmenter:
+def load_segmenter(model: str, threads: int | None, runner: str = REFERENCE) -> Segmenter:
     """The starter model, or the one in the folder `model`, of whatever kind of network.
 
+    runner : what is to do its arithmetic, one of `RUNNER_NAMES`
     Raises ModelRefusedError.
     """
     keep_freed_memory()
     try:
         folder = None if model == "starter" else Path(model)
-        return predict.load_segmenter(folder, threads=threads)
+        return predict.load_segmenter(folder, threads=threads, runner=runner)
     except ModelError as problem:
         raise ModelRefusedError(str(problem)) from problem
 

@@ -10,9 +10,10 @@ import threading
 import time
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from model.runners.names import REFERENCE
 from monitor.culture import FieldMeasurement
 from monitor.errors import ModelRefusedError, WorkerError
 from monitor.segmentation.request import FieldRequest
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 STARTS_TRIED = 5
 
 
+class LoadedModel(NamedTuple):
+    """What the process has loaded; runner : what does its arithmetic, as of `Segmenter`."""
+
+    name: str
+    sha256: str
+    runner: str
+
+
 class SegmentationWorker:
     """One process that holds the model and measures captures, one at a time.
 
@@ -31,10 +40,12 @@ class SegmentationWorker:
     BrokenExecutor where the process died; the next capture then gets a fresh process.
 
     model : "starter" or a model's folder; threads : None = all processors
+    runner : what is to do its arithmetic, one of `RUNNER_NAMES`
     """
 
-    def __init__(self, model: str, threads: int | None) -> None:
+    def __init__(self, model: str, threads: int | None, runner: str = REFERENCE) -> None:
         self._model = model
+        self._runner = runner
         self._threads = threads or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
         self._in_hand: Any = None
@@ -44,8 +55,8 @@ class SegmentationWorker:
         """Start the process; it loads the model while the caller does something else."""
         self._executor()
 
-    def start(self) -> tuple[str, str]:
-        """Have the process running and the model loaded. Returns the model's name and SHA-256.
+    def start(self) -> LoadedModel:
+        """Have the process running and the model loaded.
 
         Raises ModelRefusedError where the model does not match its manifest or canary, and
         WorkerError where the process dies again and again.
@@ -99,7 +110,7 @@ class SegmentationWorker:
                 max_workers=1,
                 mp_context=context,
                 initializer=_begin,
-                initargs=(self._model, self._threads, os.getpid(), self._in_hand),
+                initargs=(self._model, self._threads, self._runner, os.getpid(), self._in_hand),
             )
             # Ctrl-C goes to the whole process group, also to a process that has no handler yet.
             # What starts while the signal is held back never gets it.
@@ -130,7 +141,7 @@ _refused: ModelRefusedError | None = None
 _in_hand: Any = None
 
 
-def _begin(model: str, threads: int, parent: int, in_hand: Any) -> None:
+def _begin(model: str, threads: int, runner: str, parent: int, in_hand: Any) -> None:
     global _segmenter, _refused, _in_hand
     _in_hand = in_hand
     # Ctrl-C reaches the whole process group; the daemon decides when its worker ends.
@@ -142,7 +153,7 @@ def _begin(model: str, threads: int, parent: int, in_hand: Any) -> None:
     from monitor.segmentation.measuring import load_segmenter
 
     try:
-        _segmenter = load_segmenter(model, threads)
+        _segmenter = load_segmenter(model, threads, runner)
     except ModelRefusedError as problem:
         # An initializer that raises only says "broken pool"; the reason must reach a person.
         _refused = problem
@@ -162,9 +173,9 @@ def _loaded() -> Segmenter:
     return _segmenter
 
 
-def _describe_model() -> tuple[str, str]:
+def _describe_model() -> LoadedModel:
     segmenter = _loaded()
-    return segmenter.name, segmenter.sha256
+    return LoadedModel(segmenter.name, segmenter.sha256, segmenter.runner)
 
 
 def _measure(request: FieldRequest) -> FieldMeasurement:

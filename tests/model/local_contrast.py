@@ -49,6 +49,8 @@ def save_local_contrast(folder: Path, *, thresholds: tuple[float, float], reach_
 
 
 class LocalContrast:
+    runner = "OpenCV float32"
+
     def __init__(self, name: str, sha256: str, numbers: dict[str, NDArray[np.float32]]) -> None:
         self.name, self.sha256 = name, sha256
         self._thresholds = numbers["thresholds"]
@@ -85,7 +87,7 @@ def summary(folder: Path) -> ModelSummary:
     return ModelSummary(manifest["name"], manifest["sha256"], None)
 
 
-def load(folder: Path, threads: int | None) -> LocalContrast:
+def load(folder: Path, threads: int | None, runner: str) -> LocalContrast:
     about = summary(folder)
     content = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(KIND.encode() + content).hexdigest() != about.sha256:

@@ -33,7 +33,7 @@ YOKOGAWA = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
 class StandInSegmenter:
     """Calls everything background."""
 
-    name, sha256, window_um = "stand-in", "0" * 64, 240.0
+    name, sha256, window_um, runner = "stand-in", "0" * 64, 240.0, "by hand"
 
     def segment(self, pixels, pixel_size_um, *, inside=None):
         unsure = np.full((3, 4, 4), 0.25, np.float32)

@@ -118,7 +118,7 @@ def test_a_mosaic_takes_little_more_memory_than_its_label_map(tmp_path):
 class WritingSegmenter:
     """Meanwhile somebody writes into the file."""
 
-    name, sha256, window_um = "stand-in", "0" * 64, 0.0
+    name, sha256, window_um, runner = "stand-in", "0" * 64, 0.0, "by hand"
 
     def __init__(self, path: Path, write) -> None:
         self.path, self.write = path, write
