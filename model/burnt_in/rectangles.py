@@ -21,12 +21,10 @@ def find_bars(scene: Scene, ink: Ink) -> list[Found]:
     # Odd: OpenCV shifts what it opens by an even one.
     length = 2 * int(np.clip(0.0125 * min(scene.shape), 6, 12)) + 1
     found = []
-    for kernel in ((1, length), (length, 1)):
-        runs = cv2.morphologyEx(ink.mask, cv2.MORPH_OPEN, np.ones(kernel, np.uint8))
-        opened = Ink(np.asarray(runs, np.uint8))
-        if not opened.pixels:
+    for along in (1, 0):
+        stats = _runs(ink.mask, length, along)
+        if stats is None:
             continue
-        _, stats = opened.pieces
         _, _, width, height, area = stats.T
         longer, thick = np.maximum(width, height), np.minimum(width, height)
         fits = (longer >= 2.5 * thick) & (area >= 0.9 * width * height)
@@ -40,6 +38,35 @@ def find_bars(scene: Scene, ink: Ink) -> list[Found]:
             if bar is not None:
                 found.append(bar)
     return found
+
+
+def _runs(mask: Bits, length: int, along: int) -> NDArray[np.int64] | None:
+    """(N, 5) as `Ink.pieces` has them, of what is left where all that is shorter than `length` is
+    taken away; beyond the picture's edge a run may go on. None where nothing is left.
+
+    along : 1 for runs in rows, 0 for those in columns
+    """
+    # An ink has seldom any run of that length, which is quickly seen: halves of it, laid together.
+    padding = [(0, 0), (0, 0)]
+    padding[along] = (length // 2, length // 2)
+    left = np.pad(mask, padding, constant_values=1)
+    have = 1
+    while have < length:
+        step = min(have, length - have)
+        left = left[:, step:] & left[:, :-step] if along else left[step:] & left[:-step]
+        have += step
+    if not cv2.countNonZero(left):
+        return None
+    columns, top, width, height = cv2.boundingRect(left)
+    reach = length // 2
+    down, across = (0, reach) if along else (reach, 0)
+    first, start = max(0, top - down), max(0, columns - across)
+    part = left[first : top + height + down, start : columns + width + across]
+    kernel = np.ones((1, length) if along else (length, 1), np.uint8)
+    opened = cv2.dilate(np.ascontiguousarray(part), kernel)
+    _, stats = Ink(np.asarray(opened, np.uint8)).pieces
+    stats[1:, :2] += (start, first)
+    return stats
 
 
 def _bar(scene: Scene, mask: Bits, box: Box) -> Found | None:

@@ -38,9 +38,8 @@ class Scene:
     ) -> None:
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
             pixels = pixels.astype(np.float32)
-        self.median = float(np.median(sample))
-        deviation = np.abs(sample.astype(np.float32) - np.float32(self.median))
-        self.spread = 1.4826 * float(np.median(deviation))
+        self.median, deviation = median_and_deviation(sample)
+        self.spread = 1.4826 * deviation
         self.lowest, self.highest = float(sample.min()), float(sample.max())
         self.least = max(0.06 * (self.highest - self.lowest), 2.5 * self.spread)
         if within is not None and not within.all():
@@ -90,6 +89,35 @@ class Scene:
         return [float(v) for v in sorted(inner, key=lambda v: -float(counts[v]))[:_MOST_SPIKES]]
 
 
+def median_and_deviation(sample: Pixels) -> tuple[float, float]:
+    """The median of some pixels, and the median of how far they are from it.
+
+    Whole numbers are counted, not sorted.
+    sample : (N,)
+    """
+    if sample.dtype not in (np.uint8, np.uint16):
+        median = float(np.median(sample))
+        deviation = np.abs(sample.astype(np.float32) - np.float32(median))
+        return median, float(np.median(deviation))
+    values = 256**sample.dtype.itemsize
+    plane = np.ascontiguousarray(sample).reshape(1, -1)
+    counts = cv2.calcHist([plane], [0], None, [values], [0, values]).ravel()
+    greys = np.flatnonzero(counts)
+    numbers = counts[greys].astype(np.int64)
+    median = _middle(greys.astype(np.float64), numbers)
+    apart = np.abs(greys - median)
+    order = np.argsort(apart)
+    return median, _middle(apart[order], numbers[order])
+
+
+def _middle(values: NDArray[np.float64], numbers: NDArray[np.int64]) -> float:
+    """The median of ascending values that are there so many times each."""
+    up_to = np.cumsum(numbers)
+    last = int(up_to[-1]) - 1
+    around = np.searchsorted(up_to, [last // 2, (last + 1) // 2], side="right")
+    return float(values[around].mean())
+
+
 def near(pixels: Pixels, value: float, reach: float) -> Bits:
     """(H, W) of 0 and 1: where the pixels are that value, or so near to it."""
     low, high = value - reach, value + reach
@@ -111,8 +139,36 @@ class Ink:
         """(H, W) numbers of the pieces, 0 where there is none; of each, the rest of 0 too, (left,
         top, width, height, area): (N, 5).
         """
-        _, numbers, stats, _ = cv2.connectedComponentsWithStats(self.mask, connectivity=8)
-        return np.asarray(numbers, np.int32), np.asarray(stats, np.int64)
+        # Rows without ink are left out, but for one that parts those above from those below.
+        has_ink = self.mask.view(np.bool_).any(axis=1)
+        kept = np.flatnonzero(has_ink | np.append(False, has_ink[:-1]))
+        numbers = np.zeros(self.mask.shape, np.int32)
+        count = 1
+        if kept.size:  # OpenCV crashes on an image without rows.
+            count, numbers[kept] = cv2.connectedComponents(self.mask[kept], connectivity=8)
+        return numbers, _stats_of(self.mask, numbers, count)
+
+
+def _stats_of(mask: Bits, numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """(count, 5) as `Ink.pieces`, from where runs of ink begin and end. OpenCV's own go through all
+    pixels one by one, which takes five times as long as numbering the pieces.
+    """
+    height, width = mask.shape
+    edges = np.empty((height, width + 1), np.bool_)
+    edges[:, 0], edges[:, width] = mask[:, 0], mask[:, -1]
+    np.not_equal(mask[:, 1:], mask[:, :-1], out=edges[:, 1:width])
+    places = np.flatnonzero(edges)
+    (rows, begin), end = np.divmod(places[::2], width + 1), places[1::2] % (width + 1)
+    which = numbers[rows, begin]
+    stats = np.zeros((count, 5), np.int64)
+    stats[:, 4] = np.bincount(which, end - begin, count)
+    for along, first, last in ((0, begin, end), (1, rows, rows + 1)):
+        lowest, highest = np.full(count, max(mask.shape)), np.zeros(count, np.int64)
+        np.minimum.at(lowest, which, first)
+        np.maximum.at(highest, which, last)
+        stats[:, along], stats[:, along + 2] = lowest, highest - lowest
+    stats[0] = (0, 0, width, height, mask.size - int(stats[1:, 4].sum()))
+    return stats
 
 
 @dataclass(frozen=True)
