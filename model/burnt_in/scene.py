@@ -140,7 +140,7 @@ class Ink:
         top, width, height, area): (N, 5).
         """
         # Rows without ink are left out, but for one that parts those above from those below.
-        has_ink = self.mask.view(np.bool_).any(axis=1)
+        has_ink = np.asarray(self.mask.view(np.bool_).any(axis=1))
         kept = np.flatnonzero(has_ink | np.append(False, has_ink[:-1]))
         numbers = np.zeros(self.mask.shape, np.int32)
         count = 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +19,7 @@ from monitor.culture.doubt_words import calibration_words, named_interval
 from monitor.errors import RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, release_cured
+from monitor.jobs.measure import InWork
 from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.outlets.wording import STATUS_WORDS
@@ -27,6 +31,8 @@ IN_WORK = 2
 # Captures that are claimed at once.
 AHEAD = 32
 BEAT_EVERY_S = 10.0
+# Answers that come within that time are written together.
+GATHER_S = 0.5
 
 
 @contextmanager
@@ -74,6 +80,57 @@ def _beat(store: Store, owner: str, stopped: threading.Event) -> None:
     while not stopped.wait(BEAT_EVERY_S):
         with suppress(RecordError):  # the next beat may do
             store.processes.beat(owner, utc_now(), {})
+
+
+class InHand:
+    """What the worker has in hand, the oldest first.
+
+    The faster it is, the more is handed to it, so that many answers are written in one transaction.
+    Images that are asked for their scale go one by one: each may move it for the next.
+    """
+
+    def __init__(self) -> None:
+        self._works: deque[InWork] = deque()
+        self._limit = IN_WORK
+        self._since = time.monotonic()
+
+    @property
+    def room(self) -> int:
+        """How many more to hand to it."""
+        return self._limit - len(self._works)
+
+    def add(self, works: Sequence[InWork]) -> None:
+        if not self._works:
+            self._since = time.monotonic()
+        self._works += works
+
+    def next_done(self) -> list[InWork]:
+        """The oldest, waited for, and what is done soon after it; none where there is none."""
+        if not self._works:
+            return []
+        done = [self._works.popleft()]
+        wait([done[0].future])
+        until = time.monotonic() + (GATHER_S if self._limit > IN_WORK else 0)
+        while self._works and len(done) < TOGETHER:
+            wait([self._works[0].future], timeout=max(0.0, until - time.monotonic()))
+            if not self._works[0].future.done():
+                break
+            done.append(self._works.popleft())
+        each_s = (time.monotonic() - self._since) / len(done)
+        self._since = time.monotonic()
+        self._limit = min(max(IN_WORK, round(2 * GATHER_S / max(each_s, 1e-3))), 2 * TOGETHER)
+        if any(_was_asked(work) for work in done):
+            self._limit = IN_WORK
+        return done
+
+
+def _was_asked(work: InWork) -> bool:
+    """Whether an image counts for the scale of its source."""
+    future = work.future
+    if future.cancelled() or future.exception() is not None:
+        return False
+    at_scale = future.result().at_scale
+    return at_scale is not None and at_scale.evidence is not None
 
 
 def read_scans_of(pipeline: Pipeline, store: Store, captures: Collection[int], rate: Rate) -> None:

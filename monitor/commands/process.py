@@ -31,13 +31,12 @@ from monitor.commands.common import (
     shown,
     with_runner,
 )
-from monitor.commands.one_pass import AHEAD, IN_WORK, one_pass, read_scans_of, show_dishes
+from monitor.commands.one_pass import AHEAD, InHand, one_pass, read_scans_of, show_dishes
 from monitor.config import Config
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.culture.scales import OF_A_SCALE
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
-from monitor.jobs.measure import InWork
 from monitor.pipeline import Pipeline
 from monitor.record.capture_states import FIRST_RETRY_S
 from monitor.record.intake import TakenIn
@@ -255,13 +254,15 @@ def _measure(
         return
     worker.start()
     store.captures.retry(utc_now(), ids=wanted, unreadable=False)
-    in_work: list[InWork] = []
+    in_hand = InHand()
     idle_since = None
     while True:
-        in_work += pipeline.start_due(IN_WORK - len(in_work), only=wanted, ahead=AHEAD)
-        if in_work:
-            pipeline.finish(in_work.pop(0))
-            advance()
+        in_hand.add(pipeline.start_due(in_hand.room, only=wanted, ahead=AHEAD))
+        done = in_hand.next_done()
+        if done:
+            pipeline.finish_all(done)
+            for _ in done:
+                advance()
             idle_since = None
             continue
         idle_since = idle_since or time.monotonic()

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import typer
 
 from monitor.commands.common import open_store, out, print_json, say, shown
-from monitor.commands.one_pass import AHEAD, IN_WORK, one_pass, read_scans_of, show_dishes
+from monitor.commands.one_pass import AHEAD, InHand, one_pass, read_scans_of, show_dishes
 from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture
 from monitor.errors import MonitorError, UsageError
 from monitor.host.clock import utc_now
 from monitor.jobs.late_sidecars import described_anew
-from monitor.jobs.measure import InWork
 from monitor.pipeline import Pipeline
 from monitor.record.capture_states import AGAIN
 from monitor.record.leaving import LEFT_OUT
@@ -155,18 +154,19 @@ def _measure_again(
     advance: Callable[[], None],
 ) -> None:
     pipeline.take_over(store.again.claim(ids, pipeline.owner))
-    in_work: list[InWork] = []
+    in_hand = InHand()
     while True:
-        in_work += pipeline.start_due(IN_WORK - len(in_work), only=())
-        if not in_work:
+        in_hand.add(pipeline.start_due(in_hand.room, only=()))
+        done = in_hand.next_done()
+        if not done:
             return
-        work = in_work.pop(0)
-        pipeline.finish(work)
-        problem = work.future.exception()
-        if problem is not None:
-            is_said = isinstance(problem, MonitorError)
-            why[work.capture.id] = str(problem) if is_said else "the segmentation process died"
-        advance()
+        pipeline.finish_all(done)
+        for work in done:
+            problem = work.future.exception()
+            if problem is not None:
+                is_said = isinstance(problem, MonitorError)
+                why[work.capture.id] = str(problem) if is_said else "the segmentation process died"
+            advance()
 
 
 def _report_again(store: Store, again: _Again, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from monitor.capture.names.patterns import shown_name
 from monitor.capture.quality.consistency import KEPT, ImageStats, unlike
-from monitor.config import Config, settings_sha256
+from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture, FieldMeasurement, NamedParts
 from monitor.errors import CaptureError
 from monitor.host.clock import Clock
@@ -99,8 +99,8 @@ class Measuring:
             self._claimed += self._store.captures.claim_due(
                 self._owner, self._clock(), limit=max(limit, ahead) - len(self._claimed), only=only
             )
-        started: list[InWork] = []
-        while self._claimed and len(started) < limit:
+        chosen: list[tuple[Capture, NamedParts, SourceSettings]] = []
+        while self._claimed and len(chosen) < limit:
             capture = self._claimed.popleft()
             settings = self._config.settings_of(capture.source)
             if capture.sha256 is None:
@@ -115,19 +115,29 @@ class Measuring:
                 # The settings have changed, or a better one of its field has come, since then.
                 self._unmeasured.leave_out(capture, choice.left_out)
                 continue
-            named = choice.named
+            chosen.append((capture, choice.named, settings))
+        return self._hand_over(chosen)
+
+    def _hand_over(
+        self, chosen: Sequence[tuple[Capture, NamedParts, SourceSettings]]
+    ) -> list[InWork]:
+        if not chosen:
+            return []
+        with self._store.looking():
+            scales = [self._store.scales.in_use(one, named.dish) for one, named, _ in chosen]
+        started: list[InWork] = []
+        for (capture, named, settings), of_its_source in zip(chosen, scales, strict=True):
             request = FieldRequest(
                 path=capture.path,
-                sha256=capture.sha256,
+                sha256=capture.sha256 or "",
                 named=named,
                 settings=settings,
                 settings_sha256=settings_sha256(self._config, settings),
                 state_folder=self._config.record.folder,
                 removal=self._config.decisions.removal,
-                scales=self._store.scales.in_use(capture, named.dish),
+                scales=of_its_source,
             )
-            future = self._worker.submit(request)
-            started.append(InWork(capture, named, future))
+            started.append(InWork(capture, named, self._worker.submit(request)))
         return started
 
     def take_over(self, claimed: Collection[Capture]) -> None:

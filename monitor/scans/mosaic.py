@@ -17,21 +17,19 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from model.classes import UNKNOWN, CellClass
 from monitor.culture import ColonyMap, FieldAreas, FieldMeasurement, FieldsJoined, ScanColony
 from monitor.culture.scans import BACKGROUND, FIRST_COLONY, NOT_IMAGED
 from monitor.errors import CaptureError
-from monitor.segmentation.colonies import Labels, number_colonies
+from monitor.segmentation.colonies import Labels
+from monitor.segmentation.components import are_cells, are_differentiated, number_cells, runs_of
 from monitor.stage.frames import Affine
 
 # Larger label maps are not held in memory for this: their fields are added up as they are.
 LARGEST_FIELD_PX = 100_000_000
 CACHE_BYTES = 384 * 2**20
-# A label map and its components.
-DRAWN_BYTES_A_PX = 3
+DRAWN_BYTES_A_PX = 3  # a label map and its components
 # A colony of 1,500 um2 covers six cells of the coarse map.
 CELL_UM = 16.0
 MOST_CELLS = 4_000_000
@@ -94,10 +92,14 @@ def lay_out(fields: Sequence[FieldPlace], read: ReadLabels, *, min_area_um2: flo
 
 @dataclass(frozen=True, eq=False)
 class _Drawn:
-    """A field's label map and its components of cells, numbered from 1. Both (H, W)."""
+    """A field's label map and its components of cells. Both (H, W).
+
+    by_size : their number by size, from 1, the largest first, by that in `components`; 0 first
+    """
 
     labels: Labels
     components: NDArray[np.uint16]
+    by_size: NDArray[np.uint16]
 
 
 def _drawing(fields: Sequence[FieldPlace], read: ReadLabels) -> Callable[[int], _Drawn]:
@@ -112,7 +114,7 @@ def _drawing(fields: Sequence[FieldPlace], read: ReadLabels) -> Callable[[int], 
         labels = read(fields[index].measurement)
         if labels is None:
             raise CaptureError("a field has no label map", reason="no-label-map")
-        return _Drawn(labels, number_colonies(labels))
+        return _Drawn(labels, *number_cells(labels))
 
     return drawn
 
@@ -122,11 +124,13 @@ class _Table:
         self._fields = fields
         self._is_placed = is_placed
         self._drawn = _drawing(fields, read)
+        shapes = [field.measurement.shape for field in fields]
         self._to_um = [_lengths(field, is_placed) for field in fields]
-        self._boxes = [
-            _corners(to_um, field.measurement.shape)
-            for to_um, field in zip(self._to_um, fields, strict=True)
-        ]
+        self._to_pixels = [to_um.inverse() for to_um in self._to_um]
+        self._boxes = [_corners(*one) for one in zip(self._to_um, shapes, strict=True)]
+        self._centres = np.array([_centre(*one) for one in zip(self._to_um, shapes, strict=True)])
+        self._reach = np.array([_reach(*one) for one in zip(self._to_um, shapes, strict=True)])
+        self._coarse = [_Coarse(frame, self._boxes, of) for frame, of in self._frames().items()]
         # Of each component, by (field, number): pixels, differentiated pixels, first moments.
         self._components: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._cut: set[tuple[int, int]] = set()
@@ -136,44 +140,56 @@ class _Table:
     # --- areas -----------------------------------------------------------------------------------
 
     def own(self, index: int) -> FieldAreas:
-        """What a field counts, and its components with it."""
+        """What a field counts, and its components; its label map is then no longer needed."""
         drawn = self._drawn(index)
-        labels, components = drawn.labels, drawn.components
-        mine = labels != UNKNOWN
-        for other in self._neighbours(index):
-            self._share(index, other, mine)
-        counts = np.bincount(labels[mine], minlength=3)
-        self._count_components(index, labels, components, mine)
-        self._find_cut(index, components)
+        neighbours = self._neighbours(index)
+        mine = np.ones(drawn.labels.shape, bool) if neighbours else None
+        for other, box in neighbours:
+            if mine is not None:
+                self._share(index, other, box, mine)
+        self._count_components(index, drawn, mine)
+        self._find_cut(index, drawn, [other for other, _ in neighbours])
+        for coarse in self._coarse:
+            if index in coarse.fields:
+                coarse.sample(index, drawn, self._to_pixels[index])
+
+        def count(cell_class: CellClass) -> int:
+            found = drawn.labels == cell_class
+            return int(np.count_nonzero(found if mine is None else found & mine))
+
         return FieldAreas(
-            background_px=int(counts[CellClass.BACKGROUND]),
-            undifferentiated_px=int(counts[CellClass.UNDIFFERENTIATED]),
-            differentiated_px=int(counts[CellClass.DIFFERENTIATED]),
+            background_px=count(CellClass.BACKGROUND),
+            undifferentiated_px=count(CellClass.UNDIFFERENTIATED),
+            differentiated_px=count(CellClass.DIFFERENTIATED),
         )
 
-    def _share(self, index: int, other: int, mine: NDArray[np.bool_]) -> None:
-        """Give the other field what lies nearer to its centre, and join what is one colony."""
+    def _share(
+        self, index: int, other: int, box: tuple[int, int, int, int], mine: NDArray[np.bool_]
+    ) -> None:
+        """Give the other field what lies nearer to its centre, and join what is one colony.
+
+        box : rows and columns of the field that the other one may show
+        """
         # (column, row) here -> (column, row) there
-        there = self._to_um[index].then(self._to_um[other].inverse())
-        box = self._box_of(other, index, margin=TOUCHING_PX)
-        if box is None:
-            return
+        there = self._to_um[index].then(self._to_pixels[other])
         top, left, bottom, right = box
         from_box = Affine.of(np.eye(2).tolist(), (left, top)).then(there)
         shape = (bottom - top, right - left)
         theirs = self._drawn(other)
         if index < other:
+            drawn = self._drawn(index)
             components = _fetch(theirs.components, from_box, shape, border=None)
-            here = self._drawn(index).components[top:bottom, left:right]
+            here = drawn.components[top:bottom, left:right]
             both = (here > 0) & (components > 0)
             pairs, counts = np.unique(
                 here[both].astype(np.uint32) << 16 | components[both], return_counts=True
             )
-            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-                if count >= SHARED_PX:
-                    one, two = (index, pair >> 16), (other, pair & 0xFFFF)
-                    self._known |= {one: None, two: None}
-                    self._joined.append((one, two))
+            ends = [drawn.by_size[pairs >> 16], theirs.by_size[pairs & 0xFFFF]]
+            shared = [one[counts >= SHARED_PX].tolist() for one in ends]
+            for one, two in sorted(zip(*shared, strict=True)):
+                if one and two:
+                    self._known |= {(index, one): None, (other, two): None}
+                    self._joined.append(((index, one), (other, two)))
         covered = _fetch(theirs.labels, from_box, shape, border=UNKNOWN) != UNKNOWN
         mine[top:bottom, left:right] &= ~(covered & self._nearer(other, index, box))
 
@@ -181,8 +197,7 @@ class _Table:
         """Pixels of the box in field `index` that lie nearer to the centre of field `other`."""
         top, left, bottom, right = box
         to_um = self._to_um[index]
-        own = _centre(to_um, self._fields[index].measurement.shape)
-        theirs = _centre(self._to_um[other], self._fields[other].measurement.shape)
+        own, theirs = self._centres[index], self._centres[other]
         # Which of two points is nearer changes along a line: linear in column and row.
         towards = theirs - own
         middle = (theirs + own) / 2
@@ -198,34 +213,28 @@ class _Table:
         nearer: NDArray[np.bool_] = ahead > edge if index < other else ahead >= -edge
         return nearer
 
-    def _count_components(
-        self,
-        index: int,
-        labels: Labels,
-        components: NDArray[np.uint16],
-        mine: NDArray[np.bool_],
-    ) -> None:
-        rows, columns = np.nonzero((components > 0) & mine)
-        numbers = components[rows, columns]
-        length = int(components.max(initial=0)) + 1
-        area = np.bincount(numbers, minlength=length)
-        differentiated = np.bincount(
-            numbers[labels[rows, columns] == CellClass.DIFFERENTIATED], minlength=length
-        )
-        column_sum = np.bincount(numbers, weights=columns, minlength=length)
-        row_sum = np.bincount(numbers, weights=rows, minlength=length)
+    def _count_components(self, index: int, drawn: _Drawn, mine: NDArray[np.bool_] | None) -> None:
+        length = int(drawn.by_size.max(initial=0)) + 1
+        counted = []
+        for mask in (are_cells(drawn.labels), are_differentiated(drawn.labels)):
+            rows, starts, ends = runs_of(mask if mine is None else mask & mine)
+            numbers = drawn.by_size[drawn.components[rows, starts]]
+            pixels = (ends - starts).astype(float)
+            # Sums along a run: of its columns, and of its rows.
+            sums = pixels, pixels * (starts + ends - 1) / 2, pixels * rows
+            counted.append([np.bincount(numbers, weights=one, minlength=length) for one in sums])
+        (area, columns, rows), (differentiated, *_) = counted
+        moments = np.stack([area, differentiated, columns, rows], axis=1)
         for number in range(1, length):
             self._known[index, number] = None
-            self._components[index, number] = np.array(
-                [area[number], differentiated[number], column_sum[number], row_sum[number]]
-            )
+            self._components[index, number] = moments[number]
 
-    def _find_cut(self, index: int, components: NDArray[np.uint16]) -> None:
+    def _find_cut(self, index: int, drawn: _Drawn, neighbours: Sequence[int]) -> None:
         """Components at the field's border, where no other field goes on."""
-        height, width = components.shape
-        edge = np.zeros(components.shape, bool)
-        edge[[0, -1], :] = edge[:, [0, -1]] = True
-        rows, columns = np.nonzero(edge & (components > 0))
+        height, width = drawn.components.shape
+        rows, columns = _border(height, width)
+        found = drawn.components[rows, columns] > 0
+        rows, columns = rows[found], columns[found]
         if not len(rows):
             return
         points = np.column_stack([columns, rows]).astype(float)
@@ -237,8 +246,8 @@ class _Table:
             ]
         )
         goes_on = np.zeros(len(points), bool)
-        for other in self._neighbours(index):
-            there = self._to_um[index].then(self._to_um[other].inverse()).apply(points)
+        for other in neighbours:
+            there = self._to_um[index].then(self._to_pixels[other]).apply(points)
             rows_there, columns_there = self._fields[other].measurement.shape
             goes_on |= (
                 (there[:, 0] > -0.5 - TOUCHING_PX)
@@ -246,8 +255,8 @@ class _Table:
                 & (there[:, 1] > -0.5 - TOUCHING_PX)
                 & (there[:, 1] < rows_there - 0.5 + TOUCHING_PX)
             )
-        cut = np.unique(components[rows[~goes_on], columns[~goes_on]])
-        self._cut |= {(index, int(number)) for number in cut}
+        cut = np.unique(drawn.components[rows[~goes_on], columns[~goes_on]])
+        self._cut |= {(index, int(number)) for number in drawn.by_size[cut] if number}
 
     # --- colonies --------------------------------------------------------------------------------
 
@@ -284,7 +293,7 @@ class _Table:
             for place, (*_, members) in enumerate(found[: len(colonies)])
             for member in members
         }
-        return colonies, self._maps(places)
+        return colonies, tuple(coarse.numbered(places) for coarse in self._coarse)
 
     def _limit(self, min_area_um2: float, index: int) -> float:
         known = self._is_placed or self._fields[index].measurement.pixel_size_um is not None
@@ -299,58 +308,33 @@ class _Table:
         unit = "px" if size is None else f"{size:.4g} um"
         return f"field {field.name} {rows}x{columns} {unit}"
 
-    def _maps(self, places: dict[tuple[int, int], int]) -> tuple[ColonyMap, ...]:
-        frames: dict[str, list[int]] = {}
+    def _frames(self) -> dict[str, list[int]]:
+        """The fields that lie in one frame, by its name."""
+        found: dict[str, list[int]] = {}
         for index in range(len(self._fields)):
-            frames.setdefault(self._frame(index), []).append(index)
-        return tuple(self._map(frame, members, places) for frame, members in frames.items())
-
-    def _map(self, frame: str, members: list[int], places: dict[tuple[int, int], int]) -> ColonyMap:
-        boxes = np.array([self._boxes[index] for index in members])
-        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-        cell = CELL_UM if "px" not in frame.split()[-1] else CELL_UM / 2
-        while np.prod(np.ceil(high / cell) - np.floor(low / cell)) > MOST_CELLS:
-            cell *= 2
-        first = np.floor(low / cell).astype(int)
-        columns, rows = (np.ceil(high / cell).astype(int) - first).tolist()
-        drawn_map = np.zeros((rows, columns), np.uint16)
-        for index in members:
-            drawn = self._drawn(index)
-            numbers = np.full(int(drawn.components.max(initial=0)) + 1, BACKGROUND, np.uint16)
-            for number in range(1, len(numbers)):
-                numbers[number] = places.get((index, number), BACKGROUND)
-            source = numbers[drawn.components]
-            source[drawn.labels == UNKNOWN] = NOT_IMAGED
-            # Centre of a coarse cell -> field pixel.
-            box = self._boxes[index]
-            left, top = (np.floor(box[:2] / cell).astype(int) - first).tolist()
-            right, bottom = (np.ceil(box[2:] / cell).astype(int) - first).tolist()
-            origin = (first + np.array([left, top]) + 0.5) * cell
-            to_pixel = Affine.of((np.eye(2) * cell).tolist(), origin.tolist()).then(
-                self._to_um[index].inverse()
-            )
-            part = _fetch(source, to_pixel, (bottom - top, right - left), border=NOT_IMAGED)
-            there = drawn_map[top:bottom, left:right]
-            np.copyto(there, part, where=there == NOT_IMAGED)
-        return ColonyMap(frame, cell, (int(first[1]), int(first[0])), drawn_map)
+            found.setdefault(self._frame(index), []).append(index)
+        return found
 
     # --- where fields lie ------------------------------------------------------------------------
 
-    def _neighbours(self, index: int) -> list[int]:
+    def _neighbours(self, index: int) -> list[tuple[int, tuple[int, int, int, int]]]:
+        """Fields that may show a part of this one, and which rows and columns of it."""
         if not self._is_placed:
             return []
-        return [
-            other
-            for other in range(len(self._fields))
-            if other != index and self._box_of(other, index, margin=TOUCHING_PX) is not None
-        ]
+        away = np.hypot(*(self._centres - self._centres[index]).T)
+        found = []
+        for other in np.flatnonzero(away <= self._reach + self._reach[index]).tolist():
+            box = None if other == index else self._box_of(other, index, margin=TOUCHING_PX)
+            if box is not None:
+                found.append((other, box))
+        return found
 
     def _box_of(self, other: int, index: int, *, margin: float) -> tuple[int, int, int, int] | None:
         """Rows and columns of field `index` that field `other` may show; None where there are none.
 
         Of fields that are turned against each other it is the box around them.
         """
-        back = self._to_um[other].then(self._to_um[index].inverse())
+        back = self._to_um[other].then(self._to_pixels[index])
         left, top, right, bottom = _corners(back, self._fields[other].measurement.shape)
         rows, columns = self._fields[index].measurement.shape
         box = (
@@ -362,21 +346,80 @@ class _Table:
         return box if box[0] < box[2] and box[1] < box[3] else None
 
 
+class _Coarse:
+    """The colonies of fields that lie in one frame, drawn coarsely, field by field.
+
+    boxes : of all fields, as `_corners` has them; fields : those that lie in the frame
+    """
+
+    def __init__(
+        self, frame: str, boxes: Sequence[NDArray[np.float64]], fields: Sequence[int]
+    ) -> None:
+        self.fields, self._frame, self._boxes = tuple(fields), frame, boxes
+        all_boxes = np.array([boxes[index] for index in fields])
+        low, high = all_boxes[:, :2].min(axis=0), all_boxes[:, 2:].max(axis=0)
+        cell = CELL_UM if "px" not in frame.split()[-1] else CELL_UM / 2
+        while np.prod(np.ceil(high / cell) - np.floor(low / cell)) > MOST_CELLS:
+            cell *= 2
+        self._cell = cell
+        self._first = np.floor(low / cell).astype(int)
+        columns, rows = (np.ceil(high / cell).astype(int) - self._first).tolist()
+        self._shape = (rows, columns)
+        self._parts: dict[int, tuple[slice, slice, NDArray[np.uint16], NDArray[np.bool_]]] = {}
+
+    def sample(self, index: int, drawn: _Drawn, to_pixels: Affine) -> None:
+        """Keep what a field shows in the middle of each cell."""
+        box, cell = self._boxes[index], self._cell
+        left, top = (np.floor(box[:2] / cell).astype(int) - self._first).tolist()
+        right, bottom = (np.ceil(box[2:] / cell).astype(int) - self._first).tolist()
+        origin = (self._first + np.array([left, top]) + 0.5) * cell
+        to_pixel = Affine.of((np.eye(2) * cell).tolist(), origin.tolist()).then(to_pixels)
+        shape = (bottom - top, right - left)
+        numbers = drawn.by_size[_fetch(drawn.components, to_pixel, shape, border=0)]
+        imaged = _fetch(drawn.labels, to_pixel, shape, border=UNKNOWN) != UNKNOWN
+        self._parts[index] = slice(top, bottom), slice(left, right), numbers, imaged
+
+    def numbered(self, places: dict[tuple[int, int], int]) -> ColonyMap:
+        """places : (field, number of a component) -> number of its colony"""
+        drawn_map = np.zeros(self._shape, np.uint16)
+        for index, (rows, columns, components, imaged) in self._parts.items():
+            length = int(components.max(initial=0)) + 1
+            numbers = np.full(length, BACKGROUND, np.uint16)
+            for number in range(1, length):
+                numbers[number] = places.get((index, number), BACKGROUND)
+            there = drawn_map[rows, columns]
+            np.copyto(there, numbers[components], where=imaged & (there == NOT_IMAGED))
+        first = int(self._first[1]), int(self._first[0])
+        return ColonyMap(self._frame, self._cell, first, drawn_map)
+
+
+def _border(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of a field's outermost pixels; its corners stand there twice."""
+    down, across = np.arange(height), np.arange(width)
+    rows = np.concatenate([np.zeros_like(across), np.full_like(across, height - 1), down, down])
+    ends = np.zeros_like(down), np.full_like(down, width - 1)
+    return rows, np.concatenate([across, across, *ends])
+
+
 def _whole(
     components: Iterable[tuple[int, int]],
     joined: Sequence[tuple[tuple[int, int], tuple[int, int]]],
 ) -> list[list[tuple[int, int]]]:
     """Components that belong together, by the pairs that do: least first, each in its order."""
-    numbers = {component: number for number, component in enumerate(components)}
-    if not numbers:
-        return []
-    ends = np.array([(numbers[one], numbers[other]) for one, other in joined]).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), bool), ends.T.astype(int)), shape=(len(numbers),) * 2)
-    count, labels = connected_components(graph, directed=False)
-    found: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-    for component, label in zip(numbers, labels.tolist(), strict=True):
-        found[label].append(component)
-    return sorted(found, key=min)
+    parents = {component: component for component in components}
+
+    def first_of(component: tuple[int, int]) -> tuple[int, int]:
+        while parents[component] != component:
+            # On the way each is hung one higher, which keeps later ways short.
+            component = parents[component] = parents[parents[component]]
+        return component
+
+    for one, other in joined:
+        parents[first_of(one)] = first_of(other)
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for component in parents:
+        found.setdefault(first_of(component), []).append(component)
+    return sorted(found.values(), key=min)
 
 
 def _lengths(field: FieldPlace, is_placed: bool) -> Affine:
@@ -393,6 +436,14 @@ def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
     edge = [(x, y) for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)]
     points = transform.apply(edge)
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def _reach(to_um: Affine, shape: tuple[int, int]) -> float:
+    """Fields whose centres are farther apart than both of these have nothing in common, in um."""
+    longest, shortest = np.linalg.svd(to_um.linear, compute_uv=False)
+    # Boxes round fields that are turned or skewed against each other are wider than the fields.
+    half_px = math.hypot(*shape) / 2 + 2 * TOUCHING_PX
+    return float(math.sqrt(2) * half_px * longest * (longest / shortest))
 
 
 def _centre(to_um: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -421,9 +472,8 @@ def _fetch(
         # Not turned: two look-ups in place of one a pixel.
         across = np.floor(matrix[0, 0] * column + matrix[0, 2] + 0.5).astype(np.int64)
         down = np.floor(matrix[1, 1] * row + matrix[1, 2] + 0.5).astype(np.int64)
-        found = source[np.ix_(down.clip(0, height - 1), across.clip(0, width - 1))].astype(
-            np.uint16
-        )
+        lines = source[_span(down.clip(0, height - 1))]
+        found = lines[:, _span(across.clip(0, width - 1))].astype(np.uint16)
         if border is not None:
             found[(down < 0) | (down >= height), :] = border
             found[:, (across < 0) | (across >= width)] = border
@@ -441,3 +491,10 @@ def _fetch(
             part[(x < 0) | (x >= width) | (y < 0) | (y >= height)] = border
         found[top : top + 256] = part
     return found
+
+
+def _span(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Places that follow each other are cut out; others are looked up, one by one."""
+    if places.size and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places

@@ -23,7 +23,6 @@ from monitor.segmentation.outlines import outline_of
 
 # Smaller specks are debris or single dead cells: an iPS colony of ten cells covers some 1,500 um2.
 MIN_COLONY_UM2 = 1_500.0
-MOST_COMPONENTS = 65_000
 
 Labels = NDArray[np.uint8]
 _Bools = NDArray[np.bool_]
@@ -61,14 +60,6 @@ def find_colonies(labels: Labels | Components, *, min_area_px: int) -> tuple[Col
         )
         for label in range(1, components.cells.count_at_least(min_area_px) + 1)
     )
-
-
-def number_colonies(labels: Labels) -> NDArray[np.uint16]:
-    """(H, W): connected regions of cells of whatever size, numbered 1, 2, ..., largest first.
-
-    The 65,000 largest, where specks make more of them.
-    """
-    return Components(labels).numbered(MOST_COMPONENTS)
 
 
 Sampler = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.floating]]

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from model.classes import CellClass
 from model.strips import in_strips
@@ -40,6 +38,9 @@ def are_cells(labels: Labels) -> _Bools:
 def are_differentiated(labels: Labels) -> _Bools:
     """Where a label map shows differentiated cells."""
     return np.asarray(labels == CellClass.DIFFERENTIATED)
+
+
+MOST_NUMBERED = 65_000
 
 
 class Components:
@@ -109,19 +110,30 @@ class Components:
             np.add.at(held, (np.arange(begin, end) - top) // factor, across)
         return held
 
-    def numbered(self, most: int) -> NDArray[np.uint16]:
-        """(H, W): label of the cells' component, 0 where it is none of the `most` largest."""
-        result = np.zeros(self.labels.shape, np.uint16)
-        first_number = 0
-        for top, bottom in self._strips:
-            count, map_ = _numbered(are_cells(self.labels[top:bottom]))
-            labels = np.concatenate(
-                [[0], self.cells.label_of[first_number : first_number + count - 1]]
-            )
-            first_number += count - 1
-            labels[labels > most] = 0
-            result[top:bottom] = labels.astype(np.uint16)[map_]
-        return result
+
+def number_cells(
+    labels: Labels, *, most: int = MOST_NUMBERED, strip_pixels: int = STRIP_PIXELS
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """(H, W): components of cells, numbered anyhow, 0 where none is; and by that number their label
+    by size, 0 first and for those that are not among the `most` largest.
+    """
+    found = _Collected()
+    strips = in_strips(labels.shape[0], labels.shape[1], strip_pixels)
+    for top, bottom in strips:
+        map_, runs = _connected(are_cells(labels[top:bottom]))
+        found.add(map_, runs, top)
+    label_of = found.joined(None).label_of
+    label_of = np.where(label_of > most, 0, label_of)
+    if len(strips) == 1 and len(label_of) < 2**16:
+        return map_.astype(np.uint16), np.append(0, label_of).astype(np.uint16)
+    numbers = np.empty(labels.shape, np.uint16)
+    first = 0
+    for top, bottom in strips:
+        count, map_ = _numbered(are_cells(labels[top:bottom]))
+        own = np.append(0, label_of[first : first + count - 1]).astype(np.uint16)
+        numbers[top:bottom] = own[map_]
+        first += count - 1
+    return numbers, np.arange(int(label_of.max(initial=0)) + 1, dtype=np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,14 +198,20 @@ class _Runs:
 
 def _connected(mask: _Bools) -> tuple[NDArray[np.int32], _Runs]:
     count, map_ = _numbered(mask)
-    height, width = mask.shape
-    # One column of nothing on either side, so that each row begins and ends outside.
-    framed = np.zeros((height, width + 2), bool)
-    framed[:, 1:-1] = mask
-    changes = np.flatnonzero(framed[:, 1:] != framed[:, :-1])
-    rows, starts = np.divmod(changes[0::2], width + 1)
-    ends = changes[1::2] - rows * (width + 1)
+    rows, starts, ends = runs_of(mask)
     return map_, _Runs(rows, starts, ends, map_[rows, starts].astype(np.intp) - 1, count - 1)
+
+
+def runs_of(mask: _Bools) -> tuple[_Ints, _Ints, _Ints]:
+    """Row, first column and last column + 1 of each stretch of set pixels, row by row."""
+    height, width = mask.shape
+    # Each row begins and ends outside.
+    edges = np.empty((height, width + 1), bool)
+    edges[:, :1], edges[:, width:] = mask[:, :1], mask[:, -1:]
+    np.not_equal(mask[:, 1:], mask[:, :-1], out=edges[:, 1:width])
+    changes = np.flatnonzero(edges)
+    rows, starts = np.divmod(changes[0::2], width + 1)
+    return rows, starts, changes[1::2] - rows * (width + 1)
 
 
 def _numbered(mask: _Bools) -> tuple[int, NDArray[np.int32]]:
@@ -251,6 +269,10 @@ class _Collected:
         boxes = np.concatenate(self._boxes, axis=1)
         piece_of = np.arange(self.count)
         if self._links and self.count:
+            # Loaded for maps of several strips alone: it takes longer than most maps.
+            from scipy.sparse import coo_array
+            from scipy.sparse.csgraph import connected_components
+
             above, below = np.concatenate(self._links, axis=1)
             shape = (self.count, self.count)
             links = coo_array((np.ones(len(above), np.int8), (above, below)), shape=shape)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.segmentation.colonies import find_colonies, find_regions, number_colonies
-from monitor.segmentation.components import Components, filling
+from monitor.segmentation.colonies import find_colonies, find_regions
+from monitor.segmentation.components import Components, filling, number_cells, runs_of
 
 
 def ragged(seed, shape=(60, 70)):
@@ -32,7 +32,10 @@ def test_components_are_the_same_however_a_map_is_cut_into_strips(seed, strip_pi
     assert find_colonies(cut, min_area_px=3) == colonies
     regions = find_regions(whole, spot, min_area_px=1, colonies=colonies)
     assert find_regions(cut, spot, min_area_px=1, colonies=colonies) == regions
-    assert (cut.numbered(50) == whole.numbered(50)).all()
+    (many, of_many), (one, of_one) = (
+        number_cells(labels, most=50, strip_pixels=pixels) for pixels in (strip_pixels, labels.size)
+    )
+    assert (of_many[many] == of_one[one]).all()
 
 
 @settings(deadline=None, max_examples=30)
@@ -42,7 +45,8 @@ def test_components_are_those_that_opencv_measures(seed):
     cells = ((labels == 1) | (labels == 2)).astype(np.uint8)
     total, components, stats, centroids = cv2.connectedComponentsWithStats(cells, connectivity=8)
     colonies = find_colonies(labels, min_area_px=1)
-    numbers = number_colonies(labels)
+    found, by_size = number_cells(labels)
+    numbers = by_size[found]
     assert len(colonies) == total - 1
     for colony in colonies:
         (other,) = np.unique(components[numbers == colony.label])
@@ -78,3 +82,12 @@ def test_an_empty_map_has_no_components():
     assert (components.cells.total, components.differentiated.total) == (0, 0)
     assert find_colonies(components, min_area_px=1) == ()
     assert find_regions(components, spot, min_area_px=1) == ()
+
+
+def test_runs_are_the_stretches_of_each_row():
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], bool)
+    rows, starts, ends = runs_of(mask)
+    assert list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)) == [
+        (0, 0, 2), (0, 3, 4), (2, 0, 4), (3, 1, 2),
+    ]  # fmt: skip
+    assert all(len(one) == 0 for one in runs_of(np.zeros((3, 4), bool)))
