@@ -121,6 +121,11 @@ bench-mosaics: $(STAMP)  ## how time and memory grow with a picture, up to 400 m
 bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a minute, a burst of 5,000
 	$(BIN)/python -m tools.bench.daemon
 
+.PHONY: profile
+profile: $(STAMP)  ## where the processor's time goes, of a capture of a megapixel and of a small one
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.profile
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.profile --side 96 --captures 60
+
 bench-start: $(STAMP)  ## what it costs to call a command, beside a checkout of another build: make bench-start FORMER=../before
 	$(BIN)/python -m tools.bench.start $(or $(FORMER),$(error name the other build: make bench-start FORMER=FOLDER))
 

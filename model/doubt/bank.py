@@ -104,8 +104,8 @@ def nearest(
 
     With fewer rows than k the farthest counts. Of kinds with equally many the nearer one.
     """
-    off = vectors.astype(np.float64) - vector.astype(np.float64)
-    rows = np.sqrt(np.square(off).sum(axis=1))
+    off = np.subtract(vectors, vector, dtype=np.float64)
+    rows = np.sqrt(np.square(off, out=off).sum(axis=1))
     # Rows that are equally far are taken by their kind, not by where they stand.
     order = np.lexsort((kinds, rows))[:neighbours]
     near = [int(kind) for kind in kinds[order]]

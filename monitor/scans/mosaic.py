@@ -171,8 +171,8 @@ class _Table:
         box : rows and columns of the field that the other one may show
         """
         # (column, row) here -> (column, row) there
-        there = self._to_um[index].then(self._to_pixels[other])
         top, left, bottom, right = box
+        there = self._to_um[index].then(self._to_pixels[other])
         from_box = Affine.of(np.eye(2).tolist(), (left, top)).then(there)
         shape = (bottom - top, right - left)
         theirs = self._drawn(other)
@@ -396,9 +396,8 @@ class _Coarse:
 def _border(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of a field's outermost pixels; its corners stand there twice."""
     down, across = np.arange(height), np.arange(width)
-    rows = np.concatenate([np.zeros_like(across), np.full_like(across, height - 1), down, down])
-    ends = np.zeros_like(down), np.full_like(down, width - 1)
-    return rows, np.concatenate([across, across, *ends])
+    rows = np.concatenate([0 * across, 0 * across + height - 1, down, down])
+    return rows, np.concatenate([across, across, 0 * down, 0 * down + width - 1])
 
 
 def _whole(
@@ -411,7 +410,8 @@ def _whole(
     def first_of(component: tuple[int, int]) -> tuple[int, int]:
         while parents[component] != component:
             # On the way each is hung one higher, which keeps later ways short.
-            component = parents[component] = parents[parents[component]]
+            parents[component] = parents[parents[component]]
+            component = parents[component]
         return component
 
     for one, other in joined:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,6 +36,7 @@ from monitor.culture import (
 from monitor.culture.doubt_words import reason_words
 from monitor.errors import CaptureError
 from monitor.segmentation.assumed_scale import assume_scale
+from monitor.segmentation.beside import done_beside
 from monitor.segmentation.colonies import (
     MIN_COLONY_UM2,
     Sampler,
@@ -172,16 +172,15 @@ def measure_image(
     labels = segmentation.labels
     if settings.feeder_layer:
         labels = without_feeder_layer(labels, size)
-    with ThreadPoolExecutor(1, thread_name_prefix="drawing") as beside_us:
-        areas = measure_areas(labels)
-        trust = Trust(
-            segmentation.probabilities.max(axis=0),
-            (*quality.doubts, *reason_words(Doubt(_reasons(segmentation)))),
-        )
-        drawn = beside_us.submit(_draw, image, labels, size, areas, style, trust)
+    areas = measure_areas(labels)
+    trust = Trust(
+        segmentation.probabilities.max(axis=0),
+        (*quality.doubts, *reason_words(Doubt(_reasons(segmentation)))),
+    )
+    with done_beside(_draw, image, labels, size, areas, style, trust) as drawn:
         components = Components(labels)
         colonies, regions = _found(segmentation, components, size.known_um)
-        overlay, overlay_width_px, label_map = drawn.result()
+    overlay, overlay_width_px, label_map = drawn.result()
     return MeasuredImage(
         segmentation=segmentation,
         labels=labels,

@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +32,7 @@ from monitor.culture.local_times import is_by_zone
 from monitor.errors import CaptureError, LeftOutError, ModelRefusedError
 from monitor.host.allocator import keep_freed_memory
 from monitor.host.atomic_files import write_whole
+from monitor.segmentation.beside import done_beside
 from monitor.segmentation.label_maps import label_map_suffix
 from monitor.segmentation.measure_image import MeasuredImage, OverlayStyle, measure_image
 from monitor.segmentation.overlay import encode_jpeg, encode_png
@@ -94,14 +94,13 @@ def _measure(
     stem = _stem(request, acquired_at)
     overlay = f"overlays/{stem}.jpg"
     label_map = f"labels/{stem}{label_map_suffix(found.labels)}"
-    with ThreadPoolExecutor(1, thread_name_prefix="writing") as beside_us:
-        files = {label_map: found.label_map, overlay: found.overlay}
-        written = beside_us.submit(_write, request, files)
+    files = {label_map: found.label_map, overlay: found.overlay}
+    with done_beside(_write, request, files) as written:
         aims = _aims(found, request.removal)
         if found.regions:
             doubts = encode_png(doubts_of(found.segmentation.probabilities))
             _write(request, {doubt_map_name(label_map): doubts})
-        written.result()
+    written.result()
     return FieldMeasurement(
         shape=(found.labels.shape[0], found.labels.shape[1]),
         areas=found.areas,

@@ -331,13 +331,21 @@ def _stripe(
     what : rows from `top` on of a picture of `shape`, changed
     """
     rows, columns = what.shape
+    scale = certainty.shape[0] / shape[0]
+    # Where all round a strip the classes are sure, so they are between.
+    around = slice(max(0, int(top * scale) - 2), int((top + rows) * scale) + 3)
+    if float(certainty[around].min()) >= UNCERTAIN_BELOW:
+        return 0
     # Not the planes of the classes are spread, then compared: a border between two classes would be
     # uncertain however sure both sides are.
     sure = spread_evenly(certainty[None], shape, top, top + rows)[0]
     uncertain = (sure < UNCERTAIN_BELOW) & (what != _OUTSIDE)
-    stripes = is_striped(rows, columns, top=top, size=letter_size(columns))
-    what[uncertain & stripes & (what < _OUTSIDE)] = _STRIPED
-    return int(np.count_nonzero(uncertain))
+    count = int(np.count_nonzero(uncertain))
+    if count:
+        uncertain &= is_striped(rows, columns, top=top, size=letter_size(columns))
+        uncertain &= what < _OUTSIDE
+        np.putmask(what, uncertain, _STRIPED)
+    return count
 
 
 def _rim(solid: NDArray[np.uint8]) -> NDArray[np.uint8]:
