@@ -23,6 +23,9 @@ OUTLINE_SUFFIXES: Final = (".geojson", ".json")
 PICTURES: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """Whatever a file is called. Pillow reads others, too, some of them by starting programs."""
 
+MOST_PAGES: Final = 64
+"""Of a TIFF file. To look at all of a chain of thousands takes minutes."""
+
 LARGEST_MAP_PX: Final = 2_000_000_000
 """A label map that claims more pixels is refused before it is read."""
 
@@ -65,6 +68,7 @@ def read_image(path: Path) -> NDArray[Any]:
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tiff:
+                _check_chain(path, tiff)
                 _check_count(path, math.prod(tiff.series[0].shape))
                 values = tiff.series[0].asarray()
         else:
@@ -133,6 +137,7 @@ def read_labels(path: Path, image_shape: tuple[int, int] | None = None) -> NDArr
 def _label_values(path: Path, image_shape: tuple[int, int] | None) -> NDArray[Any]:
     if path.suffix.lower() in (".tif", ".tiff"):
         with tifffile.TiffFile(path) as tiff:
+            _check_chain(path, tiff)
             series = tiff.series[0]
             shape = tuple(int(side) for side in series.shape)
             plane = shape if len(shape) == 2 else shape[:2] if "S" in series.axes else shape[-2:]
@@ -156,6 +161,17 @@ def _check_size(
             f"{path}: {size[0]} x {size[1]} pixels, its image has "
             f"{image_shape[0]} x {image_shape[1]}; export the label map at the image's own size"
         )
+
+
+def _check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Before tifffile works out what its pages are, which it does by looking at each."""
+    try:
+        _ = tiff.pages[MOST_PAGES]
+    except IndexError:
+        return
+    raise DataError(
+        f"{path}: has more than {MOST_PAGES} pages; images and label maps have one. Save one plane"
+    )
 
 
 def _check_count(path: Path, pixels: int) -> None:

@@ -7,16 +7,18 @@ import io
 import json
 import math
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from model import annotations
 from model.annotations import AnnotationError, read_annotations, read_class_names
-from model.labelled_files import DataError, read_image, read_labels
+from model.labelled_files import MOST_PAGES, DataError, read_image, read_labels
 from model.manifest import LARGEST_CARD_BYTES
 from model.whole_images import read_whole_images
 from monitor.commands.models import show
@@ -126,6 +128,29 @@ def test_a_card_without_end_is_not_shown(tmp_path: Path) -> None:
         file.truncate(LARGEST_CARD_BYTES + 1)
     with pytest.raises(ModelRefusedError, match="is no card of a model"):
         show(model=tmp_path)
+
+
+def test_a_file_of_endless_pages_is_refused_and_not_looked_through(tmp_path: Path) -> None:
+    """To look at all of them takes time by the square of their number."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(MOST_PAGES + 1):
+            file.write(np.zeros((4, 5), np.uint8), contiguous=False)
+    for call in (read_labels, read_image):
+        with pytest.raises(DataError, match="more than 64 pages"):
+            call(path)
+
+
+def test_a_chain_of_pages_that_bites_its_tail_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((4, 5), np.uint8))
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, first)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="more than 64 pages"):
+        read_labels(path)
 
 
 def test_a_picture_that_another_program_would_have_to_draw_is_refused(tmp_path: Path) -> None:
