@@ -95,6 +95,7 @@ class DishOverview:
     series: tuple[SeriesPoint, ...]
     overlay: str | None
     judged_from: datetime | None = None
+    id: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class Overviews:
                 )
                 .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
                 .where(ReadingMeasurementRow.reading_id == reading_id)
-                .order_by(*_MOST_DIFFERENTIATED)
+                .order_by(*MOST_DIFFERENTIATED)
                 .limit(limit)
             ).all()
             return [
@@ -266,7 +267,7 @@ class Overviews:
             return unreadable or 0, waiting or 0
 
 
-_MOST_DIFFERENTIATED = (
+MOST_DIFFERENTIATED = (
     MeasurementRow.differentiated_px.desc(), CaptureRow.name, CaptureRow.id,
 )  # fmt: skip
 
@@ -330,7 +331,7 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
             .join(ReadingMeasurementRow, ReadingMeasurementRow.measurement_id == MeasurementRow.id)
             .join(CaptureRow, CaptureRow.id == MeasurementRow.capture_id)
             .where(ReadingMeasurementRow.reading_id == last.id)
-            .order_by(*_MOST_DIFFERENTIATED)
+            .order_by(*MOST_DIFFERENTIATED)
             .limit(1)
         )
         overlay = None if detail is None else detail.get("overlay")
@@ -349,4 +350,5 @@ def _glance(session: Session, dish: DishRow, since: datetime, points: int) -> Di
         ),
         overlay=overlay,
         judged_from=dish.judged_from,
+        id=dish.id,
     )

@@ -11,11 +11,13 @@ from monitor.record.audit_record import AuditRecord
 from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
 from monitor.record.captures import CaptureRecord
+from monitor.record.changes import Changes
 from monitor.record.colonies import ColonyRecord
 from monitor.record.database import Database
 from monitor.record.digests import DigestRecord
 from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
+from monitor.record.glances import Glances
 from monitor.record.lineage import LineRecord
 from monitor.record.outbox import Outbox
 from monitor.record.overviews import Overviews
@@ -70,6 +72,8 @@ class Store:
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alerts = AlertRecord(self.database)
         self.overviews = Overviews(self.database)
+        self.glances = Glances(self.database)
+        self.changes = Changes(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
         self.audit = AuditRecord(self.database)
@@ -86,6 +90,7 @@ class Store:
         return self.database.writing(durable=False)
 
     def close(self) -> None:
+        self.changes.close()
         self.database.close()
 
     def __enter__(self) -> Self:
