@@ -17,6 +17,7 @@ from monitor.record.tables import (
     AlertRow,
     AnnotationRow,
     AuditRow,
+    CaptureRow,
     DishRow,
     ReadingRow,
     RemovalPlanRow,
@@ -97,5 +98,10 @@ def _mark_of(session: Session, key: str) -> str:
             select(RemovalPlanRow.status, func.count()).group_by(RemovalPlanRow.status)
         ).all(),
         session.scalar(select(func.count()).where(unfinished(CaptureState.UNREADABLE))),
+        session.scalar(
+            select(func.count()).where(
+                unfinished(CaptureState.WAITING), CaptureRow.reason.is_not(None)
+            )
+        ),
     ]  # fmt: skip
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

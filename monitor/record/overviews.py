@@ -150,9 +150,9 @@ class Overviews:
             ordered = sorted(
                 rows,
                 key=lambda row: (
-                    _badness(row.status, row.severity, ended=ended),
+                    badness(row.status, row.severity, ended=ended),
                     -shares.get(row.id, 0.0),
-                    _in_order(row.name),
+                    in_order(row.name),
                     row.id,
                 ),
             )
@@ -212,7 +212,11 @@ class Overviews:
         self, *, limit: int, dish: str | None = None, is_open: bool | None = None,
         since: datetime | None = None, until: datetime | None = None,
     ) -> list[Alert]:  # fmt: skip
-        """Newest first. is_open : None = both; since, until : written after that, until then"""
+        """Newest first.
+
+        dish : empty = those that are about no dish; is_open : None = both; since, until : written
+            after that, until then
+        """
         with self._database.reading() as session:
             query = (
                 select(AlertRow, DishRow.name)
@@ -220,7 +224,9 @@ class Overviews:
                 .order_by(AlertRow.id.desc())
                 .limit(limit)
             )
-            if dish is not None:
+            if dish == "":
+                query = query.where(AlertRow.dish_id.is_(None))
+            elif dish is not None:
                 query = query.where(AlertRow.dish_id == dish_called(session, dish).id)
             if is_open is not None:
                 closed = AlertRow.closed_at
@@ -230,6 +236,10 @@ class Overviews:
             if until is not None:
                 query = query.where(AlertRow.created_at <= until)
             return [alert_of(row, name) for row, name in session.execute(query)]
+
+    def open_alerts(self) -> int:
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).where(AlertRow.closed_at.is_(None))) or 0
 
     def plans_waiting(self) -> int:
         """How many plans wait for a person's approval."""
@@ -291,13 +301,14 @@ def _last_shares(session: Session) -> dict[int, float]:
 _NEED_A_LOOK = [status for status in DishStatus if status.needs_a_look]
 
 
-def _badness(status: str, severity: str | None, *, ended: bool) -> int:
+def badness(status: str, severity: str | None, *, ended: bool) -> int:
+    """Smaller is worse."""
     if ended or status not in _NEED_A_LOOK:
         return 2
     return 0 if severity == Severity.CRITICAL else 1
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
+def in_order(name: str) -> list[tuple[int, str]]:
     """A2 before A10."""
     parts = re.split(r"(\d{1,18})", name)
     return [(int(part), "") if part.isdecimal() else (0, part.casefold()) for part in parts]

@@ -1,4 +1,4 @@
-"""How fast pages are: 400 dishes, 4 million readings, up to 200 readers at once, beside a former build.
+"""How fast pages are: 400 dishes, 4 million readings, 200 readers at once, beside a former build.
 
 Each build makes its own record with its own tables, which is then filled alike: 400 dishes scanned
 hourly, one in eight differentiating, 120 open alerts. Readings and scans are there from the first
@@ -24,9 +24,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

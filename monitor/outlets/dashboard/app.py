@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from anyio.to_thread import run_sync
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,6 +24,8 @@ from monitor.config import Config
 from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
+from monitor.outlets.dashboard.asking import whole
+from monitor.outlets.dashboard.boards import Boards
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
 from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
@@ -38,10 +41,10 @@ _LONGEST_WHO, _LONGEST_NOTE, _LONGEST_REST_H = 80, 500, 24 * 31
 _LARGEST_FORM = 16_384
 _WIDTHS = {"small": 420, "large": 1400}
 _MOST_FIELDS = 200
-_LAST_PAGE = 10_000
 _FOREVER = "private, max-age=31536000, immutable"
 _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -64,9 +67,13 @@ def build_app(
 ) -> ASGIApp:
     """draw_plan : the plan drawn on its pictures, as PNG"""
     pages = _Pages(config, store, links, clock, draw_plan)
+    boards = Boards(config, store, pages.facts, clock, pages)
     app = Starlette(
         routes=[
-            Route("/", pages.overview),
+            Route("/", boards.overview),
+            Route("/plates", boards.plates),
+            Route("/wall", boards.wall),
+            Route("/changes", boards.changes),
             Route("/dish", pages.dish),
             Route("/alerts", pages.alerts),
             Route("/plans", pages.plans),
@@ -130,7 +137,7 @@ class _Pages:
         self._links = links
         self._clock = clock
         self._draw_plan = draw_plan
-        self._facts = Facts(config, store, links)
+        self.facts = Facts(config, store, links)
         self._small, self._plots = Drawn(megabytes=40), Drawn(megabytes=20)
         self._templates = Environment(
             loader=PackageLoader("monitor.outlets.dashboard", "pages"),
@@ -146,22 +153,15 @@ class _Pages:
 
     # --- looking -------------------------------------------------------------------------------
 
-    def overview(self, request: Request) -> Response:
-        page = _whole(request, "page", most=_LAST_PAGE)
-        ended = request.query_params.get("ended") == "1"
-        return self._page(
-            request, "overview", self._facts.overview(self._clock(), page=page, ended=ended)
-        )
-
     def dish(self, request: Request) -> Response:
         span = _span(request)
-        return self._page(request, "dish", self._facts.dish(_dish(request), span, self._clock()))
+        return self.page(request, "dish", self.facts.dish(_dish(request), span, self._clock()))
 
     def alerts(self, request: Request) -> Response:
-        return self._page(request, "alerts", self._facts.alerts(self._clock()))
+        return self.page(request, "alerts", self.facts.alerts(self._clock()))
 
     def plans(self, request: Request) -> Response:
-        return self._page(request, "plans", self._facts.plans(self._clock()))
+        return self.page(request, "plans", self.facts.plans(self._clock()))
 
     def alive(self, request: Request) -> Response:
         """For who watches the dashboard: it answers, and can read the record."""
@@ -171,8 +171,8 @@ class _Pages:
     # --- pictures ------------------------------------------------------------------------------
 
     def picture(self, request: Request) -> Response:
-        reading = _whole(request, "reading", most=2**62)
-        number = _whole(request, "field", most=_MOST_FIELDS - 1)
+        reading = whole(request, "reading", most=2**62)
+        number = whole(request, "field", most=_MOST_FIELDS - 1)
         size = request.query_params.get("size", "full")
         folder = self._config.record.folder
 
@@ -223,8 +223,8 @@ class _Pages:
             alert = self._alert(alert_id, mark)
         except LinkError as problem:
             said = f"{problem} Nothing was changed."
-            return self._page(
-                request, "message", self._facts.message("Link not valid", said, now), 410
+            return self.page(
+                request, "message", self.facts.message("Link not valid", said, now), 410
             )
         if body is None:
             return self._answer_page(request, alert)
@@ -279,7 +279,7 @@ class _Pages:
         status: int = 200,
     ) -> Response:
         known = clean(unquote(request.cookies.get(_NAME, "")))[:_LONGEST_WHO]
-        facts = self._facts.answer(alert, self._clock()) | {
+        facts = self.facts.answer(alert, self._clock()) | {
             "said": said,
             "as_of": standing(alert),
             "who": (form or {}).get("who", known),
@@ -287,7 +287,7 @@ class _Pages:
             "longest_who": _LONGEST_WHO,
             "longest_note": _LONGEST_NOTE,
         }
-        return self._page(request, "answer", facts, status)
+        return self.page(request, "answer", facts, status)
 
     # --- what goes wrong -----------------------------------------------------------------------
 
@@ -315,7 +315,10 @@ class _Pages:
         facts = {"title": title, "text": text, **look_of(request)}
         return HTMLResponse(self._templates.get_template("plain.html.j2").render(facts), status)
 
-    def _page(
+    def piece(self, name: str, facts: dict[str, object]) -> Markup:
+        return Markup(self._templates.get_template(f"{name}.html.j2").render(facts))
+
+    def page(
         self, request: Request, name: str, facts: dict[str, object], status: int = 200
     ) -> Response:
         template = self._templates.get_template(f"{name}.html.j2")
@@ -335,13 +338,6 @@ def _dish(request: Request) -> str:
 def _span(request: Request) -> str:
     span = request.query_params.get("days", USUAL_RANGE)
     return span if span in RANGES else USUAL_RANGE
-
-
-def _whole(request: Request, name: str, *, most: int) -> int:
-    text = request.query_params.get(name, "0")
-    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > most:
-        raise HTTPException(400, f"{name} must be a whole number.")
-    return int(text)
 
 
 def _hours(text: str) -> float | None:

@@ -5,10 +5,8 @@ here.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import isfinite
-from pathlib import PurePath
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,28 +15,24 @@ from monitor.culture import (
     LIVE_PLANS,
     Alert,
     AlertKind,
-    AlertTopic,
     DishLine,
-    DishStatus,
     PlanStatus,
     Reading,
     RemovalPlan,
     Severity,
 )
 from monitor.culture.doubt_words import (
-    calibration_words,
     interval_words,
     named_interval,
     reason_words,
 )
-from monitor.decisions.alert_rules import silence_words, words_of
+from monitor.decisions.alert_rules import silence_words
 from monitor.outlets.answer_links import AnswerLinks, dish_page
-from monitor.outlets.dashboard.pictures import series_line
+from monitor.outlets.dashboard.cards import card_of, stamp
+from monitor.outlets.dashboard.kept import Kept
 from monitor.outlets.wording import (
-    STATUS_WORDS,
     ago,
     brief,
-    change,
     clean,
     counted,
     judged_from,
@@ -49,13 +43,11 @@ from monitor.outlets.wording import (
     removal_area,
     shown_name,
     square_mm,
-    well_and_plate,
     where_of,
 )
-from monitor.record.overviews import DishOverview, FieldImage
+from monitor.record.overviews import FieldImage
 from monitor.record.store import Store
 
-CARDS = 96
 LINE_DAYS = 7.0
 _LINE_POINTS = 200
 RANGES = {"3": 3.0, "14": 14.0, "90": 90.0, "365": 365.0}
@@ -74,31 +66,14 @@ class Facts:
         self._config = config
         self._store = store
         self._links = links
+        self._kept = Kept(8)
 
     # --- pages ---------------------------------------------------------------------------------
 
-    def overview(self, now: datetime, *, page: int, ended: bool) -> dict[str, Any]:
-        overviews = self._store.overviews
-        since = now - timedelta(days=LINE_DAYS)
-        shown = overviews.dishes(
-            first=page * CARDS, limit=CARDS + 1, since=since, points=_LINE_POINTS, ended=ended
-        )
-        counts = overviews.counts()
-        alerts = overviews.alerts(limit=_OPEN_ALERTS, is_open=True)
-        by_dish: dict[str, list[Alert]] = {}
-        for alert in reversed(alerts):
-            by_dish.setdefault(alert.dish, []).append(alert)
-        return self._frame(now) | {
-            "title": "Dishes that have ended" if ended else "Dishes",
-            "counts": counts,
-            "cards": [
-                self._card(one, by_dish.get(one.name, ()), since, now) for one in shown[:CARDS]
-            ],
-            "silences": [self._alert(one, now) for one in reversed(by_dish.get("", ()))],
-            "ended": ended,
-            "page": page,
-            "has_more": len(shown) > CARDS,
-        }
+    def silences(self, now: datetime) -> dict[str, Any]:
+        """What is open and about no dish, oldest first."""
+        alerts = self._store.overviews.alerts(limit=_OPEN_ALERTS, is_open=True, dish="")
+        return {"silences": [self._alert(one, now) for one in reversed(alerts)]}
 
     def dish(self, name: str, span: str, now: datetime) -> dict[str, Any]:
         """Raises UsageError for a name that is not known."""
@@ -113,10 +88,12 @@ class Facts:
         alerts = overviews.alerts(limit=_ALERTS_OF_DISH, dish=name)
         plan = None if last is None else self._store.plans.for_reading(last.id)
         annotations = self._store.lines.annotations(name)[-_TABLE_ROWS:]
-        return self._frame(now) | {
+        return self.frame(now) | {
             "title": where_of(name),
             "name": name,
-            "dish": self._card(overview, alerts, now - timedelta(days=LINE_DAYS), now),
+            "dish": card_of(
+                self._config, overview, alerts, now - timedelta(days=LINE_DAYS), now
+            ),
             "facts": _facts_of(line, last, zone, now, overview.judged_from),
             "doubts": [] if last is None else [clean(why) for why in last.why_in_doubt],
             "has_intervals": any(one.doubt.interval for one in readings),
@@ -153,7 +130,7 @@ class Facts:
 
     def alerts(self, now: datetime) -> dict[str, Any]:
         overviews = self._store.overviews
-        return self._frame(now) | {
+        return self.frame(now) | {
             "title": "Alerts",
             "open": [
                 self._alert(one, now) for one in overviews.alerts(limit=_OPEN_ALERTS, is_open=True)
@@ -166,7 +143,7 @@ class Facts:
 
     def plans(self, now: datetime) -> dict[str, Any]:
         plans = self._store.plans.all(LIVE_PLANS)[:_FIELDS]
-        return self._frame(now) | {
+        return self.frame(now) | {
             "title": "Removal plans",
             "plans": [self._plan(one, now) for one in plans],
         }
@@ -174,7 +151,7 @@ class Facts:
     def answer(self, alert: Alert, now: datetime) -> dict[str, Any]:
         zone = self._config.zone_of(alert.source or self._source_of(alert))
         rests = [(hours, now + timedelta(hours=hours)) for hours in _REST_H]
-        return self._frame(now) | {
+        return self.frame(now) | {
             "title": "Alert",
             "alert": self._alert(alert, now) | {"answer": None},
             "is_open": alert.closed_at is None,
@@ -188,59 +165,29 @@ class Facts:
         }
 
     def message(self, title: str, text: str, now: datetime) -> dict[str, Any]:
-        return self._frame(now) | {"title": title, "text": text}
+        return self.frame(now) | {"title": title, "text": text}
 
     # --- parts ---------------------------------------------------------------------------------
 
-    def _frame(self, now: datetime) -> dict[str, Any]:
+    def frame(self, now: datetime) -> dict[str, Any]:
         """What every page has at its top and its end."""
-        alive = any(one.alive for one in self._store.processes.living("daemon", now))
-        unreadable, waiting = self._store.overviews.captures_in_trouble()
-        return {
+        mark = self._store.changes.mark()
+        counts = self._kept.get((mark, int(now.timestamp()) // 30), self._counts)
+        return counts | {
             "now": local(now, self._config.zone_of()),
-            "alive": alive,
-            "unreadable": unreadable,
-            "waiting": waiting,
-            "open_alerts": len(self._store.overviews.alerts(limit=_OPEN_ALERTS, is_open=True)),
-            "open_plans": self._store.overviews.plans_waiting(),
+            "alive": any(one.alive for one in self._store.processes.living("daemon", now)),
+            "mark": mark,
         }
 
-    def _card(
-        self, one: DishOverview, alerts: Sequence[Alert], since: datetime, now: datetime
-    ) -> dict[str, Any]:
-        well, plate = well_and_plate(shown_name(one.name))
-        limits = self._config.decisions.limits_for(one.name, one.source, one.label)
-        last = one.last
-        fraction = None if last is None else last.differentiated_fraction
-        kind = _kind(one)
-        open_topics = {alert.topic for alert in alerts if alert.closed_at is None}
-        end = now if one.ended_at is None else one.ended_at
-        if one.series and one.series[-1].at < since:
-            since = one.series[0].at
+    def _counts(self) -> dict[str, Any]:
+        overviews = self._store.overviews
+        unreadable, waiting = overviews.captures_in_trouble()
         return {
-            "well": well,
-            "plate": plate,
-            "page": dish_page("", one.name),
-            "kind": kind,
-            "status": _STATUS[kind],
-            "fraction": "–" if last is None else _amount(last),
-            "is_number": fraction is not None,
-            "interval": None if last is None else named_interval(last.doubt),
-            "calibration": None if last is None else calibration_words(last.doubt),
-            "change": change(one.series) if one.series else None,
-            "confluence": None
-            if last is None or last.confluence is None
-            else percent(last.confluence),
-            "seen": "no scan yet" if last is None else ago(now - last.at),
-            "seen_at": "" if last is None else local(last.at, self._config.zone_of(one.source)),
-            "is_doubtful": last is not None and bool(last.in_doubt),
-            "line": series_line(one.series, since=since, until=end, limit=limits.raise_above),
-            "picture": None
-            if last is None or one.overlay is None
-            else f"/picture?reading={last.id}&field=0&size=small&of={_stamp(one.overlay)}",
-            "notes": sorted(_words_for(topic) for topic in open_topics
-                            if topic is not AlertTopic.DIFFERENTIATION),
-        }  # fmt: skip
+            "unreadable": unreadable,
+            "waiting": waiting,
+            "open_alerts": overviews.open_alerts(),
+            "open_plans": overviews.plans_waiting(),
+        }
 
     def _alert(self, alert: Alert, now: datetime) -> dict[str, Any]:
         zone = self._config.zone_of(alert.source or self._source_of(alert))
@@ -327,42 +274,10 @@ def headline(alert: Alert) -> str:
     return f"getting worse, {amount}" if alert.kind is AlertKind.WORSENED else amount
 
 
-_STATUS = {
-    "critical": "critical",
-    "warning": STATUS_WORDS[DishStatus.DIFFERENTIATING],
-    "above": STATUS_WORDS[DishStatus.ABOVE_LIMIT],
-    "fine": STATUS_WORDS[DishStatus.UNDIFFERENTIATED],
-    "fresh": STATUS_WORDS[DishStatus.FRESHLY_PASSAGED],
-    "unknown": STATUS_WORDS[DishStatus.UNKNOWN],
-    "ended": "ended",
-}
-
-
-def _kind(one: DishOverview) -> str:
-    if one.ended_at is not None:
-        return "ended"
-    if one.status is DishStatus.DIFFERENTIATING:
-        return "critical" if one.severity is Severity.CRITICAL else "warning"
-    if one.status is DishStatus.ABOVE_LIMIT:
-        return "above"
-    if one.status is DishStatus.FRESHLY_PASSAGED:
-        return "fresh"
-    return "fine" if one.status is DishStatus.UNDIFFERENTIATED else "unknown"
-
-
 def _alert_kind(alert: Alert) -> str:
     if alert.closed_at is not None:
         return "ended"
     return "asked" if alert.severity is Severity.NOTICE else str(alert.severity)
-
-
-def _words_for(topic: AlertTopic) -> str:
-    return words_of(topic) or str(topic)
-
-
-def _amount(reading: Reading) -> str:
-    fraction = reading.differentiated_fraction
-    return "no cells" if fraction is None else percent(fraction)
 
 
 def _seen_in(reading: Reading) -> str:
@@ -371,7 +286,7 @@ def _seen_in(reading: Reading) -> str:
 
 
 def _field(last: Reading, field: FieldImage) -> dict[str, Any]:
-    at = f"reading={last.id}&field={field.number}&of={_stamp(field.overlay or '')}"
+    at = f"reading={last.id}&field={field.number}&of={stamp(field.overlay or '')}"
     return {
         "name": clean(field.name),
         "fraction": percent(field.differentiated_fraction)
@@ -386,11 +301,6 @@ def _field(last: Reading, field: FieldImage) -> dict[str, Any]:
         "width": field.shape[1],
         "height": field.shape[0],
     }  # fmt: skip
-
-
-def _stamp(overlay: str) -> str:
-    """Tells pictures of one address apart, should the record begin anew."""
-    return "".join(letter for letter in PurePath(overlay).stem if letter.isalnum())[-16:]
 
 
 def _range_name(days: float) -> str:
