@@ -85,8 +85,8 @@ def _mark_of(session: Session, key: str) -> str:
     is_open = AlertRow.closed_at.is_(None)
     told = [
         key,
-        *(session.scalar(select(func.max(row.id)))
-          for row in (ReadingRow, AlertRow, AnnotationRow, AuditRow)),
+        *(session.scalar(select(func.max(number)))
+          for number in (ReadingRow.id, AlertRow.id, AnnotationRow.id, AuditRow.number)),
         session.execute(
             select(AlertRow.id, AlertRow.acknowledged_at, AlertRow.snoozed_until).where(is_open)
         ).all(),

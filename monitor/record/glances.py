@@ -6,16 +6,18 @@ read anew where the index of its readings says that they are others.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Select, Text, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
-from monitor.culture import DishStatus, Reading, Severity
+from monitor.culture import DishStatus, Doubt, Reading, Severity
 from monitor.record.database import Database
 from monitor.record.doubt_documents import doubt_of
 from monitor.record.overviews import MOST_DIFFERENTIATED, DishOverview, SeriesPoint
@@ -134,7 +136,7 @@ class Glances:
             else:
                 rows = session.execute(_POINTS, {"dish": id_, "begin": begin, "points": points})
                 found[id_] = tuple(
-                    SeriesPoint(at, fraction, tuple(doubts), doubt_of(doubt))
+                    SeriesPoint(at, fraction, _doubts(doubts), _doubt(doubt))
                     for at, fraction, doubts, doubt in reversed(rows.all())
                 )
         with self._lock:
@@ -156,6 +158,16 @@ class Glances:
                 self._overlays.clear()
             self._overlays.update({id_: found[id_] for id_ in missing})
         return found
+
+
+@lru_cache(maxsize=1_000)
+def _doubts(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+@lru_cache(maxsize=10_000)
+def _doubt(text: str | None) -> Doubt:
+    return doubt_of(None if text is None else json.loads(text))
 
 
 def _parts(ids: Sequence[int]) -> list[Sequence[int]]:
@@ -180,13 +192,13 @@ _DISHES = select(
 ).order_by(DishRow.id)  # fmt: skip
 _IDS = ReadingRow.id.in_(bindparam("ids", expanding=True))
 _TIMES = select(ReadingRow.id, ReadingRow.at).where(_IDS)
-_READINGS = (
+_READINGS: Select[Any] = (
     select(*ReadingRow.__table__.c, AnalysisRow.model_sha256, AnalysisRow.settings_sha256)
     .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)
     .where(_IDS)
 )
 # From the index alone: another reading, or another time, is another sum.
-_CHECKS = (
+_CHECKS: Any = (
     select(
         ReadingRow.dish_id, func.count(), func.sum(ReadingRow.id),
         func.sum(ReadingRow.at, type_=ReadingRow.id.type),
@@ -198,7 +210,13 @@ _CHECKS = (
     .group_by(ReadingRow.dish_id)
 )  # fmt: skip
 _POINTS = (
-    select(ReadingRow.at, ReadingRow.differentiated_fraction, ReadingRow.doubts, ReadingRow.doubt)
+    select(
+        ReadingRow.at,
+        ReadingRow.differentiated_fraction,
+        # As text, since most say the same.
+        cast(ReadingRow.doubts, Text),
+        cast(ReadingRow.doubt, Text),
+    )
     .join(ScanRow, THAT_COUNTS)
     .where(ReadingRow.dish_id == bindparam("dish"), ReadingRow.at >= bindparam("begin"))
     .order_by(ReadingRow.at.desc(), ReadingRow.id.desc())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
+
+from markupsafe import Markup
 
 from monitor.config import Config
 from monitor.culture import Alert, AlertTopic, DishStatus, Reading, Severity
 from monitor.culture.doubt_words import calibration_words, named_interval
 from monitor.decisions.alert_rules import words_of
 from monitor.outlets.answer_links import dish_page
+from monitor.outlets.dashboard.kept import Kept
 from monitor.outlets.dashboard.pictures import series_line
 from monitor.outlets.wording import (
     STATUS_WORDS,
@@ -34,6 +37,11 @@ STATUS = {
     "ended": "ended",
 }
 """What a dish is shown as, the worst first, and the words for it."""
+
+
+# A line of seven days is 300 pixels wide.
+_LINE_HOLDS_S = 600
+_LINES = Kept(2_000)
 
 
 def kind_of(one: DishOverview) -> str:
@@ -79,13 +87,29 @@ def card_of(
         "seen": "no scan yet" if last is None else ago(now - last.at),
         "seen_at": "" if last is None else local(last.at, config.zone_of(one.source)),
         "is_doubtful": last is not None and bool(last.in_doubt),
-        "line": series_line(one.series, since=since, until=end, limit=limits.raise_above),
+        "line": _line_of(one, since, end, limits.raise_above),
         "picture": None
         if last is None or one.overlay is None
         else f"/picture?reading={last.id}&field=0&size=small&of={stamp(one.overlay)}",
         "notes": sorted(topic_words(topic) for topic in open_topics
                         if topic is not AlertTopic.DIFFERENTIATION),
     }  # fmt: skip
+
+
+def _line_of(one: DishOverview, since: datetime, until: datetime, limit: float) -> Markup | None:
+    """Drawn anew where its numbers are others, or some minutes have gone by."""
+    since, until = (
+        datetime.fromtimestamp(moment.timestamp() // _LINE_HOLDS_S * _LINE_HOLDS_S, UTC)
+        for moment in (since, until + timedelta(seconds=_LINE_HOLDS_S))
+    )
+    ends = (one.series[0].at, one.series[-1].at) if one.series else ()
+    shares = tuple(point.differentiated_fraction for point in one.series)
+    doubts = sum(point.is_doubtful for point in one.series)
+    line: Markup | None = _LINES.get(
+        (one.name, shares, doubts, ends, since, until, limit),
+        lambda: series_line(one.series, since=since, until=until, limit=limit),
+    )
+    return line
 
 
 def topic_words(topic: AlertTopic) -> str:

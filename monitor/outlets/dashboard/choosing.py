@@ -17,7 +17,7 @@ _ORDERS: dict[str, tuple[str, Callable[[DishOverview], Any]]] = {
     "worst": ("worst first", lambda one: 0),
     "name": ("name", lambda one: 0),
     "fraction": ("most differentiated", lambda one: _minus(_fraction(one))),
-    "confluence": ("most confluent", lambda one: _minus(one.last and one.last.confluence)),
+    "confluence": ("most confluent", lambda one: _minus(_confluence(one))),
     "oldest": ("longest without a scan", lambda one: _plus(_seconds(one))),
     "newest": ("last scan first", lambda one: _minus(_seconds(one))),
     "doubt": ("least certain first", lambda one: 0 if one.last and one.last.in_doubt else 1),
@@ -100,6 +100,10 @@ def worst_first(one: DishOverview) -> tuple[Any, ...]:
 
 def _fraction(one: DishOverview) -> float | None:
     return None if one.last is None else one.last.differentiated_fraction
+
+
+def _confluence(one: DishOverview) -> float | None:
+    return None if one.last is None else one.last.confluence
 
 
 def _seconds(one: DishOverview) -> float | None:

@@ -172,7 +172,7 @@ class Facts:
     def frame(self, now: datetime) -> dict[str, Any]:
         """What every page has at its top and its end."""
         mark = self._store.changes.mark()
-        counts = self._kept.get((mark, int(now.timestamp()) // 30), self._counts)
+        counts: dict[str, Any] = self._kept.get((mark, int(now.timestamp()) // 30), self._counts)
         return counts | {
             "now": local(now, self._config.zone_of()),
             "alive": any(one.alive for one in self._store.processes.living("daemon", now)),

@@ -100,31 +100,32 @@ def series_line(
         return None
     ends = [one.doubt.interval[1] for one in known if one.doubt.interval]
     top = max(1.3 * limit, 1.1 * max(one.differentiated_fraction or 0.0 for one in known), *ends)
+    begin, wide = since.timestamp(), (_LINE_WIDTH - 2 * _MARGIN) / span
+    high = (_LINE_HEIGHT - 2 * _MARGIN) / top
+    floor = _LINE_HEIGHT - _MARGIN
 
-    def across(at: datetime) -> float:
-        share = min(max((at - since).total_seconds() / span, 0.0), 1.0)
-        return round(_MARGIN + (_LINE_WIDTH - 2 * _MARGIN) * share, 1)
+    def place(one: SeriesPoint, fraction: float) -> tuple[str, str]:
+        x = _MARGIN + wide * min(max(one.at.timestamp() - begin, 0.0), span)
+        return f"{x:.1f}", f"{floor - high * fraction:.1f}"
 
-    def down(fraction: float) -> float:
-        return round(_MARGIN + (_LINE_HEIGHT - 2 * _MARGIN) * (1 - fraction / top), 1)
-
-    points = " ".join(
-        f"{across(one.at)},{down(one.differentiated_fraction or 0.0)}" for one in known
-    )
+    places = [place(one, one.differentiated_fraction or 0.0) for one in known]
+    points = " ".join(f"{x},{y}" for x, y in places)
     bands = "".join(
-        f'<polygon class="interval" points="{_outline(piece, across, down)}"/>'
+        f'<polygon class="interval" points="{_outline(piece, place)}"/>'
         for piece in _with_interval(known)
     )
-    doubtful = [(across(one.at), down(one.differentiated_fraction or 0.0))
-                for one in known if one.is_doubtful]  # fmt: skip
-    hollow = "".join(f'<circle class="doubt" cx="{x}" cy="{y}" r="3.5"/>' for x, y in doubtful)
-    last, level = known[-1], down(limit)
+    hollow = "".join(
+        f'<circle class="doubt" cx="{x}" cy="{y}" r="3.5"/>'
+        for one, (x, y) in zip(known, places, strict=True)
+        if one.is_doubtful
+    )
+    level = f"{floor - high * limit:.1f}"
     # Of numbers alone.
     return Markup(  # nosec B704
         f'<svg class="line" viewBox="0 0 {_LINE_WIDTH} {_LINE_HEIGHT}" aria-hidden="true">{bands}'
         f'<line class="limit" x1="0" x2="{_LINE_WIDTH}" y1="{level}" y2="{level}"/>'
         f'<polyline points="{points}"/>'
-        f'<circle cx="{across(last.at)}" cy="{down(last.differentiated_fraction or 0.0)}" r="4"/>'
+        f'<circle cx="{places[-1][0]}" cy="{places[-1][1]}" r="4"/>'
         f"{hollow}</svg>"
     )
 
@@ -136,14 +137,16 @@ def _with_interval(known: Sequence[SeriesPoint]) -> list[list[SeriesPoint]]:
 
 
 def _outline(
-    piece: Sequence[SeriesPoint],
-    across: Callable[[datetime], float],
-    down: Callable[[float], float],
+    piece: Sequence[SeriesPoint], place: Callable[[SeriesPoint, float], tuple[str, str]]
 ) -> str:
     """Along the upper ends and back along the lower ones; a point alone is as wide as a line."""
-    ends = [(across(one.at), *one.doubt.interval) for one in piece if one.doubt.interval]
-    if len(ends) == 1:
-        ends = [(ends[0][0] + step, *ends[0][1:]) for step in (-1.0, 1.0)]
-    upper = [f"{x},{down(high)}" for x, _, high in ends]
-    lower = [f"{x},{down(low)}" for x, low, _ in reversed(ends)]
-    return " ".join([*upper, *lower])
+    upper, lower = [], []
+    for one in piece:
+        if one.doubt.interval is not None:
+            x, y = place(one, one.doubt.interval[1])
+            upper.append((x, y))
+            lower.append((x, place(one, one.doubt.interval[0])[1]))
+    if len(upper) == 1:
+        upper = [(f"{float(upper[0][0]) + step:.1f}", upper[0][1]) for step in (-1.0, 1.0)]
+        lower = [(x, lower[0][1]) for x, _ in upper]
+    return " ".join(f"{x},{y}" for x, y in [*upper, *reversed(lower)])
