@@ -15,7 +15,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-pages fuzz bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -125,6 +125,12 @@ bench-daemon: $(STAMP)  ## what the daemon itself costs: start, idle, captures a
 profile: $(STAMP)  ## where the processor's time goes, of a capture of a megapixel and of a small one
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.profile
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.profile --side 96 --captures 60
+
+bench-pages: $(STAMP)  ## how fast pages are with 400 dishes and 4 million readings, beside a checkout of another build: make bench-pages FORMER=../before
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.pages $(if $(FORMER),--former $(FORMER))
+
+fuzz: $(STAMP)  ## 100 random requests for each address of the API, beside its description
+	API_FUZZ=100 $(BIN)/python -m pytest tests/monitor/outlets/dashboard/api -k fuzz
 
 bench-start: $(STAMP)  ## what it costs to call a command, beside a checkout of another build: make bench-start FORMER=../before
 	$(BIN)/python -m tools.bench.start $(or $(FORMER),$(error name the other build: make bench-start FORMER=FOLDER))

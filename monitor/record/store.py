@@ -19,6 +19,7 @@ from monitor.record.dishes import DishRecord
 from monitor.record.earlier import EarlierRecord
 from monitor.record.glances import Glances
 from monitor.record.lineage import LineRecord
+from monitor.record.listings import Listings
 from monitor.record.outbox import Outbox
 from monitor.record.overviews import Overviews
 from monitor.record.pick_logs import PickLogRecord
@@ -73,6 +74,7 @@ class Store:
         self.alerts = AlertRecord(self.database)
         self.overviews = Overviews(self.database)
         self.glances = Glances(self.database)
+        self.listings = Listings(self.database)
         self.changes = Changes(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)

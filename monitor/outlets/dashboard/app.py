@@ -17,13 +17,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.config import Config
 from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
+from monitor.outlets.dashboard.api.app import build_api
+from monitor.outlets.dashboard.api.endpoints import Sources
 from monitor.outlets.dashboard.asking import whole
 from monitor.outlets.dashboard.boards import Boards
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
@@ -74,6 +76,7 @@ def build_app(
             Route("/plates", boards.plates),
             Route("/wall", boards.wall),
             Route("/changes", boards.changes),
+            Mount("/api/v1", build_api(Sources(config, store, boards, pages.facts, clock))),
             Route("/dish", pages.dish),
             Route("/alerts", pages.alerts),
             Route("/plans", pages.plans),
@@ -316,7 +319,8 @@ class _Pages:
         return HTMLResponse(self._templates.get_template("plain.html.j2").render(facts), status)
 
     def piece(self, name: str, facts: dict[str, object]) -> Markup:
-        return Markup(self._templates.get_template(f"{name}.html.j2").render(facts))
+        # The template has escaped it.
+        return Markup(self._templates.get_template(f"{name}.html.j2").render(facts))  # nosec B704
 
     def page(
         self, request: Request, name: str, facts: dict[str, object], status: int = 200
