@@ -229,7 +229,7 @@ class Daemon:
             self._sort_notices()
             self._model = worker.start()
             self._log_model()
-            tell_in_use(self._store, self._config, self._model[:2], utc_now())
+            tell_in_use(self._store, self._config, self._model, utc_now())
             self._store.processes.bury_dead(utc_now())
             self._owner = self._store.processes.begin("daemon", utc_now())
             pipeline = Pipeline(self._config, self._store, worker, owner=self._owner)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distribution, metadata
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -41,7 +42,8 @@ class Locked:
 
 
 def user_extras() -> frozenset[str]:
-    return frozenset(metadata("colonywatch").get_all("Provides-Extra") or ()) - NOT_FOR_USERS
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return frozenset(project["optional-dependencies"]) - NOT_FOR_USERS
 
 
 def pins_in(text: str) -> dict[str, str]:

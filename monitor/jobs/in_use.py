@@ -19,10 +19,10 @@ _PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 _WHY = "seen when the daemon started"
 
 
-def tell_in_use(store: Store, config: Config, model: tuple[str, str], now: datetime) -> None:
+def tell_in_use(store: Store, config: Config, model: tuple[str, str, str], now: datetime) -> None:
     """One entry where the settings, and one where the model, are not those of the last time.
 
-    model : name and hash
+    model : name, hash, and what runs it
     Of settings only those that differ are told, by their keys as config.yaml has them; the first
     time all of them. A daemon is known by its machine and its state folder.
     """
@@ -42,7 +42,7 @@ def tell_in_use(store: Store, config: Config, model: tuple[str, str], now: datet
             {key: former[key] for key in keys if key in former},
             {key: present[key] for key in keys if key in present},
         )  # fmt: skip
-    named = dict(zip(("name", "sha256"), model, strict=True))
+    named = dict(zip(("name", "sha256", "runner"), model, strict=True))
     before = next(
         (json.loads(one.after or "null") for one in reversed(told)
          if one.what in (MODEL_FIRST, MODEL_CHANGED)),

@@ -15,7 +15,7 @@ from monitor.jobs.audit_heads import follow_trail, keep_head, kept_head
 from monitor.jobs.in_use import flat_settings, tell_in_use
 from tests.monitor.facts import NOW
 
-MODEL = ("starter", "a" * 64)
+MODEL = ("starter", "a" * 64, "torch")
 
 
 def settings(folder, words=""):
@@ -34,7 +34,11 @@ def test_the_first_start_tells_all_settings_and_the_model(store, tmp_path):
     (first, before, after), model = told(store)
     assert (first, before) == ("settings in use", None)
     assert after["decisions.differentiation.scans_needed"] == 3
-    assert model == ("model in use", None, {"name": "starter", "sha256": "a" * 64})
+    assert model == (
+        "model in use",
+        None,
+        {"name": "starter", "sha256": "a" * 64, "runner": "torch"},
+    )
 
 
 def test_a_start_with_the_same_tells_nothing(store, tmp_path):
@@ -59,11 +63,11 @@ def test_only_what_changed_is_told_and_then_it_is_the_former(store, tmp_path):
 
 def test_another_model_is_told_beside_the_former(store, tmp_path):
     tell_in_use(store, settings(tmp_path), MODEL, NOW)
-    tell_in_use(store, settings(tmp_path), ("line-7", "b" * 64), NOW)
+    tell_in_use(store, settings(tmp_path), ("line-7", "b" * 64, "torch"), NOW)
     assert told(store)[-1] == (
         "model changed",
-        {"name": "starter", "sha256": "a" * 64},
-        {"name": "line-7", "sha256": "b" * 64},
+        {"name": "starter", "sha256": "a" * 64, "runner": "torch"},
+        {"name": "line-7", "sha256": "b" * 64, "runner": "torch"},
     )
 
 
