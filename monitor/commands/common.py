@@ -254,3 +254,11 @@ def person(who: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError) as problem:
         raise UsageError("this account has no name; say who you are with --who NAME") from problem
+
+
+def account() -> str:
+    """Who calls, for the audit trail, where nobody is asked: the name, or else the number."""
+    try:
+        return person(None)
+    except UsageError:
+        return f"account {os.getuid()}"

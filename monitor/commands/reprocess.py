@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import typer
 
-from monitor.commands.common import open_store, out, print_json, say, shown
+from monitor.commands.common import account, open_store, out, print_json, say, shown
 from monitor.commands.one_pass import AHEAD, InHand, one_pass, read_scans_of, show_dishes
 from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture
@@ -61,6 +61,15 @@ def analyse_again(config: Config, dish: str | None, *, as_json: bool) -> None:
             again.left_out = [one for one in not_measured if one.reason == LEFT_OUT]
             again.missed = [one for one in not_measured if one.reason != LEFT_OUT]
             read_scans_of(pipeline, store, again.ids, rate)
+        if again.ids:
+            store.audit.tell(
+                now=utc_now(),
+                who=account(),
+                what="captures measured again",
+                about=dish or "all dishes",
+                after={"model": again.model, "sha256": sha256, "captures": len(again.ids),
+                       "not_measured": len(again.missed)},
+            )  # fmt: skip
         _report_again(store, again, as_json=as_json)
     if again.missed:
         raise typer.Exit(1)

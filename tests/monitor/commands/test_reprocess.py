@@ -50,6 +50,9 @@ def test_by_another_model_every_reading_is_that_models(config, state, other_mode
     assert len(after) == len(before)
     assert {one["model_sha256"] for one in after}.isdisjoint(one["model_sha256"] for one in before)
     again = spawn("reprocess", "--model", other_model, "--config", config, "--state", state)
+    (told,) = call("audit", "list", "--state", state, "--json").document["entries"][-1:]
+    assert (told["what"], told["about"]) == ("captures measured again", "all dishes")
+    assert (told["after"]["model"], told["after"]["captures"]) == ("line-7", 2)
     assert again.code == DONE
     assert "nothing to measure again: all 2 recorded captures" in again.out
 
