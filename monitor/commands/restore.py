@@ -11,6 +11,7 @@ from monitor.commands.common import (
     ConfigOption,
     JsonOption,
     StateOption,
+    account,
     begin_logging,
     open_config,
     open_store,
@@ -55,7 +56,8 @@ def restore(
     _refuse_company(settings, file)
     now = utc_now()
     out_now = _out_now(settings)
-    with made_ready(backup.absolute(), file, now, is_out=out_now.__contains__) as ready:
+    is_out = out_now.__contains__
+    with made_ready(backup.absolute(), file, now, is_out=is_out, who=account()) as ready:
         _say_what_is_lost(ready)
         kept = None if only_look else put_in_place(ready, file, now)
         document = _document(ready, kept, is_done=not only_look)

@@ -86,12 +86,13 @@ def who_has(file: Path) -> list[int]:
 
 @contextmanager
 def made_ready(
-    backup: Path, file: Path, now: datetime, *, is_out: Callable[[str], bool]
+    backup: Path, file: Path, now: datetime, *, is_out: Callable[[str], bool], who: str = US
 ) -> Iterator[Ready]:
     """A copy of the backup beside the record, brought to the present form. Removed at the end where
     it was not put in place.
 
     is_out : whether the files of a plan are in the picker's folder
+    who : restores it, for the audit trail
 
     Raises RecordError where the file is no backup, is damaged, or is of a newer version.
     """
@@ -115,7 +116,7 @@ def made_ready(
         _refuse_unsound(copy, backup)
         newest = _newest(copy)
         is_same, lost = _compare(copy, file)
-        _settle(copy, backup, now, is_out=is_out, former=_newest_entry(file))
+        _settle(copy, backup, now, is_out=is_out, former=_newest_entry(file), who=who)
         _close(copy)
         yield Ready(backup, copy, newest, is_same, lost)
     finally:
@@ -248,6 +249,7 @@ def _settle(
     *,
     is_out: Callable[[str], bool],
     former: dict[str, Any] | None,
+    who: str,
 ) -> None:
     """In the copy: nobody is at work on it, and no plan is live whose fate since is not known."""
     why = f"the record was restored from a backup, {backup.name}; what became of it is not known"
@@ -265,7 +267,7 @@ def _settle(
         record = session.get_one(RecordRow, 1)
         record.restored_at, record.restored_from = now, str(backup)
         append(
-            session, now=now, who=US, what="record restored", about="record",
+            session, now=now, who=who, what="record restored", about="record",
             before=former, after={"from": str(backup)},
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 import sqlite3
@@ -228,6 +229,7 @@ def test_a_restored_backup_says_which_entries_it_lost_and_is_whole(state, tmp_pa
     assert call("audit", "verify", "--state", state).code == DONE
     last = call("audit", "list", "--newest", "1", "--state", state, "--json").document["entries"][0]
     assert (last["what"], last["before"]["newest_entry"]) == ("record restored", 4)
+    assert last["who"] == getpass.getuser()
     answer = call("audit", "verify", "--kept", kept, "--state", state)
     assert (answer.code, "another one stood there" in answer.err) == (FAILED, True)
     assert json.loads((state / "audit-head.json").read_text())["number"] == 4
