@@ -124,6 +124,10 @@ How, seed {training["seed"]}, by `python -m model.starter --fields {training["si
 
 {stages}
 
+The odds of differentiated cells are multiplied by {training["odds_of_differentiated"]:g}: in the
+crops they are rarer than
+in a dish that needs to be seen.
+
 ## How good it is
 
 Real fields that it never learnt from, a row each kind of picture. Groups are lines, plates or

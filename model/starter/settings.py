@@ -69,6 +69,11 @@ SECOND: Final = Stage(
 )
 """Only what counts in use, and more of the real fields; crops of more windows, which cost less."""
 STAGES: Final = (FIRST, SECOND)
+ODDS: Final = 2.0
+"""By which differentiated cells are favoured over what the crops make of them. There they are 2.5
+times rarer than undifferentiated ones, which says what pictures were at hand and nothing of a dish
+(logit adjustment: Menon et al., Long-tail learning via logit adjustment, ICLR 2021). Not 2.5: with
+that, healthy dishes after a passage read more than 2 % differentiated."""
 WELL_DIAMETER_UM: Final = 6400.0
 SPREAD_CELLS_PIXEL_SIZE_UM: Final = 0.8708
 """By the private tag 65326 of the source's raw TIFFs."""

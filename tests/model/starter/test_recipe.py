@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from model.checkpoint import Manifest
-from model.network import PmfCNNConfig
+from model.network import PmfCNN, PmfCNNConfig
 from model.pmf_segmenter import PmfSegmenter
 from model.starter.measuring import scores_of, table_of
-from model.starter.recipe import Extent, make_starter
+from model.starter.recipe import Extent, favour_differentiated, make_starter
 from model.starter.settings import Stage
 from model.train import TrainingSettings
 
@@ -90,3 +91,17 @@ def test_a_starter_comes_with_its_card_its_held_out_lines_and_the_same_scores_as
     assert [stage["steps"] for stage in onwards["training"]["stages"]] == [2, 3]
     begun = f"begun with the layers of the model `{manifest.sha256[:12]}`"
     assert begun in (tmp_path / "onwards" / "card.md").read_text(encoding="utf-8")
+
+
+def test_odds_are_multiplied_in_what_votes_and_nowhere_else() -> None:
+    torch.manual_seed(0)
+    network = PmfCNN(SMALL).eval()
+    image = torch.randn(1, 1, 96, 96)
+    before = network(image)
+    favour_differentiated(network, 0.5, 3.0)
+    after = network(image)
+    for grid in SMALL.grids:
+        old, new = (one[grid].div(0.5).softmax(2) for one in (before, after))
+        ratio = (new[:, :, 2] / new[:, :, 1]) / (old[:, :, 2] / old[:, :, 1])
+        wanted = 3.0 if grid in SMALL.voting_grids else 1.0
+        torch.testing.assert_close(ratio, torch.full_like(ratio, wanted), rtol=1e-3, atol=1e-3)
