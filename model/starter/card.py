@@ -166,10 +166,13 @@ their labels are another network's and their pixel size is a guess
   cells.
 - The dark wall of a round well may be called cells: leave a strip of 100 um along it outside.
 - Very dense differentiated sheets and colonies out of focus are often taken for each other.
-- Dense middles of colonies may be called background at 10x, compact floating pieces with a bright
-  border undifferentiated, and differentiated sheets under a carpet of dead cells undifferentiated.
-- A day after a passage some single cells and small clumps are still missed, above all at 4x, and
-  some are called differentiated; a dish that is told as passaged is judged after two days only.
+- Compact floating pieces with a bright border may be called undifferentiated, and so may
+  differentiated sheets under a carpet of dead cells. In strong grain or below 0.7 um/px outlines
+  are lost.
+- Of regions that differentiate early, inside compact colonies, a part is missed.
+- A day after a passage thin single cells are missed, at 4x a third of what outlines hold, at 10x a
+  sixth, and some are called differentiated; a dish that is told as passaged is judged after two
+  days only.
 - Feeder cells were never learnt from and are called differentiated; see the setting `feeder_layer`.
 - Made for 0.6 to 4.6 um/px. With an unknown pixel size one is assumed, and the result says so.
 - Not a medical device.
