@@ -11,6 +11,7 @@ import pytest
 
 from monitor.config import Config
 from tests.monitor.commands.calls import DONE, call, spawn
+from tools.help.__main__ import with_all_pages
 from tools.help.external import take_out
 from tools.help.reference import (
     all_commands,
@@ -114,6 +115,17 @@ def test_documents_are_shown_cut_short() -> None:
     assert shortened({"a": [1, 2, 3], "b": "x" * 200, "c": [[1, 2, 3, 4]]}) == {
         "a": [1, 2, "…"], "b": "x" * 120 + "…", "c": [[1, 2, "…"]],
     }  # fmt: skip
+
+
+def test_a_page_that_no_list_names_is_in_one_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "how-to").mkdir()
+    for name in ("index", "alerts", "how-to/known", "how-to/new", "more"):
+        (tmp_path / f"{name}.md").write_text("# A page\n")
+    index = "# All\n\n```{toctree}\n\nalerts\nhow-to/known\n```\n"
+    found = with_all_pages(index, tmp_path)
+    assert found.startswith(index)
+    assert found[len(index) :].split()[-3:] == ["more", "how-to/new", "```"]
+    assert with_all_pages(found, tmp_path) == found
 
 
 def test_what_the_policy_would_stop_goes_into_files(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ the pages where `colonywatch serve` finds them, so that they are part of a wheel
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,21 @@ _ADDRESSES = {
 }
 
 
+def with_all_pages(index: str, source: Path) -> str:
+    """The index with a further list at its end, of pages that none of its lists names."""
+    named = set(re.findall(r"^([\w/-]+)$", index, re.MULTILINE)) | {"index"}
+    pages = sorted(source.glob("*.md")) + sorted((source / "how-to").glob("*.md"))
+    others = [
+        name
+        for name in (str(page.relative_to(source).with_suffix("")) for page in pages)
+        if name not in named
+    ]
+    if not others:
+        return index
+    lines = "\n".join(others)
+    return f"{index}\n```{{toctree}}\n:caption: More\n:hidden:\n\n{lines}\n```\n"
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         source, built = Path(scratch) / "docs", Path(scratch) / "html"
@@ -41,6 +57,8 @@ def main() -> int:
                 text = text.replace(there, here)
             page.write_text(text, encoding="utf-8")
         write_all(source / "reference")
+        index = source / "index.md"
+        index.write_text(with_all_pages(index.read_text(encoding="utf-8"), source), "utf-8")
         code = subprocess.run(
             [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-E",
              "-d", f"{scratch}/doctrees", str(source), str(built)],
