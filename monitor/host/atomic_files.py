@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 HIDDEN_SUFFIX = ".tmp"
+# Whatever the mask of the account says.
+MODE = 0o640
 _LONGEST = 40
 
 
@@ -46,9 +48,10 @@ def stage_whole(path: Path, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read; pickers and people read these.
+        # mkstemp makes files that only their owner may read; the picker reads these by the group
+        # of their folder, and nobody else does.
         with suppress(PermissionError):
-            Path(temporary).chmod(0o644)
+            Path(temporary).chmod(MODE)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -74,9 +77,8 @@ def hide_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # Pickers and people read these, whatever this account's mask says.
         with suppress(PermissionError):
-            path.chmod(0o644)
+            path.chmod(MODE)
     except BaseException:
         with suppress(OSError):
             path.unlink(missing_ok=True)

