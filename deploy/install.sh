@@ -43,6 +43,9 @@ misused() { printf 'error: %s\n\n' "$*" >&2; usage >&2; exit 2; }
 
 account=colonywatch
 daemon=colonywatch.service
+timer=colonywatch-backup.timer
+all_units=(colonywatch.service colonywatch-dashboard.service colonywatch-sila.service
+    colonywatch-failed@.service colonywatch-backup.service colonywatch-backup.timer)
 prefix=''
 root=''
 source_folder=''
@@ -464,8 +467,7 @@ CODE
     *) [[ -z $previous ]] || warn "the database is not SQLite: no copy was taken (use its own tool, such as pg_dump)" ;;
 esac
 
-for unit in colonywatch.service colonywatch-dashboard.service colonywatch-sila.service \
-    colonywatch-failed@.service; do
+for unit in "${all_units[@]}"; do
     sed "s#/opt/colonywatch#$prefix#g" -- "$checkout/deploy/$unit" >"$scratch/$unit"
     install -m 0644 -- "$scratch/$unit" "$units/$unit"
 done
@@ -522,6 +524,8 @@ ${copy:+  runuser -u $account -- cp $copy $database && rm -f $database-wal $data
 TEXT
             exit 1
         fi
+        systemctl enable --quiet --now "$timer" ||
+            warn "$timer does not start, so nobody makes backups: systemctl status $timer"
         for unit in ${stopped[@]+"${stopped[@]}"}; do
             [[ $unit == "$daemon" ]] || systemctl start "$unit"
         done

@@ -73,7 +73,8 @@ fi
 
 if [[ $staged == no ]]; then
     if [[ -d /run/systemd/system ]] && command -v systemctl >/dev/null; then
-        for unit in colonywatch-sila.service colonywatch-dashboard.service colonywatch.service; do
+        for unit in colonywatch-backup.timer colonywatch-backup.service colonywatch-sila.service \
+            colonywatch-dashboard.service colonywatch.service; do
             [[ -e $units/$unit ]] || continue
             say "stopping   $unit"
             systemctl disable --quiet --now "$unit" || fail "$unit does not stop; see journalctl -u $unit"
@@ -84,7 +85,7 @@ if [[ $staged == no ]]; then
 fi
 
 for unit in colonywatch.service colonywatch-dashboard.service colonywatch-sila.service \
-    colonywatch-failed@.service; do
+    colonywatch-failed@.service colonywatch-backup.service colonywatch-backup.timer; do
     rm -f -- "$units/$unit"
     if [[ -d $units/$unit.d ]]; then
         if [[ $purge == yes ]]; then

@@ -45,6 +45,8 @@ from monitor.errors import (
 )
 from monitor.host import systemd
 from monitor.host.clock import utc_now
+from monitor.host.memory import resident_bytes
+from monitor.host.stages import Stages
 from monitor.jobs.audit_heads import follow_trail
 from monitor.jobs.daily_digest import write_due_digest
 from monitor.jobs.deliver import deliver_due, release_cured
@@ -55,6 +57,7 @@ from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.picker_logs import PickLogFolder
 from monitor.jobs.plan_grounds import end_groundless
 from monitor.jobs.record_watch import RecordWatch, say_back, say_to_all
+from monitor.jobs.retention import thin_pictures
 from monitor.jobs.stray_plans import withdraw_strays
 from monitor.jobs.watch_silence import SilenceWatch
 from monitor.outlets.heartbeat import CheckIn
@@ -88,6 +91,8 @@ UPKEEP_S = 20.0
 VIGIL_S = 30.0
 RECORD_S = 5.0
 TRAIL_S = 3600.0
+# Old pictures go this often.
+RETENTION_S = 6 * 3600.0
 DIGEST_S = 20.0
 PICK_LOGS_S = 2.0
 # Sidecars that come after their pictures are looked for so often.
@@ -178,6 +183,9 @@ class Daemon:
         self._sources: list[_Source] = []
         self._silence_watch = SilenceWatch(config, store, clock=utc_now)
         self._record = RecordWatch(config, store, utc_now)
+        self._no_room = ""
+        self._stages = Stages()
+        self._worker_pid: Callable[[], int | None] = lambda: None
         self._was_gone_since = gone_since
         self._record_is_back = self._told_to_end = False
         self._late_sidecars = LateSidecars(config, store, clock=utc_now)
@@ -224,6 +232,7 @@ class Daemon:
                 log.warning("%s", change.text)
             end_groundless(self._store, self._config, utc_now(), of_gone_sources=True)
             worker.begin()
+            self._worker_pid = lambda: worker.pid
             self._begin_watching()
             # What lay there already is old enough to be taken in when the model is loaded.
             self._sort_notices()
@@ -348,6 +357,8 @@ class Daemon:
         every(RECORD_S, self._look_at_record)
         scheduler.add_job(self._guarded, args=[self._follow_trail])
         every(TRAIL_S, self._follow_trail)
+        every(RETENTION_S, self._thin_pictures)
+        scheduler.add_job(self._guarded, args=[self._thin_pictures])
         scheduler.add_job(self._guarded, args=[self._withdraw_strays])
         every(UPKEEP_S, self._withdraw_strays)
         if self._was_gone_since is not None:
@@ -415,7 +426,9 @@ class Daemon:
             self._outlet_settings = release_cured(
                 self._store, self._config, utc_now(), known=self._outlet_settings
             )
-            deliver_due(self._store, self._config, utc_now, stopping=self._next_message)
+            began = time.monotonic()
+            delivered = deliver_due(self._store, self._config, utc_now, stopping=self._next_message)
+            self._stages.add("deliver", time.monotonic() - began, delivered)
         finally:
             self._delivery_at = time.monotonic()
 
@@ -444,6 +457,9 @@ class Daemon:
         if given_back:
             log.warning("took over %d captures of a program that died", given_back)
 
+    def _thin_pictures(self) -> None:
+        thin_pictures(self._config, utc_now())
+
     def _watch_for_silence(self) -> None:
         self._silence_watch.look({one.config.name: one.watcher.present for one in self._sources})
 
@@ -467,6 +483,8 @@ class Daemon:
         """Of what no mail can tell. Empty where all is well."""
         if self._record.is_gone:
             return self._record.why
+        if self._no_room:
+            return self._no_room
         still_s = time.monotonic() - self._loop_at
         if still_s >= STUCK_S:
             return f"the daemon's main loop has not come round for {still_s:.0f} s"
@@ -506,7 +524,13 @@ class Daemon:
             "model": {"name": self._model.name, "sha256": self._model.sha256},
             "runner": self._model.runner,
             "in_work": len(self._in_work),
+            "stopped": self._no_room,
             "progress": self._progress,
+            "stages": self._stages.totals(),
+            "memory": {
+                "daemon": resident_bytes(),
+                "worker": None if (pid := self._worker_pid()) is None else resident_bytes(pid),
+            },
             "pick_logs_out_of_reach": self._pick_logs.out_of_reach,
             "sources": [
                 {
@@ -547,13 +571,7 @@ class Daemon:
                 self._wait_for_record()
                 continue
             try:
-                self._sort_notices()
-                self._take_in_settled(pipeline)
-                self._finish(pipeline)
-                self._start(pipeline)
-                self._forget(pipeline)
-                self._read_scans(pipeline)
-                self._end_stuck(worker)
+                self._go_round(pipeline, worker)
             except RecordGoneError as problem:
                 self._record.gone(problem)
                 continue
@@ -571,6 +589,23 @@ class Daemon:
         self._delivery_at = time.monotonic()  # nothing to deliver is no message that hangs
         self._wake.clear()
         self._stopping.wait(TICK_S)
+
+    def _go_round(self, pipeline: Pipeline, worker: SegmentationWorker) -> None:
+        """Each part of the loop once."""
+        self._sort_notices()
+        self._finish(pipeline)
+        self._end_stuck(worker)
+        has_room = pipeline.room.has_room()
+        self._no_room = pipeline.room.why
+        if not has_room:
+            # What is noticed stays where it is, in its folder and in our list.
+            self._wake.clear()
+            self._stopping.wait(TICK_S)
+            return
+        self._take_in_settled(pipeline)
+        self._start(pipeline)
+        self._forget(pipeline)
+        self._read_scans(pipeline)
 
     def _rest_s(self) -> float:
         longest_s = TICK_S if len(self._in_work) <= IN_WORK else GATHER_S
@@ -656,7 +691,8 @@ class Daemon:
         if not whole:
             return
         try:
-            taken = pipeline.take_in_all([(path, source.config.name) for path in whole])
+            with self._stages.timed("take in", len(whole)):
+                taken = pipeline.take_in_all([(path, source.config.name) for path in whole])
         except RecordError:
             for path in whole:
                 source.pending.noticed(path, time.monotonic())
@@ -703,12 +739,15 @@ class Daemon:
             # Removed first: should writing fail, the claims are given back and done again.
             for work in works:
                 del self._in_work[work.capture.id]
-            self._pace.answers(*_time_taken(works))
+            count, took_s = _time_taken(works)
+            self._pace.answers(count, took_s)
+            self._stages.add("measure", took_s, count)
             if any(_is_answer(work.future) for work in works):
                 self._silence_watch.worker_answered()
             for work in works:
                 self._note_arrival(work)
-            pipeline.finish_all(works)
+            with self._stages.timed("record", len(works)):
+                pipeline.finish_all(works)
             self._progress["captures"] += len(works)
             self._progress["last_capture_at"] = _iso(utc_now())
 
@@ -733,7 +772,9 @@ class Daemon:
         began = time.monotonic()
         scans = pipeline.complete_scans()
         for first in range(0, len(scans), TOGETHER):
-            outcomes = pipeline.read_scans(scans[first : first + TOGETHER])
+            portion = scans[first : first + TOGETHER]
+            with self._stages.timed("read scans", len(portion)):
+                outcomes = pipeline.read_scans(portion)
             self._progress["readings"] += len(outcomes)
             if self._is_long_since(began):
                 return

@@ -22,6 +22,7 @@ from pathlib import Path
 from monitor.config import Config
 from monitor.culture import Capture, ScanOutcome
 from monitor.host.clock import Clock, utc_now
+from monitor.jobs.free_space import RoomGuard
 from monitor.jobs.measure import InWork, Measuring, Worker
 from monitor.jobs.read_scans import ScanReader
 from monitor.jobs.take_in import Intake
@@ -58,6 +59,8 @@ class Pipeline:
             config, store, worker, self._intake, clock, owner=owner, roots=roots
         )
         self._reader = ScanReader(config, store, clock)
+        self.room = RoomGuard(config, store.database.file)
+        """Asked before captures are started: is there room for what is written of them?"""
 
     # --- capture -------------------------------------------------------------------------------
 

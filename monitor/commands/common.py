@@ -20,6 +20,7 @@ from rich.table import Table
 
 from model.runners.names import RUNNER_NAMES
 from monitor.errors import ConfigError, MonitorError, UsageError
+from monitor.host.json_log import JsonLines
 
 if TYPE_CHECKING:
     from monitor.config import Config
@@ -31,6 +32,7 @@ DONE, FAILED, MISUSED, BAD_CONFIG = 0, 1, 2, 78
 
 # A pipe or a file has no width: cut or folded lines would be lost on the program that reads them.
 NO_WIDTH = 10_000
+LOG_FORMAT = "COLONYWATCH_LOG"
 
 
 def _console() -> Console:
@@ -148,11 +150,16 @@ def configured(config: Config) -> list[ConfiguredSource]:
 
 
 def begin_logging(level: int = logging.INFO) -> None:
-    """Log to stderr; under systemd the journal adds the time itself."""
+    """Log to stderr; under systemd the journal adds the time itself. With COLONYWATCH_LOG=json each
+    line is a JSON object.
+    """
     clock = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(
         level=level, stream=sys.stderr, format=clock + "%(levelname)s %(name)s %(message)s"
     )
+    if os.environ.get(LOG_FORMAT, "").lower() == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that overlaps is no news
     for noisy in ("alembic", "tifffile", "matplotlib", "watchdog", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

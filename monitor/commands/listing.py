@@ -87,7 +87,12 @@ COMMANDS = (
         "The virtual incubator alone: captures as OME-TIFF, the exact truth beside them in "
         "OUT-truth.",
     ),
-    Entry("backup", "upkeep:backup", "Copy the database while the daemon runs."),
+    Entry("backup", "backup:backup", "Copy the record while the daemon runs."),
+    Entry(
+        "pictures",
+        "pictures:pictures",
+        "Overlays and label maps: how many there are, which are gone; make these again.",
+    ),
     Entry(
         "restore",
         "restore:restore",

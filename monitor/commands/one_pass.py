@@ -19,6 +19,7 @@ from monitor.culture.doubt_words import calibration_words, named_interval
 from monitor.errors import RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, release_cured
+from monitor.jobs.free_space import RoomGuard
 from monitor.jobs.measure import InWork
 from monitor.jobs.picker_folder import deliver_late
 from monitor.jobs.plan_grounds import end_groundless
@@ -31,6 +32,7 @@ IN_WORK = 2
 # Captures that are claimed at once.
 AHEAD = 32
 BEAT_EVERY_S = 10.0
+ROOM_LOOK_S = 5.0
 # Answers that come within that time are written together.
 GATHER_S = 0.5
 
@@ -74,6 +76,12 @@ def one_pass(
         beating.join()
         worker.stop(force=True)
         store.processes.end(owner)
+
+
+def wait_for_room(room: RoomGuard) -> None:
+    """Returns once there is room to measure; the log says why it waits."""
+    while not room.has_room():
+        time.sleep(ROOM_LOOK_S)
 
 
 def _beat(store: Store, owner: str, stopped: threading.Event) -> None:

@@ -31,7 +31,14 @@ from monitor.commands.common import (
     shown,
     with_runner,
 )
-from monitor.commands.one_pass import AHEAD, InHand, one_pass, read_scans_of, show_dishes
+from monitor.commands.one_pass import (
+    AHEAD,
+    InHand,
+    one_pass,
+    read_scans_of,
+    show_dishes,
+    wait_for_room,
+)
 from monitor.config import Config
 from monitor.culture import UNLISTED, Capture, CaptureState
 from monitor.culture.scales import OF_A_SCALE
@@ -257,6 +264,7 @@ def _measure(
     in_hand = InHand()
     idle_since = None
     while True:
+        wait_for_room(pipeline.room)
         in_hand.add(pipeline.start_due(in_hand.room, only=wanted, ahead=AHEAD))
         done = in_hand.next_done()
         if done:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import typer
 
 from monitor.commands.common import account, open_store, out, print_json, say, shown
-from monitor.commands.one_pass import AHEAD, InHand, one_pass, read_scans_of, show_dishes
+from monitor.commands.one_pass import (
+    AHEAD,
+    InHand,
+    one_pass,
+    read_scans_of,
+    show_dishes,
+    wait_for_room,
+)
 from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture
 from monitor.errors import MonitorError, UsageError
@@ -165,6 +172,7 @@ def _measure_again(
     pipeline.take_over(store.again.claim(ids, pipeline.owner))
     in_hand = InHand()
     while True:
+        wait_for_room(pipeline.room)
         in_hand.add(pipeline.start_due(in_hand.room, only=()))
         done = in_hand.next_done()
         if not done:

@@ -23,6 +23,8 @@ from monitor.config import Config
 from monitor.errors import MonitorError, OutletError, RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.audit_heads import keep_head
+from monitor.jobs.backups import backups_in, bring_back_pictures
+from monitor.jobs.picture_files import missing_pictures
 from monitor.jobs.stray_plans import plans_in, withdraw_strays
 from monitor.outlets.picking import CHECKSUMS
 from monitor.record.capture_states import AGAIN
@@ -32,7 +34,12 @@ from monitor.record.store import Store
 
 def restore(
     backup: Annotated[
-        Path, typer.Argument(metavar="FILE", readable=False, help="A copy made by `backup`.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            readable=False,
+            help="A copy made by `backup`, or a folder of them: its newest.",
+        ),
     ],
     only_look: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be lost.")
@@ -46,13 +53,14 @@ def restore(
     The backup is checked, what only the present record has is shown, and the present one
     is kept beside it. Plans in the picker's folder that the restored record does not know are
     withdrawn; the next scans make new plans. Captures that came after the backup are read again
-    when the daemon starts.
+    when the daemon starts. Overlays and label maps that are gone are taken from beside the backup.
 
     Example: colonywatch restore /backups/colonywatch-20261102.sqlite
     """
     begin_logging()
     settings = open_config(config, state)
     file = file_of(settings.record.database_url)
+    backup = _newest_in(backup)
     _refuse_company(settings, file)
     now = utc_now()
     out_now = _out_now(settings)
@@ -65,6 +73,7 @@ def restore(
         say("nothing was changed (--dry-run)")
     else:
         document["withdrawn_plans"] = _withdraw(settings)
+        document |= _pictures(backup, settings)
         if kept is not None:
             say(f"the previous record is kept as {kept}")
         say(
@@ -73,6 +82,35 @@ def restore(
         )
     if as_json:
         print_json(document)
+
+
+def _newest_in(backup: Path) -> Path:
+    """Of a folder the newest backup in it. Raises RecordError where there is none."""
+    if not backup.is_dir():
+        return backup
+    held = backups_in(backup)
+    if not held:
+        raise RecordError(
+            f"{shown(backup)}: there is no such file in this folder as `backup` makes "
+            "(colonywatch-TIME.sqlite); name the file itself"
+        )
+    return next(iter(held.values()))
+
+
+def _pictures(backup: Path, config: Config) -> dict[str, int]:
+    """Those that are gone come from beside the backup; the others are counted."""
+    brought = bring_back_pictures(backup, config.record.folder)
+    if brought:
+        say(f"{brought} overlays and label maps were brought back from beside the backup")
+    try:
+        with open_store(config) as store:
+            gone = sum(one.overlay + one.label_map for one in missing_pictures(store, config))
+    except MonitorError as problem:
+        say(str(problem))
+        return {"pictures_brought_back": brought}
+    if gone:
+        say(f"{gone} overlays and label maps are gone; make them: colonywatch pictures --make")
+    return {"pictures_brought_back": brought, "pictures_gone": gone}
 
 
 def _refuse_company(config: Config, file: Path) -> None:

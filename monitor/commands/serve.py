@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Annotated
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.commands.common import ConfigOption, StateOption, begin_logging, open_config, say
 from monitor.host.clock import utc_now
+from monitor.jobs.backups import backups_in
+from monitor.jobs.free_space import free_bytes
 from monitor.jobs.plan_views import picture_of
 from monitor.record.store import Store
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.outlets.dashboard.health import Health
+
+
+def _health(config: Config, store: Store) -> Health:
+    from monitor.outlets.dashboard.health import Health
+    from monitor.outlets.metrics import Metrics
+
+    metrics = Metrics(
+        store,
+        clock=utc_now,
+        free_bytes=lambda: free_bytes(config.record.folder),
+        newest_backup=lambda: next(iter(backups_in(config.record.backup_folder)), None),
+        version=version("colonywatch"),
+    )
+    return Health(store, metrics, clock=utc_now, token_file=config.outlets.metrics.token_file)
 
 
 def serve(
@@ -50,6 +71,7 @@ def serve(
             links,
             clock=utc_now,
             draw_plan=lambda plan: picture_of(plan, store, settings),
+            health=_health(settings, store),
         )
         shown_host = f"[{dashboard.host}]" if ":" in dashboard.host else dashboard.host
         say(f"the dashboard is at {dashboard.url or f'http://{shown_host}:{dashboard.port}'}")

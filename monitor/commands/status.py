@@ -151,6 +151,7 @@ def _daemon(life: ProcessLife | None) -> dict[str, Any]:
         "runner": life.detail.get("runner"),
         "in_work": life.detail.get("in_work", 0),
         "progress": life.detail.get("progress"),
+        "stopped": life.detail.get("stopped") or None,
     }
 
 
@@ -188,6 +189,8 @@ def _show_status(document: dict[str, Any]) -> None:
     daemon = document["daemon"]
     if daemon["alive"]:
         out.print(f"[green]●[/] daemon alive, pid {daemon['pid']}, since {daemon['started_at']}")
+        if daemon["stopped"]:
+            say(f"nothing is measured: {shown(daemon['stopped'])}")
     elif "pid" in daemon:
         out.print(f"[red]●[/] daemon not running, last sign of life {daemon['last_sign_of_life']}")
     else:

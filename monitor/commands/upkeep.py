@@ -1,4 +1,4 @@
-"""`run`, `backup`, `retry`, `reprocess`, `simulate`."""
+"""`run`, `retry`, `reprocess`, `simulate`."""
 
 from __future__ import annotations
 
@@ -59,23 +59,6 @@ def run(
                 raise ConfigError(f"segmentation.model: {problem}") from problem
         if gone_since is None:
             return
-
-
-def backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="The copy to write.")],
-    config: ConfigOption = None,
-    state: StateOption = None,
-) -> None:
-    """Copy the database while the daemon runs.
-
-    Example: colonywatch backup /backups/colonywatch-20261102.sqlite
-    """
-    begin_logging()
-    if target.is_dir():
-        target = target / f"colonywatch-{utc_now():%Y%m%dT%H%M%SZ}.sqlite"
-    with open_store(open_config(config, state)) as store:
-        store.database.back_up(target)
-    say(f"written to {target}")
 
 
 def retry(

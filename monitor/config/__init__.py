@@ -16,8 +16,9 @@ from monitor.config.picking import (
     PickValue,
     RemovalOutletConfig,
 )
+from monitor.config.record import BackupsConfig, KeepConfig, RecordConfig
 from monitor.config.removal import PinConfig, RemovalConfig
-from monitor.config.schema import Config, OutletsConfig, RecordConfig, settings_sha256
+from monitor.config.schema import Config, OutletsConfig, settings_sha256
 from monitor.config.sources import (
     CalibrationConfig,
     SourceConfig,
@@ -30,6 +31,7 @@ from monitor.config.sources import (
 __all__ = [
     "EXPORT_FORMATS",
     "NAME_PRESETS",
+    "BackupsConfig",
     "CalibrationConfig",
     "ColumnConfig",
     "Config",
@@ -37,6 +39,7 @@ __all__ = [
     "DifferentiationConfig",
     "EmailConfig",
     "ExportFormat",
+    "KeepConfig",
     "NamePreset",
     "OutletsConfig",
     "OverrideConfig",

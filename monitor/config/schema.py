@@ -18,13 +18,14 @@ from pydantic import Field, field_validator, model_validator
 
 from monitor.config.decisions import DecisionsConfig
 from monitor.config.mail import EmailConfig
+from monitor.config.metrics import MetricsConfig
 from monitor.config.outlets import Addressed, ChannelConfig, CheckInConfig, DashboardConfig
 from monitor.config.picking import PickLogsConfig, RemovalOutletConfig
 from monitor.config.problems import STAND_IN, all_of
+from monitor.config.record import RecordConfig
 from monitor.config.sila import SilaConfig
 from monitor.config.sources import SourceConfig, SourceSettings, UnlistedSettings
-from monitor.config.values import STARTER, DatabaseField, ModelField, named_zone
-from monitor.config.values import PathField as _PathField
+from monitor.config.values import STARTER, ModelField, named_zone
 from monitor.config.values import Section as _Section
 from monitor.culture import UNLISTED
 
@@ -33,25 +34,6 @@ class SegmentationConfig(_Section):
     """model : "starter", or a folder that holds a model's weights, manifest and card."""
 
     model: ModelField = STARTER
-
-
-class RecordConfig(_Section):
-    """folder : overlays, label maps, exports and, unless told otherwise, the database.
-
-    database : SQLAlchemy URL; None = ``colonywatch.sqlite`` in `folder`
-    """
-
-    folder: _PathField = Path("state")
-    database: DatabaseField | None = None
-
-    @property
-    def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.database_file}"
-
-    @property
-    def database_file(self) -> Path:
-        """Where it lies unless `database` says otherwise."""
-        return self.folder / "colonywatch.sqlite"
 
 
 class OutletsConfig(_Section):
@@ -66,6 +48,7 @@ class OutletsConfig(_Section):
     dashboard: DashboardConfig = DashboardConfig()
     check_in: CheckInConfig = CheckInConfig()
     sila: SilaConfig = SilaConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @field_validator("timezone")
     @classmethod
@@ -253,7 +236,13 @@ class Config(_Section):
         folder = folder.absolute()
         return self.model_copy(
             update={
-                "record": RecordConfig(folder=folder),
+                "record": self.record.model_copy(
+                    update={
+                        "folder": folder,
+                        "database": None,
+                        "backups": self.record.backups.model_copy(update={"folder": None}),
+                    }
+                ),
                 "outlets": self.outlets.model_copy(
                     update={
                         "email": self.outlets.email.model_copy(

@@ -73,6 +73,7 @@ class MachineLife:
     clock_jumped_at, clock_jump_s : the last jump of the wall clock against a steady one
     stuck : how the segmentation process was found stuck, and not told of yet or not answered since
     answered : it has measured a capture since then, or since anybody looks
+    stops_below_gib : with less room no capture is measured; None = whatever is left
     """
 
     free_bytes: int | None = None
@@ -81,6 +82,7 @@ class MachineLife:
     clock_jump_s: float = 0.0
     stuck: str | None = None
     answered: bool = False
+    stops_below_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -311,16 +313,7 @@ def _machine_alerts(
     open_now: Collection[AlertKey],
 ) -> list[SilenceAlert]:
     found = []
-    if limits.disk_free_gib is not None and machine.free_bytes is not None:
-        alert = SilenceAlert(
-            AlertTopic.DISK_FULL,
-            f"{machine.free_bytes / GIB:.1f} GiB are left for the record. When nothing is left, "
-            "captures wait and nothing is judged.",
-            severity=Severity.CRITICAL,
-        )
-        needed = limits.disk_free_gib * (_FREED if alert.key in open_now else 1.0)
-        if machine.free_bytes < needed * GIB:
-            found.append(alert)
+    found += _room_alerts(machine, limits, open_now)
     if machine.refusal is not None:
         found.append(
             SilenceAlert(
@@ -340,6 +333,28 @@ def _machine_alerts(
             )
         )
     return found
+
+
+def _room_alerts(
+    machine: MachineLife, limits: SilenceConfig, open_now: Collection[AlertKey]
+) -> list[SilenceAlert]:
+    told_below = [one for one in (limits.disk_free_gib, machine.stops_below_gib) if one is not None]
+    if machine.free_bytes is None or not told_below:
+        return []
+    stop = machine.stops_below_gib
+    alert = SilenceAlert(
+        AlertTopic.DISK_FULL,
+        f"{machine.free_bytes / GIB:.1f} GiB are left for the record. "
+        + (
+            "When nothing is left, captures wait and nothing is judged."
+            if stop is None
+            else f"With less than {stop:g} GiB captures wait and nothing is judged; once there is "
+            "room again, work goes on by itself."
+        ),
+        severity=Severity.CRITICAL,
+    )
+    needed = max(told_below) * (_FREED if alert.key in open_now else 1.0)
+    return [alert] if machine.free_bytes < needed * GIB else []
 
 
 def _stuck_alerts(machine: MachineLife, open_now: Collection[AlertKey]) -> list[SilenceAlert]:

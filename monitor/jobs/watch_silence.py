@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,6 +34,7 @@ from monitor.decisions.silence import (
     key_of,
     what_is_wrong,
 )
+from monitor.jobs.free_space import free_bytes
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,6 @@ def steady_now() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
-
-
-def free_bytes(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -206,6 +199,7 @@ class SilenceWatch:
         jumped_at, jump_s = self._jump or (None, 0.0)
         return MachineLife(
             free_bytes=self._room(self._config.record.folder),
+            stops_below_gib=self._config.record.stop_below_gib,
             refusal=None if waiting is None else waiting.message or "see the log",
             clock_jumped_at=jumped_at,
             clock_jump_s=jump_s,

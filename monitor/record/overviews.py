@@ -63,6 +63,7 @@ class FieldImage:
     number : its place among the fields of its reading, the most differentiated first, from 0
     shape : (rows, columns) of the capture
     doubt : how far the network's reading of it may be trusted
+    capture_id : of the capture on record; None = not known
     """
 
     number: int
@@ -71,6 +72,7 @@ class FieldImage:
     shape: tuple[int, int]
     differentiated_fraction: float | None
     doubt: Doubt = NOTHING_SAID
+    capture_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ class Overviews:
                     MeasurementRow.differentiated_px,
                     CaptureRow.field,
                     CaptureRow.name,
+                    CaptureRow.id,
                 )
                 .join(
                     ReadingMeasurementRow,
@@ -203,8 +206,9 @@ class Overviews:
                     if (cells := undifferentiated + differentiated)
                     else None,
                     doubt=doubt_of(detail.get("doubt")),
+                    capture_id=capture_id,
                 )
-                for number, (detail, undifferentiated, differentiated, field, name)
+                for number, (detail, undifferentiated, differentiated, field, name, capture_id)
                 in enumerate(rows)
             ]  # fmt: skip
 

@@ -172,6 +172,14 @@ def _remove(file: Path) -> None:
             file.with_name(file.name + name).unlink(missing_ok=True)
 
 
+def check_backup(file: Path) -> None:
+    """Raises RecordError where a file is not a sound record."""
+    _refuse_unsound(file, file)
+    for name in _BESIDE[1:]:
+        with suppress(OSError):
+            file.with_name(file.name + name).unlink(missing_ok=True)
+
+
 def _refuse_unsound(copy: Path, backup: Path) -> None:
     try:
         with closing(_open(copy)) as connection:

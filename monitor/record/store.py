@@ -23,6 +23,7 @@ from monitor.record.listings import Listings
 from monitor.record.outbox import Outbox
 from monitor.record.overviews import Overviews
 from monitor.record.pick_logs import PickLogRecord
+from monitor.record.picture_files import PictureFileRecord
 from monitor.record.plan_moves import TakeBack
 from monitor.record.plans import PlanRecord
 from monitor.record.processes import Processes
@@ -70,6 +71,7 @@ class Store:
         self.timelines = TimelineRecord(self.database)
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)
+        self.picture_files = PictureFileRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alerts = AlertRecord(self.database)
         self.overviews = Overviews(self.database)

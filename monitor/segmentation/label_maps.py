@@ -45,8 +45,8 @@ def encode_label_map(labels: NDArray[np.uint8]) -> bytes:
     return content.getvalue()
 
 
-def _decoded(path: Path) -> NDArray[np.uint8] | None:
-    """None where it is no picture. Raises OSError."""
+def decoded_label_map(path: Path) -> NDArray[np.uint8] | None:
+    """As it lies there; None where it is no picture. Raises OSError."""
     content = path.read_bytes()
     if path.suffix == ".tif":
         try:
@@ -68,7 +68,7 @@ def read_label_map(state_folder: Path, measurement: FieldMeasurement) -> NDArray
         return None
     path = state_folder / measurement.label_map
     try:
-        labels = _decoded(path)
+        labels = decoded_label_map(path)
     except OSError as problem:
         log.warning("%s: cannot be read (%s); the scan is not compared", path, problem.strerror)
         return None

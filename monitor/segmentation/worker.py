@@ -89,6 +89,12 @@ class SegmentationWorker:
         in_hand = self._given.get(future)
         return in_hand is not None and in_hand.value == request_sha256.encode()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, once it runs."""
+        processes = getattr(self._pool, "_processes", None) or {}
+        return next(iter(dict(processes)), None)
+
     def restart(self) -> None:
         """Drop the process, dead or stuck; the next capture gets a fresh one."""
         self.stop(force=True)

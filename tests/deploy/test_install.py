@@ -21,6 +21,8 @@ UNITS = (
     "colonywatch-dashboard.service",
     "colonywatch-sila.service",
     "colonywatch-failed@.service",
+    "colonywatch-backup.service",
+    "colonywatch-backup.timer",
 )
 
 pytestmark = pytest.mark.skipif(
@@ -94,7 +96,7 @@ def test_the_units_call_what_was_installed(tmp_path: Path) -> None:
     for unit in UNITS:
         text = (tmp_path / "etc/systemd/system" / unit).read_text(encoding="utf-8")
         assert "/opt/colonywatch" not in text
-        assert "ExecStart=/srv/watch/" in text
+        assert unit.endswith(".timer") or "ExecStart=/srv/watch/" in text
     assert (tmp_path / "srv/watch/notify-failed.sh").exists()
     command = (tmp_path / "usr/local/bin/colonywatch").read_text(encoding="utf-8")
     assert "program=/srv/watch/venv/bin/colonywatch\n" in command

@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
+
+from tests.monitor.outlets.dashboard.test_dashboard import free_port
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "notify-failed.sh"
 
@@ -31,7 +34,12 @@ def programs(tmp_path: Path) -> Path:
 def tell(programs: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(SCRIPT), *arguments],
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", **environment},
+        env={
+            **os.environ,
+            "COLONYWATCH_SMTP_PORT": "1",
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=30,
@@ -87,6 +95,34 @@ def test_the_system_log_and_the_administrator_hear_of_it(tmp_path: Path, program
     assert "Subject: [colonywatch] colonywatch.service is DOWN on " in head
     assert "systemctl reset-failed colonywatch.service" in body
     assert "the last line of --no-pager" in body
+
+
+def test_the_mail_server_of_this_machine_comes_before_a_sendmail(
+    tmp_path: Path, programs: Path
+) -> None:
+    """The unit takes from programs the rights that a sendmail needs."""
+    received = []
+
+    class Receiver:
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802
+            received.append((envelope.rcpt_tos, envelope.content.decode()))
+            return "250 OK"
+
+    server = Controller(Receiver(), hostname="localhost", port=free_port())
+    server.start()
+    try:
+        done = tell(
+            programs,
+            "colonywatch.service",
+            COLONYWATCH_SMTP_PORT=str(server.port),
+            COLONYWATCH_ADMIN="lab@example.org",
+        )
+    finally:
+        server.stop()
+    assert done.returncode == 0 and "mail server of this machine" in done.stdout, done.stderr
+    ((to, mail),) = received
+    assert to == ["lab@example.org"] and "is DOWN" in mail
+    assert not (tmp_path / "mail").exists()
 
 
 def test_a_bad_configuration_is_called_by_its_name(tmp_path: Path, programs: Path) -> None:

@@ -15,8 +15,12 @@ UNITS = (
     "colonywatch-dashboard.service",
     "colonywatch-sila.service",
     "colonywatch-failed@.service",
+    "colonywatch-backup.service",
+    "colonywatch-backup.timer",
 )
 LASTING = UNITS[:3]
+FAILED, BACKUP = UNITS[3:5]
+SERVICES = UNITS[:5]
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -47,7 +51,12 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
     instance = tmp_path / "colonywatch-failed@colonywatch.service.service"
     shutil.copy(tmp_path / UNITS[3], instance)
     done = subprocess.run(
-        ["systemd-analyze", "verify", *(f"./{unit}" for unit in LASTING), f"./{instance.name}"],
+        [
+            "systemd-analyze",
+            "verify",
+            *(f"./{unit}" for unit in (*LASTING, *UNITS[4:])),
+            f"./{instance.name}",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -63,10 +72,10 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("unit", LASTING)
+@pytest.mark.parametrize("unit", SERVICES)
 def test_little_is_exposed(unit: str) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25", unit],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit],
         cwd=DEPLOY,
         capture_output=True,
         text=True,
@@ -117,25 +126,17 @@ def test_torch_may_write_machine_code_and_the_dashboard_may_not() -> None:
     assert settings_of("colonywatch-dashboard.service")["MemoryDenyWriteExecute"] == ["yes"]
 
 
-def test_a_mail_program_with_set_group_id_works_in_the_unit_that_tells() -> None:
-    """Each of these implies NoNewPrivileges= for a unit with User=, and no mail would leave."""
-    implying = {
-        "SystemCallFilter",
-        "SystemCallArchitectures",
-        "RestrictAddressFamilies",
-        "RestrictNamespaces",
-        "RestrictRealtime",
-        "RestrictSUIDSGID",
-        "PrivateDevices",
-        "ProtectKernelTunables",
-        "ProtectKernelModules",
-        "ProtectKernelLogs",
-        "ProtectClock",
-        "ProtectHostname",
-        "MemoryDenyWriteExecute",
-        "LockPersonality",
-        "DynamicUser",
-    }
-    settings = settings_of("colonywatch-failed@.service")
-    assert implying & settings.keys() == set()
-    assert settings["NoNewPrivileges"] == ["no"]
+@pytest.mark.parametrize("unit", SERVICES)
+def test_nobody_else_reads_what_a_unit_writes(unit: str) -> None:
+    """Others read the plans by the group of their folder, and nothing else."""
+    settings = settings_of(unit)
+    assert settings["UMask"] == ["0077"]
+    assert settings["StateDirectoryMode"] == ["0750"]
+
+
+def test_backups_are_made_every_night_and_a_failure_is_told() -> None:
+    timer, backup = settings_of("colonywatch-backup.timer"), settings_of(BACKUP)
+    assert timer["Persistent"] == ["yes"] and timer["WantedBy"] == ["timers.target"]
+    assert " backup --rotate " in backup["ExecStart"][0]
+    assert backup["OnFailure"] == ["colonywatch-failed@%n.service"]
+    assert int(backup["Nice"][0]) > int(settings_of("colonywatch.service")["Nice"][0])

@@ -28,7 +28,9 @@ from monitor.daemon import (
     run_jobs_now,
 )
 from monitor.errors import CaptureError, ModelRefusedError
+from monitor.jobs.free_space import RoomGuard
 from monitor.jobs.measure import InWork
+from monitor.pipeline import Pipeline
 from monitor.segmentation.worker import SegmentationWorker
 from tests.monitor.facts import named, take
 
@@ -225,3 +227,35 @@ def test_thousands_of_unread_scans_do_not_keep_the_loop_from_its_other_work(
         daemon._read_scans(scans)
         assert scans.read == list(range(turn * TOGETHER))
         assert daemon._wake.is_set()  # it goes on at once
+
+
+def test_a_full_disk_stops_the_loop_before_anything_is_taken_in_and_it_goes_on_by_itself(
+    store, tmp_path
+):
+    """Nothing is lost: what was noticed meanwhile is taken in then."""
+    path = tmp_path / "in" / "dish-1_20261103T030000Z.png"
+    path.parent.mkdir()
+    path.write_bytes(b"no picture, but a file")
+    os.utime(path, (1e9, 1e9))
+    source = SourceConfig(name="incubator", path=path.parent, names="dish-time", settle_s=0)
+    config = Config(sources=(source,), record=RecordConfig(folder=tmp_path / "state"))
+    daemon = Daemon(config, store)
+    worker = SegmentationWorker("starter", threads=1)
+    pipeline = Pipeline(config, store, worker, owner="me")
+    free = {"bytes": 0}
+    pipeline.room = RoomGuard(config, None, room=lambda folder: free["bytes"])
+    daemon._start = lambda pipeline: None  # no model is needed to see what is taken in
+    daemon._stopping.set()  # so that no round waits
+    daemon._begin_watching()
+    try:
+        (watched,) = daemon._sources
+        daemon._sort_notices()
+        daemon._go_round(pipeline, worker)
+        assert "GiB free" in daemon._describe()["stopped"]
+        assert path in watched.pending and store.captures.counts()["waiting"] == 0
+        free["bytes"] = 2**40
+        daemon._go_round(pipeline, worker)
+        assert daemon._describe()["stopped"] == ""
+        assert store.captures.counts()["waiting"] == 1
+    finally:
+        watched.watcher.stop()

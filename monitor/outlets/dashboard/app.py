@@ -30,10 +30,13 @@ from monitor.outlets.dashboard.asking import whole
 from monitor.outlets.dashboard.boards import Boards
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
 from monitor.outlets.dashboard.help_pages import HelpPages
+from monitor.outlets.dashboard.health import Health
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
+from monitor.outlets.overlays_again import bring_back
 from monitor.outlets.wording import clean
 from monitor.record.alerts import standing
+from monitor.record.overviews import FieldImage
 from monitor.record.store import Store
 
 log = logging.getLogger(__name__)
@@ -66,8 +69,12 @@ def build_app(
     *,
     clock: Callable[[], datetime],
     draw_plan: Callable[[RemovalPlan], bytes],
+    health: Health | None = None,
 ) -> ASGIApp:
-    """draw_plan : the plan drawn on its pictures, as PNG"""
+    """draw_plan : the plan drawn on its pictures, as PNG
+
+    health : for programs that watch this one
+    """
     pages = _Pages(config, store, links, clock, draw_plan)
     boards = Boards(config, store, pages.facts, clock, pages)
     app = Starlette(
@@ -89,6 +96,7 @@ def build_app(
             Route("/theme", choose_theme, methods=["POST"]),
             *[Route(f"/{name}", pages.files.give) for name in [*pages.files.names, "favicon.ico"]],
             Route("/alive", pages.alive),
+            *(health.routes() if health is not None else ()),
         ],
         middleware=[
             Middleware(
@@ -183,6 +191,7 @@ class _Pages:
             fields = self._store.overviews.pictures(reading, limit=number + 1)
             if len(fields) <= number:
                 return None
+            self._bring_back(fields[number])
             if size not in _WIDTHS:
                 return overlay_file(folder, fields[number])
             return small_picture(folder, fields[number], _WIDTHS[size])
@@ -191,6 +200,13 @@ class _Pages:
         # Whole overlays are large, and seldom asked for twice.
         content = draw() if key[2] == "full" else self._small.picture(key, draw)
         return _image(content, "image/jpeg")
+
+    def _bring_back(self, field: FieldImage) -> None:
+        """Its overlay, where that was removed since: drawn again, and kept."""
+        if field.overlay is None or field.capture_id is None:
+            return
+        if not (self._config.record.folder / field.overlay).exists():
+            bring_back(self._config, self._store.picture_files.of(field.capture_id))
 
     def series(self, request: Request) -> Response:
         # With it comes matplotlib, which takes a second to load: not before the first plot.

@@ -123,6 +123,9 @@ CASES = {
     ),
     "the same little room, never alerted": ([], source(None), MachineLife(int(2.1 * GIB)), [], []),
     "room again": ([], source(None), MachineLife(int(2.6 * GIB)), [(DISK_FULL, "", "")], []),
+    "so little that work has stopped, where it is not watched otherwise": (
+        [], source(None), MachineLife(5 * GIB, stops_below_gib=6), [], [(DISK_FULL, "", "")],
+    ),
     "room that cannot be told": ([], source(None), MachineLife(None), [], []),
     "the model is refused": (
         [], source(None), MachineLife(50 * GIB, "wrong hash"), [], [(MODEL_REFUSED, "", "")],
