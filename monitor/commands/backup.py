@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from monitor.commands.common import (
     say,
     shown,
 )
+from monitor.config import Config
 from monitor.errors import RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.backups import add_pictures, back_up, backup_name, rotate
@@ -58,15 +60,8 @@ def backup(
     begin_logging()
     settings = open_config(config, state)
     now = utc_now()
-    folder = settings.record.backup_folder if target is None else target
-    if target is None or target.is_dir() or str(target).endswith("/"):
-        file = folder / backup_name(now)
-    else:
-        file, folder = target, target.parent
-        if rotates:
-            raise RecordError(f"{target}: is a file; --rotate needs a folder of backups")
-    if file == settings.record.database_file:
-        raise RecordError(f"{file}: is the record itself; name another file")
+    file = _file_for(target, settings, now, rotates=rotates)
+    folder = file.parent
     wanted = settings.record.backups
     with open_store(settings) as store:
         back_up(store, file)
@@ -86,3 +81,17 @@ def backup(
                 "removed": [shown(path) for path in gone],
             }
         )
+
+
+def _file_for(target: Path | None, config: Config, now: datetime, *, rotates: bool) -> Path:
+    """Where the backup is written. Raises RecordError where that is no good place."""
+    folder = config.record.backup_folder if target is None else target
+    if target is None or target.is_dir() or str(target).endswith("/"):
+        file = folder / backup_name(now)
+    elif rotates:
+        raise RecordError(f"{target}: is a file; --rotate needs a folder of backups")
+    else:
+        file = target
+    if file == config.record.database_file:
+        raise RecordError(f"{file}: is the record itself; name another file")
+    return file

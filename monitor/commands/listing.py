@@ -57,6 +57,11 @@ COMMANDS = (
         "Check this machine for what would keep the daemon from working.",
     ),
     Entry(
+        "support",
+        "support:support",
+        "Write what helps to find a fault into one file, without secrets or pictures.",
+    ),
+    Entry(
         "train",
         "training:train",
         "Fine-tune the model on labelled fields of your own (3 to 10 are enough to begin).",

@@ -74,7 +74,7 @@ def _made(missing: list[Missing], store: Store, config: Config, *, quiet: bool) 
         if any(one.label_map for one in missing):
             worker = SegmentationWorker(config.segmentation.model, config.compute.threads)
             stack.callback(worker.stop, force=True)
-            _, sha256 = worker.start()
+            sha256 = worker.start()[1]
         maker = MakeAgain(config, store, utc_now, worker=worker, model_sha256=sha256)
         rate = stack.enter_context(show_rate(err, quiet=quiet))
         counted = rate.count(len(missing), "drawing")

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Collection
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 from itertools import islice
@@ -33,8 +32,11 @@ from monitor.commands.common import (
     out,
     print_json,
     say,
+    show_table,
     shown,
 )
+from monitor.commands.doctor_checks import CHECKS
+from monitor.commands.findings import Finding
 from monitor.config import Config, SourceConfig, find_config
 from monitor.config.on_this_machine import missing_here
 from monitor.config.problems import STAND_IN
@@ -116,24 +118,27 @@ def example_config() -> str:
     return (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. ok: True, False, or None for a warning."""
-
-    what: str
-    ok: bool | None
-    text: str
-
-
 def doctor(
     as_json: JsonOption = False, config: ConfigOption = None, state: StateOption = None
 ) -> None:
     """Check this machine for what would keep the daemon from working.
 
+    It also says how to mend each thing. Exits 1 where something fails; notes are no failures.
+
     Example: colonywatch doctor --config /etc/colonywatch/config.yaml
     """
     begin_logging()
-    settings = open_config(config, state)
+    findings = look_over(open_config(config, state))
+    if as_json:
+        print_json(as_documents(findings))
+    else:
+        _show_findings(findings)
+    if any(one.ok is False for one in findings):
+        raise typer.Exit(1)
+
+
+def look_over(settings: Config) -> list[Finding]:
+    """All that `doctor` looks at. What cannot be looked at is said, too."""
     findings: list[Finding] = []
     checks = (
         _missing,
@@ -150,6 +155,7 @@ def doctor(
         _dashboard,
         _check_in,
         _picker,
+        *CHECKS,
     )
     for look in checks:
         try:
@@ -158,16 +164,23 @@ def doctor(
             findings.append(Finding(look.__name__.strip("_"), False, str(problem)))
     if not any(one.what == "configuration" for one in findings):
         findings.insert(0, Finding("configuration", True, "no problem found"))
-    if as_json:
-        print_json([{"what": one.what, "ok": one.ok, "text": shown(one.text)} for one in findings])
-    else:
-        signs = {True: "[green]ok[/]", False: "[red]fails[/]", None: "[yellow]note[/]"}
-        table = Table("", "what", "found", show_lines=False)
-        for one in findings:
-            table.add_row(signs[one.ok], one.what, cell(one.text))
-        out.print(table)
-    if any(one.ok is False for one in findings):
-        raise typer.Exit(1)
+    return findings
+
+
+def as_documents(findings: list[Finding]) -> list[dict[str, object]]:
+    """The JSON form of `doctor`."""
+    return [
+        {"what": one.what, "ok": one.ok, "text": shown(one.text), "mend": one.cure or None}
+        for one in findings
+    ]
+
+
+def _show_findings(findings: list[Finding]) -> None:
+    signs = {True: "[green]ok[/]", False: "[red]fails[/]", None: "[yellow]note[/]"}
+    table = Table("", "what", "found", "how to mend it", show_lines=False)
+    for one in findings:
+        table.add_row(signs[one.ok], one.what, cell(one.text), cell(one.cure))
+    show_table(table)
 
 
 def _state_folder(config: Config) -> list[Finding]:

@@ -33,6 +33,7 @@ from monitor.record.scans import ScanRecord
 from monitor.record.sources import SourceRecord
 from monitor.record.timelines import TimelineRecord
 from monitor.record.unfinished import UnfinishedRecord
+from monitor.record.workload import WorkloadRecord
 from monitor.record.zones import ZoneRecord
 
 
@@ -72,6 +73,7 @@ class Store:
         self.plans = PlanRecord(self.database, take_back=take_back)
         self.pick_logs = PickLogRecord(self.database)
         self.picture_files = PictureFileRecord(self.database)
+        self.workload = WorkloadRecord(self.database)
         self.calibrations = CalibrationRecord(self.database, take_back=take_back)
         self.alerts = AlertRecord(self.database)
         self.overviews = Overviews(self.database)

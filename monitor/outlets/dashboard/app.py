@@ -29,8 +29,8 @@ from monitor.outlets.dashboard.api.endpoints import Sources
 from monitor.outlets.dashboard.asking import whole
 from monitor.outlets.dashboard.boards import Boards
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
-from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.health import Health
+from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
 from monitor.outlets.overlays_again import bring_back
