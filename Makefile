@@ -8,6 +8,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 # TEST_JOBS     tests that run at a time; auto: one for each core
 TEST_JOBS ?= auto
 BIN := .venv/bin
+# Tests that are run on PostgreSQL, too.
+ON_POSTGRES := tests/monitor/record tests/monitor/test_pipeline.py tests/monitor/commands/test_on_postgres.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # The program with what it needs to run, and that with what tests and lint need.
 BASE := .venv/.base
@@ -44,8 +46,9 @@ $(SIMULATORS): tests/opentrons.txt
 	    && .venv-opentrons/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/opentrons.txt \
 	    && touch $@
 
-test: $(STAMP) $(SIMULATORS)  ## run the tests, as many at a time as there are cores
+test: $(STAMP) $(SIMULATORS)  ## run the tests, as many at a time as there are cores; what keeps the record once more on PostgreSQL
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.postgres --if-there $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(ON_POSTGRES)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, declared and pinned dependencies, bandit
 	$(BIN)/ruff check monitor model tests tools

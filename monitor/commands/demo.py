@@ -28,6 +28,8 @@ from monitor.culture import AlertKind, AlertTopic
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
+from monitor.record.database import Database
+from monitor.record.server_look import look_at_server
 from monitor.record.store import Store
 
 MARK = ".colonywatch-demo"
@@ -54,6 +56,14 @@ def demo(
     hours: Annotated[
         float, typer.Option("--hours", min=72, max=240, help="Simulated time.")
     ] = 96.0,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            help="Keep the record in this empty PostgreSQL database, not in a file of DIR.",
+        ),
+    ] = None,
     config_given: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
@@ -66,6 +76,8 @@ def demo(
     Example: colonywatch demo --dir demo
     """
     base = load_config(config_given)
+    if database is not None:
+        _refuse_used(database)
     _clear(folder)
     if state is not None:
         _clear(state)
@@ -73,7 +85,7 @@ def demo(
     start = (utc_now() - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
     mailbox = (state or folder) / "mailbox"
     with _mail_server(mailbox) as port:
-        config_file = _write_config(folder, port, hours, base, state)
+        config_file = _write_config(folder, port, hours, base, state, database)
         config = load_config(config_file)
         with (
             _daemon(config_file, folder / "daemon.log") as process,
@@ -106,7 +118,22 @@ def _clear(folder: Path) -> None:
         raise MonitorError(f"{folder}: cannot be created ({problem.strerror})") from problem
 
 
-def _write_config(folder: Path, port: int, hours: float, base: Config, state: Path | None) -> Path:
+def _refuse_used(database: str) -> None:
+    """The demo empties folders that it made, but no database."""
+    look = look_at_server(database)
+    if look is None:
+        raise UsageError(
+            "--database: takes the URL of a PostgreSQL database; for SQLite leave it out"
+        )
+    if look.has_record:
+        raise UsageError(
+            f"{look.shown_url}: holds a record already; give an empty database with --database"
+        )
+
+
+def _write_config(
+    folder: Path, port: int, hours: float, base: Config, state: Path | None, database: str | None
+) -> Path:
     (folder / "captures").mkdir()
     decisions = base.decisions.model_dump(mode="json")
     decisions["removal"]["approval"] = "rule"  # nobody is there to say yes
@@ -129,7 +156,7 @@ def _write_config(folder: Path, port: int, hours: float, base: Config, state: Pa
             }
         ],
         "segmentation": base.segmentation.model_dump(mode="json"),
-        "record": {"folder": str(held if state else "state")},
+        "record": {"folder": str(held if state else "state"), "database": database},
         "decisions": decisions,
         "outlets": {
             "email": {
@@ -336,13 +363,13 @@ def _report(
     out.print(
         f"{len(truths)} captures in {took_s:.0f} s, {len(mails)} mail{'s' * (len(mails) != 1)}"
     )
-    _show_files(folder, mails[0] if mails else mailbox, config)
+    _show_files(folder, mails[0] if mails else mailbox, config, store.database)
     # Beside its alert a dish may be asked about while a reading is in doubt, or be past saving.
     others = {alert.dish for alert in store.alerts.alerts()} - set(alerts)
     return right and bool(mails) and sum(alerts.values()) == 1 and not others
 
 
-def _show_files(folder: Path, mail: Path, config: Config) -> None:
+def _show_files(folder: Path, mail: Path, config: Config, database: Database) -> None:
     """Where everything lies."""
     for what, path in (
         ("mail", mail),
@@ -350,7 +377,7 @@ def _show_files(folder: Path, mail: Path, config: Config) -> None:
         ("plots", folder / "plots"),
         ("removal plans", config.removal_folder),
         ("captures and truth", folder),
-        ("database", config.record.folder / "colonywatch.sqlite"),
+        ("database", database.file or database.shown_url),
         ("daemon's log", folder / "daemon.log"),
     ):
         out.print(f"  {what + ':':<20}{path}", markup=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from monitor.capture.naming import name_capture
 from monitor.capture.pixel_size import pixel_size_of
 from monitor.capture.quality.round_well import find_round_well
 from monitor.capture.watching import list_captures, watch_kind
+from monitor.commands import record_check
 from monitor.commands.common import (
     ConfigOption,
     JsonOption,
@@ -41,8 +42,16 @@ from monitor.config import Config, SourceConfig, find_config
 from monitor.config.on_this_machine import missing_here
 from monitor.config.problems import STAND_IN
 from monitor.culture import CalibrationKind
-from monitor.errors import CalibrationError, CaptureError, ConfigError, MonitorError, OutletError
+from monitor.errors import (
+    CalibrationError,
+    CaptureError,
+    ConfigError,
+    MonitorError,
+    OutletError,
+    RecordError,
+)
 from monitor.host.clock import utc_now
+from monitor.record.server_look import look_at_server
 from monitor.stage.calibration import calibration_to_use
 
 FREE_BYTES_WANTED = 2 * 2**30
@@ -76,13 +85,21 @@ def check_config(
             raise
         found = rest
     lines += [f"{where}: {line}" for line in missing_here(found) if STAND_IN not in line]
+    server = None
+    try:
+        server = look_at_server(found.record.database_url)
+    except RecordError as problem:
+        lines.append(f"{where}: record.database: {problem}")
     if lines:
         raise ConfigError("\n".join(dict.fromkeys(lines)))
     out.print(f"{where}: no problem found", markup=False)
     for source in found.sources:
         if not source.path.exists():
             say(f"source {source.name}: {source.path} is not there (yet)")
-    _say_renamed_sources(found)
+    if server is None or server.has_record:
+        _say_renamed_sources(found)
+    if server is not None:
+        say(record_check.in_short(server))
     say(
         f"record: {found.record.folder}; mails: "
         f"{found.outlets.email.server or found.mailbox}; picker: {found.removal_folder}"
@@ -207,18 +224,7 @@ def _state_folder(config: Config) -> list[Finding]:
 
 
 def _database(config: Config) -> list[Finding]:
-    with open_store(config) as store:
-        counts = store.captures.counts()
-        sound = store.database.is_sound()
-    return [
-        Finding(
-            "database",
-            sound,
-            f"{store.database.shown_url}: "
-            + ("sound" if sound else "damaged; restore a backup")
-            + f", {counts['recorded']} captures recorded",
-        )
-    ]
+    return [Finding("database", ok, text) for ok, text in record_check.findings(config)]
 
 
 def _model(config: Config) -> list[Finding]:

@@ -68,10 +68,27 @@ def _anchored_database(url: str, info: ValidationInfo) -> str:
     return f"{found[1]}{Path(anchor) / found[2]}{found[3] or ''}"
 
 
+def _known_database(url: str) -> str:
+    kind, is_url, _ = url.partition("://")
+    if not is_url:
+        raise ValueError(
+            f"{url!r} is not a database URL; use for example "
+            "sqlite:////var/lib/colonywatch/colonywatch.sqlite"
+        )
+    if kind in ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"):
+        return url
+    if kind.startswith(("postgres:", "postgres+", "postgresql")) or kind == "postgres":
+        raise ValueError(f"{kind}:// is not how PostgreSQL is reached; use postgresql+psycopg://")
+    raise ValueError(
+        f"{kind}:// is not supported: records are kept in SQLite or PostgreSQL; use "
+        "sqlite:////PATH/colonywatch.sqlite or postgresql+psycopg://USER@HOST/NAME"
+    )
+
+
 STARTER = "starter"
 PathField = Annotated[Path, Field(strict=False), AfterValidator(_anchored)]
 ModelField = Annotated[str, Field(min_length=1), AfterValidator(_anchored_model)]
-DatabaseField = Annotated[str, AfterValidator(_anchored_database)]
+DatabaseField = Annotated[str, AfterValidator(_known_database), AfterValidator(_anchored_database)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Row = Annotated[tuple[float, float], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -398,7 +398,8 @@ class CaptureRecord:
         with self._database.reading() as session:
             for first in range(0, len(wanted), MANY):
                 some = wanted[first : first + MANY]
-                rows = session.scalars(select(CaptureRow).where(CaptureRow.id.in_(some)))
+                chosen = select(CaptureRow).where(CaptureRow.id.in_(some))
+                rows = session.scalars(chosen.order_by(CaptureRow.id))
                 found += [capture_of(row) for row in rows]
         return found
 

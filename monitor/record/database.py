@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from monitor.culture import Reading
 from monitor.errors import RecordError, RecordGoneError
+from monitor.record import postgres
 from monitor.record.audit import AuditedSession
 from monitor.record.in_place import (
     NOW,
@@ -100,16 +101,12 @@ class Database:
     """
 
     def __init__(self, url: str, *, follows: bool = False, begins_anew: bool = False) -> None:
-        try:
-            self.url = make_url(url)
-        except ArgumentError as problem:
-            raise RecordError(
-                f"{url}: is not a database URL; use for example sqlite:////var/lib/colonywatch/"
-                "colonywatch.sqlite (record.database)"
-            ) from problem
+        self.url = parsed(url)
         self._here = threading.local()
         self._readings: dict[int, Reading] = {}
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if not self.is_sqlite:
+            self.url = postgres.completed(self.url)
         file = self.file
         if file is not None:
             if begins_anew:
@@ -128,19 +125,25 @@ class Database:
                     ) from problem
             if "timeout" not in self.url.query:
                 self.url = self.url.update_query_dict({"timeout": str(BUSY_S)})
-        try:
-            self.engine: Engine = create_engine(self.url)
-        except (NoSuchModuleError, ModuleNotFoundError) as problem:
-            raise RecordError(f"{url}: no driver for this database is installed") from problem
+        # A connection that a server has forgotten is noticed before it is used.
+        self.engine = new_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        self._reading_engine = self.engine
         self._in_place: _InPlace | None = None
         self._follows = follows
         self._following = threading.Lock()
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
             event.listen(self.engine, "do_connect", self._connect)
-        with _as_record_error(self._where, self._busy_s):
-            self._migrate()
-            self.key = self._name_it()
+        else:
+            postgres.prepare(self.engine, float(self._busy_s))
+            self._reading_engine = postgres.for_reading(self.engine)
+        try:
+            with as_record_error(self._where, self._busy_s):
+                self._migrate()
+                self.key = self._name_it()
+        except BaseException:
+            self.engine.dispose()
+            raise
         if file is not None:
             self._in_place = _InPlace(file)
 
@@ -202,7 +205,7 @@ class Database:
 
     @property
     def _where(self) -> str:
-        return self.url.difference_update_query(["timeout"]).render_as_string(hide_password=True)
+        return postgres.shown(self.url)
 
     @property
     def _busy_s(self) -> str:
@@ -210,7 +213,9 @@ class Database:
 
     def _migrate(self) -> None:
         with self.engine.connect() as connection:
-            if _revision_of(connection) == REVISION:
+            if not self.is_sqlite:
+                postgres.refuse_unfit(connection, self._where)
+            if revision_of(connection) == REVISION:
                 return
         # With Alembic, which most starts need not wait for.
         from monitor.record.migrating import migrate
@@ -222,13 +227,13 @@ class Database:
         """A transaction that only reads."""
         around = self._around()
         if around is not None:
-            with _as_record_error(self._where, self._busy_s):
+            with as_record_error(self._where, self._busy_s):
                 yield around.session
             return
         self.refuse_gone()
         with (
-            _as_record_error(self._where, self._busy_s),
-            self._session(self.engine) as session,
+            as_record_error(self._where, self._busy_s),
+            self._session(self._reading_engine) as session,
             self._inside(_Transaction(session, writes=False)),
         ):
             yield session
@@ -245,14 +250,14 @@ class Database:
         around = self._around()
         if around is not None and around.writes:
             assert around.durable or not durable, "it would not be as durable as it has to be"
-            with _as_record_error(self._where, self._busy_s), _spoiling(around):
+            with as_record_error(self._where, self._busy_s), _spoiling(around):
                 yield around.session
                 around.session.flush()
             return
         self.refuse_gone()
         engine = self.engine.execution_options(writes=True, durable=durable)
         with (
-            _as_record_error(self._where, self._busy_s),
+            as_record_error(self._where, self._busy_s),
             self._session(engine) as session,
         ):
             transaction = _Transaction(session, writes=True, durable=durable)
@@ -297,7 +302,7 @@ class Database:
         """SQLite's own check of the file; other databases look after themselves."""
         if not self.is_sqlite:
             return True
-        with _as_record_error(self._where, self._busy_s), self.engine.connect() as connection:
+        with as_record_error(self._where, self._busy_s), self.engine.connect() as connection:
             try:
                 return connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             except DatabaseError as problem:
@@ -311,7 +316,9 @@ class Database:
         Raises RecordError, also where the database is no SQLite file.
         """
         if not self.is_sqlite:
-            raise RecordError(f"{self._where}: is not SQLite; use the database server's own backup")
+            raise RecordError(
+                f"{self._where}: is not SQLite; use the server's own: pg_dump --format=custom"
+            )
         temporary = target.with_name(f".{target.name}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -331,6 +338,36 @@ class Database:
         self.engine.dispose()
 
 
+def parsed(url: str) -> URL:
+    """Raises RecordError where it is none, or of a database that holds no records."""
+    try:
+        made = make_url(url)
+    except ArgumentError as problem:
+        raise RecordError(
+            f"{url}: is not a database URL; use for example sqlite:////var/lib/colonywatch/"
+            "colonywatch.sqlite (record.database)"
+        ) from problem
+    if made.get_backend_name() not in ("sqlite", "postgresql"):
+        raise RecordError(
+            f"{postgres.shown(made)}: records are kept in SQLite or PostgreSQL; use "
+            "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME (record.database)"
+        )
+    return made
+
+
+def new_engine(url: URL, **settings: Any) -> Engine:
+    """Raises RecordError where its driver is not installed."""
+    if url.get_backend_name() != "sqlite":
+        url = url.difference_update_query(["timeout"])
+    try:
+        return create_engine(url, **settings)
+    except (NoSuchModuleError, ModuleNotFoundError) as problem:
+        raise RecordError(
+            f"{postgres.shown(url)}: its driver is not installed; "
+            "pip install 'colonywatch[postgres]'"
+        ) from problem
+
+
 @contextmanager
 def _spoiling(transaction: _Transaction) -> Iterator[None]:
     try:
@@ -341,7 +378,7 @@ def _spoiling(transaction: _Transaction) -> Iterator[None]:
 
 
 @contextmanager
-def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
+def as_record_error(where: str, busy_s: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as problem:
@@ -355,10 +392,12 @@ def _as_record_error(where: str, busy_s: str) -> Iterator[None]:
             text += "; its folder and files must be writable for this account (or --state DIR)"
         elif "locked" in text:
             text += f"; another program has held it for over {busy_s} s"
+        elif (advice := postgres.advice(text, busy_s)) is not None:
+            text += f"; {advice}"
         raise RecordError(f"{where}: {text}") from problem
 
 
-def _revision_of(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
     """The form that a record is in; None where it is empty, or does not name one form."""
     if not inspect(connection).has_table("alembic_version"):
         return None

@@ -63,7 +63,9 @@ def file_of(url: str) -> Path:
         raise RecordError(f"{url}: is not a database URL (record.database)") from problem
     if made.get_backend_name() != "sqlite" or not made.database or made.database == ":memory:":
         shown = made.render_as_string(hide_password=True)
-        raise RecordError(f"{shown}: is not SQLite; use the database server's own restore")
+        raise RecordError(
+            f"{shown}: is not SQLite; use the server's own pg_restore, with no program at work"
+        )
     return Path(made.database).absolute()
 
 

@@ -41,12 +41,12 @@ MISDATED = {
 
 @pytest.mark.parametrize("case", MISDATED)
 @pytest.mark.parametrize("one_by_one", [True, False])
-def test_a_misdated_scan_is_doubtful_and_never_the_newest(fresh_database, case, one_by_one):
+def test_a_misdated_scan_is_doubtful_and_never_the_newest(make_record, case, one_by_one):
     """It hid six scans at 98 % behind one healthy scan that was dated ahead."""
     off, doubt = MISDATED[case]
     healthy = scan_at(NOW + off, 0.0)
     bad = six_at_98_percent(NOW)
-    with new_line(fresh_database, NOW) as line:
+    with new_line(make_record(), NOW) as line:
         arrive(line, [healthy])
         for portion in [[one] for one in bad] if one_by_one else [bad]:
             arrive(line, portion)
@@ -59,14 +59,14 @@ def test_a_misdated_scan_is_doubtful_and_never_the_newest(fresh_database, case, 
         assert set(doubts.values()) == {()}
 
 
-def test_a_clock_a_few_minutes_ahead_is_in_no_doubt(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_a_clock_a_few_minutes_ahead_is_in_no_doubt(make_record):
+    with new_line(make_record(), NOW) as line:
         arrive(line, [scan_at(NOW + minutes(14), 0.2)])
         assert last_of(line).last.doubts == ()
 
 
-def test_a_misdated_scan_stays_doubtful_when_its_date_has_come(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_a_misdated_scan_stays_doubtful_when_its_date_has_come(make_record):
+    with new_line(make_record(), NOW) as line:
         arrive(line, [scan_at(NOW + hours(15), 0.0)])
         line.clock.now = NOW + hours(20)
         later = [scan_at(NOW + hours(hour), 0.98) for hour in (13, 14, 16, 17)]
@@ -75,8 +75,8 @@ def test_a_misdated_scan_stays_doubtful_when_its_date_has_come(fresh_database):
         assert (dish.status, dish.last.at) == (DishStatus.DIFFERENTIATING, NOW + hours(17))
 
 
-def test_a_dish_of_misdated_scans_alone_shows_them_as_doubtful(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_a_dish_of_misdated_scans_alone_shows_them_as_doubtful(make_record):
+    with new_line(make_record(), NOW) as line:
         for hour in range(4):
             arrive(line, [scan_at(NOW + hours(20 + hour), 0.98)])
         dish = last_of(line)
@@ -84,9 +84,9 @@ def test_a_dish_of_misdated_scans_alone_shows_them_as_doubtful(fresh_database):
         assert line.store.plans.all() == []
 
 
-def test_a_field_dated_ahead_joins_no_scan_of_that_time(fresh_database):
+def test_a_field_dated_ahead_joins_no_scan_of_that_time(make_record):
     """The scan that is taken then is not in doubt for it."""
-    with new_line(fresh_database, NOW) as line:
+    with new_line(make_record(), NOW) as line:
         arrive(line, [scan_at(NOW + hours(15), 0.0, 0)])
         line.clock.now = NOW + hours(16)
         arrive(line, [scan_at(NOW + hours(15), 0.2, 1)])
@@ -96,18 +96,18 @@ def test_a_field_dated_ahead_joins_no_scan_of_that_time(fresh_database):
         ]
 
 
-def test_misdated_scans_do_not_pass_for_silence_nor_hide_it(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_misdated_scans_do_not_pass_for_silence_nor_hide_it(make_record):
+    with new_line(make_record(), NOW) as line:
         arrive(line, [scan_at(NOW + timedelta(days=900), 0.0)])
         (sign,) = line.store.dishes.signs()
         assert abs(sign.last_new_at - NOW) < minutes(5)
 
 
-def test_a_pause_of_months_begins_a_new_series_and_asks(fresh_database):
+def test_a_pause_of_months_begins_a_new_series_and_asks(make_record):
     """Last year's 12 and 13 % and today's 11 % are no three scans that agree."""
     year = NOW - timedelta(days=365)
     last_year = [scan_at(year + hours(6 * n), share) for n, share in enumerate((0, 0, 0.12, 0.13))]
-    with new_line(fresh_database, NOW) as line:
+    with new_line(make_record(), NOW) as line:
         arrive(line, last_year)
         arrive(line, [scan_at(NOW - hours(1), 0.11)])
         assert last_of(line).status is not DishStatus.DIFFERENTIATING

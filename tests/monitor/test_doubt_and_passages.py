@@ -22,8 +22,8 @@ DAY = timedelta(hours=24)
 
 
 @pytest.fixture
-def line(fresh_database):
-    with new_line(fresh_database, FIRST, DifferentiationConfig()) as made:
+def line(make_record):
+    with new_line(make_record(), FIRST, DifferentiationConfig()) as made:
         yield made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -50,18 +49,18 @@ FEW = settings(
     max_examples=15,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    # Each example takes records of its own from the one fixture.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.generate],
 )
 
 
 @contextmanager
-def new_line(fresh_database, now, limits=LIMITS):
+def new_line(database_url, now, limits=LIMITS):
     with tempfile.TemporaryDirectory() as folder:
         captures, state = Path(folder, "captures"), Path(folder, "state")
         captures.mkdir()
         state.mkdir()
-        shutil.copy(fresh_database, state / "colonywatch.sqlite")
         source = SourceConfig(
             name="incubator",
             path=captures,
@@ -70,7 +69,7 @@ def new_line(fresh_database, now, limits=LIMITS):
         )
         config = Config(
             sources=(source,),
-            record=RecordConfig(folder=state),
+            record=RecordConfig(folder=state, database=database_url),
             decisions=DecisionsConfig(differentiation=limits, removal=AT_ITS_WORD),
             outlets=OutletsConfig(email=EmailConfig(gather_s=0)),
         )
@@ -209,15 +208,15 @@ ASKED_LATE = Case(
 @example(case=FOUND_LATE)
 @example(case=ASKED_LATE)
 @FEW
-def test_any_order_of_arrival_ends_as_the_live_order_does(fresh_database, case):
+def test_any_order_of_arrival_ends_as_the_live_order_does(make_record, case):
     """Backlogs, newest first, a field hours late: what is on record at the end is the same."""
-    with new_line(fresh_database, FIRST) as live:
+    with new_line(make_record(), FIRST) as live:
         for name, shown in case.in_time:
             live.clock.now = max(live.clock.now, shown.acquired_at + timedelta(seconds=10))
             arrive(live, [(name, shown)])
         expected = ends_as(live)
     last = case.in_time[-1][1].acquired_at
-    with new_line(fresh_database, last + timedelta(minutes=5)) as line:
+    with new_line(make_record(), last + timedelta(minutes=5)) as line:
         for portion in case.portions:
             arrive(line, portion)
         found = ends_as(line)
@@ -225,8 +224,8 @@ def test_any_order_of_arrival_ends_as_the_live_order_does(fresh_database, case):
         assert found[what] == expected[what], what
 
 
-def test_scans_that_arrive_newest_first_alert_once_they_are_in(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_scans_that_arrive_newest_first_alert_once_they_are_in(make_record):
+    with new_line(make_record(), NOW) as line:
         for portion in FOUND_LATE.portions:
             arrive(line, portion)
         raised = [one for one in line.store.alerts.alerts(open_only=True) if not one.held_back]
@@ -235,9 +234,9 @@ def test_scans_that_arrive_newest_first_alert_once_they_are_in(fresh_database):
         assert mails
 
 
-def test_an_alert_that_late_scans_show_to_be_unfounded_is_taken_back_and_said(fresh_database):
+def test_an_alert_that_late_scans_show_to_be_unfounded_is_taken_back_and_said(make_record):
     """It stays on record; who was told of it is told that it had no ground."""
-    with new_line(fresh_database, NOW) as line:
+    with new_line(make_record(), NOW) as line:
         for after_h in (0, 12, 18):
             arrive(line, [field((after_h, 0.2, False), 0)])
         (raised,) = line.store.alerts.alerts(open_only=True)
@@ -256,8 +255,8 @@ def test_an_alert_that_late_scans_show_to_be_unfounded_is_taken_back_and_said(fr
         assert str(cleared.id) in mails
 
 
-def test_an_all_clear_that_came_too_early_is_taken_back_and_said(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_an_all_clear_that_came_too_early_is_taken_back_and_said(make_record):
+    with new_line(make_record(), NOW) as line:
         for after_h, share in ((0, 0.2), (3, 0.2), (6, 0.2), (12, 0.01), (18, 0.01), (24, 0.01)):
             arrive(line, [field((after_h, share, False), 0)])
         assert line.store.alerts.alerts(open_only=True) == []
@@ -274,8 +273,8 @@ def test_an_all_clear_that_came_too_early_is_taken_back_and_said(fresh_database)
         assert "too early" in (told.text or "")
 
 
-def test_what_late_scans_only_move_is_not_told_twice(fresh_database):
-    with new_line(fresh_database, NOW) as line:
+def test_what_late_scans_only_move_is_not_told_twice(make_record):
+    with new_line(make_record(), NOW) as line:
         for after_h in (6, 12, 18):
             arrive(line, [field((after_h, 0.2, False), 0)])
         (before,) = line.store.alerts.alerts()

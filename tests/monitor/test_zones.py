@@ -40,11 +40,11 @@ def restarted(line, **settings):
     return replace(line, pipeline=pipeline, config=config)
 
 
-def test_what_is_on_record_is_put_right_with_the_zone_and_no_hours_are_muted(fresh_database):
+def test_what_is_on_record_is_put_right_with_the_zone_and_no_hours_are_muted(make_record):
     first = NOW - hours(30)
     wrong = scans([0.01, 0.01, 0.02, 0.01], "UTC", first)
     right = scans([0.5, 0.55, 0.6, 0.58], "Asia/Tokyo", first + hours(8))
-    with new_line(fresh_database, first + hours(7)) as line:
+    with new_line(make_record(), first + hours(7)) as line:
         for one in wrong:
             arrive(line, [one])
         assert line.store.dishes.history("dish-07")[0].at == first + hours(9)

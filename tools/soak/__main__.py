@@ -17,6 +17,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from tools.soak.several import database_beside, several_daemons
 from tools.soak.soak import BrokenPromiseError, kill_at_random
 from tools.soak.troubles import SkippedError, Trouble, troubles
 
@@ -25,12 +26,20 @@ def main() -> int:
     options = _options()
     # Begun in the background, this program ignores Ctrl-C, and so would all that it begins.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    kill = partial(kill_at_random, kills=options.kills, mean_s=options.mean_s)
+    often = {"kills": options.kills, "mean_s": options.mean_s}
+
+    def kill(root: Path, seed: int) -> str:
+        with database_beside(options.database) as url:
+            return kill_at_random(root, seed, database=url, **often)
+
+    several = partial(several_daemons, database=options.database, daemons=options.daemons, **often)
     wanted = [
         one
         for one in (
             Trouble("killed at random", kill),
-            *troubles(options.captures, options.fuzz_minutes),
+            Trouble("several daemons killed at random", several),
+            # What is done to a SQLite file, a server looks after by itself.
+            *(troubles(options.captures, options.fuzz_minutes) if not options.database else ()),
         )
         if options.only in one.name
     ]
@@ -62,6 +71,10 @@ def _options() -> argparse.Namespace:
         "--captures", type=int, default=300, help="for the backfill, and for memory and open files"
     )
     parser.add_argument("--fuzz-minutes", type=float, default=5)
+    parser.add_argument(
+        "--database", help="of a PostgreSQL server; the records are made in new databases beside it"
+    )
+    parser.add_argument("--daemons", type=int, default=3, help="that share one record")
     parser.add_argument("--only", default="", help="troubles whose name holds this")
     return parser.parse_args()
 

@@ -11,20 +11,22 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import psutil
 import yaml
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from model.simulation.incubator import VirtualDish, write_capture
 
@@ -38,13 +40,15 @@ class BrokenPromiseError(Exception):
     """A promise that did not hold."""
 
 
-def kill_at_random(root: Path, seed: int, *, kills: int, mean_s: float) -> str:
+def kill_at_random(
+    root: Path, seed: int, *, kills: int, mean_s: float, database: str | None = None
+) -> str:
     """SIGKILL daemon or worker over and over; says what was left."""
     chance = random.Random(seed)
-    write_config(root)
+    write_config(root, database=database)
     stream = Stream(root / "captures", seed)
     killed: Counter[str] = Counter()
-    daemon = _start(root)
+    daemon = start(root)
     try:
         while killed["daemon"] + killed["worker"] < kills:
             for _ in range(chance.randint(0, 3)):
@@ -58,14 +62,14 @@ def kill_at_random(root: Path, seed: int, *, kills: int, mean_s: float) -> str:
                     )
                 # Its worker was killed at each of its starts. systemd would start it again.
                 killed["given up"] += 1
-                daemon = _start(root)
-            if _kill(daemon, whom):
+                daemon = start(root)
+            if kill(daemon, whom):
                 killed[whom] += 1
                 if sum(killed.values()) % 25 == 0:
                     print(f"{dict(killed)} kills, {stream.good + stream.bad} captures", flush=True)
             if whom == "daemon":
                 daemon.wait(10)
-                daemon = _start(root)
+                daemon = start(root)
         wait_until_quiet(root, stream, daemon)
         # A worker that was killed twice over the same capture cannot be told from one that the
         # capture killed: it is set aside, and a person has it tried again.
@@ -95,7 +99,7 @@ def running(
     root: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon, ended at the end as systemd would end it."""
-    daemon = _start(root, environment)
+    daemon = start(root, environment)
     try:
         yield daemon
     finally:
@@ -146,9 +150,17 @@ class Stream:
 
 
 def write_config(
-    root: Path, *, gather_s: float = 2, rescan_s: float = 5, restless: bool = True
+    root: Path,
+    *,
+    gather_s: float = 2,
+    rescan_s: float = 5,
+    restless: bool = True,
+    database: str | None = None,
 ) -> None:
-    """restless : each scan raises or clears an alert, and each of these is mailed"""
+    """restless : each scan raises or clears an alert, and each of these is mailed
+
+    database : the URL of an empty one; None: SQLite
+    """
     # Each scan counts, and no mail waits for a later hour.
     each_scan = {"cooldown_h": 0, "scans_needed": 1, "scans_considered": 1}
     (root / "config.yaml").write_text(
@@ -172,12 +184,13 @@ def write_config(
                 },
                 "outlets": {"email": {"gather_s": gather_s}},
                 "compute": {"threads": 1},
+                "record": {"database": database},
             }
         )
     )
 
 
-def _start(root: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(root: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     with (root / "daemon.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "monitor", "run", "--config", str(root / "config.yaml")],
@@ -190,7 +203,7 @@ def _start(root: Path, environment: Mapping[str, str] | None = None) -> subproce
         )
 
 
-def _kill(daemon: subprocess.Popen[bytes], whom: str) -> bool:
+def kill(daemon: subprocess.Popen[bytes], whom: str) -> bool:
     """SIGKILL; False where there was nobody to kill."""
     try:
         if whom == "daemon":
@@ -235,14 +248,14 @@ def wait_until_quiet(root: Path, stream: Stream, daemon: subprocess.Popen[bytes]
 
 def _waiting(root: Path) -> str:
     """What has not come to its end, for whoever looks for the reason."""
-    with closing(sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30)) as connection:
-        rows = [
-            *connection.execute(
-                "SELECT id, name, state, reason, attempts, crashes, next_try_at FROM capture "
-                "WHERE state NOT IN ('recorded', 'unreadable')"
-            ),
-            *connection.execute(f"SELECT * FROM outbox WHERE {UNDELIVERED}"),
-        ]
+    rows = [
+        *_ask(
+            root,
+            "SELECT id, name, state, reason, attempts, crashes, next_try_at FROM capture "
+            "WHERE state NOT IN ('recorded', 'unreadable')",
+        ),
+        *_ask(root, f"SELECT * FROM outbox WHERE {UNDELIVERED}"),
+    ]
     return "\n".join(map(str, rows[:20]))
 
 
@@ -260,13 +273,15 @@ def check(root: Path, stream: Stream) -> None:
         f"every bad capture has a reason: {found} of {stream.bad}",
         found["unreadable"] == stream.bad,
     )
-    promise("the database is sound", _one(root, "PRAGMA integrity_check") == "ok")
-    promise("foreign keys hold", _one(root, "SELECT count(*) FROM pragma_foreign_key_check") == 0)
+    if make_url(_url(root)).get_backend_name() == "sqlite":
+        promise("the database is sound", _one(root, "PRAGMA integrity_check") == "ok")
+        wrong = _one(root, "SELECT count(*) FROM pragma_foreign_key_check")
+        promise("foreign keys hold", wrong == 0)
     doubles = _one(
         root,
         "SELECT count(*) FROM (SELECT measurement_id FROM reading_measurement "
         "JOIN scan ON scan.reading_id = reading_measurement.reading_id "
-        "GROUP BY measurement_id HAVING count(*) > 1)",
+        "GROUP BY measurement_id HAVING count(*) > 1) AS doubled",
     )
     promise("no capture counts twice", doubles == 0)
     per_scan = _one(root, "SELECT count(*) FROM scan WHERE reading_id IS NULL")
@@ -276,8 +291,9 @@ def check(root: Path, stream: Stream) -> None:
     # Alerts may share a mail; each has a row of its own in the outbox.
     untold = _one(
         root,
-        "SELECT count(*) FROM alert WHERE held_back IS NULL AND NOT EXISTS (SELECT 1 FROM outbox "
-        "WHERE channel = 'email' AND subject_id = CAST(alert.id AS TEXT) AND delivered_at > 0)",
+        "SELECT count(*) FROM alert WHERE held_back IS NULL AND NOT EXISTS (SELECT 1 FROM "
+        "outbox WHERE channel = 'email' AND subject_id = CAST(alert.id AS TEXT) "
+        "AND delivered_at IS NOT NULL)",
     )
     promise(f"every alert was mailed or says why not: {untold} were not", untold == 0)
     alerts = _one(root, "SELECT count(*) FROM alert WHERE held_back IS NULL")
@@ -288,22 +304,32 @@ def check(root: Path, stream: Stream) -> None:
 
 
 def states(root: Path) -> Counter[str]:
-    database = root / "state" / "colonywatch.sqlite"
-    if not database.exists():
+    if not (root / "state").exists():
         return Counter()
-    with closing(sqlite3.connect(database, timeout=30)) as connection:
-        try:
-            rows = connection.execute("SELECT state, count(*) FROM capture GROUP BY 1").fetchall()
-        except sqlite3.OperationalError as problem:
-            if "no such table" not in str(problem):
-                raise
-            return Counter()  # the daemon is still making it
+    try:
+        rows = _ask(root, "SELECT state, count(*) FROM capture GROUP BY 1")
+    except (OperationalError, ProgrammingError) as problem:
+        if "no such table" not in str(problem) and "does not exist" not in str(problem):
+            raise
+        return Counter()  # the daemon is still making it
     return Counter(dict(rows))
 
 
 def _one(root: Path, query: str) -> object:
-    with closing(sqlite3.connect(root / "state" / "colonywatch.sqlite", timeout=30)) as connection:
-        return connection.execute(query).fetchone()[0]
+    return _ask(root, query)[0][0]
+
+
+def _ask(root: Path, query: str) -> list[tuple[Any, ...]]:
+    engine = create_engine(_url(root), poolclass=NullPool)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def _url(root: Path) -> str:
+    """Of the record that the daemon's configuration names."""
+    document = yaml.safe_load((root / "config.yaml").read_text())
+    named = document.get("record", {}).get("database")
+    return named or f"sqlite:///{root}/state/colonywatch.sqlite?timeout=30"
 
 
 def tail(root: Path) -> str:

@@ -63,10 +63,14 @@ class Digest(TypeDecorator[str]):
         return None if value is None else value.hex()
 
 
+# Ordered by code points, as SQLite does, whatever the language of a server's database.
+_PLAIN_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+
 class FilePath(TypeDecorator[Path]):
     """A path of the file system, also one that is not valid UTF-8."""
 
-    impl = Text
+    impl = _PLAIN_TEXT
     cache_ok = True
     _RAW = "bytes:"
 
@@ -89,10 +93,15 @@ class FilePath(TypeDecorator[Path]):
 
 
 class AnyText(TypeDecorator[str]):
-    """Text that may quote a file's name, whose bytes need not be text: those become ``\\xff``."""
+    """Text that may quote a file's name, whose bytes need not be text: those become ``\\xff``.
 
-    impl = Text
+    PostgreSQL takes no NUL in a text.
+    """
+
+    impl = _PLAIN_TEXT
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+        if value is None:
+            return None
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -358,6 +358,21 @@ def test_a_relative_database_lies_beside_the_file_too(case):
     assert config.record.database_url == expected
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql+pymysql://u@h/n", "records are kept in SQLite or PostgreSQL"),
+        ("mariadb://u@h/n", "records are kept in SQLite or PostgreSQL"),
+        ("postgres://u@h/n", r"use postgresql\+psycopg://"),
+        ("postgresql+psycopg2://u@h/n", r"use postgresql\+psycopg://"),
+        ("my.sqlite", "is not a database URL"),
+    ],
+)
+def test_a_database_that_holds_no_records_is_refused(url, says):
+    with pytest.raises(ConfigError, match=f"record.database.*{says}"):
+        parsed(f"record: {{database: '{url}'}}")
+
+
 def test_the_database_lies_in_the_records_folder():
     config = parsed("record: {folder: /var/lib/colonywatch}")
     assert config.record.database_url == "sqlite:////var/lib/colonywatch/colonywatch.sqlite"

@@ -133,11 +133,11 @@ def test_after_days_without_a_daemon_there_is_one_on_all_of_them(store, config):
     assert len(store.outbox.undelivered()) == 3
 
 
-def test_two_programs_write_one(store, config, database_file):
+def test_two_programs_write_one(store, config, database_url):
     from monitor.record.store import Store
 
     start = datetime(2026, 11, 3, 7, tzinfo=UTC)
-    with Store(f"sqlite:///{database_file}") as other:
+    with Store(database_url) as other:
         write_due_digest(config, store, start)
         found = [write_due_digest(config, one, start + hours(2)) for one in (store, other)]
     assert found == [True, False]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -96,7 +95,7 @@ def test_one_of_two_copies_is_written_over_and_the_bytes_of_the_other_stay(store
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_files_taken_in_together_are_what_they_are_one_by_one(seed, fresh_database, tmp_path):
+def test_files_taken_in_together_are_what_they_are_one_by_one(seed, make_record):
     """Copies, files written over, half files and new ones: the quick way for many new ones must not
     know better.
     """
@@ -113,9 +112,7 @@ def test_files_taken_in_together_are_what_they_are_one_by_one(seed, fresh_databa
     portions += [[file() for _ in range(chance.randrange(2, 14))] for _ in range(3)]
     told = []
     for way in ("together", "one by one"):
-        copy = tmp_path / f"{way}.sqlite"
-        shutil.copy(fresh_database, copy)
-        with Store(f"sqlite:///{copy}") as store:
+        with Store(make_record()) as store:
             outcomes = []
             for portion in portions:
                 if way == "together":
@@ -351,9 +348,8 @@ def test_a_program_may_claim_only_its_own(store):
     assert [capture.id for capture in claim(store, only=[mine.id, 999])] == [mine.id]
 
 
-def test_two_programs_never_claim_the_same_capture(database_file):
-    url = f"sqlite:///{database_file}"
-    with Store(url) as first, Store(url) as second:
+def test_two_programs_never_claim_the_same_capture(database_url):
+    with Store(database_url) as first, Store(database_url) as second:
         for number in range(60):
             take(first, f"/in/{number}.tif")
         claimed: dict[str, list[int]] = {"one": [], "two": [], "three": [], "four": []}
@@ -426,18 +422,17 @@ def claim_and_wait(url: str, ready) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_program_held_is_given_back_at_once(database_file, number):
-    url = f"sqlite:///{database_file}"
-    with Store(url) as store:
+def test_what_a_killed_program_held_is_given_back_at_once(database_url, number):
+    with Store(database_url) as store:
         for name in "abc":
             take(store, f"/in/{name}.tif")
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    child = context.Process(target=claim_and_wait, args=(url, ready))
+    child = context.Process(target=claim_and_wait, args=(database_url, ready))
     child.start()
     try:
         assert ready.wait(20)
-        with Store(url) as store:
+        with Store(database_url) as store:
             mine = store.processes.begin("daemon", NOW)
             assert store.processes.bury_dead(NOW) == 0  # both live
             assert len(claim(store, owner=mine)) == 1

@@ -30,13 +30,14 @@ def test_the_migrations_make_exactly_the_tables_that_the_program_uses(store):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_opening_it_again_changes_nothing(database_file):
-    with Store(f"sqlite:///{database_file}") as first:
+def test_opening_it_again_changes_nothing(database_url):
+    with Store(database_url) as first:
         take(first, "/in/a.tif")
-    with Store(f"sqlite:///{database_file}") as second:
+    with Store(database_url) as second:
         assert second.captures.counts()["waiting"] == 1
 
 
+@pytest.mark.usefixtures("database_file")
 @pytest.mark.parametrize(
     ("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2)]
 )
@@ -46,6 +47,7 @@ def test_every_connection_is_set_up_to_lose_nothing(store, pragma, value):
             assert opened.scalar(text(f"PRAGMA {pragma}")) == value
 
 
+@pytest.mark.usefixtures("database_file")
 def test_only_a_transaction_that_may_be_lost_does_not_wait_for_the_disk(store):
     """Both kinds share their connections."""
     for durable, level in ((False, 1), (True, 2), (False, 1), (True, 2)):
@@ -87,12 +89,15 @@ def test_a_thread_sees_nothing_of_what_another_has_not_written_yet(store):
 
 
 def test_a_row_that_points_nowhere_is_refused(store):
-    with pytest.raises(RecordError, match="FOREIGN KEY"), store.database.writing() as session:
+    with pytest.raises(RecordError, match=r"(?i)foreign key"), store.database.writing() as session:
         session.add(FileRow(folder_id=99, name=Path("a.tif"), size=1, mtime_ns=1, capture_id=1))
 
 
 def test_an_unheard_of_state_is_refused(store):
-    with pytest.raises(RecordError, match="CHECK"), store.database.writing() as session:
+    with (
+        pytest.raises(RecordError, match=r"(?i)check constraint"),
+        store.database.writing() as session,
+    ):
         session.add(
             CaptureRow(
                 folder=folder_at(session, Path("/in")),
@@ -202,7 +207,7 @@ def test_a_change_of_form_that_leaves_a_row_without_its_match_is_taken_back(
     ("url", "says"),
     [
         ("colonywatch.sqlite", "is not a database URL"),
-        ("nosuchdb://host/name", "no driver for this database"),
+        ("nosuchdb://host/name", "kept in SQLite or PostgreSQL"),
         ("sqlite:////proc/nowhere/colonywatch.sqlite", "cannot be created for the database"),
     ],
 )
@@ -257,6 +262,7 @@ def test_reading_goes_on_while_another_program_writes(store, database_file):
         assert store.captures.counts()["waiting"] == 1
 
 
+@pytest.mark.usefixtures("database_file")
 def test_a_full_disk_is_said_and_passes(store):
     """SQLite's own limit on pages gives the very error that a full disk gives."""
     limited = True
@@ -307,6 +313,7 @@ def test_a_transaction_that_fails_writes_nothing(store):
     assert store.dishes.dishes() == []
 
 
+@pytest.mark.usefixtures("database_file")
 def test_a_backup_is_whole_while_others_write(store, tmp_path):
     take(store, "/in/a.tif")
     target = tmp_path / "safe" / "copy.sqlite"
@@ -321,6 +328,7 @@ def test_a_backup_is_whole_while_others_write(store, tmp_path):
     assert [dish.name for dish in store.dishes.dishes()] == ["unfinished"]
 
 
+@pytest.mark.usefixtures("database_file")
 def test_a_second_backup_replaces_the_first(store, tmp_path):
     target = tmp_path / "copy.sqlite"
     store.database.back_up(target)
@@ -331,6 +339,7 @@ def test_a_second_backup_replaces_the_first(store, tmp_path):
     assert not list(tmp_path.glob(".copy*"))
 
 
+@pytest.mark.usefixtures("database_file")
 def test_a_backup_that_cannot_be_written_leaves_nothing_behind(store, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RecordError, match="the backup failed"):

@@ -108,9 +108,8 @@ def test_one_message_does_not_hold_up_the_next(outbox, store):
     assert outbox.take_due(NOW).subject_id == "2"
 
 
-def test_two_programs_never_take_the_same_message(database_file):
-    url = f"sqlite:///{database_file}"
-    with Store(url) as first, Store(url) as second:
+def test_two_programs_never_take_the_same_message(database_url):
+    with Store(database_url) as first, Store(database_url) as second:
         for number in range(20):
             add_message(first, "email", str(number), "lab@localhost", NOW)
         taken: list[str] = []

@@ -142,9 +142,8 @@ def test_of_two_people_who_decide_one_wins(store):
     assert waiting_for_the_picker(store) == []
 
 
-def test_of_two_approvals_at_once_one_wins(database_file):
-    url = f"sqlite:///{database_file}"
-    with Store(url) as first, Store(url) as second:
+def test_of_two_approvals_at_once_one_wins(database_url):
+    with Store(database_url) as first, Store(database_url) as second:
         with_plan(first)
         barrier = threading.Barrier(2)
         outcomes: list[str] = []
@@ -180,12 +179,12 @@ with Store(sys.argv[1]) as store:
 """
 
 
-def test_of_two_programs_that_approve_at_once_one_wins(store, database_file):
+def test_of_two_programs_that_approve_at_once_one_wins(store, database_url):
     """Two people at two machines: two processes with connections of their own."""
     with_plan(store)
     programs = [
         subprocess.Popen(
-            [sys.executable, "-c", APPROVE, f"sqlite:///{database_file}", who, NOW.isoformat()],
+            [sys.executable, "-c", APPROVE, database_url, who, NOW.isoformat()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -301,9 +300,9 @@ def test_a_plan_that_does_not_exist_is_said_to_be_unknown(store):
 
 
 @pytest.fixture
-def taken_back(database_file):
+def taken_back(database_url):
     plans = []
-    with Store(f"sqlite:///{database_file}", take_back=plans.append) as store:
+    with Store(database_url, take_back=plans.append) as store:
         yield store, plans
 
 

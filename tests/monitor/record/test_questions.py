@@ -11,6 +11,9 @@ from sqlalchemy import event
 from monitor.culture import CaptureState
 from tests.monitor.facts import DISH, NOW, hours, measure, measurement, place, read, seen
 
+# Plans as SQLite tells them; PostgreSQL reads tables of a few rows whole, whatever their indices.
+pytestmark = pytest.mark.usefixtures("database_file")
+
 QUESTIONS = {
     "is a capture due": lambda store: store.captures.any_due(NOW),
     "what is in hand": lambda store: store.unfinished.in_hand(NOW),

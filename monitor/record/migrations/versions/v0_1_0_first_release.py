@@ -14,6 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     # Long by the tables that it makes.
+    is_sqlite = op.get_bind().dialect.name == 'sqlite'
     op.create_table('analysis',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('model_name', monitor.record.tables.column_types.AnyText(), nullable=False),
@@ -97,7 +98,7 @@ def upgrade() -> None:
     sa.Column('about', sa.String(length=100), nullable=True),
     sa.Column('together', sa.Integer(), nullable=True),
     sa.Column('held_until', monitor.record.tables.column_types.UtcDateTime(), nullable=True),
-    sa.Column('unreachable', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('unreachable', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.Column('mail_id', sa.String(length=40), nullable=False),
     sa.Column('refused_with', sa.String(length=64), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_outbox'))
@@ -157,7 +158,7 @@ def upgrade() -> None:
     sa.Column('size', sa.BigInteger(), nullable=False),
     sa.Column('mtime_ns', sa.BigInteger(), nullable=False),
     sa.Column('capture_id', sa.Integer(), nullable=False),
-    sa.Column('is_copy', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('is_copy', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.ForeignKeyConstraint(['folder_id'], ['folder.id'], name=op.f('fk_file_folder_id')),
     sa.PrimaryKeyConstraint('folder_id', 'name', name=op.f('pk_file')),
     sqlite_with_rowid=False
@@ -171,11 +172,12 @@ def upgrade() -> None:
     sa.Column('last_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.Column('last_taken_at', monitor.record.tables.column_types.Moment(), nullable=False),
     sa.Column('dirty', sa.Boolean(), nullable=False),
-    sa.Column('is_misdated', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('is_misdated', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.Column('stand', sa.Text(), nullable=True),
     sa.Column('reading_id', sa.Integer(), nullable=True),
     sa.ForeignKeyConstraint(['dish_id'], ['dish.id'], name=op.f('fk_scan_dish_id')),
-    sa.ForeignKeyConstraint(['reading_id'], ['reading.id'], name=op.f('fk_scan_reading_id'), use_alter=True),
+    # Scans and readings point at one another. SQLite takes a table that is still to come.
+    *([sa.ForeignKeyConstraint(['reading_id'], ['reading.id'], name=op.f('fk_scan_reading_id'))] if is_sqlite else []),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_scan'))
     )
     op.create_index('ix_scan_dirty', 'scan', ['last_taken_at'], unique=False, sqlite_where=sa.text('dirty = 1'), postgresql_where=sa.text('dirty'))
@@ -223,8 +225,8 @@ def upgrade() -> None:
     sa.Column('plane', sa.Integer(), nullable=True),
     sa.Column('projection', monitor.record.tables.column_types.AnyText(), nullable=True),
     sa.Column('acquired_at', monitor.record.tables.column_types.Moment(), nullable=True),
-    sa.Column('is_local', sa.Boolean(), server_default=sa.text('0'), nullable=False),
-    sa.Column('is_misdated', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('is_local', sa.Boolean(), server_default=sa.false(), nullable=False),
+    sa.Column('is_misdated', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.Column('fingerprint', monitor.record.tables.column_types.Digest(length=8), nullable=True),
     sa.Column('scan_id', sa.Integer(), nullable=True),
     sa.Column('scale_id', sa.Integer(), nullable=True),
@@ -269,6 +271,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_reading')),
     sa.UniqueConstraint('scan_id', 'version', name=op.f('uq_reading_scan_id_version'))
     )
+    if not is_sqlite:
+        op.create_foreign_key(op.f('fk_scan_reading_id'), 'scan', 'reading', ['reading_id'], ['id'])
     op.create_index('ix_reading_dish_id_at', 'reading', ['dish_id', 'at'], unique=False)
     op.create_table('alert',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -300,7 +304,7 @@ def upgrade() -> None:
     sa.Column('capture_id', sa.Integer(), nullable=False),
     sa.Column('dish', monitor.record.tables.column_types.AnyText(), nullable=False),
     sa.Column('at', monitor.record.tables.column_types.UtcDateTime(), nullable=False),
-    sa.Column('is_check', sa.Boolean(), server_default=sa.text('0'), nullable=False),
+    sa.Column('is_check', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.Column('detail', sa.JSON(), nullable=False),
     sa.ForeignKeyConstraint(['capture_id'], ['capture.id'], name=op.f('fk_scale_evidence_capture_id')),
     sa.ForeignKeyConstraint(['scale_id'], ['scale.id'], name=op.f('fk_scale_evidence_scale_id')),

@@ -270,9 +270,9 @@ def test_a_port_that_is_taken_is_said(serving, own, store, tmp_path):
             start(desk, SilaConfig(port=port), own)
 
 
-def test_another_process_s_record_is_seen_at_once(serving, own, store, database_file):
+def test_another_process_s_record_is_seen_at_once(serving, own, store, database_url):
     """The daemon approves, the server gives out: two programs on one database."""
-    with Store(f"sqlite:///{database_file}") as daemon, client(serving, own) as picker:
+    with Store(database_url) as daemon, client(serving, own) as picker:
         with_plan(daemon, "p2", dish="dish-2")
         assert {one.Plan for one in picker.RemovalPlans.PendingPlans.get()} == {"p1", "p2"}
         daemon.plans.reject("p2", who="A. Person", now=AT)
