@@ -17,7 +17,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-pages fuzz bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences dist docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-pages fuzz bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -60,6 +60,14 @@ lint: $(STAMP)  ## ruff, mypy, import contracts, declared and pinned dependencie
 	$(BIN)/python -m tools.dependencies
 
 check: lint test  ## lint, then the tests
+
+# twine has an environment of its own: nobody needs it to work on the program.
+DIST ?= dist
+dist:  ## the source archive, the wheel made from it, and what an index would say of both
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check "build==1.6.1" "twine==7.0.0"
+	.venv-dist/bin/python -m build --outdir "$(DIST)" . >/dev/null
+	.venv-dist/bin/python -m twine check --strict "$(DIST)"/colonywatch-*
 
 installed: $(STAMP)  ## the wheel alone, in an empty environment: every command's --help, a demo to its alert
 	PYTHON="$(PYTHON)" TORCH_INDEX_URL="$(TORCH_INDEX_URL)" .ci/installed
@@ -143,4 +151,4 @@ bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(BIN)/python -m tools.bench.training
 
 clean:  ## remove what was made here
-	rm -rf .venv .venv-audit .venv-opentrons demo build dist
+	rm -rf .venv .venv-audit .venv-dist .venv-opentrons demo build dist

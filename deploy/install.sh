@@ -7,9 +7,11 @@ umask 022
 usage() {
     cat <<'TEXT'
 usage: deploy/install.sh [--source DIR] [--prefix DIR] [--python PATH] [--extras NAMES]
-                         [--no-start] [--root DIR [--no-packages | --packages-from PYTHON]]
+                         [--picker-group GROUP] [--no-start] [--root DIR [--no-packages | --packages-from PYTHON]]
 
-Run as root from a checkout. Installs or upgrades; running it twice is harmless.
+Run as root from a checkout. Installs or upgrades; running it twice is harmless. An upgrade copies
+the database, brings it to the new form and asks `colonywatch doctor`: where that finds something
+that was well before, or the daemon does not start, the version before is put back with its database.
 
   --source DIR   the folder that the imager writes into; goes into a fresh
                  /etc/colonywatch/config.yaml (an existing one is never changed)
@@ -18,6 +20,9 @@ Run as root from a checkout. Installs or upgrades; running it twice is harmless.
   --extras NAMES further parts, with commas: czi, lif, nd2, oib, zarr (microscopes' own files),
                  notify (further channels for alerts), sila (live interface for pickers);
                  kept for upgrades; 'none' drops them
+  --picker-group GROUP
+                 whom else the removal plans are for: they go to /var/lib/colonywatch-plans, which
+                 this group may read; else nobody but the service reads them
   --no-start     install, but do not enable or start the daemon
   --root DIR     put everything under DIR and touch neither accounts nor systemd
                  (for a look, a package or a test; needs no root)
@@ -51,6 +56,7 @@ root=''
 source_folder=''
 python=''
 extras=''
+picker_group=''
 start=yes
 packages=yes
 packages_from=''
@@ -64,7 +70,7 @@ needed_with_gpu_mib=10240
 
 while (($#)); do
     case $1 in
-        --source | --prefix | --python | --extras | --root | --packages-from)
+        --source | --prefix | --python | --extras | --root | --packages-from | --picker-group)
             [[ $# -ge 2 && -n $2 ]] || misused "$1 needs a value"
             case $1 in
                 --source) source_folder=$2 ;;
@@ -72,6 +78,7 @@ while (($#)); do
                 --python) python=$2 ;;
                 --extras) extras=$2 ;;
                 --root) root=$2 ;;
+                --picker-group) picker_group=$2 ;;
                 --packages-from) packages_from=$2 packages=borrowed ;;
             esac
             shift 2
@@ -123,7 +130,7 @@ fi
 
 opt=$root$prefix
 known_extras=$(sed -nE '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^([a-z0-9]+) = .*/\1/p' \
-    "$checkout/pyproject.toml" | grep -vxE 'dev|bench' | paste -sd' ')
+    "$checkout/pyproject.toml" | grep -vxE 'dev|bench|docs' | paste -sd' ')
 for name in ${extras//,/ }; do
     [[ $extras == none || " $known_extras " == *" $name "* ]] ||
         misused "--extras: no part is called '$name' (there are: $known_extras)"
@@ -212,6 +219,7 @@ fi
 release=''   # the new virtual environment while it is not in use yet
 scratch=''
 stopped=()   # units that we stopped and that have to come back whatever happens
+was_well=''  # what doctor said before
 finished=no
 at_exit() {
     local code=$?
@@ -422,7 +430,63 @@ if [[ $packages != no ]]; then
     fi
 fi
 
+# ---------------------------------------------------------------- is it well now?
+
+# A staged tree has a record of its own only where its configuration says so.
+has_record=no
+if [[ $packages != no && $staged == no ]]; then has_record=yes; fi
+if [[ $staged == yes && $database_url == sqlite:///"$root"/* ]]; then has_record=yes; fi
+
+what_fails() {  # what_fails PROGRAM: a line for each thing that its doctor finds broken
+    local said
+    said=$(as_account "$1" doctor --json --config "$etc/config.yaml" 2>"$scratch/doctor") || true
+    "$python" -c '
+import json, sys
+try:
+    found = json.loads(sys.argv[1])
+    for one in found:
+        if one["ok"] is False:
+            print(one["what"] + ": " + " ".join(one["text"].split()))
+except (ValueError, TypeError, KeyError):
+    print("doctor: does not run: " + " ".join(open(sys.argv[2]).read().split())[-500:])
+' "$said" "$scratch/doctor"
+}
+if [[ $has_record == yes && -n $previous && -x $previous/bin/colonywatch ]]; then
+    was_well=$(what_fails "$previous/bin/colonywatch")
+fi
+
 # ---------------------------------------------------------------- change over
+
+install -d -m 0700 -- "$scratch/before"
+for unit in "${all_units[@]}"; do
+    [[ ! -e $units/$unit ]] || cp -p -- "$units/$unit" "$scratch/before/"
+done
+
+roll_back() {  # roll_back WHY: the version before is in its place again, with its database
+    printf 'error: %s\nputting back the version before\n' "$1" >&2
+    [[ $systemd == no ]] || systemctl stop "$daemon" || true
+    ln -sfn -- "${previous##*/}" "$scratch/venv"
+    mv -fT -- "$scratch/venv" "$opt/venv"
+    for unit in "${all_units[@]}"; do
+        rm -f -- "$units/$unit"
+        [[ ! -e $scratch/before/$unit ]] || cp -p -- "$scratch/before/$unit" "$units/$unit"
+    done
+    if [[ -n $copy ]]; then
+        as_account cp -- "$copy" "$database.back" && as_account mv -f -- "$database.back" "$database" &&
+            as_account rm -f -- "$database-wal" "$database-shm" ||
+            fail "the database could not be put back: it lies in $copy"
+        say "database   put back from $copy" >&2
+    fi
+    rm -rf -- "$release"
+    if [[ $systemd == yes ]]; then
+        systemctl daemon-reload
+        systemctl reset-failed "$daemon" 2>/dev/null || true
+        ((${#stopped[@]} == 0)) || systemctl start "${stopped[@]}" || true
+    fi
+    finished=yes
+    printf 'NOT upgraded: %s runs as before\n' "$("$opt/venv/bin/colonywatch" --version 2>/dev/null || echo 'the version before')" >&2
+    exit 1
+}
 
 if [[ $systemd == yes ]]; then
     for unit in "$daemon" colonywatch-dashboard.service colonywatch-sila.service; do
@@ -438,8 +502,8 @@ case $database_url in
     sqlite:///*)
         database=${database_url#sqlite:///}
         database=${database%%\?*}
-        if [[ $staged == no && -s $database ]]; then
-            copy=/var/lib/colonywatch/backups/before-upgrade-$stamp.sqlite
+        if [[ $has_record == yes && -s $database ]]; then
+            copy=$state/backups/before-upgrade-$stamp.sqlite
             size=$(($(stat -c %s -- "$database") / 1048576))
             ((size < $(free_mib "$state"))) ||
                 fail "/var/lib/colonywatch: no room for a copy of the database ($size MiB); free some and run this again"
@@ -450,7 +514,7 @@ import sys
 from contextlib import closing
 
 database, copy = sys.argv[1:]
-os.umask(0o027)
+os.umask(0o077)
 with closing(sqlite3.connect(database)) as present, closing(sqlite3.connect(copy + ".part")) as new:
     present.backup(new)
     (verdict,) = new.execute("PRAGMA quick_check").fetchone()
@@ -459,7 +523,7 @@ if verdict != "ok":
 os.replace(copy + ".part", copy)
 CODE
             say "backup     $copy"
-            find /var/lib/colonywatch/backups -maxdepth 1 -type f -name 'before-upgrade-*.sqlite' |
+            find "$state/backups" -maxdepth 1 -type f -name 'before-upgrade-*.sqlite' |
                 sort -r | tail -n "+$((backups_kept + 1))" | as_account xargs -r -d '\n' rm -f --
         fi
         ;;
@@ -497,6 +561,32 @@ fi
 ln -sfn -- "venv-$stamp" "$scratch/venv"
 mv -fT -- "$scratch/venv" "$opt/venv"
 printf '%s\n' "$extras" >"$opt/extras"
+
+if [[ -n $picker_group ]]; then
+    plans=/var/lib/colonywatch-plans
+    if [[ $staged == no ]]; then
+        getent group "$picker_group" >/dev/null || fail "--picker-group: there is no group $picker_group"
+        # What is made in it belongs to its group.
+        install -d -m 2750 --owner="$account" --group="$picker_group" -- "$plans"
+    else
+        install -d -m 2750 -- "$root$plans"
+    fi
+    install -d -m 0755 -- "$units/$daemon.d"
+    printf '[Service]\nReadWritePaths=%s\n' "$plans" >"$units/$daemon.d/plans.conf"
+    grep -qF -- "$plans" "$etc/config.yaml" ||
+        warn "set outlets.removal.folder: $plans in $etc/config.yaml, so that plans go to where $picker_group reads them"
+fi
+
+if [[ $has_record == yes && -n $previous ]]; then
+    [[ $systemd == no ]] || systemctl daemon-reload
+    now_fails=$(what_fails "$release/bin/colonywatch")
+    worse=$(comm -13 <(cut -d: -f1 <<<"$was_well" | sort -u) <(cut -d: -f1 <<<"$now_fails" | sort -u) |
+        sed '/^$/d')
+    if [[ -n $worse ]]; then
+        roll_back "doctor of the new version finds what was well before: $(grep -F -- "$worse" <<<"$now_fails" | head -3)"
+    fi
+    say "doctor     finds nothing that was well before"
+fi
 finished=yes
 
 discard_old_releases() {
@@ -514,14 +604,8 @@ if [[ $systemd == yes ]]; then
         began=$(date +%s)
         if ! systemctl enable --quiet --now "$daemon"; then
             journalctl --no-pager --lines=25 --since="@$began" --unit="$daemon" >&2 || true
+            [[ -z $previous ]] || roll_back "the daemon did not start (see above)"
             printf 'error: installed, but the daemon did not start (see above)\n' >&2
-            [[ -z $previous ]] || cat >&2 <<TEXT
-To go back to the version before, which is still there:
-  systemctl stop $daemon
-  ln -sfn ${previous##*/} $opt/venv
-${copy:+  runuser -u $account -- cp $copy $database && rm -f $database-wal $database-shm
-}  systemctl start $daemon
-TEXT
             exit 1
         fi
         systemctl enable --quiet --now "$timer" ||

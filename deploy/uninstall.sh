@@ -112,7 +112,7 @@ rm -rf -- "$cache"
 say "removed    units, command, $opt"
 
 if [[ $purge == yes ]]; then
-    rm -rf -- "$state" "$etc"
+    rm -rf -- "$state" "$etc" "$root/var/lib/colonywatch-plans"
     say "removed    $state, $etc"
 else
     if [[ $staged == no ]]; then

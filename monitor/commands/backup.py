@@ -31,7 +31,8 @@ def backup(
         typer.Argument(
             metavar="[FILE]",
             show_default=False,
-            help="The copy to write, or the folder for it; default: record.backups.folder.",
+            help="The copy to write, or a folder (a name without an ending); default: "
+            "record.backups.folder.",
         ),
     ] = None,
     rotates: Annotated[
@@ -86,7 +87,8 @@ def backup(
 def _file_for(target: Path | None, config: Config, now: datetime, *, rotates: bool) -> Path:
     """Where the backup is written. Raises RecordError where that is no good place."""
     folder = config.record.backup_folder if target is None else target
-    if target is None or target.is_dir() or str(target).endswith("/"):
+    is_folder = target is not None and (target.is_dir() or not (target.suffix or target.is_file()))
+    if target is None or is_folder:
         file = folder / backup_name(now)
     elif rotates:
         raise RecordError(f"{target}: is a file; --rotate needs a folder of backups")

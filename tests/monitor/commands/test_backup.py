@@ -91,8 +91,9 @@ def test_settings_that_keep_no_backup_are_refused(tmp_path):
 def test_pictures_come_back_from_beside_the_backup(state, tmp_path):
     folder = tmp_path / "backups"
     before, series = pictures_of(state), readings(state)
-    first = call("backup", f"{folder}/", "--pictures", "--json", "--state", state)
+    first = call("backup", folder, "--pictures", "--json", "--state", state)
     assert first.code == DONE, first.err
+    assert folder.is_dir() and len(backups_in(folder)) == 1
     assert first.document["pictures_copied"] == len(before) > 2
     assert call("backup", folder, "--pictures", "--json", "--state", state).document[
         "pictures_copied"
