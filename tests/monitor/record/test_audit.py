@@ -96,8 +96,9 @@ def test_outside_of_the_record_or_without_a_zone_nothing_is_told(store):
         tell(session, now=datetime(2026, 11, 3))  # noqa: DTZ001
 
 
-def test_threads_and_programs_that_write_at_once_make_one_chain(database_file):
-    stores = [Store(f"sqlite:///{database_file}") for _ in range(2)]
+def test_threads_and_programs_that_write_at_once_make_one_chain(make_record):
+    url = make_record()
+    stores = [Store(url) for _ in range(2)]
 
     def write(store):
         for number in range(15):
@@ -119,8 +120,6 @@ CHANGES = {
     "UPDATE audit SET why = 'never seen' WHERE number = 3",
     "DELETE FROM audit WHERE number = 3",
     "DELETE FROM audit",
-    "INSERT OR REPLACE INTO audit SELECT 3, at, who, what, about, why, before, after, 'x', hash"
-    " FROM audit WHERE number = 3",
 }
 
 
@@ -187,6 +186,40 @@ def test_whatever_is_done_behind_the_programs_back_is_found(
     for beginning in found:
         assert any(problem.startswith(beginning) for problem in problems), problems
     assert "the database does not protect the table audit any more" in problems[-1]
+
+
+def test_sqlite_replaces_no_entry_by_putting_in_another(trail, database_file):
+    """Which asks no trigger on deletion."""
+    replacing = (
+        "INSERT OR REPLACE INTO audit SELECT 3, at, who, what, about, why, before, after, 'x', hash"
+        " FROM audit WHERE number = 3"
+    )
+    refused = pytest.raises(RecordError, match="only ever added to")
+    with refused, trail.database.writing() as session:
+        session.execute(text(replacing))
+
+
+def test_behind_the_back_of_postgresql_it_is_found_too(postgres, make_record):
+    with Store(make_record()) as store:
+        with store.database.writing() as session:
+            for number in range(1, 4):
+                tell(session, number)
+        with store.database.writing() as session:
+            session.execute(text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+            session.execute(text("UPDATE audit SET why = 'never seen' WHERE number = 2"))
+        try:
+            changed, unprotected = verdict(store).problems
+        finally:
+            with store.database.writing() as session:
+                session.execute(text("ALTER TABLE audit ENABLE TRIGGER ALL"))
+        assert changed == "entry 2: was changed after it was written"
+        assert "missing: audit_no_change, audit_no_truncate" in unprotected
+
+
+def test_postgresql_refuses_to_empty_the_trail(postgres, trail):
+    refused = pytest.raises(RecordError, match="only ever added to")
+    with refused, trail.database.writing() as session:
+        session.execute(text("TRUNCATE audit"))
 
 
 def test_a_trail_that_was_made_anew_is_found_by_the_head_that_was_kept(trail, database_file):
