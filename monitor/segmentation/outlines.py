@@ -67,7 +67,7 @@ def outline_of(mask: _Bools, place: tuple[int, int] = (0, 0), *, factor: int = 1
 
     def placed(ring: Points) -> Ring:
         moved = (ring * factor + offset).round(2)
-        return tuple((row, column) for row, column in moved.tolist())
+        return tuple(map(tuple, moved.tolist()))
 
     return Outline(placed(rings[0]), tuple(placed(ring) for ring in rings[1:]))
 
@@ -119,9 +119,10 @@ def _with_few_holes(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels = np.asarray(cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, kernel), np.uint8)
         side = 2 * side - 1
     empty = (pixels == 0).astype(np.uint8)
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
-    if count - 1 <= MAX_HOLES:
+    # The statistics take five times as long as the components alone.
+    if cv2.connectedComponents(empty, connectivity=4)[0] - 1 <= MAX_HOLES:
         return pixels
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
     left, top, width, height, areas = stats.T
     inner = (left > 0) & (top > 0) & (left + width < pixels.shape[1])
     inner &= top + height < pixels.shape[0]
