@@ -204,7 +204,8 @@ def _taught_in_turns(
         doing = f"turn {number + 1} of {len(folds)}" if number < len(folds) else "all fields"
         tell(TuningProgress(doing, elapsed_s=time.monotonic() - started))
         try:
-            networks.append(taught(start.network, learn, practice, settings.rehearsal_share))
+            um_per_pixel, share = start.manifest.um_per_pixel, settings.rehearsal_share
+            networks.append(taught(start.network, learn, practice, share, um_per_pixel))
         except ValueError as error:
             raise DataError(
                 f"{', '.join(one.name for one in learn)}: {error}; paint wider strokes, at least "

@@ -71,8 +71,9 @@ class KindChange:
         ahead, _, high = difference
         if math.isnan(ahead):
             return False
-        certain = CERTAIN_LOSS * self.largest_loss / LARGEST_LOSS
-        return ahead < -self.largest_loss or (ahead < -certain and high < 0)
+        # Whoever bears a larger loss does not mind how sure a small one is.
+        sure = self.largest_loss <= LARGEST_LOSS and ahead < -CERTAIN_LOSS and high < 0
+        return ahead < -self.largest_loss or sure
 
     def __str__(self) -> str:
         told = []

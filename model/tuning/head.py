@@ -34,6 +34,7 @@ from model.dataset import TrainingField
 from model.network import PmfCNN
 from model.pmf import cell_shares, voting_cells
 from model.preprocessing import bend
+from model.tuning.kinds import kind_of
 
 PRICE: Final = 10.0
 """Of the change, in nats for one standard deviation of each feature; docs/fine-tuning.md."""
@@ -65,10 +66,13 @@ def taught(
     fields: Sequence[TrainingField],
     practice: Sequence[TrainingField] = (),
     practice_share: float = 0.5,
+    um_per_pixel: float = 2.5,
 ) -> PmfCNN:
     """A copy of a network whose last layer has learnt from the labels of these fields.
 
-    practice : fields of the kinds learnt before, and their weight beside the others
+    practice : fields of the kinds learnt before, and their weight beside the others; dishes of each
+        kind (`kind_of`) weigh the same, since those that differ most from these are harmed first
+    um_per_pixel : of all fields
     Raises ValueError where no cell is labelled.
     """
     twin = PmfCNN(network.config)
@@ -77,7 +81,7 @@ def taught(
     for grid in network.config.voting_grids:
         cells = _labelled_cells(twin, grid, _in_a_fixed_order(fields), balanced=True)
         if practice:
-            before = _labelled_cells(twin, grid, practice, balanced=False)
+            before = _practised_cells(twin, grid, practice, um_per_pixel)
             cells = _together(cells, before, practice_share)
         _teach(twin, grid, cells)
     return twin
@@ -151,16 +155,35 @@ def _surprise(logits: Tensor, shares: Tensor) -> Tensor:
     return -known - (shares[:, -1] * said[:, others].logsumexp(dim=1)).sum()
 
 
+def _practised_cells(
+    network: PmfCNN, grid: int, practice: Sequence[TrainingField], um_per_pixel: float
+) -> _Cells:
+    """Of fields to be rehearsed, each kind of dish with the same weight."""
+    kinds: dict[str, list[TrainingField]] = {}
+    for one in practice:
+        kinds.setdefault(kind_of(np.asarray(one.labels), um_per_pixel), []).append(one)
+    parts = [
+        _labelled_cells(network, grid, kinds[kind], balanced=False, most=MOST_CELLS // len(kinds))
+        for kind in sorted(kinds)
+    ]
+    joined = [torch.cat(some) for some in zip(*(vars(one).values() for one in parts), strict=True)]
+    joined[-1] /= len(parts)
+    return _Cells(*joined)
+
+
 def _labelled_cells(
-    network: PmfCNN, grid: int, fields: Sequence[TrainingField], *, balanced: bool
+    network: PmfCNN,
+    grid: int,
+    fields: Sequence[TrainingField],
+    *,
+    balanced: bool,
+    most: int = MOST_CELLS,
 ) -> _Cells:
     """Of all fields. Raises ValueError where there are none."""
     found = [
         part
         for one in fields
-        for part in _cells_of(
-            network, grid, one, MOST_CELLS // max(1, len(fields)), balanced=balanced
-        )
+        for part in _cells_of(network, grid, one, most // max(1, len(fields)), balanced=balanced)
     ]
     if not found:
         raise ValueError("no cell is labelled")
