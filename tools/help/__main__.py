@@ -51,6 +51,8 @@ def main() -> int:
         shutil.copytree(DOCS, source)
         for path, name in ELSEWHERE.items():
             shutil.copy(ROOT / path, source / name)
+            for picture in (ROOT / path).parent.glob("*.[jp][pn]g"):
+                shutil.copy(picture, source / picture.name)
         for page in source.rglob("*.md"):
             text = page.read_text(encoding="utf-8")
             for there, here in _ADDRESSES.items():
