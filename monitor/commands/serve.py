@@ -14,6 +14,7 @@ from monitor.host.clock import utc_now
 from monitor.jobs.backups import backups_in
 from monitor.jobs.free_space import free_bytes
 from monitor.jobs.plan_views import picture_of
+from monitor.jobs.registered_views import shift_between
 from monitor.record.store import Store
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def serve(
             clock=utc_now,
             draw_plan=lambda plan: picture_of(plan, store, settings),
             health=_health(settings, store),
+            shift_between=lambda first, second, field: shift_between(
+                first, second, field, store, settings
+            ),
         )
         shown_host = f"[{dashboard.host}]" if ":" in dashboard.host else dashboard.host
         say(f"the dashboard is at {dashboard.url or f'http://{shown_host}:{dashboard.port}'}")

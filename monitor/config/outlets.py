@@ -67,6 +67,14 @@ class CheckInConfig(Section):
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
 
 
+class ViewingConfig(Section):
+    """disk_gb : room in the record's folder for copies of captures that were looked at closely;
+    those that nobody has looked at for longest go first
+    """
+
+    disk_gb: Annotated[float, Field(ge=0.05, le=10_000)] = 4.0
+
+
 class DashboardConfig(Section):
     """Pages to look at, and to answer alerts (`colonywatch serve`).
 
@@ -81,6 +89,7 @@ class DashboardConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8470
     secret_file: PathField | None = None
     link_days: Positive = 7.0
+    viewing: ViewingConfig = ViewingConfig()
 
     @field_validator("url")
     @classmethod

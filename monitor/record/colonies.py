@@ -27,8 +27,12 @@ class ColonyRecord:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def series(self, dish: str, *, since: datetime | None = None) -> list[ColonyPoint]:
+    def series(
+        self, dish: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[ColonyPoint]:
         """Every colony of every scan of a dish, oldest scan first; what a scan missed is left out.
+
+        since, until : only of scans of that time, both included
 
         Raises UsageError for a dish that is not known.
         """
@@ -43,6 +47,8 @@ class ColonyRecord:
             )
             if since is not None:
                 query = query.where(ReadingRow.at >= since)
+            if until is not None:
+                query = query.where(ReadingRow.at <= until)
             return [
                 ColonyPoint(at, colony)
                 for at, packed in session.execute(query)

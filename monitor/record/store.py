@@ -33,6 +33,7 @@ from monitor.record.scans import ScanRecord
 from monitor.record.sources import SourceRecord
 from monitor.record.timelines import TimelineRecord
 from monitor.record.unfinished import UnfinishedRecord
+from monitor.record.views import ViewRecord
 from monitor.record.workload import WorkloadRecord
 from monitor.record.zones import ZoneRecord
 
@@ -80,6 +81,7 @@ class Store:
         self.glances = Glances(self.database)
         self.listings = Listings(self.database)
         self.changes = Changes(self.database)
+        self.views = ViewRecord(self.database)
         self.digests = DigestRecord(self.database)
         self.outbox = Outbox(self.database)
         self.audit = AuditRecord(self.database)

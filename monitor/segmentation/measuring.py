@@ -38,7 +38,12 @@ from monitor.segmentation.measure_image import MeasuredImage, OverlayStyle, meas
 from monitor.segmentation.overlay import encode_jpeg, encode_png
 from monitor.segmentation.request import FieldRequest
 from monitor.segmentation.targeting import aim_at
-from monitor.segmentation.uncertainty_maps import doubt_map_name, doubts_of
+from monitor.segmentation.uncertainty_maps import (
+    doubt_map_name,
+    doubts_of,
+    probability_map_name,
+    probability_planes,
+)
 
 OVERLAY_SIDE_PX = 1600
 # Larger files are hashed and decoded in two passes and so never held whole in memory.
@@ -97,9 +102,7 @@ def _measure(
     files = {label_map: found.label_map, overlay: found.overlay}
     with done_beside(_write, request, files) as written:
         aims = _aims(found, request.removal)
-        if found.regions:
-            doubts = encode_png(doubts_of(found.segmentation.probabilities))
-            _write(request, {doubt_map_name(label_map): doubts})
+        _write(request, _maps_beside(label_map, found))
     written.result()
     return FieldMeasurement(
         shape=(found.labels.shape[0], found.labels.shape[1]),
@@ -128,6 +131,17 @@ def _measure(
         doubt=found.doubt,
         at_scale=found.at_scale,
     )
+
+
+def _maps_beside(label_map: str, found: MeasuredImage) -> dict[str, bytes]:
+    """Files that lie beside a label map: how probable each class is, to be looked at; and for
+    plans, where there may be undifferentiated cells after all.
+    """
+    probabilities = found.segmentation.probabilities
+    maps = {probability_map_name(label_map): encode_png(probability_planes(probabilities))}
+    if found.regions:
+        maps[doubt_map_name(label_map)] = encode_png(doubts_of(probabilities))
+    return maps
 
 
 # Times beyond these are as wrong as these are, and nothing can be added to the last of all years.

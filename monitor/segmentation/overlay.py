@@ -8,7 +8,7 @@ stand in strips above and below the picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model.classes import UNKNOWN, CellClass
 from model.preprocessing import shrunk, spread_evenly
-from model.strips import Rows, WholeImage, in_strips
+from model.strips import Rows, WholeImage, as_rows, in_strips
 from monitor.culture import FieldAreas
 from monitor.segmentation.colonies import measure_areas
 from monitor.segmentation.overlay_strips import (
@@ -43,11 +43,13 @@ __all__ = [
     "UNDIFFERENTIATED_BGR",
     "Trust",
     "draw_overlay",
+    "draw_scale_bar",
     "encode_jpeg",
     "encode_labels",
     "encode_png",
     "field_of_view",
     "stretch_contrast",
+    "stretched_rows",
 ]
 
 UNCERTAIN_BELOW: Final = 2 / 3
@@ -126,7 +128,7 @@ def draw_overlay(
     picture, uncertain = _coloured(levels, classes, trust.certainty)
 
     width = picture.shape[1]
-    _draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
+    draw_scale_bar(picture, None if pixel_size_um is None else pixel_size_um / zoom, zoom,
                     assumed=assumed, size=letter_size(width))  # fmt: skip
     strips = [picture]
     if title:
@@ -144,9 +146,16 @@ def stretch_contrast(grey: NDArray[Any], seen: NDArray[np.bool_]) -> Pixels:
     seen : (H, W), True where the vessel is; the rest neither shapes the stretch nor matters
     Returns (H, W) uint8; a capture without any structure becomes middle grey.
     """
+    return np.concatenate([rows for _, rows in stretched_rows(grey, seen)])
+
+
+def stretched_rows(
+    grey: NDArray[Any] | Rows, seen: NDArray[np.bool_]
+) -> Iterator[tuple[int, Pixels]]:
+    """As `stretch_contrast`, some rows at a time: (first row, (h, W) uint8), from the top."""
     levels = _Levels(grey, seen)
-    strips = in_strips(grey.shape[0], grey.shape[1], _STRIP_PIXELS)
-    return np.concatenate([_SOFT[levels.rows(*strip)] for strip in strips])
+    for top, bottom in in_strips(levels.shape[0], levels.shape[1], _STRIP_PIXELS):
+        yield top, _SOFT[levels.rows(top, bottom)]
 
 
 class _Levels:
@@ -157,20 +166,28 @@ class _Levels:
 
     dtype = np.dtype(np.uint16)
 
-    def __init__(self, grey: NDArray[Any], seen: NDArray[np.bool_]) -> None:
-        self._grey = grey
+    def __init__(self, grey: NDArray[Any] | Rows, seen: NDArray[np.bool_]) -> None:
+        self._grey = as_rows(grey)
         self.shape: tuple[int, int] = (grey.shape[0], grey.shape[1])
         # Some rows and columns say enough about light and contrast.
-        step = max(1, max(grey.shape) // _SAMPLED_SIDE)
-        self._maps = _slope_and_shift(_finite(grey[::step, ::step]), seen[::step, ::step])
+        step = max(1, max(self.shape) // _SAMPLED_SIDE)
+        self._maps = _slope_and_shift(_finite(_every(grey, step)), seen[::step, ::step])
 
     def rows(self, top: int, bottom: int) -> NDArray[np.uint16]:
         """Rows ``top`` to ``bottom``: (bottom - top, W), 0 .. 1023."""
         levels, shift = spread_evenly(self._maps, self._grey.shape, top, bottom)
-        levels *= _finite(self._grey[top:bottom])
+        levels *= _finite(self._grey.rows(top, bottom))
         levels += shift
         np.clip(levels, 0, _LEVELS - 1, out=levels)
         return np.asarray(levels, np.uint16)
+
+
+def _every(grey: NDArray[Any] | Rows, step: int) -> NDArray[Any]:
+    """Each `step`-th row and column."""
+    if isinstance(grey, np.ndarray):
+        return grey[::step, ::step]
+    rows = range(0, grey.shape[0], step)
+    return np.stack([grey.rows(row, row + 1)[0, ::step] for row in rows])
 
 
 def _finite(grey: NDArray[Any]) -> NDArray[np.float32]:
@@ -394,9 +411,16 @@ def _colours() -> NDArray[np.uint32]:
 _COLOURS = _colours()
 
 
-def _draw_scale_bar(
+def draw_scale_bar(
     picture: Pixels, pixel_size_um: float | None, zoom: float, *, assumed: bool, size: int
 ) -> None:
+    """Into the lower right corner, where there is room.
+
+    picture : (h, w, 3) BGR, changed
+    pixel_size_um : of the picture; None: the bar is in pixels of the capture
+    zoom : pixels of the picture to one of the capture
+    size : of its letters
+    """
     rows, columns = picture.shape[:2]
     step = 1 / zoom if pixel_size_um is None else pixel_size_um
     length = _round_length(columns / 5 * step)

@@ -39,6 +39,17 @@ def doubts_of(probabilities: NDArray[np.float32]) -> Labels:
     return np.asarray(np.ceil(np.clip(plane, 0, 1) * 255), np.uint8)
 
 
+def probability_map_name(label_map: str) -> str:
+    """The file beside a label map: ``labels/a/b.png`` -> ``labels/a/b.probabilities.png``."""
+    return str(PurePosixPath(label_map).with_suffix(".probabilities.png"))
+
+
+def probability_planes(probabilities: NDArray[np.float32]) -> Labels:
+    """(3, h, w) -> (h, w, 3) uint8: how probable each class is, of 255."""
+    planes = np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
 def read_sure_labels(
     state_folder: Path, measurement: FieldMeasurement, max_undifferentiated: float
 ) -> Labels | None:

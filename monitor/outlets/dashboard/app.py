@@ -33,6 +33,8 @@ from monitor.outlets.dashboard.health import Health
 from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
+from monitor.outlets.dashboard.series_pages import SeriesPages
+from monitor.outlets.dashboard.viewer_pages import ShiftBetween, ViewerPages
 from monitor.outlets.overlays_again import bring_back
 from monitor.outlets.wording import clean
 from monitor.record.alerts import standing
@@ -70,10 +72,12 @@ def build_app(
     clock: Callable[[], datetime],
     draw_plan: Callable[[RemovalPlan], bytes],
     health: Health | None = None,
+    shift_between: ShiftBetween | None = None,
 ) -> ASGIApp:
     """draw_plan : the plan drawn on its pictures, as PNG
 
     health : for programs that watch this one
+    shift_between : as of `ViewerPages`
     """
     pages = _Pages(config, store, links, clock, draw_plan)
     boards = Boards(config, store, pages.facts, clock, pages)
@@ -95,6 +99,7 @@ def build_app(
             Route("/help/{path:path}", pages.help.give),
             Route("/theme", choose_theme, methods=["POST"]),
             *[Route(f"/{name}", pages.files.give) for name in [*pages.files.names, "favicon.ico"]],
+            *_looking(config, store, clock, pages, shift_between),
             Route("/alive", pages.alive),
             *(health.routes() if health is not None else ()),
         ],
@@ -115,6 +120,22 @@ def build_app(
     )
     # Around all, so that pages on faults have them too.
     return _SafeHeaders(app)
+
+
+def _looking(
+    config: Config,
+    store: Store,
+    clock: Callable[[], datetime],
+    pages: _Pages,
+    shift_between: ShiftBetween | None,
+) -> list[Route]:
+    """Scans and series looked at closely."""
+    viewer = ViewerPages(
+        config, store, clock=clock, render=pages.page, frame=pages.facts.frame,
+        shift_between=shift_between,
+    )  # fmt: skip
+    series = SeriesPages(config, store, clock=clock, render=pages.page, frame=pages.facts.frame)
+    return [*viewer.routes, *series.routes]
 
 
 class _SafeHeaders:

@@ -53,7 +53,8 @@ class PageFiles:
 
     def __init__(self) -> None:
         self._contents: dict[str, tuple[bytes, str]] = {}
-        for one in (files("monitor.outlets.dashboard") / "pages").iterdir():
+        package = files("monitor.outlets.dashboard")
+        for one in [*(package / "pages").iterdir(), *(package / "vendored").iterdir()]:
             suffix = one.name[one.name.rfind(".") :]
             if suffix in _KINDS:
                 self._contents[one.name] = one.read_bytes(), _KINDS[suffix]

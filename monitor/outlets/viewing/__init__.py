@@ -1,0 +1,1 @@
+"""Scans as pictures to move about in: where fields lie, their pixels at every size, tiles."""
