@@ -17,7 +17,7 @@ STAMP := .venv/.development
 # Opentrons' own package, which runs protocols in the tests; it needs other versions than ours.
 SIMULATORS := .venv-opentrons/.installed
 
-.PHONY: help setup demo simulators test lint check installed pins licences dist docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-pages fuzz bench-start bench-training clean
+.PHONY: help setup demo simulators test lint check installed pins licences dist docs sbom hashes vulnerabilities bench bench-accuracy soak bench-alerts bench-removal bench-finetuning bench-scale bench-pixel-size bench-mosaics bench-daemon bench-pages accessibility fuzz bench-start bench-training clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -139,6 +139,9 @@ profile: $(STAMP)  ## where the processor's time goes, of a capture of a megapix
 
 bench-pages: $(STAMP)  ## how fast pages are with 400 dishes and 4 million readings, beside a checkout of another build: make bench-pages FORMER=../before
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.pages $(if $(FORMER),--former $(FORMER))
+
+accessibility:  ## axe-core over each page of a running dashboard in Chromium, with pictures of them: make accessibility URL=http://127.0.0.1:8470
+	cd tools/accessibility && npm ci --silent --no-audit --no-fund && node look.mjs $(or $(URL),$(error name the dashboard: make accessibility URL=http://127.0.0.1:8470)) pictures
 
 fuzz: $(STAMP)  ## 100 random requests for each address of the API, beside its description
 	API_FUZZ=100 $(BIN)/python -m pytest tests/monitor/outlets/dashboard/api -k fuzz

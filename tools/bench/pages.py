@@ -4,7 +4,8 @@ Each build makes its own record with its own tables, which is then filled alike:
 hourly, one in eight differentiating, 120 open alerts. Readings and scans are there from the first
 on; captures and measurements of the last three scans, which is all of them that pages ask for. Then
 each build serves its record in turn (`colonywatch serve`), and the same requests go to both, on the
-loopback address alone. Times are of the whole answer, as a reader waits for it.
+loopback address alone. Times are the server's processor time for an answer; in brackets, how long
+a reader waited for it, which other work on the machine makes longer.
 
     python -m tools.bench.pages --former ../before --readings 4000000
 """
@@ -34,6 +35,7 @@ from monitor.record.detail_codec import encode
 
 DISHES, HOUR_US = 400, 3_600_000_000
 READERS, LOOKS = 200, 400
+CHANGES = 10
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGES = {
     "all dishes": "/",
@@ -187,7 +189,8 @@ def _environment(checkout: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(checkout: Path, state: Path) -> Iterator[int]:
+def serving(checkout: Path, state: Path) -> Iterator[tuple[int, int]]:
+    """(port, process)"""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -203,7 +206,7 @@ def serving(checkout: Path, state: Path) -> Iterator[int]:
             if server.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"{checkout}: the dashboard does not begin")
             time.sleep(0.2)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(30)
@@ -226,18 +229,19 @@ def ask(port: int, path: str) -> tuple[int, float, int]:
 
 def measure(checkout: Path, state: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    with serving(checkout, state) as port:
+    with serving(checkout, state) as (port, pid):
         for name, path in PAGES.items():
-            status, first, size = ask(port, path)
+            status, _, size = ask(port, path)
             if status != 200:
                 found[name] = "not there"
                 continue
-            with quiet_write(state):
-                after = [ask(port, path)[1] for _ in range(5)]
-            warm = [ask(port, path)[1] for _ in range(10)]
+            changed = []
+            for number in range(CHANGES):
+                change(state, number)
+                changed.append(timed(port, pid, path, 1))
             found[name] = (
-                f"first {_ms(first)}, after a change {_ms(max(after))}, "
-                f"else {_ms(statistics.median(warm))}; {size / 1000:.0f} kB"
+                f"after a change {_mean(changed)}, else {_mean([timed(port, pid, path, 20)])};"
+                f" {size / 1000:.0f} kB"
             )
         began = time.monotonic()
         with ThreadPoolExecutor(READERS) as readers:
@@ -253,17 +257,34 @@ def measure(checkout: Path, state: Path) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def quiet_write(state: Path) -> Iterator[None]:
-    """A new reading of one dish, so that what was kept does not hold any more."""
+def timed(port: int, pid: int, path: str, times: int) -> tuple[float, float]:
+    """Seconds of the server's processor and of waiting, each for one answer."""
+    before, began = processor_s(pid), time.monotonic()
+    for _ in range(times):
+        ask(port, path)
+    return (processor_s(pid) - before) / times, (time.monotonic() - began) / times
+
+
+def processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def change(state: Path, number: int) -> None:
+    """Another status of one dish, so that what was kept does not hold any more."""
     with closing(sqlite3.connect(state / "colonywatch.sqlite", timeout=30)) as connection:
-        connection.execute("UPDATE dish SET severity = 'critical' WHERE id = 4")
         connection.execute(
-            "UPDATE dish SET status = CASE status WHEN 'undifferentiated' THEN 'above-limit' ELSE"
-            " 'undifferentiated' END WHERE id = 1"
+            "UPDATE dish SET status = ? WHERE id = 1",
+            ("above-limit" if number % 2 else "undifferentiated",),
         )
         connection.commit()
-    yield
+
+
+def _mean(pairs: list[tuple[float, float]]) -> str:
+    return " ".join(
+        form.format(1000 * statistics.mean(pair[place] for pair in pairs))
+        for place, form in enumerate(("{:.0f} ms", "({:.0f})"))
+    )
 
 
 def _ms(seconds: float) -> str:
