@@ -25,7 +25,7 @@ for (const theme of ["light", "dark"]) {
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
     for (const path of PATHS) {
       await page.goto(base + path, { waitUntil: "domcontentloaded" });
-      const name = (path.split("?")[0].slice(1) || "dishes") + (path.match(/by=(\w+)/)?.[1] ?? "");
+      const name = (path.split(/[?/]/)[1] || "dishes") + (path.match(/by=(\w+)/)?.[1] ?? "");
       await page.screenshot({ path: `${folder}/${name}-${size}-${theme}.png` });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
       await page.evaluate(axe);

@@ -199,6 +199,7 @@ def serving(checkout: Path, state: Path) -> Iterator[tuple[int, int]]:
     server = subprocess.Popen(
         [sys.executable, "-m", "monitor", "serve", "--port", str(port), "--config", str(config)],
         env=_environment(checkout), cwd=checkout, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         until = time.monotonic() + 120
