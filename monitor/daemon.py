@@ -64,7 +64,8 @@ from monitor.outlets.heartbeat import CheckIn
 from monitor.pipeline import TOGETHER, Pipeline
 from monitor.record.sources import ConfiguredSource
 from monitor.record.store import Store
-from monitor.segmentation.worker import LoadedModel, SegmentationWorker
+from monitor.segmentation.worker import LoadedModel
+from monitor.segmentation.workers import AnyWorker, worker_for
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,7 @@ class _Pace:
     def __init__(self) -> None:
         self.answered_at = time.monotonic()
         self._each_s = BUSY_S
+        self.workers = 1
 
     def answers(self, count: int, took_s: float) -> None:
         """So many captures together took so long to measure."""
@@ -155,7 +157,8 @@ class _Pace:
     @property
     def in_work(self) -> int:
         """How many captures the worker is to have at a time."""
-        return min(max(IN_WORK, round(BUSY_S / max(self._each_s, 1e-3))), MOST_IN_WORK)
+        each = min(max(IN_WORK, round(BUSY_S / max(self._each_s, 1e-3))), MOST_IN_WORK)
+        return each * self.workers
 
 
 class Daemon:
@@ -213,10 +216,7 @@ class Daemon:
         Returns since when the record was gone, where it is back and all is to be begun anew on it:
         nothing that is held here of the former one may be believed.
         """
-        compute = self._config.compute
-        worker = SegmentationWorker(
-            self._config.segmentation.model, compute.threads, compute.runner
-        )
+        worker = worker_for(self._config)
         configured = [
             ConfiguredSource(one.name, one.path, one.formerly) for one in self._config.sources
         ]
@@ -237,6 +237,7 @@ class Daemon:
             # What lay there already is old enough to be taken in when the model is loaded.
             self._sort_notices()
             self._model = worker.start()
+            self._pace.workers = worker.size
             self._log_model()
             tell_in_use(self._store, self._config, self._model, utc_now())
             self._store.processes.bury_dead(utc_now())
@@ -551,9 +552,7 @@ class Daemon:
 
     # --- the loop ------------------------------------------------------------------------------
 
-    def _work(
-        self, pipeline: Pipeline, worker: SegmentationWorker, scheduler: BackgroundScheduler
-    ) -> None:
+    def _work(self, pipeline: Pipeline, worker: AnyWorker, scheduler: BackgroundScheduler) -> None:
         self._beat()
         ahead_s = time.time() - time.monotonic()
         while not self._stopping.is_set():
@@ -590,7 +589,7 @@ class Daemon:
         self._wake.clear()
         self._stopping.wait(TICK_S)
 
-    def _go_round(self, pipeline: Pipeline, worker: SegmentationWorker) -> None:
+    def _go_round(self, pipeline: Pipeline, worker: AnyWorker) -> None:
         """Each part of the loop once."""
         self._sort_notices()
         self._finish(pipeline)
@@ -790,11 +789,12 @@ class Daemon:
             self._wake.set()
         return is_long
 
-    def _end_stuck(self, worker: SegmentationWorker) -> None:
+    def _end_stuck(self, worker: AnyWorker) -> None:
         limit = self._config.compute.capture_timeout_s
         for started in self._in_work.values():
-            # Those behind it wait in the worker's queue; their time begins with its answer.
-            since = max(started.at, self._pace.answered_at)
+            # Those behind it wait in the worker's queue; their time begins with its answer. Of
+            # several workers one may be stuck while the others answer.
+            since = max(started.at, self._pace.answered_at if worker.size == 1 else 0.0)
             if time.monotonic() - since > limit * IN_WORK:
                 log.error(
                     "capture=%s: no answer for %.0f s; ending the worker",

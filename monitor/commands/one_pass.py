@@ -26,7 +26,7 @@ from monitor.jobs.plan_grounds import end_groundless
 from monitor.outlets.wording import STATUS_WORDS
 from monitor.pipeline import TOGETHER, Pipeline
 from monitor.record.store import Store
-from monitor.segmentation.worker import SegmentationWorker
+from monitor.segmentation.workers import AnyWorker, worker_for
 
 IN_WORK = 2
 # Captures that are claimed at once.
@@ -44,7 +44,7 @@ def one_pass(
     quiet: bool,
     kind: str = "process",
     roots: Sequence[Path] = (),
-) -> Iterator[tuple[Pipeline, SegmentationWorker, Rate]]:
+) -> Iterator[tuple[Pipeline, AnyWorker, Rate]]:
     """The pipeline with its worker, signed in at the record for as long as it is used.
 
     roots : as of `Pipeline`
@@ -54,8 +54,7 @@ def one_pass(
         say(text)
     store.processes.bury_dead(now)
     owner = store.processes.begin(kind, now)
-    compute = config.compute
-    worker = SegmentationWorker(config.segmentation.model, compute.threads, compute.runner)
+    worker = worker_for(config)
     stopped = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, owner, stopped), daemon=True)
     beating.start()
@@ -95,9 +94,12 @@ class InHand:
 
     The faster it is, the more is handed to it, so that many answers are written in one transaction.
     Images that are asked for their scale go one by one: each may move it for the next.
+
+    workers : how many there are
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
         self._works: deque[InWork] = deque()
         self._limit = IN_WORK
         self._since = time.monotonic()
@@ -105,7 +107,7 @@ class InHand:
     @property
     def room(self) -> int:
         """How many more to hand to it."""
-        return self._limit - len(self._works)
+        return self._limit * self._workers - len(self._works)
 
     def add(self, works: Sequence[InWork]) -> None:
         if not self._works:

@@ -50,7 +50,7 @@ from monitor.record.intake import TakenIn
 from monitor.record.leaving import SET_ASIDE
 from monitor.record.processes import PROGRAM_DIED
 from monitor.record.store import Store
-from monitor.segmentation.worker import SegmentationWorker
+from monitor.segmentation.workers import AnyWorker
 
 # Files that are taken in at once.
 PORTION = 200
@@ -252,7 +252,7 @@ def _take_in(files: list[tuple[Path, str]], pipeline: Pipeline, tally: Tally) ->
 def _measure(
     wanted: set[int],
     pipeline: Pipeline,
-    worker: SegmentationWorker,
+    worker: AnyWorker,
     store: Store,
     advance: Callable[[], None],
 ) -> None:
@@ -261,7 +261,7 @@ def _measure(
         return
     worker.start()
     store.captures.retry(utc_now(), ids=wanted, unreadable=False)
-    in_hand = InHand()
+    in_hand = InHand(worker.size)
     idle_since = None
     while True:
         wait_for_room(pipeline.room)
@@ -280,7 +280,7 @@ def _measure(
         time.sleep(min(max((again - utc_now()).total_seconds(), 0.05), FIRST_RETRY_S))
 
 
-def _at_their_scale(pipeline: Pipeline, worker: SegmentationWorker, store: Store) -> set[int]:
+def _at_their_scale(pipeline: Pipeline, worker: AnyWorker, store: Store) -> set[int]:
     """Measure again what was measured before more images said more of their scale. Returns it."""
     done: set[int] = set()
     # Each image moves the scale at most once, so that this ends by itself.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,13 +63,33 @@ class ComputeConfig(_Section):
     capture_timeout_s : a capture that takes longer is stuck; its worker is ended and started anew
     runner : what does the network's arithmetic; "auto" = the fastest here that agrees with
         "torch-float32"
+
+    engine : "local", a process beside the daemon, or "dask", the cluster of `scheduler`
+
+    captures : "bytes" travel to the cluster with the question; "shared": its workers read them from
+        the same paths
     """
 
     runner: Literal[
         "auto", "torch-float32", "torch-bfloat16", "openvino-float32", "openvino-bfloat16"
     ] = "auto"
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str | None = None
+    captures: Literal["bytes", "shared"] = "bytes"
     threads: Annotated[int, Field(ge=1)] | None = None
     capture_timeout_s: Annotated[float, Field(ge=10)] = 900.0
+
+    @model_validator(mode="after")
+    def _a_cluster_has_a_scheduler(self) -> Self:
+        if (self.engine == "dask") != (self.scheduler is not None):
+            raise ValueError(
+                "engine: dask and scheduler go together, such as scheduler: tcp://10.0.0.5:8786"
+            )
+        if self.scheduler and not re.fullmatch(r"(tcp|tls)://[^\s/:]+:\d+", self.scheduler):
+            raise ValueError(
+                f"scheduler is {self.scheduler!r}; give tcp://HOST:PORT, as `dask scheduler` says"
+            )
+        return self
 
 
 class Config(_Section):

@@ -64,13 +64,17 @@ def load_segmenter(model: str, threads: int | None, runner: str = REFERENCE) -> 
         raise ModelRefusedError(str(problem)) from problem
 
 
-def measure(segmenter: Segmenter, request: FieldRequest) -> FieldMeasurement:
+def measure(
+    segmenter: Segmenter, request: FieldRequest, *, packed: bytes | None = None
+) -> FieldMeasurement:
     """Read, judge and segment one capture; write its overlay and label map; say what it shows.
+
+    packed : its bytes, where they came another way; of a capture of many files their ZIP
 
     Raises CaptureError; with reason "changed" where the file holds other bytes by now.
     """
     began = time.monotonic()
-    with _claimed(request) as (picture, mtime):
+    with _claimed(request, packed) as (picture, mtime):
         return _measure(segmenter, request, picture, mtime, began)
 
 
@@ -228,7 +232,7 @@ def _fingerprint(pixels: NDArray[Any] | Rows) -> str:
 
 
 @contextmanager
-def _claimed(request: FieldRequest) -> Iterator[tuple[Image, datetime]]:
+def _claimed(request: FieldRequest, packed: bytes | None) -> Iterator[tuple[Image, datetime]]:
     """The picture in exactly the bytes that were claimed, open, and when they were written.
 
     Small files are hashed and decoded from one read. Large ones stay open from the hash to the end,
@@ -244,7 +248,9 @@ def _claimed(request: FieldRequest) -> Iterator[tuple[Image, datetime]]:
             raise changed
         mtime_ns = written_ns(path, look)
         data: bytes | FileBytes
-        if look.size <= IN_MEMORY_BYTES or is_fileset(path):
+        if packed is not None:
+            data, sha256 = packed, hashlib.sha256(packed).hexdigest()
+        elif look.size <= IN_MEMORY_BYTES or is_fileset(path):
             data = read_file(path)
             sha256 = hashlib.sha256(data).hexdigest()
         else:

@@ -51,6 +51,11 @@ class SegmentationWorker:
         self._in_hand: Any = None
         self._given: WeakKeyDictionary[Future[FieldMeasurement], Any] = WeakKeyDictionary()
 
+    @property
+    def size(self) -> int:
+        """How many captures are measured at a time."""
+        return 1
+
     def begin(self) -> None:
         """Start the process; it loads the model while the caller does something else."""
         self._executor()
