@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=60, help="functions that are listed")
     parser.add_argument("--by", default="cumulative", choices=["cumulative", "tottime"])
     options = parser.parse_args()
+    if options.captures < 1 or not 32 <= options.side <= LARGE_PX:
+        parser.error(f"--captures is 1 or more, --side 32 to {LARGE_PX}")
     cv2.setNumThreads(1)
     segmenter = load_segmenter("starter", 1)
     with tempfile.TemporaryDirectory(prefix="colonywatch-profile-") as name:
