@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.monitor.outlets.dashboard.browser import CHROMIUM, Browser
@@ -49,8 +47,9 @@ def look(site, tmp_path) -> None:
         browser.press("w")
         browser.wait("document.querySelector('.panes.one')")
         browser.press("1")
-        words = browser.run("document.querySelector('.where').textContent")
-        assert re.search(r"pixel \d+, \d+ · stage -?\d+\.\d, -?\d+\.\d µm", words), words
+        # The middle, by its pixel and its place on the stage.
+        said = r"/pixel \d+, \d+ · stage -?\d+\.\d, -?\d+\.\d µm/"
+        browser.wait(f"{said}.test(document.querySelector('.where').textContent)")
         assert browser.run("document.querySelector('.bar').textContent").endswith("µm")
         # A style of OpenSeadragon's own for printing, and what this test itself does.
         harmless = ("inline style", "getImageData")
