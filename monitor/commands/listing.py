@@ -133,6 +133,7 @@ COMMANDS = (
         "audit:app",
         "The audit trail: who decided what and why; is it whole; a signed copy of it.",
     ),
+    Entry("users", "users:app", "Accounts of the dashboard: add, list, change."),
     Entry("models", "models:app", "Models: list, show, verify."),
     Entry("benchmark", "benchmark:app", "Benchmarks: speed, accuracy."),
 )

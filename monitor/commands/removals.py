@@ -27,6 +27,7 @@ from monitor.commands.common import (
 )
 from monitor.config import Config, ExportFormat
 from monitor.culture import PickOutcome, PlanStatus, RegionFate, RemovalPlan
+from monitor.decisions.switching_off import without_regions
 from monitor.errors import MonitorError, UsageError
 from monitor.host.atomic_files import write_whole
 from monitor.host.clock import utc_now
@@ -224,21 +225,26 @@ def schema() -> None:
 @app.command()
 def approve(
     plan: PlanArgument,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="REGION", help="Leave it where it is, by id or number."),
+    ] = None,
     note: Annotated[str | None, typer.Option("--note", help="Kept with it.")] = None,
     who: WhoOption = None,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Approve a plan: it goes into the picker's folder.
+    """Approve a plan, or what is left of it without some regions: it goes into the picker's folder.
 
-    Example: colonywatch removals approve 20261102-1f3a9c02
+    Example: colonywatch removals approve 20261102-1f3a9c02 --without 3
     """
     begin_logging()
     settings = open_config(config, state)
     with open_store(settings) as store:
         _refuse_foreign(store.plans.plan(plan), store, settings)
         _end_groundless(store, settings)
-        done = store.plans.approve(plan, who=person(who), now=utc_now(), note=note)
+        instead = _reduced(store.plans.plan(plan), without or [], person(who))
+        done = store.plans.approve(plan, who=person(who), now=utc_now(), note=note, instead=instead)
         deliver_due(store, settings, utc_now, stopping=lambda: False)
         now = store.plans.plan(plan)
     say(f"plan {done.id} of {done.dish} approved by {done.approved_by}")
@@ -247,6 +253,13 @@ def approve(
         _say_unwritten(now)
     elif settings.outlets.removal.handover == "sila":
         say("waits for a SiLA 2 client to take it (colonywatch sila)")
+
+
+def _reduced(plan: RemovalPlan, without: list[str], who: str) -> RemovalPlan | None:
+    if not without:
+        return None
+    names = plan.region_names
+    return without_regions(plan, {names.get(one, one) for one in without}, who=who)
 
 
 def _say_unwritten(plan: RemovalPlan) -> None:

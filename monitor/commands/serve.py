@@ -13,8 +13,10 @@ from monitor.commands.common import ConfigOption, StateOption, begin_logging, op
 from monitor.host.clock import utc_now
 from monitor.jobs.backups import backups_in
 from monitor.jobs.free_space import free_bytes
+from monitor.jobs.plan_grounds import check_grounds
 from monitor.jobs.plan_views import picture_of
 from monitor.jobs.registered_views import shift_between
+from monitor.jobs.withdrawal import take_back_from
 from monitor.record.store import Store
 
 if TYPE_CHECKING:
@@ -48,15 +50,15 @@ def serve(
 ) -> None:
     """The dashboard: dishes, alerts and plans in a browser, until SIGTERM or Ctrl-C.
 
-    It reads the record and writes nothing but people's answers to alerts. It listens on
-    this machine alone by default.
+    It reads the record and writes nothing but what people decide. It listens on this machine
+    alone by default, and elsewhere only once there are accounts (colonywatch users).
 
     Example: colonywatch serve --port 8470
     """
     # Only this command serves pages.
     from monitor.outlets.answer_links import AnswerLinks
     from monitor.outlets.dashboard.app import build_app
-    from monitor.outlets.dashboard.serving import listen, server_for
+    from monitor.outlets.dashboard.serving import listen_for, server_for
 
     begin_logging()
     settings = open_config(config, state)
@@ -64,8 +66,12 @@ def serve(
     if port is not None:
         dashboard = dashboard.model_copy(update={"port": port})
     links = AnswerLinks(settings.secret_file, good_for=timedelta(days=dashboard.link_days))
-    taken = listen(dashboard)
-    with taken, Store(settings.record.database_url, follows=True) as store:
+    with (
+        Store(
+            settings.record.database_url, follows=True, take_back=take_back_from(settings)
+        ) as store,
+        listen_for(dashboard, store.people.exist()) as taken,
+    ):
         app = build_app(
             settings,
             store,
@@ -76,6 +82,7 @@ def serve(
             shift_between=lambda first, second, field: shift_between(
                 first, second, field, store, settings
             ),
+            check_grounds=lambda plan: check_grounds(plan, store, settings, utc_now()),
         )
         shown_host = f"[{dashboard.host}]" if ":" in dashboard.host else dashboard.host
         say(f"the dashboard is at {dashboard.url or f'http://{shown_host}:{dashboard.port}'}")

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from monitor.config.sign_in import SignInConfig
 from monitor.config.values import PathField, Positive, Section, TimeOfDay, named_zone
 
 
@@ -82,6 +83,7 @@ class DashboardConfig(Section):
     host, port : where it listens
     secret_file : signs the links; None = ``links.secret`` in the record's folder
     link_days : for so long a link in a mail can answer its alert
+    sign_in : who is let in, and for how long
     """
 
     url: str | None = None
@@ -89,6 +91,7 @@ class DashboardConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8470
     secret_file: PathField | None = None
     link_days: Positive = 7.0
+    sign_in: SignInConfig = SignInConfig()
     viewing: ViewingConfig = ViewingConfig()
 
     @field_validator("url")

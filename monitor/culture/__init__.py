@@ -44,6 +44,7 @@ from monitor.culture.measurements import (
     Targeting,
     ToolKind,
 )
+from monitor.culture.people import PageSession, Person, Role
 from monitor.culture.removal import (
     LIVE_PLANS,
     Grounds,
@@ -141,6 +142,8 @@ __all__ = [
     "NamedParts",
     "NewAlert",
     "NewReading",
+    "PageSession",
+    "Person",
     "PickOutcome",
     "PickedPlan",
     "PixelSize",
@@ -154,6 +157,7 @@ __all__ = [
     "RemovalCheck",
     "RemovalPlan",
     "Ring",
+    "Role",
     "ScaleEvidence",
     "ScaleInUse",
     "ScaleState",

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from monitor.config import Config, SourceConfig, SourceSettings
 from monitor.culture import LIVE_PLANS, UNLISTED, Calibration, CalibrationKind, RemovalPlan
-from monitor.errors import CalibrationError
+from monitor.errors import CalibrationError, UsageError
 from monitor.record.store import Store
 from monitor.stage.calibration import calibration_to_use, why_groundless
 
@@ -38,6 +38,17 @@ def end_groundless(
             log.warning("plan=%s dish=%s superseded: %s", plan.id, plan.dish, why)
             ended.append((plan, why))
     return ended
+
+
+def check_grounds(plan: RemovalPlan, store: Store, config: Config, now: datetime) -> None:
+    """Before a person decides on a plan: nothing is approved that aims by what does not hold.
+
+    Raises UsageError where the configuration does not mean the plan's source.
+    """
+    why = foreign(plan, store, config)
+    if why is not None:
+        raise UsageError(f"{plan.id}: {why}")
+    end_groundless(store, config, now)
 
 
 def foreign(plan: RemovalPlan, store: Store, config: Config) -> str | None:

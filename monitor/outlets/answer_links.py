@@ -6,6 +6,8 @@ alone can read, made when it is first needed; a new secret makes all former link
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 import tempfile
@@ -39,6 +41,10 @@ class AnswerLinks:
     def __init__(self, secret_file: Path, *, good_for: timedelta) -> None:
         self._good_for = good_for
         self._secret = _secret(secret_file)
+
+    def key_for(self, use: str) -> bytes:
+        """A key of its own for another use, from which the secret cannot be told."""
+        return hmac.new(self._secret, f"colonywatch: {use}".encode(), hashlib.sha256).digest()
 
     def token_for(self, alert: Alert, now: datetime) -> str:
         return _serializer(self._secret, now).dumps([alert.id, _mark(alert)])

@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from monitor.culture import AlertKind, Annotation, DishLine
+from monitor.culture import AlertKind, Annotation, DishLine, DishStatus
 from monitor.errors import UsageError
 from monitor.record.audit import append
 from monitor.record.database import Database
@@ -47,6 +47,20 @@ class LineRecord:
         """Raises UsageError for a name that is not known."""
         with self._database.reading() as session:
             return line_of(session, dish_called(session, name))
+
+    def status(self, name: str) -> DishStatus:
+        """Raises UsageError."""
+        with self._database.reading() as session:
+            return DishStatus(dish_called(session, name).status)
+
+    def standing(self, name: str) -> str:
+        """Changes when the line ends, is resumed or stands otherwise, and where another line has
+        its name. Raises UsageError.
+        """
+        with self._database.reading() as session:
+            row = dish_called(session, name)
+            ended = "" if row.ended_at is None else row.ended_at.isoformat()
+            return f"{row.id}/{row.status}/{row.severity or ''}/{ended}"
 
     def annotations(self, name: str) -> list[Annotation]:
         """What people wrote about a line, oldest first. Raises UsageError."""

@@ -22,7 +22,7 @@ from monitor.culture import (
     RemovalPlan,
 )
 from monitor.errors import UsageError
-from monitor.record.audit import entries
+from monitor.record.audit import append, entries
 from monitor.record.database import Database
 from monitor.record.plan_documents import detail_of, plan_of
 from monitor.record.plan_moves import (
@@ -109,9 +109,17 @@ class PlanRecord:
     # --- deciding ------------------------------------------------------------------------------
 
     def approve(
-        self, plan_id: str, *, who: str, now: datetime, note: str | None = None
+        self,
+        plan_id: str,
+        *,
+        who: str,
+        now: datetime,
+        note: str | None = None,
+        instead: RemovalPlan | None = None,
     ) -> RemovalPlan:
         """A draft becomes approved and, in the same transaction, due for the picker.
+
+        instead : the same plan with some of its regions switched off; that is approved
 
         Of two people who decide at once, one wins. Raises UsageError where it is no draft any
         more, has expired, or aims at the same cells as another plan that is out.
@@ -120,6 +128,8 @@ class PlanRecord:
             row = plan_row(session, plan_id, lock=True)
             refuse_old(row, now)
             if row.status == PlanStatus.DRAFT:
+                if instead is not None:
+                    _switch_off(session, row, instead, who, now)
                 refuse_overlap(session, row)
             move(session, row, PlanStatus.APPROVED, who=who, now=now, why=note)
             row.approved_by, row.approved_at = who, now
@@ -320,6 +330,27 @@ class PlanRecord:
         for one in older:
             why = f"plan {row.id} was carried out after its scan"
             end_plan(session, one, PlanStatus.SUPERSEDED, now, self._take_back, why=why)
+
+
+def plan_standing(plan: RemovalPlan) -> str:
+    """Changes with each step of the plan, and where other regions are in it."""
+    return f"{plan.status}/{len(plan.targets)}/{len(plan.fates)}"
+
+
+def _switch_off(
+    session: Session, row: RemovalPlanRow, instead: RemovalPlan, who: str, now: datetime
+) -> None:
+    """Raises UsageError where the other plan holds what the plan does not."""
+    before = {one.region_id: one for one in plan_as_told(session, row).targets}
+    kept = {one.region_id for one in instead.targets}
+    if instead.id != row.id or not kept or not kept < before.keys():
+        raise UsageError(f"{row.id}: has changed since; look at it again")
+    row.detail = detail_of(instead)
+    off = sorted(before.keys() - kept)
+    append(
+        session, now=now, who=who, what="plan regions switched off", about=row.id,
+        before=sorted(before), after=sorted(kept), why=", ".join(off),
+    )  # fmt: skip
 
 
 def add_plan(

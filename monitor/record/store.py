@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
+from monitor.record.acts import ActRecord
 from monitor.record.alerts import AlertRecord
 from monitor.record.audit_record import AuditRecord
 from monitor.record.beside import BesideRecord
@@ -22,6 +23,7 @@ from monitor.record.lineage import LineRecord
 from monitor.record.listings import Listings
 from monitor.record.outbox import Outbox
 from monitor.record.overviews import Overviews
+from monitor.record.people import PeopleRecord
 from monitor.record.pick_logs import PickLogRecord
 from monitor.record.picture_files import PictureFileRecord
 from monitor.record.plan_moves import TakeBack
@@ -86,6 +88,8 @@ class Store:
         self.outbox = Outbox(self.database)
         self.audit = AuditRecord(self.database)
         self.processes = Processes(self.database)
+        self.people = PeopleRecord(self.database)
+        self.acts = ActRecord(self.database)
 
     def looking(self) -> AbstractContextManager[object]:
         """What this thread reads inside is one look at the record, not many small ones."""

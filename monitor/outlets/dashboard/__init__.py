@@ -1,3 +1,3 @@
-"""Pages to look at and to answer alerts: a process of its own, which reads the record and writes
-nothing but people's answers.
+"""Pages to look at and to decide on: a process of its own, which reads the record and writes
+nothing but what people decide, and who they are.
 """

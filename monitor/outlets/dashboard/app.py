@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 from anyio.to_thread import run_sync
@@ -24,16 +25,22 @@ from monitor.config import Config
 from monitor.culture import Alert, RemovalPlan
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.answer_links import AnswerLinks, LinkError, is_for
+from monitor.outlets.dashboard.access import SIGN_IN, Access, visit_of
+from monitor.outlets.dashboard.act_pages import ActPages
 from monitor.outlets.dashboard.api.app import build_api
 from monitor.outlets.dashboard.api.endpoints import Sources
 from monitor.outlets.dashboard.asking import whole
 from monitor.outlets.dashboard.boards import Boards
 from monitor.outlets.dashboard.facts import RANGES, USUAL_RANGE, Facts
+from monitor.outlets.dashboard.forms import Acting
 from monitor.outlets.dashboard.health import Health
 from monitor.outlets.dashboard.help_pages import HelpPages
 from monitor.outlets.dashboard.look import PageFiles, choose_theme, look_of
+from monitor.outlets.dashboard.people_pages import PeoplePages
 from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_picture
+from monitor.outlets.dashboard.plan_pages import CheckGrounds, PlanPages
 from monitor.outlets.dashboard.series_pages import SeriesPages
+from monitor.outlets.dashboard.sign_in_pages import SignInPages
 from monitor.outlets.dashboard.viewer_pages import ShiftBetween, ViewerPages
 from monitor.outlets.overlays_again import bring_back
 from monitor.outlets.wording import clean
@@ -73,14 +80,17 @@ def build_app(
     draw_plan: Callable[[RemovalPlan], bytes],
     health: Health | None = None,
     shift_between: ShiftBetween | None = None,
+    check_grounds: CheckGrounds | None = None,
 ) -> ASGIApp:
     """draw_plan : the plan drawn on its pictures, as PNG
 
     health : for programs that watch this one
-    shift_between : as of `ViewerPages`
+    shift_between, check_grounds : as of `ViewerPages` and `PlanPages`
     """
     pages = _Pages(config, store, links, clock, draw_plan)
     boards = Boards(config, store, pages.facts, clock, pages)
+    files = [f"/{name}" for name in (*pages.files.names, "favicon.ico")]
+    watched = health.routes() if health is not None else []
     app = Starlette(
         routes=[
             Route("/", boards.overview),
@@ -98,10 +108,11 @@ def build_app(
             Route("/help", pages.help.give),
             Route("/help/{path:path}", pages.help.give),
             Route("/theme", choose_theme, methods=["POST"]),
-            *[Route(f"/{name}", pages.files.give) for name in [*pages.files.names, "favicon.ico"]],
             *_looking(config, store, clock, pages, shift_between),
+            *[Route(path, pages.files.give) for path in files],
+            *_deciding(config, store, pages, clock, check_grounds),
             Route("/alive", pages.alive),
-            *(health.routes() if health is not None else ()),
+            *watched,
         ],
         middleware=[
             Middleware(
@@ -109,15 +120,15 @@ def build_app(
                 allowed_hosts=sorted(config.outlets.dashboard.names),
                 www_redirect=False,
             ),
+            Middleware(
+                Access, people=store.people, dashboard=config.outlets.dashboard,
+                key=links.key_for("forms"), clock=clock, say=pages.plain,
+                open_paths=[*files, *(one.path for one in watched), "/alive", "/theme", SIGN_IN],
+            ),
         ],
-        exception_handlers={
-            HTTPException: pages.not_possible,
-            UsageError: pages.not_there,
-            RecordError: pages.out_of_order,
-            Exception: pages.fault,
-        },
+        exception_handlers=pages.handlers,
         max_body_size=_LARGEST_FORM,
-    )
+    )  # fmt: skip
     # Around all, so that pages on faults have them too.
     return _SafeHeaders(app)
 
@@ -136,6 +147,25 @@ def _looking(
     )  # fmt: skip
     series = SeriesPages(config, store, clock=clock, render=pages.page, frame=pages.facts.frame)
     return [*viewer.routes, *series.routes]
+
+
+def _deciding(
+    config: Config,
+    store: Store,
+    pages: _Pages,
+    clock: Callable[[], datetime],
+    check_grounds: CheckGrounds | None,
+) -> list[Route]:
+    """What people do, and who they are."""
+    facts, render = pages.facts, pages.page
+    acting = Acting(render, facts.frame, clock)
+    plans = PlanPages(store, facts, acting, render=render, clock=clock, check_grounds=check_grounds)
+    return [
+        *SignInPages(config, store, acting, render=render, frame=facts.frame, clock=clock).routes,
+        *PeoplePages(config, store, acting, render=render, frame=facts.frame, clock=clock).routes,
+        *ActPages(config, store, facts, acting, render=render, clock=clock).routes,
+        *plans.routes,
+    ]
 
 
 class _SafeHeaders:
@@ -269,7 +299,8 @@ class _Pages:
         if body is None:
             return self._answer_page(request, alert)
         form = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        who = clean(form.get("who", ""))[:_LONGEST_WHO].strip()
+        person = visit_of(request).person
+        who = clean(form.get("who", ""))[:_LONGEST_WHO].strip() if person is None else person.name
         note = clean(form.get("note", ""))[:_LONGEST_NOTE].strip() or None
         keeps = form.get("rest_h") == "keep"
         rest_h = 0.0 if keeps else _hours(form.get("rest_h", ""))
@@ -319,10 +350,12 @@ class _Pages:
         status: int = 200,
     ) -> Response:
         known = clean(unquote(request.cookies.get(_NAME, "")))[:_LONGEST_WHO]
+        person = visit_of(request).person
         facts = self.facts.answer(alert, self._clock()) | {
             "said": said,
             "as_of": standing(alert),
-            "who": (form or {}).get("who", known),
+            "who": (form or {}).get("who", known) if person is None else person.name,
+            "to": "",
             "typed": (form or {}).get("note", ""),
             "longest_who": _LONGEST_WHO,
             "longest_note": _LONGEST_NOTE,
@@ -331,26 +364,35 @@ class _Pages:
 
     # --- what goes wrong -----------------------------------------------------------------------
 
+    @property
+    def handlers(self) -> dict[Any, Callable[[Request, Exception], Response]]:
+        return {
+            HTTPException: self.not_possible,
+            UsageError: self.not_there,
+            RecordError: self.out_of_order,
+            Exception: self.fault,
+        }
+
     def not_possible(self, request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 400
         said = problem.detail if isinstance(problem, HTTPException) else str(problem)
         text = "There is no page at this address." if said == "Not Found" else said
-        return self._plain(request, "Not possible", text, status)
+        return self.plain(request, "Not possible", text, status)
 
     def not_there(self, request: Request, problem: Exception) -> Response:
-        return self._plain(request, "Not on record", clean(str(problem)), 404)
+        return self.plain(request, "Not on record", clean(str(problem)), 404)
 
     def out_of_order(self, request: Request, problem: Exception) -> Response:
         log.error("%s", problem)
-        return self._plain(
+        return self.plain(
             request, "The record cannot be read at the moment", "Try again in a minute.", 503
         )
 
     def fault(self, request: Request, problem: Exception) -> Response:
         # The server logs it.
-        return self._plain(request, "Something went wrong here", "The log has the details.", 500)
+        return self.plain(request, "Something went wrong here", "The log has the details.", 500)
 
-    def _plain(self, request: Request, title: str, text: str, status: int) -> Response:
+    def plain(self, request: Request, title: str, text: str, status: int) -> Response:
         """Works also where the record does not."""
         facts = {"title": title, "text": text, **look_of(request)}
         return HTMLResponse(self._templates.get_template("plain.html.j2").render(facts), status)
@@ -363,7 +405,8 @@ class _Pages:
         self, request: Request, name: str, facts: dict[str, object], status: int = 200
     ) -> Response:
         template = self._templates.get_template(f"{name}.html.j2")
-        return HTMLResponse(template.render(facts | look_of(request)), status)
+        seen = look_of(request) | {"visit": visit_of(request)}
+        return HTMLResponse(template.render(facts | seen), status)
 
 
 def _image(content: bytes | None, media_type: str) -> Response:

@@ -8,6 +8,7 @@ import shlex
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from monitor.config import Config
@@ -124,7 +125,7 @@ class Facts:
             ],
             "colonies": [] if last is None else self._colonies(name, last),
             "plan": None if plan is None or plan.status not in LIVE_PLANS else
-            self._plan(plan, now),
+            self.plan(plan, now),
             "command": f"colonywatch history {shlex.quote(clean(name))} --all --format csv",
         }  # fmt: skip
 
@@ -145,7 +146,7 @@ class Facts:
         plans = self._store.plans.all(LIVE_PLANS)[:_FIELDS]
         return self.frame(now) | {
             "title": "Removal plans",
-            "plans": [self._plan(one, now) for one in plans],
+            "plans": [self.plan(one, now) for one in plans],
         }
 
     def answer(self, alert: Alert, now: datetime) -> dict[str, Any]:
@@ -165,7 +166,11 @@ class Facts:
         }
 
     def message(self, title: str, text: str, now: datetime) -> dict[str, Any]:
-        return self.frame(now) | {"title": title, "text": text}
+        return self.frame(now) | {"title": title, "text": text, "back": None}
+
+    def moment(self, at: datetime, dish: str) -> str:
+        """By the clock of the dish's source."""
+        return local(at, self._config.zone_of(self._store.dishes.source_of(dish)))
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -222,12 +227,13 @@ class Facts:
     def _source_of(self, alert: Alert) -> str | None:
         return self._store.dishes.source_of(alert.dish) if alert.dish else None
 
-    def _plan(self, plan: RemovalPlan, now: datetime) -> dict[str, Any]:
+    def plan(self, plan: RemovalPlan, now: datetime) -> dict[str, Any]:
         zone = self._config.zone_of(self._store.dishes.source_of(plan.dish))
         waits = plan.status is PlanStatus.DRAFT
         return {
             "id": clean(plan.id),
             "picture": f"/plan.png?id={clean(plan.id)}",
+            "decide": f"/plan?id={quote(plan.id, safe='')}",
             "where": where_of(plan.dish),
             "page": dish_page("", plan.dish),
             "waits": waits,
@@ -235,6 +241,11 @@ class Facts:
                 PlanStatus.DRAFT: "waits for a person's approval",
                 PlanStatus.APPROVED: f"approved by {clean(plan.approved_by or 'somebody')}",
                 PlanStatus.EXPORTED: "handed to the picker",
+                PlanStatus.REJECTED: "rejected",
+                PlanStatus.EXPIRED: "its time is over",
+                PlanStatus.SUPERSEDED: "superseded",
+                PlanStatus.PICKED: "carried out",
+                PlanStatus.VERIFIED: "carried out and looked at since",
             }.get(plan.status, str(plan.status)),
             "summary": f"{counted(len(plan.targets), 'region')}, {removal_area(plan)}",
             "ends": f"{local(plan.expires_at, zone)}, {ago(now - plan.expires_at)}",

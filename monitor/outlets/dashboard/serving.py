@@ -46,6 +46,17 @@ def listen(dashboard: DashboardConfig) -> socket.socket:
     return taken
 
 
+def listen_for(dashboard: DashboardConfig, has_accounts: bool) -> socket.socket:
+    """As `listen`; where others can reach it, only once somebody has to sign in."""
+    if not (dashboard.is_local or has_accounts or dashboard.sign_in.header is not None):
+        raise ConfigError(
+            f"outlets.dashboard: host {dashboard.host} lets others in, and there are no accounts. "
+            "Make the first with: colonywatch users add NAME --role admin; or listen on this "
+            "machine alone (host: 127.0.0.1)"
+        )
+    return listen(dashboard)
+
+
 def server_for(app: ASGIApp) -> uvicorn.Server:
     """A server that tells nobody what it is and keeps no list of who asked for what."""
     return uvicorn.Server(

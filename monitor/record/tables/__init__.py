@@ -11,6 +11,7 @@ from monitor.record.tables.captures import (
 )
 from monitor.record.tables.dishes import AnnotationRow, DishRow, SourceRow
 from monitor.record.tables.outbox import DigestRow, OutboxRow, new_mail_id
+from monitor.record.tables.people import ActRow, PersonRow, SessionRow
 from monitor.record.tables.plans import CalibrationRow, PickLogRow, RegionFateRow, RemovalPlanRow
 from monitor.record.tables.programs import AuditRow, ProcessRow, RecordRow
 from monitor.record.tables.scales import ScaleEvidenceRow, ScaleRow
@@ -23,6 +24,7 @@ from monitor.record.tables.scans import (
 )
 
 __all__ = [
+    "ActRow",
     "AlertRow",
     "AnalysisRow",
     "AnnotationRow",
@@ -36,6 +38,7 @@ __all__ = [
     "FolderRow",
     "MeasurementRow",
     "OutboxRow",
+    "PersonRow",
     "PickLogRow",
     "ProcessRow",
     "ReadingColoniesRow",
@@ -47,6 +50,7 @@ __all__ = [
     "ScaleEvidenceRow",
     "ScaleRow",
     "ScanRow",
+    "SessionRow",
     "SourceRow",
     "halves_of",
     "new_mail_id",
