@@ -44,6 +44,7 @@ def lab(processed: Path, captures: Path, tmp_path: Path) -> Path:
     """A configuration whose source has the two scans of `processed` on record."""
     state = tmp_path / "state"
     shutil.copytree(processed, state)
+    (state / "links.secret").write_text("0123456789abcdef-signs-links\n")
     (tmp_path / "secret").write_text("hunter2-of-the-lab\n")
     (tmp_path / "url").write_text("https://chat.example/hook/abcdef123456\n")
     config = tmp_path / "config.yaml"
@@ -56,7 +57,7 @@ def lab(processed: Path, captures: Path, tmp_path: Path) -> Path:
                     "email": {
                         "server": "127.0.0.1",
                         "port": 9,
-                        "security": "none",
+                        "security": "starttls",
                         "timeout_s": 1,
                         "password_file": str(tmp_path / "secret"),
                         "username": "colonies-account",
