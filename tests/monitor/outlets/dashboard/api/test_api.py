@@ -19,6 +19,7 @@ from monitor.culture import Doubt
 from monitor.outlets.dashboard.api.endpoints import ENDPOINTS
 from monitor.outlets.dashboard.api.exports import FILES, PORTION
 from monitor.outlets.dashboard.api.limits import Allowance
+from monitor.record.alerts import standing
 from tests.monitor.facts import DISH, NOW, hours, removal_plan
 from tests.monitor.outlets.dashboard.test_dashboard import HOSTILE, RAISED, Site, scan, site
 
@@ -241,11 +242,12 @@ def test_the_file_for_german_excel_has_its_marks(filled):
 def test_no_cell_of_an_export_is_a_formula(filled):
     filled.store.alerts.answer(
         1, who="=cmd|' /C calc'!A0", note="@SUM(1)", snooze_until=None, keep_snooze=False,
-        as_of="", now=NOW,
+        as_of=standing(filled.store.alerts.alert(1)), now=NOW,
     )  # fmt: skip
     for form in ("csv", "csv-de"):
         delimiter = ";" if form == "csv-de" else ","
         text = export(filled, "alerts", form=form).decode("utf-8-sig")
+        assert "'=cmd" in text
         for row in csv.reader(io.StringIO(text), delimiter=delimiter):
             assert not [cell for cell in row if cell.startswith(("=", "@", "+"))]
 
