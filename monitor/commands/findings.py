@@ -38,9 +38,10 @@ MENDS = {
     "database": "Restore the newest backup: colonywatch restore FOLDER; for a server, see its log",
     "model": "Take the model's folder from where it came from again, or set segmentation.model: "
     "starter",
+    # Before the next: "sources" begins with it.
+    "sources": "Name the imager's folder under sources in config.yaml",
     "source": "Correct the source in config.yaml, or give its folder to the account of the service "
     "(deploy/README.md, The imager's folder)",
-    "sources": "Name the imager's folder under sources in config.yaml",
     "file events": "Raise the limit: sysctl fs.inotify.max_user_watches=524288, or set watch: "
     "polling",
     "mail": "Set outlets.email, then try: colonywatch alerts test",

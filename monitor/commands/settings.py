@@ -470,5 +470,6 @@ def _check_in(config: Config) -> list[Finding]:
 def _picker(config: Config) -> list[Finding]:
     folder = config.removal_folder
     if not folder.exists():
-        return [Finding("picker", None, f"{folder} is created with the first plan")]
+        text = f"{folder} is created with the first plan"
+        return [Finding("picker", None, text, "Nothing to do")]
     return [Finding("picker", os.access(folder, os.W_OK), f"{folder}")]

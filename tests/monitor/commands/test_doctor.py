@@ -34,6 +34,7 @@ def test_each_thing_that_fails_says_how_to_mend_it(tmp_path):
 
 def test_the_kind_of_thing_says_the_cure_unless_the_finding_does():
     assert "The imager" in Finding("source incubator", False, "gone").cure
+    assert "Name the imager" in Finding("sources", None, "none configured").cure
     assert Finding("source incubator", True, "there").cure == ""
     assert Finding("source incubator", None, "odd", "turn it round").cure == "turn it round"
     assert all(len(cure) > 20 for cure in MENDS.values())
