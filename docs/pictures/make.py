@@ -40,7 +40,7 @@ def main() -> None:
     shutil.copy(demo / "plots" / f"{TURNED}.png", HERE / "series.png")
     browser = shutil.which("chromium")
     if browser:
-        _photograph(next((demo / "mailbox").glob("*.eml")), browser)
+        _photograph(min((demo / "mailbox").glob("*.eml")), browser)
 
 
 def _photograph(mail: Path, browser: str) -> None:
