@@ -149,6 +149,14 @@ fuzz: $(STAMP)  ## 100 random requests for each address of the API, beside its d
 bench-start: $(STAMP)  ## what it costs to call a command, beside a checkout of another build: make bench-start FORMER=../before
 	$(BIN)/python -m tools.bench.start $(or $(FORMER),$(error name the other build: make bench-start FORMER=FOLDER))
 
+# FORMER        a commit; its checkout, with an environment of its own, is kept in .former
+FORMER_COMMIT := $(if $(FORMER),$(FORMER),7586752)
+.PHONY: bench-before
+bench-before: $(STAMP)  ## what a former commit's build and this one cost, side by side; BENCH="--only network,field"
+	test -d .former || git worktree add --detach .former $(FORMER_COMMIT)
+	$(MAKE) -C .former setup TORCH_INDEX_URL="$(TORCH_INDEX_URL)" PYTHON="$(PYTHON)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench.before .former $(BENCH)
+
 bench-training: $(STAMP)  ## how long training takes, beside DynUNet
 	$(PIP) --editable ".[bench]"
 	$(BIN)/python -m tools.bench.training

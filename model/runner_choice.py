@@ -19,6 +19,7 @@ from typing import Final, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoint import Manifest, canary_image
@@ -33,14 +34,18 @@ log = logging.getLogger(__name__)
 
 PROBED_PX: Final = 256
 ROUNDS: Final = 2
-WORTH: Final = {"float32": 1.15, "bfloat16": 1.3}
+WORTH: Final = {"float32": 1.15, "bfloat16": 1.3, "int8": 1.5}
 """So many times faster than the reference a runner must be to be taken unasked: less of a gain
 might be the clock's mood, and a lab's series would change hands from start to start."""
-LARGEST_DIFFERENCE: Final = {"float32": 1e-4, "bfloat16": 0.1}
-MEAN_DIFFERENCE: Final = {"float32": 1e-5, "bfloat16": 3e-3}
-"""Of a probability, on the canary pictures. bfloat16: ten times what it is where all is well."""
+LARGEST_DIFFERENCE: Final = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.15}
+MEAN_DIFFERENCE: Final = {"float32": 1e-5, "bfloat16": 3e-3, "int8": 1e-2}
+"""Of a probability, on the canary pictures: several times what it is where all is well."""
+CALIBRATION_SEEDS: Final = (1, 2)
+CALIBRATION_PX: Final = 256
 SHORT: Final = frozenset({"amx_bf16", "avx512_bf16"})
 """What processors are called that compute in bfloat16, in /proc/cpuinfo."""
+BYTES: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""What they are called that sum up products of bytes."""
 
 
 @dataclass(frozen=True)
@@ -48,34 +53,57 @@ class _Kind:
     """One way to run convolutions.
 
     precision : as `RunnerName` has it
+    make : a runner of these convolutions of the model with this manifest
     package : that it needs beside what is always installed
+    unasked : tried at start; each such try takes a fraction of a second
     """
 
     precision: str
-    make: Callable[[Convolutions], Runner]
+    make: Callable[[Convolutions, Manifest], Runner]
     package: str | None = None
+    unasked: bool = False
 
     @property
     def lacking(self) -> str | None:
         """What this machine has not, in words; None where it lacks nothing."""
         if self.precision == "bfloat16" and not SHORT & processor_flags():
             return "a processor with bfloat16 arithmetic (AMX-BF16 or AVX512-BF16)"
+        if self.precision == "int8" and not BYTES & processor_flags():
+            return "a processor that sums up products of bytes (VNNI or AMX-INT8)"
         if self.package is not None and find_spec(self.package) is None:
             return f"the package {self.package} (pip install 'colonywatch[{self.package}]')"
         return None
 
 
-def _openvino(precision: str, convolutions: Convolutions) -> Runner:
+def _openvino(precision: str, convolutions: Convolutions, manifest: Manifest) -> Runner:
     # Loaded where it is wanted: it is an extra.
-    made = import_module("model.runners.openvino_runner").OpenVinoRunner(convolutions, precision)
-    return cast(Runner, made)
+    make = import_module("model.runners.openvino_runner").OpenVinoRunner
+    pictures = _calibration(manifest) if precision == "int8" else ()
+    return cast(Runner, make(convolutions, precision, pictures))
+
+
+def _calibration(manifest: Manifest) -> list[Tensor]:
+    """Fields by which int8 learns how large the numbers between the layers are."""
+    from model.simulation.fields import simulate_field
+
+    side, size_um = max(CALIBRATION_PX, manifest.network.window_px), manifest.um_per_pixel
+    fields = (
+        simulate_field(seed, shape=(side, side), pixel_size_um=size_um).image
+        for seed in CALIBRATION_SEEDS
+    )
+    return [_as_the_network_sees(field.astype(np.float32), manifest) for field in fields]
 
 
 RUNNERS: Final[dict[str, _Kind]] = {
-    REFERENCE: _Kind("float32", TorchRunner),
-    "torch-bfloat16": _Kind("bfloat16", BFloat16Runner),
+    REFERENCE: _Kind("float32", lambda convolutions, _: TorchRunner(convolutions)),
+    "torch-bfloat16": _Kind(
+        "bfloat16", lambda convolutions, _: BFloat16Runner(convolutions), unasked=True
+    ),
     "openvino-float32": _Kind("float32", partial(_openvino, "float32"), "openvino"),
-    "openvino-bfloat16": _Kind("bfloat16", partial(_openvino, "bfloat16"), "openvino"),
+    "openvino-bfloat16": _Kind(
+        "bfloat16", partial(_openvino, "bfloat16"), "openvino", unasked=True
+    ),
+    "openvino-int8": _Kind("int8", partial(_openvino, "int8"), "openvino"),
 }
 
 
@@ -106,15 +134,18 @@ def take_runner(network: VotingNetwork, manifest: Manifest, wanted: str = REFERE
 def _fastest(network: VotingNetwork, manifest: Manifest) -> Runner:
     """What is slower is not asked whether it agrees: that takes as long again."""
     best, best_gain = network.runner, 1.0
+    tried = {name: kind for name, kind in RUNNERS.items() if kind.unasked and kind.lacking is None}
+    if not tried:
+        return best
     reference_s = timed(network, manifest, network.runner)
     slow: set[str] = set()
-    for name, kind in RUNNERS.items():
-        if name == REFERENCE or kind.lacking is not None or kind.precision in slow:
+    for name, kind in tried.items():
+        if kind.precision in slow:
             continue
         try:
-            runner = kind.make(network.convolutions())
+            runner = kind.make(network.convolutions(), manifest)
             gain = reference_s / timed(network, manifest, runner)
-            if gain < 1 and kind.precision != "float32":
+            if gain < 1:
                 slow.add(kind.precision)  # by whatever library: it is the processor
             if gain >= max(best_gain, WORTH[kind.precision]):
                 best, best_gain = _agreeing(network, manifest, name, runner), gain
@@ -136,7 +167,7 @@ def _asked_for(network: VotingNetwork, manifest: Manifest, wanted: str) -> Runne
     if wanted == REFERENCE:
         return network.runner
     try:
-        return _agreeing(network, manifest, wanted, kind.make(network.convolutions()))
+        return _agreeing(network, manifest, wanted, kind.make(network.convolutions(), manifest))
     except (RuntimeError, ImportError) as problem:
         raise ModelError(
             f"the runner {wanted} does not work on this machine ({str(problem).splitlines()[0]}); "
@@ -204,10 +235,11 @@ def _pictures(manifest: Manifest) -> list[Tensor]:
     """(1, 1, H, W) float32 each, normalised; the first is of many windows."""
     window, stride = manifest.network.window_px, manifest.network.stride_px
     side = max(PROBED_PX, window + 8 * stride)
-    picture = canary_image(side)
-    flat = bend(normalise(picture, None, manifest.um_per_pixel, manifest.normalisation))
+    whole = _as_the_network_sees(canary_image(side), manifest)
     shapes = ((side, side), (window, window), (window + 3 * stride, window))
-    return [
-        torch.from_numpy(np.ascontiguousarray(flat[:rows, :columns]))[None, None]
-        for rows, columns in shapes
-    ]
+    return [whole[:, :, :rows, :columns].contiguous() for rows, columns in shapes]
+
+
+def _as_the_network_sees(picture: NDArray[np.float32], manifest: Manifest) -> Tensor:
+    flat = bend(normalise(picture, None, manifest.um_per_pixel, manifest.normalisation))
+    return torch.from_numpy(np.ascontiguousarray(flat))[None, None]

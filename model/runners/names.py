@@ -13,4 +13,5 @@ RUNNER_NAMES: Final = (
     "torch-bfloat16",
     "openvino-float32",
     "openvino-bfloat16",
+    "openvino-int8",
 )

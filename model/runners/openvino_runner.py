@@ -6,6 +6,7 @@ said, and read back from what was compiled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 import numpy as np
@@ -16,34 +17,55 @@ from openvino import opset13 as ops
 from torch import Tensor, nn
 
 from model.runners.convolutions import Convolutions, RunnerName, Said
+from model.runners.torch_runner import TorchRunner
 
-PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
-"""Ours -> OpenVINO's own word."""
+PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""Ours -> OpenVINO's own word for the layers that are of floating point."""
+_LEVELS: Final = 256
+_HEADROOM: Final = 1.3
+"""Images hold more than the calibration pictures show; what is larger still is cut off."""
+_LARGEST_WEIGHT: Final = 127
 
 
 class OpenVinoRunner:
     """precision : one of PRECISIONS
 
+    In int8 the local layers of more than a pixel, but for the first, take their inputs in 256 steps
+    from 0 to the largest that the calibration pictures gave, and their weights in 255 steps,
+    channel by channel; sums are of 32 bits. What else there is stays in float32.
+
+    Behind the local layers torch goes on, but for bfloat16.
+
+    calibration : for int8; images (1, 1, H, W) as `local` takes them
     Raises RuntimeError where OpenVINO computes in another precision than it was told.
     """
 
-    same_bits = True
-
-    def __init__(self, convolutions: Convolutions, precision: str) -> None:
+    def __init__(
+        self,
+        convolutions: Convolutions,
+        precision: str,
+        calibration: Sequence[Tensor] = (),
+    ) -> None:
         version = openvino.__version__.partition("-")[0]
         self.name = RunnerName("openvino", version, precision)
+        # torch's part of the work does not promise them.
+        self.same_bits = precision == "bfloat16"
         self._convolutions, self._precision = convolutions, precision
         self._grids = tuple(convolutions.context_heads)
-        self._local = _compiled(self._local_model(convolutions), precision)
+        largest = _largest_inputs(convolutions, calibration) if precision == "int8" else {}
+        self._local = _compiled(self._local_model(convolutions, largest), precision)
+        # Their results would have to be put in another order, layer by layer.
+        self._behind = None if precision == "bfloat16" else TorchRunner(convolutions)
         # Of two that differ in what they tell, most uses want one only.
         self._rest: dict[bool, openvino.CompiledModel] = {}
 
     @staticmethod
-    def _local_model(convolutions: Convolutions) -> openvino.Model:
+    def _local_model(convolutions: Convolutions, largest: dict[int, float]) -> openvino.Model:
+        """largest : of the layers in int8, the largest input."""
         image = ops.parameter([-1, 1, -1, -1], openvino.Type.f32)
         node = image
-        for unit in convolutions.local:
-            node = _unit(node, unit)
+        for place, unit in enumerate(convolutions.local):
+            node = _unit(node, unit, largest.get(place))
         return openvino.Model([node], [image], "local")
 
     @staticmethod
@@ -63,6 +85,9 @@ class OpenVinoRunner:
         return self._run(self._local, image)[0]
 
     def rest(self, features: Tensor, *, every: bool) -> Said:
+        if self._behind is not None:
+            features = features.contiguous(memory_format=torch.channels_last)
+            return self._behind.rest(features, every=every)
         if every not in self._rest:
             model = self._rest_model(self._convolutions, every=every)
             self._rest[every] = _compiled(model, self._precision)
@@ -94,14 +119,41 @@ def _compiled(model: openvino.Model, precision: str) -> openvino.CompiledModel:
     return made
 
 
-def _unit(node: openvino.Node, unit: nn.Sequential) -> openvino.Node:
-    return ops.relu(_convolution(node, cast(nn.Conv2d, unit[0])))
+def _largest_inputs(convolutions: Convolutions, pictures: Sequence[Tensor]) -> dict[int, float]:
+    """Of the layers that int8 suits: place among the local ones -> largest input."""
+    largest: dict[int, float] = {}
+    with torch.inference_mode():
+        for values in pictures:
+            for place, unit in enumerate(convolutions.local):
+                if place and cast(nn.Conv2d, unit[0]).kernel_size[0] > 1:
+                    largest[place] = max(largest.get(place, 0.0), _HEADROOM * float(values.max()))
+                values = unit(values)
+    return largest
 
 
-def _convolution(node: openvino.Node, layer: nn.Conv2d) -> openvino.Node:
+def _unit(node: openvino.Node, unit: nn.Sequential, largest: float | None = None) -> openvino.Node:
+    return ops.relu(_convolution(node, cast(nn.Conv2d, unit[0]), largest))
+
+
+def _in_steps(weights: NDArray[np.float32]) -> openvino.Node:
+    """Weights of one byte, of each channel in as many steps."""
+    step = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / np.float32(_LARGEST_WEIGHT)
+    step = np.maximum(step, np.finfo(np.float32).tiny)
+    whole = ops.convert(ops.constant(np.round(weights / step).astype(np.int8)), openvino.Type.f32)
+    return ops.multiply(whole, ops.constant(step.astype(np.float32)))
+
+
+def _convolution(
+    node: openvino.Node, layer: nn.Conv2d, largest: float | None = None
+) -> openvino.Node:
+    """largest : of its input, where the layer is to be in int8"""
+    weights = _array(layer.weight)
+    if largest is not None:
+        low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0.0, largest))
+        node = ops.fake_quantize(node, low, high, low, high, _LEVELS)
     made = ops.convolution(
         node,
-        ops.constant(_array(layer.weight)),
+        ops.constant(weights) if largest is None else _in_steps(weights),
         list(layer.stride),
         [0, 0],
         [0, 0],

@@ -271,6 +271,7 @@ def as_document(reading: Reading) -> dict[str, Any]:
         "doubts": [*reading.doubts, *reading.doubt.reasons],
         "version": reading.version,
         "model_sha256": reading.model_sha256,
+        "runner": reading.runner,
         "settings_sha256": reading.settings_sha256,
         "pixel_size_um": reading.pixel_size_um,
         "assumed_pixel_size_um": reading.assumed_pixel_size_um,

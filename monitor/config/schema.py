@@ -71,7 +71,12 @@ class ComputeConfig(_Section):
     """
 
     runner: Literal[
-        "auto", "torch-float32", "torch-bfloat16", "openvino-float32", "openvino-bfloat16"
+        "auto",
+        "torch-float32",
+        "torch-bfloat16",
+        "openvino-float32",
+        "openvino-bfloat16",
+        "openvino-int8",
     ] = "auto"
     engine: Literal["local", "dask"] = "local"
     scheduler: str | None = None

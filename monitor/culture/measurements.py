@@ -277,6 +277,7 @@ class FieldMeasurement:
         the model goes by one of its own
     doubts : what is wrong with the image itself
     doubt : how far the network's reading of it may be trusted
+    runner : what did the network's arithmetic, with version and precision
     """
 
     shape: tuple[int, int]
@@ -304,6 +305,7 @@ class FieldMeasurement:
     in_transmitted_light: bool = False
     doubt: Doubt = Doubt()
     at_scale: AtScale | None = None
+    runner: str = ""
 
     @property
     def pixel_size_um(self) -> float | None:

@@ -149,10 +149,14 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class NewReading(Summary):
-    """A reading without the numbers that only the database can give."""
+    """A reading without the numbers that only the database can give.
+
+    runner : what did the network's arithmetic; of several all, with commas
+    """
 
     model_sha256: str
     settings_sha256: str
+    runner: str = ""
 
 
 DATED_AHEAD: Final = "dated-ahead"
@@ -177,6 +181,7 @@ class Reading:
     assumed_pixel_size_um : what was taken for the pixel size where it is not known
     doubts : what is wrong with its images or their dates
     doubt : how far the network's reading of them may be trusted, joined over the fields
+    runner : what did the network's arithmetic, with version and precision
     """
 
     id: int
@@ -201,6 +206,7 @@ class Reading:
     colony_um2: float | None = None
     doubt: Doubt = NOTHING_SAID
     assumed_pixel_size_um: float | None = None
+    runner: str = ""
 
     @property
     def in_doubt(self) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -71,25 +72,59 @@ def by_folder(session: Session, paths: Iterable[Path]) -> Iterator[tuple[FolderR
                 yield row, held[first : first + _MANY]
 
 
+log = logging.getLogger(__name__)
+
 _ANALYSIS = select(AnalysisRow).where(
     AnalysisRow.model_sha256 == bindparam("model"),
     AnalysisRow.settings_sha256 == bindparam("settings"),
     AnalysisRow.model_name == bindparam("name"),
+    AnalysisRow.runner == bindparam("runner"),
+)
+_OTHER_RUNNERS = (
+    select(AnalysisRow.runner)
+    .where(
+        AnalysisRow.model_sha256 == bindparam("model"),
+        AnalysisRow.runner != "",
+        AnalysisRow.runner != bindparam("runner"),
+    )
+    .order_by(AnalysisRow.id.desc())
+    .limit(1)
 )
 
 
 def analysis_of(
-    session: Session, model_sha256: str, settings_sha256: str, model_name: str
+    session: Session, model_sha256: str, settings_sha256: str, model_name: str, runner: str
 ) -> AnalysisRow:
-    """The row of a model under one set of settings, made here if there was none."""
-    what = {"model": model_sha256, "settings": settings_sha256, "name": model_name}
+    """The row of a model under one set of settings, run by one runner; made here if there was none.
+
+    That another runner did the same model's arithmetic before is told when the row is made: once.
+    """
+    what = {
+        "model": model_sha256,
+        "settings": settings_sha256,
+        "name": model_name,
+        "runner": runner,
+    }
     known, key = remembered(session), tuple(what.values())
     row: AnalysisRow | None = known.get(key)
     if row is None:
         row = known[key] = session.scalar(_ANALYSIS, what)
     if row is None:
+        other = session.scalar(_OTHER_RUNNERS, what) if runner else None
+        if other is not None:
+            log.warning(
+                "the model %s was run by %s before and is by %s now: readings on this record rest "
+                "on both, and may differ by a few pixels in a thousand; set compute.runner where "
+                "they must not",
+                model_name,
+                other,
+                runner,
+            )
         row = AnalysisRow(
-            model_name=model_name, model_sha256=model_sha256, settings_sha256=settings_sha256
+            model_name=model_name,
+            model_sha256=model_sha256,
+            settings_sha256=settings_sha256,
+            runner=runner,
         )
         session.add(row)
         session.flush()

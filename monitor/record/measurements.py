@@ -28,7 +28,7 @@ from monitor.culture import (
 )
 from monitor.record.doubt_documents import doubt_document, doubt_of
 from monitor.record.files import analysis_of
-from monitor.record.tables import CaptureRow, MeasurementRow
+from monitor.record.tables import AnalysisRow, CaptureRow, MeasurementRow
 
 # Decimals of what is recorded of colonies, regions and aims: more than a segmentation knows.
 _PLACES = {"centroid": 1, "polygon": 1, "holes": 1, "mean_probability": 4, "uncertainty": 4}
@@ -93,6 +93,7 @@ def measurement_of(row: MeasurementRow, capture: CaptureRow) -> FieldMeasurement
         model_name=row.analysis.model_name,
         model_sha256=row.analysis.model_sha256,
         settings_sha256=row.analysis.settings_sha256,
+        runner=row.analysis.runner,
         acquired_at=capture.acquired_at or row.created_at,
         acquired_at_from=detail["acquired_at_from"],
         pixel_size=_pixel_size(row),
@@ -137,12 +138,20 @@ def points_of(detail: list[list[float]]) -> Ring:
     return tuple((row, column) for row, column in detail)
 
 
+def _rests_on(session: Session, measured: FieldMeasurement) -> AnalysisRow:
+    return analysis_of(
+        session,
+        measured.model_sha256,
+        measured.settings_sha256,
+        measured.model_name,
+        measured.runner,
+    )
+
+
 def store_measurement(
     session: Session, capture_id: int, measured: FieldMeasurement, now: datetime, *, again: bool
 ) -> None:
-    analysis = analysis_of(
-        session, measured.model_sha256, measured.settings_sha256, measured.model_name
-    )
+    analysis = _rests_on(session, measured)
     assumed_um = measured.pixel_size.assumed_um or 0.0
     row = None
     if again:

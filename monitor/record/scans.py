@@ -252,7 +252,7 @@ class OpenScan:
             "doubts": list(new.doubts),
             "doubt": doubt_document(new.doubt),
         }
-        del values["model_sha256"], values["settings_sha256"]
+        del values["model_sha256"], values["settings_sha256"], values["runner"]
         row = ReadingRow(
             dish_id=self._dish.id,
             scan_id=self._scan.id,
@@ -263,6 +263,7 @@ class OpenScan:
                 new.model_sha256,
                 new.settings_sha256,
                 facts.fields[0].measurement.model_name,
+                new.runner,
             ),
             **values,
         )

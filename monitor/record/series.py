@@ -64,7 +64,12 @@ def series_of(
     return [reading_of(row, dish.name, analyses[row.analysis_id]) for row in session.execute(query)]
 
 
-_COLUMNS = (*ReadingRow.__table__.c, AnalysisRow.model_sha256, AnalysisRow.settings_sha256)
+_COLUMNS = (
+    *ReadingRow.__table__.c,
+    AnalysisRow.model_sha256,
+    AnalysisRow.settings_sha256,
+    AnalysisRow.runner,
+)
 _NUMBERED = (
     select(*_COLUMNS)
     .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)
@@ -140,6 +145,7 @@ def reading_of(
         pixel_size_um=row.pixel_size_um,
         model_sha256=analysis.model_sha256,
         settings_sha256=analysis.settings_sha256,
+        runner=analysis.runner,
         colonies=row.colonies,
         doubts=tuple(row.doubts),
         joined=FieldsJoined(row.joined),

@@ -108,6 +108,7 @@ def _new_reading(
         **vars(summary),
         model_sha256=measured[0].model_sha256,
         settings_sha256=_common_hash({field.settings_sha256 for field in measured}),
+        runner=", ".join(sorted({field.runner for field in measured if field.runner}))[:80],
     )
 
 

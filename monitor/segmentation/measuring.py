@@ -134,6 +134,7 @@ def _measure(
         in_transmitted_light=light_in(named, said) is Light.TRANSMITTED,
         doubt=found.doubt,
         at_scale=found.at_scale,
+        runner=segmenter.runner,
     )
 
 

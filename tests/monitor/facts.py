@@ -174,6 +174,7 @@ def new_reading(fields: Sequence[ScanField]) -> NewReading:
         **{name: getattr(summary, name) for name in summary.__dataclass_fields__},
         model_sha256=fields[0].measurement.model_sha256,
         settings_sha256=fields[0].measurement.settings_sha256,
+        runner=fields[0].measurement.runner,
     )
 
 

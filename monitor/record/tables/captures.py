@@ -24,15 +24,19 @@ from monitor.record.tables.column_types import AnyText, Digest, FilePath, Moment
 
 
 class AnalysisRow(Base):
-    """A model under one set of settings: what measurements and readings rest on."""
+    """A model under one set of settings, and what did its arithmetic: what measurements and
+    readings rest on.
+    """
 
     __tablename__ = "analysis"
-    __table_args__ = (UniqueConstraint("model_sha256", "settings_sha256", "model_name"),)
+    __table_args__ = (UniqueConstraint("model_sha256", "settings_sha256", "model_name", "runner"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model_name: Mapped[str] = mapped_column(AnyText)
     model_sha256: Mapped[str] = mapped_column(String(64))
     settings_sha256: Mapped[str] = mapped_column(String(64))
+    # With version and precision; empty where nobody said.
+    runner: Mapped[str] = mapped_column(String(80), server_default="")
 
 
 class FolderRow(Base):
