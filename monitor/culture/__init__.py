@@ -44,7 +44,7 @@ from monitor.culture.measurements import (
     Targeting,
     ToolKind,
 )
-from monitor.culture.people import PageSession, Person, Role
+from monitor.culture.people import ApiToken, PageSession, Person, Role
 from monitor.culture.removal import (
     LIVE_PLANS,
     Grounds,
@@ -107,6 +107,7 @@ __all__ = [
     "AlertKind",
     "AlertTopic",
     "Annotation",
+    "ApiToken",
     "Asked",
     "AssumedScale",
     "AtScale",

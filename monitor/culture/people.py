@@ -38,6 +38,20 @@ class Person:
 
 
 @dataclass(frozen=True)
+class ApiToken:
+    """What a program of a person shows instead of a password. It may look, and nothing else.
+
+    label : what it is for, in the person's words
+    seen_at : when it was used last, to five minutes; None = never
+    """
+
+    id: int
+    label: str
+    made_at: datetime
+    seen_at: datetime | None
+
+
+@dataclass(frozen=True)
 class PageSession:
     """Somebody who has signed in with a browser, until the session ends.
 

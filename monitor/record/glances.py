@@ -21,7 +21,7 @@ from monitor.culture import DishStatus, Doubt, Reading, Severity
 from monitor.record.database import Database
 from monitor.record.doubt_documents import doubt_of
 from monitor.record.overviews import MOST_DIFFERENTIATED, DishOverview, SeriesPoint
-from monitor.record.series import THAT_COUNTS, reading_of
+from monitor.record.series import READING_COLUMNS, THAT_COUNTS, reading_of
 from monitor.record.tables import (
     AnalysisRow,
     CaptureRow,
@@ -193,9 +193,7 @@ _DISHES = select(
 _IDS = ReadingRow.id.in_(bindparam("ids", expanding=True))
 _TIMES = select(ReadingRow.id, ReadingRow.at).where(_IDS)
 _READINGS: Select[Any] = (
-    select(*ReadingRow.__table__.c, AnalysisRow.model_sha256, AnalysisRow.settings_sha256)
-    .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)
-    .where(_IDS)
+    select(*READING_COLUMNS).join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id).where(_IDS)
 )
 # From the index alone: another reading, or another time, is another sum.
 _CHECKS: Any = (

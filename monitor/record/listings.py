@@ -14,7 +14,7 @@ from monitor.record.alert_rows import alert_of
 from monitor.record.colonies import unpack_colonies
 from monitor.record.database import Database
 from monitor.record.lookup import dish_called
-from monitor.record.series import THAT_COUNTS, reading_of
+from monitor.record.series import READING_COLUMNS, THAT_COUNTS, reading_of
 from monitor.record.tables import (
     AlertRow,
     AnalysisRow,
@@ -27,8 +27,7 @@ from monitor.record.tables import (
 
 _READINGS: Select[Any] = (
     select(
-        *ReadingRow.__table__.c, AnalysisRow.model_sha256, AnalysisRow.settings_sha256,
-        DishRow.name, DishRow.source,
+        *READING_COLUMNS, DishRow.name, DishRow.source,
     )
     .join(ScanRow, THAT_COUNTS)
     .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)

@@ -53,19 +53,19 @@ class PeopleRecord:
         """Every account, those that are in use first, by name."""
         with self._database.reading() as session:
             rows = session.scalars(select(PersonRow))
-            people = [_person(row) for row in rows]
+            people = [as_person(row) for row in rows]
         return sorted(people, key=lambda one: (one.disabled_at is not None, one.name.casefold()))
 
     def person(self, name: str) -> Person:
         """Raises UsageError for a name that has no account."""
         with self._database.reading() as session:
-            return _person(_row(session, name))
+            return as_person(_row(session, name))
 
     def find(self, name: str) -> Person | None:
         """The account of that name that is in use."""
         with self._database.reading() as session:
             row = session.scalar(select(PersonRow).where(PersonRow.key == _key(name)))
-            return None if row is None or row.disabled_at is not None else _person(row)
+            return None if row is None or row.disabled_at is not None else as_person(row)
 
     def add(
         self, name: str, role: Role, *, password: str | None, who: str, now: datetime
@@ -92,14 +92,14 @@ class PeopleRecord:
             session.add(row)
             session.flush()
             _audit(session, now, who, "account made", name, str(role))
-            return _person(row)
+            return as_person(row)
 
     def set_role(self, name: str, role: Role, *, who: str, now: datetime) -> Person:
         """Raises UsageError where no admin would be left."""
         with self._database.writing() as session:
             row = _row(session, name)
             if row.role == role:
-                return _person(row)
+                return as_person(row)
             if role is not Role.ADMIN:
                 _refuse_last_admin(session, row)
             before, row.role = row.role, role
@@ -107,7 +107,7 @@ class PeopleRecord:
                 session, now=now, who=who, what="account's role changed", about=row.name,
                 before=before, after=str(role),
             )  # fmt: skip
-            return _person(row)
+            return as_person(row)
 
     def disable(self, name: str, *, who: str, now: datetime) -> Person:
         """Nobody gets in by it any more, and its sessions end. Raises UsageError as above."""
@@ -118,7 +118,7 @@ class PeopleRecord:
                 row.disabled_at = now
                 _end_sessions(session, row)
                 _audit(session, now, who, "account disabled", row.name, None)
-            return _person(row)
+            return as_person(row)
 
     def enable(self, name: str, *, who: str, now: datetime) -> Person:
         with self._database.writing() as session:
@@ -126,7 +126,7 @@ class PeopleRecord:
             if row.disabled_at is not None:
                 row.disabled_at = None
                 _audit(session, now, who, "account enabled", row.name, None)
-            return _person(row)
+            return as_person(row)
 
     def set_password(
         self, name: str, password: str, *, who: str, now: datetime, but: int | None = None
@@ -138,7 +138,7 @@ class PeopleRecord:
             row.password_hash = kept
             _end_sessions(session, row, but=but)
             _audit(session, now, who, "account's password changed", row.name, None)
-            return _person(row)
+            return as_person(row)
 
     def check(self, name: str, password: str) -> Person | None:
         """Whose name and password these are; None where they do not fit, or the account is
@@ -148,7 +148,7 @@ class PeopleRecord:
             row = session.scalar(select(PersonRow).where(PersonRow.key == _key(name)))
             usable = row is not None and row.disabled_at is None
             kept = row.password_hash if row is not None and usable else None
-            person = _person(row) if row is not None and usable else None
+            person = as_person(row) if row is not None and usable else None
         if not self.passwords.is_right(password, kept) or person is None or kept is None:
             return None
         if self.passwords.is_outdated(kept):
@@ -301,7 +301,7 @@ def _sha256(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _person(row: PersonRow) -> Person:
+def as_person(row: PersonRow) -> Person:
     return Person(
         id=row.id,
         name=row.name,
@@ -316,7 +316,7 @@ def _person(row: PersonRow) -> Person:
 def _session(row: SessionRow, person: PersonRow) -> PageSession:
     return PageSession(
         id=row.id,
-        person=_person(person),
+        person=as_person(person),
         made_at=row.made_at,
         seen_at=row.seen_at,
         ends_at=row.ends_at,

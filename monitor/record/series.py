@@ -64,14 +64,15 @@ def series_of(
     return [reading_of(row, dish.name, analyses[row.analysis_id]) for row in session.execute(query)]
 
 
-_COLUMNS = (
+READING_COLUMNS = (
     *ReadingRow.__table__.c,
     AnalysisRow.model_sha256,
     AnalysisRow.settings_sha256,
     AnalysisRow.runner,
 )
+"""What `reading_of` asks for, of a reading and of the analysis that made it."""
 _NUMBERED = (
-    select(*_COLUMNS)
+    select(*READING_COLUMNS)
     .join(AnalysisRow, AnalysisRow.id == ReadingRow.analysis_id)
     .where(ReadingRow.id.in_(bindparam("ids", expanding=True)))
 )

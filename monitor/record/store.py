@@ -8,6 +8,7 @@ from typing import Self
 
 from monitor.record.acts import ActRecord
 from monitor.record.alerts import AlertRecord
+from monitor.record.api_tokens import ApiTokens
 from monitor.record.audit_record import AuditRecord
 from monitor.record.beside import BesideRecord
 from monitor.record.calibrations import CalibrationRecord
@@ -89,6 +90,7 @@ class Store:
         self.audit = AuditRecord(self.database)
         self.processes = Processes(self.database)
         self.people = PeopleRecord(self.database)
+        self.api_tokens = ApiTokens(self.database)
         self.acts = ActRecord(self.database)
 
     def looking(self) -> AbstractContextManager[object]:

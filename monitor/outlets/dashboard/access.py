@@ -1,8 +1,9 @@
 """Who is asking, and may they? Before any page: without an account nobody sees one, once there are
 accounts.
 
-A request is known by its session's cookie, or by what the web server in front says. Forms carry a
-token that a page elsewhere cannot know, and browsers that say where a form comes from are believed.
+A request is known by its session's cookie, or by what the web server in front says; a program's, to
+the API alone, by a token of its person. Forms carry a token that a page elsewhere cannot know, and
+browsers that say where a form comes from are believed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from monitor.culture import PageSession, Person, Role
 from monitor.errors import RecordError, UsageError
 from monitor.outlets.dashboard.api.problems import problem
 from monitor.outlets.wording import clean
+from monitor.record.api_tokens import ApiTokens
 from monitor.record.people import PeopleRecord, SessionRules
 
 log = logging.getLogger(__name__)
@@ -119,6 +121,14 @@ def address_of(request: Request, settings: SignInConfig) -> str:
     return clean(address)[:60]
 
 
+def _token_shown(request: Request) -> str | None:
+    """What a program shows to the API; None where it shows nothing, and on the pages."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not request.url.path.startswith(_API):
+        return None
+    return token.strip()[:_LONGEST_TOKEN]
+
+
 class Access:
     """open_paths : what everybody may see; open_folders : and all below these
 
@@ -130,6 +140,7 @@ class Access:
         app: ASGIApp,
         *,
         people: PeopleRecord,
+        tokens: ApiTokens,
         dashboard: DashboardConfig,
         key: bytes,
         clock: Callable[[], datetime],
@@ -137,7 +148,7 @@ class Access:
         open_paths: Collection[str],
         open_folders: tuple[str, ...] = ("/answer/",),
     ) -> None:
-        self._app, self._people, self._dashboard = app, people, dashboard
+        self._app, self._people, self._tokens, self._dashboard = app, people, tokens, dashboard
         self._settings = dashboard.sign_in
         self._rules = session_rules(dashboard.sign_in)
         self._key, self._clock, self._say = key, clock, say
@@ -177,7 +188,10 @@ class Access:
         if visit.may_look or path == SIGN_IN:
             return None
         if path.startswith(_API):
-            return problem(401, "Only those who have signed in are answered.")
+            return problem(
+                401, "Only those who have signed in are answered, and programs that show a token: "
+                "Authorization: Bearer cw_...",
+            )  # fmt: skip
         if visit.by_proxy is not None:
             text = f"{clean(visit.by_proxy)[:80]} has no account here. Ask an admin for one."
             return self._say(request, "No account", text, 403)
@@ -193,6 +207,11 @@ class Access:
 
     def _visit(self, request: Request) -> Visit:
         now = self._clock()
+        shown = _token_shown(request)
+        if shown is not None:
+            person = self._tokens.person_of(shown, now=now)
+            # Who shows a token wants to be known by it, and by nothing else.
+            return Visit(person, accounts=True)
         said = self._said_by_proxy(request)
         if said is not None:
             person = self._known(said, now)

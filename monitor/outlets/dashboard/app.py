@@ -41,6 +41,7 @@ from monitor.outlets.dashboard.pictures import Drawn, overlay_file, small_pictur
 from monitor.outlets.dashboard.plan_pages import CheckGrounds, PlanPages
 from monitor.outlets.dashboard.series_pages import SeriesPages
 from monitor.outlets.dashboard.sign_in_pages import SignInPages
+from monitor.outlets.dashboard.token_pages import TokenPages
 from monitor.outlets.dashboard.viewer_pages import ShiftBetween, ViewerPages
 from monitor.outlets.overlays_again import bring_back
 from monitor.outlets.wording import clean
@@ -121,8 +122,9 @@ def build_app(
                 www_redirect=False,
             ),
             Middleware(
-                Access, people=store.people, dashboard=config.outlets.dashboard,
-                key=links.key_for("forms"), clock=clock, say=pages.plain,
+                Access, people=store.people, tokens=store.api_tokens,
+                dashboard=config.outlets.dashboard, key=links.key_for("forms"), clock=clock,
+                say=pages.plain,
                 open_paths=[*files, *(one.path for one in watched), "/alive", "/theme", SIGN_IN],
             ),
         ],
@@ -159,9 +161,11 @@ def _deciding(
     """What people do, and who they are."""
     facts, render = pages.facts, pages.page
     acting = Acting(render, facts.frame, clock)
+    signing_in = SignInPages(config, store, acting, render=render, frame=facts.frame, clock=clock)
     plans = PlanPages(store, facts, acting, render=render, clock=clock, check_grounds=check_grounds)
     return [
-        *SignInPages(config, store, acting, render=render, frame=facts.frame, clock=clock).routes,
+        *TokenPages(store, acting, me=signing_in.me_with, clock=clock).routes,
+        *signing_in.routes,
         *PeoplePages(config, store, acting, render=render, frame=facts.frame, clock=clock).routes,
         *ActPages(config, store, facts, acting, render=render, clock=clock).routes,
         *plans.routes,

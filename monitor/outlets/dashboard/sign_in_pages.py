@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from monitor.config import Config
-from monitor.culture import PageSession, Person, Role
+from monitor.culture import ApiToken, PageSession, Person, Role
 from monitor.errors import UsageError
 from monitor.outlets.dashboard.access import (
     SIGN_IN,
@@ -32,6 +32,7 @@ from monitor.outlets.dashboard.access import (
 from monitor.outlets.dashboard.attempts import Attempts
 from monitor.outlets.dashboard.forms import Act, Acting, Form, Render, own_address
 from monitor.outlets.wording import ago, clean, counted, local
+from monitor.record.api_tokens import LONGEST_LABEL
 from monitor.record.people import LONGEST_NAME
 from monitor.record.store import Store
 
@@ -51,7 +52,7 @@ class SignInPages:
         self, config: Config, store: Store, acting: Acting, *, render: Render,
         frame: Callable[[datetime], dict[str, Any]], clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
-        self._config, self._people = config, store.people
+        self._config, self._people, self._tokens = config, store.people, store.api_tokens
         self._dashboard = config.outlets.dashboard
         self._rules = session_rules(self._dashboard.sign_in)
         self._acting, self._render, self._frame, self._clock = acting, render, frame, clock
@@ -175,7 +176,13 @@ class SignInPages:
     def me(self, request: Request) -> Response:
         return self._me(request)
 
-    def _me(self, request: Request, said: str | None = None, status: int = 200) -> Response:
+    def me_with(self, request: Request, made: str) -> Response:
+        """With a token that was just made: it is shown this once."""
+        return self._me(request, made=made)
+
+    def _me(
+        self, request: Request, said: str | None = None, status: int = 200, made: str | None = None
+    ) -> Response:
         visit = visit_of(request)
         if visit.person is None:
             return RedirectResponse(f"{SIGN_IN}?next=/me", 303)
@@ -185,6 +192,9 @@ class SignInPages:
             "title": "Your account",
             "person": visit.person,
             "sessions": [self._session(one, visit.session, now) for one in sessions],
+            "tokens": [self._token(one, now) for one in self._tokens.of(visit.person)],
+            "longest_label": LONGEST_LABEL,
+            "made": made,
             "said": said,
             "is_done": request.query_params.get("done") == "1",
         }
@@ -199,6 +209,14 @@ class SignInPages:
             "address": clean(one.address),
             "since": local(one.made_at, zone),
             "seen": ago(now - one.seen_at),
+        }
+
+    def _token(self, one: ApiToken, now: datetime) -> dict[str, Any]:
+        return {
+            "id": one.id,
+            "label": clean(one.label),
+            "since": local(one.made_at, self._config.zone_of()),
+            "seen": None if one.seen_at is None else ago(now - one.seen_at),
         }
 
     async def change_password(self, request: Request) -> Response:

@@ -11,7 +11,7 @@ from monitor.record.tables.captures import (
 )
 from monitor.record.tables.dishes import AnnotationRow, DishRow, SourceRow
 from monitor.record.tables.outbox import DigestRow, OutboxRow, new_mail_id
-from monitor.record.tables.people import ActRow, PersonRow, SessionRow
+from monitor.record.tables.people import ActRow, PersonRow, SessionRow, TokenRow
 from monitor.record.tables.plans import CalibrationRow, PickLogRow, RegionFateRow, RemovalPlanRow
 from monitor.record.tables.programs import AuditRow, ProcessRow, RecordRow
 from monitor.record.tables.scales import ScaleEvidenceRow, ScaleRow
@@ -52,6 +52,7 @@ __all__ = [
     "ScanRow",
     "SessionRow",
     "SourceRow",
+    "TokenRow",
     "halves_of",
     "new_mail_id",
 ]

@@ -36,6 +36,19 @@ class ActRow(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class TokenRow(Base):
+    """What a program shows on behalf of a person; only its hash stands here."""
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"), index=True)
+    label: Mapped[str] = mapped_column(AnyText)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class SessionRow(Base):
     """Somebody who has signed in with a browser. Whoever reads the record cannot go on with it:
     only the hash of what the browser holds stands here.

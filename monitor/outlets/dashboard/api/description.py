@@ -17,6 +17,7 @@ _REF = "#/components/schemas/{model}"
 _WAIT = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _PROBLEMS = {
     400: "The request is not one of HTTP, or for another host.",
+    401: "There are accounts here, and neither a session's cookie nor a token was shown.",
     404: "There is no such dish on record.",
     405: "Only GET and HEAD.",
     406: "The server cannot write this form.",
@@ -46,7 +47,7 @@ def description() -> dict[str, Any]:
                         one.summary, "application/json",
                         {"$ref": _REF.format(model=one.answer.__name__)},
                     ),
-                    **_problems([422, 429, 500, 503, *missing]),
+                    **_problems([401, 422, 429, 500, 503, *missing]),
                 },
             }
         }  # fmt: skip
@@ -62,7 +63,18 @@ def description() -> dict[str, Any]:
         },
         "servers": [{"url": "/api/v1"}],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        # Without accounts nothing has to be shown.
+        "security": [{"token": []}, {}],
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token that a person made on their page (/me).",
+                }
+            },
+        },
     }
 
 
@@ -110,7 +122,7 @@ def _export() -> dict[str, Any]:
                 "description": "The file; what its columns mean is under /exports.",
                 "content": {"text/csv": bytes_of, "application/vnd.apache.parquet": bytes_of},
             },
-            **_problems([404, 406, 422, 429, 500, 503]),
+            **_problems([401, 404, 406, 422, 429, 500, 503]),
         },
     }  # fmt: skip
 
