@@ -33,7 +33,7 @@ from monitor.record.session_cache import KNOWN, MOST_READINGS, OWN
 from monitor.record.tables import RecordRow
 
 # The form that the tables have: the newest of the migrations.
-REVISION = "0.2.0_people"
+REVISION = "0.2.0_tokens"
 BUSY_S = 30
 WAL_S = 5
 

@@ -84,7 +84,6 @@ def build_app(
     check_grounds: CheckGrounds | None = None,
 ) -> ASGIApp:
     """draw_plan : the plan drawn on its pictures, as PNG
-
     health : for programs that watch this one
     shift_between, check_grounds : as of `ViewerPages` and `PlanPages`
     """

@@ -36,7 +36,7 @@ class AnalysisRow(Base):
     model_sha256: Mapped[str] = mapped_column(String(64))
     settings_sha256: Mapped[str] = mapped_column(String(64))
     # With version and precision; empty where nobody said.
-    runner: Mapped[str] = mapped_column(String(80), server_default="")
+    runner: Mapped[str] = mapped_column(String(80), default="")
 
 
 class FolderRow(Base):

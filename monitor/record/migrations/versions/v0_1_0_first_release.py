@@ -20,7 +20,7 @@ def upgrade() -> None:
     sa.Column('model_name', monitor.record.tables.column_types.AnyText(), nullable=False),
     sa.Column('model_sha256', sa.String(length=64), nullable=False),
     sa.Column('settings_sha256', sa.String(length=64), nullable=False),
-    sa.Column('runner', sa.String(length=80), server_default='', nullable=False),
+    sa.Column('runner', sa.String(length=80), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_analysis')),
     sa.UniqueConstraint('model_sha256', 'settings_sha256', 'model_name', 'runner', name=op.f('uq_analysis_model_sha256_settings_sha256_model_name_runner'))
     )
