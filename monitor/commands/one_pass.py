@@ -16,7 +16,7 @@ from monitor.commands.rate import Rate, show_rate
 from monitor.config import Config
 from monitor.culture import Doubt
 from monitor.culture.doubt_words import calibration_words, named_interval
-from monitor.errors import RecordError
+from monitor.errors import MonitorError, RecordError
 from monitor.host.clock import utc_now
 from monitor.jobs.deliver import deliver_due, release_cured
 from monitor.jobs.free_space import RoomGuard
@@ -32,7 +32,6 @@ IN_WORK = 2
 # Captures that are claimed at once.
 AHEAD = 32
 BEAT_EVERY_S = 10.0
-ROOM_LOOK_S = 5.0
 # Answers that come within that time are written together.
 GATHER_S = 0.5
 
@@ -77,10 +76,14 @@ def one_pass(
         store.processes.end(owner)
 
 
-def wait_for_room(room: RoomGuard) -> None:
-    """Returns once there is room to measure; the log says why it waits."""
-    while not room.has_room():
-        time.sleep(ROOM_LOOK_S)
+def refuse_without_room(room: RoomGuard) -> None:
+    """Whoever called this waits for its end, and for nobody to make room.
+
+    Raises MonitorError where there is too little; what was not measured is for the next call.
+    """
+    if not room.has_room():
+        why = room.why.partition(", and work goes on")[0]
+        raise MonitorError(f"{why}, and call this again")
 
 
 def _beat(store: Store, owner: str, stopped: threading.Event) -> None:

@@ -36,8 +36,8 @@ from monitor.commands.one_pass import (
     InHand,
     one_pass,
     read_scans_of,
+    refuse_without_room,
     show_dishes,
-    wait_for_room,
 )
 from monitor.config import Config
 from monitor.culture import UNLISTED, Capture, CaptureState
@@ -264,7 +264,7 @@ def _measure(
     in_hand = InHand(worker.size)
     idle_since = None
     while True:
-        wait_for_room(pipeline.room)
+        refuse_without_room(pipeline.room)
         in_hand.add(pipeline.start_due(in_hand.room, only=wanted, ahead=AHEAD))
         done = in_hand.next_done()
         if done:

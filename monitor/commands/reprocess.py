@@ -13,8 +13,8 @@ from monitor.commands.one_pass import (
     InHand,
     one_pass,
     read_scans_of,
+    refuse_without_room,
     show_dishes,
-    wait_for_room,
 )
 from monitor.config import Config, SourceSettings, settings_sha256
 from monitor.culture import UNLISTED, Capture
@@ -172,7 +172,7 @@ def _measure_again(
     pipeline.take_over(store.again.claim(ids, pipeline.owner))
     in_hand = InHand()
     while True:
-        wait_for_room(pipeline.room)
+        refuse_without_room(pipeline.room)
         in_hand.add(pipeline.start_due(in_hand.room, only=()))
         done = in_hand.next_done()
         if not done:

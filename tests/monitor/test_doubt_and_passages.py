@@ -10,6 +10,7 @@ from email.policy import default
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from monitor.config import DifferentiationConfig
 from monitor.culture import DishStatus, Doubt, DoubtReason, FieldAreas, PlanStatus
@@ -37,6 +38,14 @@ def scans(line, *given, first_h=0.0, every_h=6, **changes):
         shown = replace(shown, overlay=f"overlays/{name}.jpg", **changes)
         line.clock.now = max(line.clock.now, shown.acquired_at + timedelta(seconds=10))
         arrive(line, [(name, shown)])
+
+
+def written(line):
+    """A configuration file for commands on the line's record."""
+    record = {"folder": str(line.config.record.folder), "database": line.config.record.database}
+    path = line.config.record.folder / "commands.yaml"
+    path.write_text(yaml.safe_dump({"record": record}))
+    return path
 
 
 def mails(line):
@@ -150,8 +159,7 @@ def test_a_passage_that_was_seen_is_asked_about_and_holds_the_critical_alert_bac
     assert "freshly passaged: judged from Wed 4 Nov 2026, 09:30 (UTC) on" in said
     (command,) = [one.strip() for one in said.splitlines() if "dishes passage" in one]
     assert command == "colonywatch dishes passage dish-07 --at 2026-11-02T09:30:00+00:00"
-    state = line.config.record.folder
-    answer = call(*command.split()[1:], "--state", state)
+    answer = call(*command.split()[1:], "--config", written(line))
     assert answer.code == DONE
     said = " ".join(answer.err.split())
     assert "dish-07 counts as freshly passaged: its differentiated share is judged from" in said
@@ -162,18 +170,18 @@ def test_a_passage_that_was_seen_is_asked_about_and_holds_the_critical_alert_bac
 def test_commands_say_which_dishes_are_freshly_passaged_and_till_when(line):
     scans(line, *[(0.01, False)] * 4)
     scans(line, *[(0.9, False)] * 5, first_h=24, **thin(0.9))
-    state = line.config.record.folder
-    (dish,) = call("dishes", "--json", "--state", state).document
+    config = written(line)
+    (dish,) = call("dishes", "--json", "--config", config).document
     assert (dish["status"], dish["judged_from"]) == (
         "freshly-passaged",
         "2026-11-04T09:30:00+00:00",
     )
     assert "freshly passaged, judged from 2026-11-04 09:30" in " ".join(
-        call("dishes", "--state", state).out.split()
+        call("dishes", "--config", config).out.split()
     )
-    document = call("status", "--json", "--state", state).document
+    document = call("status", "--json", "--config", config).document
     assert document["freshly_passaged"] == {"dish-07": "2026-11-04T09:30:00+00:00"}
-    (listed,) = call("alerts", "list", "--json", "--state", state).document
+    (listed,) = call("alerts", "list", "--json", "--config", config).document
     assert (listed["topic"], listed["severity"]) == ("passage-seen", "notice")
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from monitor.record.store import Store
 from tests.monitor.commands.calls import BAD_CONFIG, DONE, FAILED, MISUSED, call
+from tests.monitor.conftest import POSTGRES
 from tests.monitor.facts import NOW, take
 
 
@@ -25,6 +26,9 @@ def config(tmp_path):
         return path
 
     return write
+
+
+only_there = pytest.mark.skipif(not POSTGRES, reason="a record on a PostgreSQL server alone")
 
 
 @pytest.fixture
@@ -50,6 +54,7 @@ def test_a_server_that_is_not_there_is_a_problem_of_the_configuration(config):
     assert "is PostgreSQL running" in answer.err
 
 
+@only_there
 def test_status_and_doctor_tell_of_the_record_there(config, database_url):
     with Store(database_url) as store:
         take(store, "/in/a.tif", at=NOW)
@@ -61,6 +66,7 @@ def test_status_and_doctor_tell_of_the_record_there(config, database_url):
     assert "PostgreSQL" in found["text"] and "0 captures recorded" in found["text"]
 
 
+@only_there
 def test_backup_and_restore_name_the_servers_own_tools(config, database_url, tmp_path):
     path = config(database_url)
     answer = call("backup", tmp_path / "copy", "--config", path)
@@ -69,6 +75,7 @@ def test_backup_and_restore_name_the_servers_own_tools(config, database_url, tmp
     assert (answer.code, "pg_restore" in answer.err) == (FAILED, True)
 
 
+@only_there
 def test_a_demo_takes_no_database_that_is_in_use(config, database_url, tmp_path):
     answer = call("demo", "--dir", tmp_path / "demo", "--database", database_url)
     assert (answer.code, "holds a record already" in answer.err) == (MISUSED, True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tifffile
+import yaml
 
 from model.simulation.fields import simulate_field
 from monitor.host.clock import utc_now
@@ -275,6 +276,19 @@ def test_ctrl_c_leaves_nothing_broken_and_nobody_behind(captures, config, tmp_pa
     assert status(state) == {"recorded": 2, "unreadable": 0, "waiting": 0}
 
 
+def test_with_less_room_than_is_to_be_left_it_ends_and_says_so(captures, config, tmp_path):
+    """It would wait for ever: nobody makes room while a script waits for its end."""
+    settings = yaml.safe_load(config.read_text())
+    settings.setdefault("record", {})["stop_below_gib"] = 1e6
+    careful = tmp_path / "careful.yaml"
+    careful.write_text(yaml.safe_dump(settings))
+    answer = spawn("process", captures, "--config", careful, "--state", tmp_path / "state")
+    assert answer.code == FAILED
+    assert "record.stop_below_gib" in answer.err
+    assert "and call this again" in answer.err
+    assert status(tmp_path / "state") == {"recorded": 0, "unreadable": 0, "waiting": 2}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_said_and_with_more_room_the_work_goes_on(captures, config, tmp_path):
     disk = tmp_path / "disk"
@@ -285,8 +299,12 @@ def test_a_full_disk_is_said_and_with_more_room_the_work_goes_on(captures, confi
     )  # fmt: skip
     if mounted.returncode != 0:
         pytest.skip("no disk can be mounted here")
+    settings = yaml.safe_load(config.read_text())
+    settings.setdefault("record", {})["stop_below_gib"] = None
+    to_the_end = tmp_path / "to-the-end.yaml"
+    to_the_end.write_text(yaml.safe_dump(settings))
     try:
-        words = ("process", captures, "--config", config, "--state", disk / "state", "--json")
+        words = ("process", captures, "--config", to_the_end, "--state", disk / "state", "--json")
         full = spawn(*words)
         assert full.code == FAILED
         assert "disk is full" in full.document["error"]

@@ -181,7 +181,7 @@ def test_a_database_server_has_a_way_of_its_own(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text('record: {database: "postgresql+psycopg://lab@db/colonies"}')
     answer = call("restore", tmp_path / "copy.sqlite", "--config", config)
-    assert answer.code == FAILED and "server's own restore" in answer.err
+    assert answer.code == FAILED and "server's own pg_restore" in answer.err
     config.write_text("record: {database: 7}")
     assert call("restore", tmp_path / "copy.sqlite", "--config", config).code == BAD_CONFIG
 

@@ -119,7 +119,7 @@ def test_a_doubt_map_that_cannot_be_read_leaves_nothing_sure(tmp_path, content):
 class Painter:
     """A segmenter that is told what it sees: a square of differentiated cells, with a doubt."""
 
-    name, sha256, window_um = "painter", "0" * 64, 1.0
+    name, sha256, window_um, runner = "painter", "0" * 64, 1.0, "by hand"
 
     def __init__(self, doubt):
         self.doubt = doubt

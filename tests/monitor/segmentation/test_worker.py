@@ -77,7 +77,7 @@ def process_of(worker: SegmentationWorker) -> int:
 
 @needs_model
 def test_a_capture_is_measured_in_the_other_process(running, capture, tmp_path):
-    name, sha256 = running.start()
+    name, sha256, _ = running.start()
     assert len(sha256) == 64
     measured = running.submit(request_for(capture, tmp_path / "state")).result(LIMIT_S)
     assert (measured.model_name, measured.model_sha256) == (name, sha256)
