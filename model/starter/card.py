@@ -125,8 +125,8 @@ How, seed {training["seed"]}, by `python -m model.starter --fields {training["si
 {stages}
 
 The odds of differentiated cells are multiplied by {training["odds_of_differentiated"]:g}: in the
-crops they are rarer than
-in a dish that needs to be seen.
+crops they are rarer than undifferentiated ones. The factor was chosen by the healthy lines held
+back below, whose fraction errors are therefore a little too good.
 
 ## How good it is
 

@@ -2,8 +2,8 @@
 
     python -m model.starter --failures FOLDER
 
-Simulated fields, since no real one may be passed on. A kind of failure is no rarer in a dish than
-here: these are the worst of a hundred, not the usual.
+Simulated fields, since no real one may be passed on. These are the worst of a hundred, not the
+usual.
 """
 
 from __future__ import annotations
